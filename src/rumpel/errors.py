@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Everything that rumpel raises of its own.
+
+A failed system call is the standard :class:`OSError` with the kernel's errno.
+All else is under one root::
+
+    RumpelError
+    ├── BuildError      no image could be made: tool, source, option or disk missing
+    │   └── ConfigError     an option of the kernel did not come out as asked
+    ├── BootError       an image could not be loaded or did not boot
+    ├── KernelPanic     a booted kernel ended: panic, oops or fault (.log, .backtrace)
+    ├── KernelClosed    the kernel was halted before the call
+    └── DeviceError     a device or its back end failed
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+__all__ = [
+    "BootError",
+    "BuildError",
+    "ConfigError",
+    "DeviceError",
+    "KernelClosed",
+    "KernelPanic",
+    "RumpelError",
+]
+
+
+class RumpelError(Exception):
+    """The root of all errors of rumpel but failed system calls."""
+
+
+class BuildError(RumpelError):
+    """A kernel image could not be built, found or verified."""
+
+
+class ConfigError(BuildError):
+    """An option asked for by the user did not come out as asked."""
+
+
+class BootError(RumpelError):
+    """An image could not be loaded, or its kernel did not come up."""
+
+
+class KernelPanic(RumpelError):
+    """A kernel ended by a panic, an oops or a fault inside it.
+
+    Args:
+        reason: the kernel's own words.
+        log: the tail of the kernel's log.
+        backtrace: symbolised frames, innermost first.
+    """
+
+    def __init__(self, reason: str, log: str = "", backtrace: Sequence[str] = ()) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.log = log
+        self.backtrace = list(backtrace)
+
+    def __reduce__(self) -> tuple[type[KernelPanic], tuple[str, str, list[str]]]:
+        """Survive pickling, as exceptions that cross processes must."""
+        return type(self), (self.reason, self.log, self.backtrace)
+
+
+class KernelClosed(RumpelError):
+    """The kernel was halted, and cannot be called any more."""
+
+
+class DeviceError(RumpelError):
+    """A device model or the back end behind it failed."""
