@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Run make on a composed tree, count objects, and read its failures."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+from pathlib import Path
+from typing import IO
+
+from rumpel.build import toolchain
+from rumpel.build.progress import Progress
+from rumpel.build.tree import ARCH
+from rumpel.errors import BuildError
+
+_OBJECT = re.compile(r"^\s+(?:CC|AS)\s+(\S+)")
+_WOULD = re.compile(r"(?:^|['\"# ])\s*(?:CC|AS)  +\S+\.(?:o|s)\b")
+_ERROR = re.compile(
+    r"error:|undefined reference|multiple definition|No rule to make target|not clean|"
+    r"No space left|ERROR:|^ld: |internal compiler error|Killed"
+)
+
+
+class Make:
+    """make for one build directory, with its log."""
+
+    def __init__(self, home: Path, jobs: int | None = None) -> None:
+        self.home = home
+        self.tree = home / "tree"
+        self.objects = home / "obj"
+        self.log = home / "build.log"
+        self._jobs = jobs or len(os.sched_getaffinity(0))
+
+    def command(self, *targets: str) -> list[str]:
+        """The command line for some targets."""
+        cc = f"ccache {toolchain.CC}"
+        return [
+            "make",
+            "-C",
+            str(self.tree),
+            f"O={self.objects}",
+            f"ARCH={ARCH}",
+            f"CC={cc}",
+            f"HOSTCC={cc}",
+            "KBUILD_VERBOSE=0",
+            f"-j{self._jobs}",
+            *targets,
+        ]
+
+    def run(self, *targets: str, progress: Progress | None = None) -> int:
+        """Make targets; return how many objects were compiled.
+
+        Raises:
+            BuildError: with the first lines that say what is wrong.
+        """
+        count = 0
+        with open(self.log, "a", errors="replace") as log:
+            start = log.tell()
+            with self._popen(*targets) as make:
+                for line in _lines(make):
+                    log.write(line)
+                    found = _OBJECT.match(line)
+                    if found:
+                        count += 1
+                        if progress:
+                            progress.update(count, found[1])
+            log.flush()
+        if make.returncode:
+            with open(self.log, errors="replace") as log:
+                log.seek(start)
+                raise self._failure(log.read())
+        return count
+
+    def estimate(self, *targets: str) -> int | None:
+        """How many objects a dry run would compile; None if it cannot tell."""
+        count = 0
+        with self._popen("--dry-run", "--keep-going", *targets) as make:
+            for line in _lines(make):
+                count += bool(_WOULD.search(line))
+        return count or None
+
+    @contextlib.contextmanager
+    def _popen(self, *targets: str):  # type: ignore[no-untyped-def]
+        make = subprocess.Popen(
+            self.command(*targets),
+            env=toolchain.environment(self.home),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+        )
+        try:
+            yield make
+            make.wait()
+        except BaseException:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(make.pid, signal.SIGTERM)
+            make.wait()
+            raise
+        finally:
+            if make.stdout:
+                make.stdout.close()
+
+    def _failure(self, text: str) -> BuildError:
+        if "No space left on device" in text:
+            return BuildError(
+                f"the disk of {self.home} is full; make room and run the same command again, "
+                "it goes on where it stopped"
+            )
+        package = toolchain.missing_header(text)
+        if package:
+            return BuildError(
+                f"a header is not installed; to install: sudo apt-get install {package}"
+            )
+        lines = [x.rstrip() for x in text.splitlines() if _ERROR.search(x)]
+        lines = lines or [x for x in text.splitlines() if "***" in x] or text.splitlines()[-5:]
+        return BuildError("\n".join(["the kernel did not build:", *lines[:5], f"log: {self.log}"]))
+
+
+def _lines(make: subprocess.Popen[str]) -> IO[str]:
+    assert make.stdout is not None
+    return make.stdout

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Profiles, options, and whether they came out as asked."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from rumpel.build.layout import Layout
+from rumpel.build.tree import walk
+from rumpel.errors import BuildError, ConfigError
+
+_ASSIGN = re.compile(r"(?:CONFIG_)?([A-Za-z0-9_]+)=(y|n|m|-?\d+|0[xX][0-9a-fA-F]+|\".*\")")
+_UNSET = re.compile(r"# CONFIG_([A-Za-z0-9_]+) is not set")
+
+
+def profiles(layout: Layout) -> list[str]:
+    """The names of all profiles."""
+    return sorted(p.stem for p in layout.configs.glob("*.config"))
+
+
+def profile_options(layout: Layout, profile: str) -> dict[str, str]:
+    """The options of a profile and of the fragments it includes; later ones win."""
+    file = layout.configs / f"{profile}.config"
+    if "/" in profile or not file.is_file():
+        raise BuildError(f"there is no profile {profile!r}; there are: {', '.join(profiles(layout))}")
+    text = file.read_text()
+    wanted: dict[str, str] = {}
+    for name in re.findall(r"^# include (\S+)$", text, re.M):
+        fragment = layout.configs / "fragments" / name
+        if not fragment.is_file():
+            raise BuildError(f"profile {profile!r} includes {name}, which does not exist")
+        wanted.update(parse(fragment.read_text()))
+    wanted.update(parse(text))
+    return wanted
+
+
+def parse(text: str) -> dict[str, str]:
+    """The options of a fragment or of a ``.config``."""
+    found: dict[str, str] = {}
+    for line in text.splitlines():
+        assign = _ASSIGN.fullmatch(line.strip()) if line.startswith("CONFIG_") else None
+        if assign:
+            found[assign[1]] = assign[2]
+        elif unset := _UNSET.fullmatch(line.strip()):
+            found[unset[1]] = "n"
+    return found
+
+
+def user_options(options: Iterable[str]) -> dict[str, str]:
+    """Options as a user writes them: ``CONFIG_X=y``, or ``X=y``."""
+    found: dict[str, str] = {}
+    for option in options:
+        assign = _ASSIGN.fullmatch(option)
+        if not assign:
+            raise ConfigError(f"{option!r} is no option; write CONFIG_NAME=y, =n, =number or =\"text\"")
+        if assign[2] == "m":
+            raise ConfigError(f"{option!r}: there are no modules in a library; write =y")
+        found[assign[1]] = assign[2]
+    return found
+
+
+def render(options: dict[str, str]) -> str:
+    """Options as a fragment."""
+    return "".join(
+        f"# CONFIG_{k} is not set\n" if v == "n" else f"CONFIG_{k}={v}\n" for k, v in options.items()
+    )
+
+
+def lost(wanted: dict[str, str], got: dict[str, str]) -> list[str]:
+    """The names of the options that did not come out as asked."""
+    return [name for name, value in wanted.items() if got.get(name, "n") != value]
+
+
+def explain(tree: Path, name: str, wanted: str, got: dict[str, str]) -> str:
+    """Say why an option did not come out, as far as the Kconfig files tell."""
+    head = f"CONFIG_{name}={wanted} came out as {got.get(name, 'n')}"
+    definition = _definition(tree, name)
+    if definition is None:
+        return f"{head}: this kernel has no such option"
+    depends = re.findall(r"^\s+depends on (.+)$", definition, re.M)
+    unmet = [
+        symbol
+        for symbol in dict.fromkeys(re.findall(r"\b[A-Z][A-Z0-9_]+\b", " ".join(depends)))
+        if got.get(symbol, "n") == "n"
+    ]
+    if unmet:
+        return f"{head}: it depends on {' && '.join(depends)}; not set: {', '.join(unmet)}"
+    if wanted == "n":
+        return f"{head}: another option selects it"
+    if not re.search(r'^\s+(bool|tristate|int|hex|string)\s+"|^\s+prompt\s', definition, re.M):
+        return f"{head}: it has no prompt, only other options select it"
+    return f"{head}: a menu or choice around it does not allow it"
+
+
+def _definition(tree: Path, name: str) -> str | None:
+    """The text of an option's entry in the tree's Kconfig files."""
+    start = re.compile(rf"^(?:menu)?config {re.escape(name)}\s*$", re.M)
+    for top in sorted(tree.iterdir()):
+        files = [top] if top.is_file() else [top.resolve() / n for n, _ in walk(top.resolve())]
+        for file in files:
+            if not file.name.startswith("Kconfig") or not file.is_file():
+                continue
+            text = file.read_text(errors="replace")
+            found = start.search(text)
+            if found:
+                rest = text[found.end() :]
+                end = re.search(r"^(?:menu)?config |^\S", rest, re.M)
+                return rest[: end.start()] if end else rest
+    return None
