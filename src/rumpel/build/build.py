@@ -16,8 +16,9 @@ from rumpel.build.image import IMAGE, Image, key_of, load, port_hash, publish
 from rumpel.build.layout import Layout, make_dir
 from rumpel.build.lock import locked
 from rumpel.build.memo import write_atomic
+from rumpel.build.pin import Source
 from rumpel.build.progress import Progress
-from rumpel.build.source import Source, own, packaged
+from rumpel.build.source import own, packaged
 from rumpel.errors import BuildError, ConfigError
 
 

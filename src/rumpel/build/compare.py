@@ -7,7 +7,7 @@ import filecmp
 from pathlib import Path
 
 from rumpel.build.layout import Layout
-from rumpel.build.source import Source, makefile_release, pinned
+from rumpel.build.pin import Source, makefile_release, pinned
 from rumpel.build.tree import ARCH, walk
 
 

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 from rumpel.build.config import profile_options, user_options
 from rumpel.build.image import Image, key_of, load, port_hash, stored
 from rumpel.build.layout import Layout
+from rumpel.build.pin import pinned
 from rumpel.build.toolchain import compiler
 from rumpel.build.versions import version as check_version
 from rumpel.errors import BuildError
@@ -33,8 +33,6 @@ def find_image(
     An image that came with the package is preferred if no options are asked
     for. Where there is no compiler, any compiler's image will do.
     """
-    from rumpel.build.source import pinned
-
     layout = layout or Layout()
     extra = user_options(options)
     if not extra and layout.packaged.is_dir():
@@ -103,5 +101,7 @@ def remove_image(key: str, layout: Layout | None = None) -> Image:
     found = [x for x in stored(layout) if x.key.startswith(key)] if key else []
     if len(found) != 1:
         raise BuildError(f"{len(found) or 'no'} images have a key that begins with {key!r}")
+    import shutil
+
     shutil.rmtree(found[0].path.parent)
     return found[0]

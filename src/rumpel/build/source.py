@@ -5,10 +5,9 @@ from __future__ import annotations
 
 import json
 import lzma
-import re
 import shutil
 import subprocess
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from hashlib import file_digest, sha256
 from pathlib import Path
 
@@ -16,66 +15,11 @@ from rumpel.build.apt import PrivateApt
 from rumpel.build.layout import Layout, make_dir, unwritable
 from rumpel.build.lock import locked
 from rumpel.build.memo import fingerprint, remember, write_atomic
+from rumpel.build.pin import Source, makefile_release, pinned
 from rumpel.build.progress import Progress
 from rumpel.build.tree import manifest
 from rumpel.build.versions import Version, version
 from rumpel.errors import BuildError
-
-
-@dataclass(frozen=True)
-class Source:
-    """A kernel source tree.
-
-    Attributes:
-        version: what it was asked for by, or what its Makefile says.
-        identity: names the content; part of the image's key.
-        tree: where it is extracted.
-        tarball: the package's tarball, with which the tree can be compared.
-        tarball_sha256: hash of that tarball when it was extracted.
-    """
-
-    version: str
-    identity: str
-    tree: Path
-    tarball: Path | None = None
-    tarball_sha256: str = ""
-
-    def release(self) -> str:
-        """The full version in the tree's Makefile, such as 6.12.1."""
-        return makefile_release(self.tree)
-
-
-def makefile_release(tree: Path) -> str:
-    """The full version in a kernel tree's Makefile."""
-    try:
-        text = (tree / "Makefile").read_text(errors="replace")[:4000]
-    except OSError as e:
-        raise BuildError(f"{tree} is not a kernel source tree: it has no Makefile") from e
-    found = dict(re.findall(r"^(VERSION|PATCHLEVEL|SUBLEVEL) *= *(\d+)", text, re.M))
-    if not {"VERSION", "PATCHLEVEL"} <= found.keys():
-        raise BuildError(f"{tree} is not a kernel source tree: its Makefile names no version")
-    return ".".join(found[k] for k in ("VERSION", "PATCHLEVEL", "SUBLEVEL") if k in found)
-
-
-def pinned(layout: Layout, name: str) -> Source | None:
-    """The source that a version was resolved to before, without looking further.
-
-    A version stays what it was at its first build until ``refresh`` asks for
-    the archive's newest, so looking up an image costs one small file.
-    """
-    try:
-        row = json.loads((layout.sources / f"{name}.json").read_text())
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as e:
-        raise BuildError(f"{layout.sources / name}.json is damaged; remove it: {e}") from e
-    return Source(
-        version=row["version"],
-        identity=row["identity"],
-        tree=Path(row["tree"]),
-        tarball=Path(row["tarball"]),
-        tarball_sha256=row["tarball_sha256"],
-    )
 
 
 def packaged(layout: Layout, name: str, progress: Progress, refresh: bool = False) -> Source:

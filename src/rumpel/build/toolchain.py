@@ -6,7 +6,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import subprocess
 from pathlib import Path
 
 from rumpel.build.layout import Layout
@@ -61,6 +60,8 @@ def compiler(layout: Layout) -> str | None:
         return None
 
     def ask() -> str:
+        import subprocess
+
         done = subprocess.run([found, "--version"], capture_output=True, text=True, check=False)
         return (done.stdout.splitlines() or ["unknown"])[0]
 

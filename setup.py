@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The C extension and the data files; all else is in pyproject.toml."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from setuptools import Extension, setup
+from setuptools.command.build_py import build_py
+
+ROOT = Path(__file__).parent
+NOT_OURS = {"tests", "fuzz", "intercept"}
+"""Directories of runtime/ that are not part of the library."""
+
+DATA = ["kernel/arch/rumpel", "kernel/configs", "kernel/versions.toml", "include/rumpel"]
+
+
+def sources() -> list[str]:
+    """The binding and the runtime, which is linked into it."""
+    binding = (ROOT / "src/rumpel/_native").glob("*.c")
+    runtime = (
+        p
+        for kind in ("*.c", "*.S")
+        for p in (ROOT / "runtime").rglob(kind)
+        if not NOT_OURS & set(p.relative_to(ROOT / "runtime").parts)
+    )
+    return sorted(str(p.relative_to(ROOT)) for p in (*binding, *runtime))
+
+
+def headers() -> list[str]:
+    """What the objects depend on besides their sources."""
+    found = [p for d in ("include", "runtime", "src/rumpel/_native") for p in (ROOT / d).rglob("*.h")]
+    return sorted(str(p.relative_to(ROOT)) for p in found)
+
+
+def extensions() -> list[Extension]:
+    """The one extension, once it has a binding."""
+    if not any((ROOT / "src/rumpel/_native").glob("*.c")):
+        return []
+    return [
+        Extension(
+            "rumpel._native",
+            sources(),
+            depends=headers(),
+            include_dirs=["include", "runtime"],
+            extra_compile_args=[
+                "-O2",
+                "-g",
+                "-Wall",
+                "-Wextra",
+                "-Werror",
+                "-std=gnu11",
+                "-fvisibility=hidden",
+            ],
+        )
+    ]
+
+
+class BuildPy(build_py):
+    """Puts the port and the profiles into the package, so that it can build kernels."""
+
+    def run(self) -> None:
+        """Copy the package, then the data."""
+        super().run()
+        if self.editable_mode:
+            return
+        into = Path(self.build_lib) / "rumpel/_data"
+        for name in DATA:
+            origin, copy = ROOT / name, into / name
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            if origin.is_dir():
+                shutil.copytree(origin, copy, dirs_exist_ok=True)
+            elif origin.exists():
+                shutil.copyfile(origin, copy)
+
+
+setup(ext_modules=extensions(), cmdclass={"build_py": BuildPy})

@@ -1,0 +1,19 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The command ``rumpel``: one module for each subcommand, and one table.
+
+click rather than typer: the table below stays a table, commands load only when
+they are called, and there is one dependency instead of four.
+"""
+
+from __future__ import annotations
+
+from rumpel.cli.table import LazyGroup, Row, run
+
+COMMANDS = (
+    Row("kernel", "rumpel.cli.kernel", "Build, list and verify kernel images."),
+)
+
+
+def main() -> None:
+    """Run the command line."""
+    run(LazyGroup("rumpel", COMMANDS, "The Linux kernel as a library."))

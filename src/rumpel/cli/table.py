@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Commands from a table, loaded when called; errors as one line."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import click
+
+from rumpel.errors import RumpelError
+
+
+@dataclass(frozen=True)
+class Row:
+    """A subcommand: its name, the module whose ``command`` it is, a line of help."""
+
+    name: str
+    module: str
+    help: str
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are called, not to be listed."""
+
+    def __init__(self, name: str, rows: Sequence[Row], help: str) -> None:
+        super().__init__(name, help=help, no_args_is_help=True)
+        self._rows = {row.name: row for row in rows}
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names, in the table's order."""
+        return list(self._rows)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import one command."""
+        row = self._rows.get(cmd_name)
+        if row is None:
+            return None
+        command = importlib.import_module(row.module).command
+        if not isinstance(command, click.Command):
+            raise TypeError(f"{row.module}.command is no click command")
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands from the table."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(row.name, row.help) for row in self._rows.values()])
+
+
+def run(group: click.Group) -> None:
+    """Run a group as the whole program: a user's mistake is one line, not a traceback."""
+    from rumpel import __version__
+
+    group = click.version_option(__version__, prog_name="rumpel")(group)
+    try:
+        group.main(standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as e:
+        e.show()
+        sys.exit(2)
+    except click.UsageError as e:
+        where = f" (see {e.ctx.command_path} --help)" if e.ctx else ""
+        fail(e.format_message() + where, 2)
+    except click.exceptions.Exit as e:
+        sys.exit(e.exit_code)
+    except click.ClickException as e:
+        fail(e.format_message(), e.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        fail("interrupted", 130)
+    except RumpelError as e:
+        fail(str(e), 1)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(141)
+    except OSError as e:
+        fail(str(e), 1)
+
+
+def fail(message: str, code: int) -> None:
+    """Say what is wrong and leave."""
+    print(f"rumpel: {message}", file=sys.stderr)
+    sys.exit(code)
