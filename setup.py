@@ -30,7 +30,9 @@ def sources() -> list[str]:
 
 def headers() -> list[str]:
     """What the objects depend on besides their sources."""
-    found = [p for d in ("include", "runtime", "src/rumpel/_native") for p in (ROOT / d).rglob("*.h")]
+    found = [
+        p for d in ("include", "runtime", "src/rumpel/_native") for p in (ROOT / d).rglob("*.h")
+    ]
     return sorted(str(p.relative_to(ROOT)) for p in found)
 
 

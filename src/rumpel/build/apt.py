@@ -8,6 +8,7 @@ the system's.
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -85,7 +86,9 @@ class PrivateApt:
         self._options = [x for k, v in settings.items() for x in ("-o", f"{k}={v}")]
         # Scripts that a desktop hangs on updates are not for our private lists.
         conf = self._home / "apt.conf"
-        conf.write_text("#clear APT::Update::Post-Invoke;\n#clear APT::Update::Post-Invoke-Success;\n")
+        conf.write_text(
+            "#clear APT::Update::Post-Invoke;\n#clear APT::Update::Post-Invoke-Success;\n"
+        )
         self._options += ["-c", str(conf)]
 
     def _run(self, *args: str, cwd: Path | None = None) -> str:
@@ -111,7 +114,7 @@ class PrivateApt:
 
     def candidate(self, name: str) -> Package | None:
         """The newest version of a package in the suites, if there is one."""
-        shown = self._run("apt-cache", "--no-all-versions", "madison", name)
+        shown = self._run("apt-cache", "madison", name)
         rows = [[x.strip() for x in row.split("|")] for row in shown.splitlines()]
         return Package(rows[0][0], rows[0][1]) if rows and len(rows[0]) >= 2 else None
 
@@ -136,6 +139,4 @@ class PrivateApt:
 
 
 def _proxies() -> dict[str, str]:
-    import os
-
     return {k: v for k, v in os.environ.items() if k.lower().endswith("_proxy") or k == "HOME"}

@@ -132,11 +132,12 @@ def _configure(make: Make, wanted: dict[str, str], extra: dict[str, str]) -> lis
     refused = config.lost(extra, got)
     if refused:
         file.unlink(missing_ok=True)
-        raise ConfigError(
-            "; ".join(config.explain(make.tree, x, extra[x], got) for x in refused)
-        )
-    return [f"CONFIG_{x}={wanted[x]} came out as {got.get(x, 'n')}"
-            for x in config.lost(wanted, got) if x not in extra]
+        raise ConfigError("; ".join(config.explain(make.tree, x, extra[x], got) for x in refused))
+    return [
+        f"CONFIG_{x}={wanted[x]} came out as {got.get(x, 'n')}"
+        for x in config.lost(wanted, got)
+        if x not in extra
+    ]
 
 
 def _strip(vmlinux: Path, image: Path) -> None:

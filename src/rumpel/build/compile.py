@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
@@ -83,7 +84,7 @@ class Make:
         return count or None
 
     @contextlib.contextmanager
-    def _popen(self, *targets: str):  # type: ignore[no-untyped-def]
+    def _popen(self, *targets: str) -> Iterator[subprocess.Popen[str]]:
         make = subprocess.Popen(
             self.command(*targets),
             env=toolchain.environment(self.home),

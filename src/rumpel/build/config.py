@@ -24,7 +24,9 @@ def profile_options(layout: Layout, profile: str) -> dict[str, str]:
     """The options of a profile and of the fragments it includes; later ones win."""
     file = layout.configs / f"{profile}.config"
     if "/" in profile or not file.is_file():
-        raise BuildError(f"there is no profile {profile!r}; there are: {', '.join(profiles(layout))}")
+        raise BuildError(
+            f"there is no profile {profile!r}; there are: {', '.join(profiles(layout))}"
+        )
     text = file.read_text()
     wanted: dict[str, str] = {}
     for name in re.findall(r"^# include (\S+)$", text, re.M):
@@ -54,7 +56,9 @@ def user_options(options: Iterable[str]) -> dict[str, str]:
     for option in options:
         assign = _ASSIGN.fullmatch(option)
         if not assign:
-            raise ConfigError(f"{option!r} is no option; write CONFIG_NAME=y, =n, =number or =\"text\"")
+            raise ConfigError(
+                f'{option!r} is no option; write CONFIG_NAME=y, =n, =number or ="text"'
+            )
         if assign[2] == "m":
             raise ConfigError(f"{option!r}: there are no modules in a library; write =y")
         found[assign[1]] = assign[2]
@@ -64,7 +68,8 @@ def user_options(options: Iterable[str]) -> dict[str, str]:
 def render(options: dict[str, str]) -> str:
     """Options as a fragment."""
     return "".join(
-        f"# CONFIG_{k} is not set\n" if v == "n" else f"CONFIG_{k}={v}\n" for k, v in options.items()
+        f"# CONFIG_{k} is not set\n" if v == "n" else f"CONFIG_{k}={v}\n"
+        for k, v in options.items()
     )
 
 

@@ -106,7 +106,7 @@ def load(directory: Path) -> Image | None:
     """The image in a directory, or None if there is none that is whole."""
     try:
         row = json.loads((directory / META).read_text())
-        size = os.stat(directory / IMAGE).st_size
+        size = (directory / IMAGE).stat().st_size
     except (OSError, ValueError):
         return None
     known = {k: v for k, v in row.items() if k in Image.__dataclass_fields__}

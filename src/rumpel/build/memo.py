@@ -15,7 +15,7 @@ def fingerprint(paths: Iterable[Path]) -> str:
     """Hash of name, size, inode and change times of files: cheap, and moves on any edit."""
     digest = sha256()
     for path in paths:
-        st = os.stat(path)
+        st = path.stat()
         digest.update(
             f"{path}\0{st.st_size}\0{st.st_mtime_ns}\0{st.st_ctime_ns}\0{st.st_ino}\n".encode()
         )

@@ -69,9 +69,10 @@ def _unpack_deb(deb: Path, tarball: Path) -> None:
     """Take the one tarball out of a linux-source package."""
     part = tarball.with_suffix(".part")
     member = f"./usr/src/{tarball.name}"
-    with open(part, "wb") as out, subprocess.Popen(
-        ["dpkg-deb", "--fsys-tarfile", str(deb)], stdout=subprocess.PIPE
-    ) as dpkg:
+    with (
+        open(part, "wb") as out,
+        subprocess.Popen(["dpkg-deb", "--fsys-tarfile", str(deb)], stdout=subprocess.PIPE) as dpkg,
+    ):
         tar = subprocess.run(
             ["tar", "-xOf", "-", member], stdin=dpkg.stdout, stdout=out, check=False
         )

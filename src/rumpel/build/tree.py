@@ -99,7 +99,7 @@ def _link_all(source: Path, into: Path, keep: set[str], leave_out: set[str]) -> 
 
 
 def _link(target: Path, link: Path) -> None:
-    if link.is_symlink() and os.readlink(link) == str(target):
+    if link.is_symlink() and link.readlink() == target:
         return
     link.unlink(missing_ok=True)
     link.symlink_to(target)

@@ -55,9 +55,13 @@ def verify_image(
 def _verify(image: Image, progress: Progress, dpkg: Path) -> Verified:
     tarball = Path(image.tarball)
     if not image.tarball:
-        raise BuildError(f"image {image.key} was built from a tree that is no package's: {image.source}")
+        raise BuildError(
+            f"image {image.key} was built from a tree that is no package's: {image.source}"
+        )
     if not image.tree.is_dir() or not tarball.is_file():
-        raise BuildError(f"the source of image {image.key} is no longer in the cache; build it again")
+        raise BuildError(
+            f"the source of image {image.key} is no longer in the cache; build it again"
+        )
     progress.start("check the image and the package")
     if _sha256(image.path) != image.sha256:
         raise BuildError(f"{image.path} is not the file that was built")
@@ -70,7 +74,11 @@ def _verify(image: Image, progress: Progress, dpkg: Path) -> Verified:
     present = tree_files(image.tree)
     count = _compare(image.tree, tarball, present, progress)
     return Verified(
-        image.key, count, len(list(walk(image.tree / "arch" / ARCH))), str(tarball), image.tarball_sha256
+        image.key,
+        count,
+        len(list(walk(image.tree / "arch" / ARCH))),
+        str(tarball),
+        image.tarball_sha256,
     )
 
 
@@ -132,9 +140,7 @@ def _compare(tree: Path, tarball: Path, present: set[str], progress: Progress) -
 
 def _equal(path: Path, member: tarfile.TarInfo, tar: tarfile.TarFile) -> bool:
     if member.issym():
-        # The tree's own top-level links stand for what they point to.
-        here = path if path.parent.is_symlink() else path
-        return _link_text(here) == member.linkname
+        return _link_text(path) == member.linkname
     if member.islnk():
         return path.is_file()
     content = tar.extractfile(member)
@@ -150,10 +156,10 @@ def _link_text(path: Path) -> str:
     """What a link of the source says, seen through the composed tree."""
     if not path.is_symlink():
         return ""
-    text = os.readlink(path)
-    if os.path.isabs(text) and os.path.islink(text):
-        return os.readlink(text)
-    return text
+    target = path.readlink()
+    if target.is_absolute() and target.is_symlink():
+        return str(target.readlink())
+    return str(target)
 
 
 def _same_stream(a: IO[bytes], b: IO[bytes]) -> bool:
@@ -170,7 +176,9 @@ def _check_dpkg(tarball: Path, info: Path) -> None:
     sums = info / f"{tarball.name.removesuffix('.tar.xz')}.md5sums"
     if tarball.parent != Path("/usr/src") or not sums.is_file():
         return
-    found = re.search(rf"^([0-9a-f]{{32}})\s+usr/src/{re.escape(tarball.name)}$", sums.read_text(), re.M)
+    found = re.search(
+        rf"^([0-9a-f]{{32}})\s+usr/src/{re.escape(tarball.name)}$", sums.read_text(), re.M
+    )
     if not found:
         return
     with open(tarball, "rb") as f:

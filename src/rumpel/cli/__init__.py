@@ -9,9 +9,7 @@ from __future__ import annotations
 
 from rumpel.cli.table import LazyGroup, Row, run
 
-COMMANDS = (
-    Row("kernel", "rumpel.cli.kernel", "Build, list and verify kernel images."),
-)
+COMMANDS = (Row("kernel", "rumpel.cli.kernel", "Build, list and verify kernel images."),)
 
 
 def main() -> None:

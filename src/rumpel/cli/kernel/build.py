@@ -12,9 +12,13 @@ from rumpel.cli.kernel.common import as_json, describe, modified, print_json
 
 @click.command()
 @click.argument("version", required=False)
-@click.option("--profile", "-p", default=DEFAULT_PROFILE, show_default=True, help="What to build in.")
+@click.option(
+    "--profile", "-p", default=DEFAULT_PROFILE, show_default=True, help="What to build in."
+)
 @click.option("--config", "-c", multiple=True, metavar="CONFIG_X=y", help="A further option.")
-@click.option("--source", metavar="DIR|TARBALL|GIT-TREE", help="Your own source instead of Debian's.")
+@click.option(
+    "--source", metavar="DIR|TARBALL|GIT-TREE", help="Your own source instead of Debian's."
+)
 @click.option("--refresh", is_flag=True, help="Look for a newer source of the version.")
 @click.option("--jobs", "-j", type=click.IntRange(min=1), help="Compilers at a time.")
 @as_json
@@ -27,7 +31,7 @@ def command(
     jobs: int | None,
     as_json: bool,
 ) -> None:
-    """Build an image of VERSION, or find it in the cache, and print its path.
+    r"""Build an image of VERSION, or find it in the cache, and print its path.
 
     \b
     Examples:

@@ -28,7 +28,9 @@ def selectors(function: Command) -> Command:
     for option in (
         click.argument("which", required=False),
         click.option("--profile", "-p", help="Only of this profile."),
-        click.option("--config", "-c", multiple=True, metavar="CONFIG_X=y", help="Only with this option."),
+        click.option(
+            "--config", "-c", multiple=True, metavar="CONFIG_X=y", help="Only with this option."
+        ),
     ):
         function = option(function)
     return function
@@ -41,7 +43,11 @@ def select(which: str | None, profile: str | None, config: tuple[str, ...]) -> l
         (
             image
             for image in list_images()
-            if (which is None or which in (image.version, image.release) or image.key.startswith(which))
+            if (
+                which is None
+                or which in (image.version, image.release)
+                or image.key.startswith(which)
+            )
             and (profile is None or image.profile == profile)
             and (not options or image.options == options)
         ),

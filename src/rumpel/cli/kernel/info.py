@@ -18,10 +18,8 @@ from rumpel.cli.kernel.common import (
 @click.command()
 @selectors
 @as_json
-def command(
-    which: str | None, profile: str | None, config: tuple[str, ...], as_json: bool
-) -> None:
-    """Tell all about the newest image that fits; WHICH is a version or a key.
+def command(which: str | None, profile: str | None, config: tuple[str, ...], as_json: bool) -> None:
+    r"""Tell all about the newest image that fits; WHICH is a version or a key.
 
     \b
     Example:

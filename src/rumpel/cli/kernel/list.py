@@ -11,10 +11,8 @@ from rumpel.cli.kernel.common import as_json, describe, modified, print_json, se
 @click.command()
 @selectors
 @as_json
-def command(
-    which: str | None, profile: str | None, config: tuple[str, ...], as_json: bool
-) -> None:
-    """List the images in the cache, newest first; WHICH is a version or a key.
+def command(which: str | None, profile: str | None, config: tuple[str, ...], as_json: bool) -> None:
+    r"""List the images in the cache, newest first; WHICH is a version or a key.
 
     \b
     Example:

@@ -13,10 +13,8 @@ from rumpel.errors import BuildError
 @click.command()
 @selectors
 @as_json
-def command(
-    which: str | None, profile: str | None, config: tuple[str, ...], as_json: bool
-) -> None:
-    """Remove the images that fit from the cache; WHICH is a version or a key.
+def command(which: str | None, profile: str | None, config: tuple[str, ...], as_json: bool) -> None:
+    r"""Remove the images that fit from the cache; WHICH is a version or a key.
 
     \b
     Example:
