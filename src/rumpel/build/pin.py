@@ -53,16 +53,17 @@ def pinned(layout: Layout, name: str) -> Source | None:
     A version stays what it was at its first build until ``refresh`` asks for
     the archive's newest, so looking up an image costs one small file.
     """
+    file = layout.sources / f"{name}.json"
     try:
-        row = json.loads((layout.sources / f"{name}.json").read_text())
-    except FileNotFoundError:
+        row = json.loads(file.read_text())
+        return Source(
+            version=row["version"],
+            identity=row["identity"],
+            tree=Path(row["tree"]),
+            tarball=Path(row["tarball"]),
+            tarball_sha256=row["tarball_sha256"],
+        )
+    except OSError:
         return None
-    except (OSError, ValueError) as e:
-        raise BuildError(f"{layout.sources / name}.json is damaged; remove it: {e}") from e
-    return Source(
-        version=row["version"],
-        identity=row["identity"],
-        tree=Path(row["tree"]),
-        tarball=Path(row["tarball"]),
-        tarball_sha256=row["tarball_sha256"],
-    )
+    except (ValueError, KeyError, TypeError) as e:
+        raise BuildError(f"{file} is damaged; remove it") from e

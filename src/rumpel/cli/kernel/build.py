@@ -31,7 +31,7 @@ def command(
     jobs: int | None,
     as_json: bool,
 ) -> None:
-    r"""Build an image of VERSION, or find it in the cache, and print its path.
+    """Build an image of VERSION, or find it in the cache, and print its path.
 
     \b
     Examples:

@@ -19,7 +19,7 @@ from rumpel.cli.kernel.common import (
 @selectors
 @as_json
 def command(which: str | None, profile: str | None, config: tuple[str, ...], as_json: bool) -> None:
-    r"""Tell all about the newest image that fits; WHICH is a version or a key.
+    """Tell all about the newest image that fits; WHICH is a version or a key.
 
     \b
     Example:

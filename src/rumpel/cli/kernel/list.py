@@ -12,7 +12,7 @@ from rumpel.cli.kernel.common import as_json, describe, modified, print_json, se
 @selectors
 @as_json
 def command(which: str | None, profile: str | None, config: tuple[str, ...], as_json: bool) -> None:
-    r"""List the images in the cache, newest first; WHICH is a version or a key.
+    """List the images in the cache, newest first; WHICH is a version or a key.
 
     \b
     Example:

@@ -14,7 +14,7 @@ from rumpel.errors import BuildError
 @selectors
 @as_json
 def command(which: str | None, profile: str | None, config: tuple[str, ...], as_json: bool) -> None:
-    r"""Remove the images that fit from the cache; WHICH is a version or a key.
+    """Remove the images that fit from the cache; WHICH is a version or a key.
 
     \b
     Example:

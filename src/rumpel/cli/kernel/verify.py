@@ -16,7 +16,7 @@ from rumpel.cli.kernel.common import as_json, print_json, select_one, selectors
 @selectors
 @as_json
 def command(which: str | None, profile: str | None, config: tuple[str, ...], as_json: bool) -> None:
-    r"""Prove that every file outside arch/rumpel is the source package's.
+    """Prove that every file outside arch/rumpel is the source package's.
 
     The newest image that fits is verified; WHICH is a version or a key.
 

@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The command line: one line for a mistake, JSON for programs, a fast start."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+def _rumpel(cache: Path, *args: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", "from rumpel.cli import main; main()", *args],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "RUMPEL_CACHE": str(cache)},
+        timeout=60,
+    )
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["kernel", "build", "5.4"], "'5.4' is not supported; there are: 6.12"),
+        (["kernel", "build", "-p", "huge"], "no profile 'huge'"),
+        (["kernel", "build", "-c", "NET"], "'NET' is no option"),
+        (["kernel", "build", "6.12", "--source", "x"], "not both"),
+        (["kernel", "build", "--source", "/nonexistent"], "no source at /nonexistent"),
+        (["kernel", "info", "1.0"], "there is no image 1.0"),
+        (["kernel", "verify", "1.0"], "there is no image 1.0"),
+        (["kernel", "remove", "1.0"], "no image fits"),
+        (["kernel", "remove"], "say which"),
+        (["kernel", "nonsense"], "No such command"),
+        (["--nonsense"], "No such option"),
+    ],
+)
+def test_a_mistake_is_one_line(tmp_path: Path, args: list[str], message: str) -> None:
+    """Non-zero exit, one line on stderr, never a traceback."""
+    done = _rumpel(tmp_path, *args)
+    assert done.returncode != 0
+    assert message in done.stderr
+    assert done.stderr.startswith("rumpel: ")
+    assert done.stderr.count("\n") == 1
+    assert done.stdout == ""
+
+
+def test_an_unwritable_cache_is_one_line(tmp_path: Path) -> None:
+    """The path and the way out are named."""
+    (tmp_path / "file").write_text("")
+    done = _rumpel(tmp_path / "file", "kernel", "build")
+    assert done.returncode == 1
+    assert "cannot write to the cache" in done.stderr
+    assert "RUMPEL_CACHE" in done.stderr
+
+
+def test_json_of_an_empty_cache_is_an_empty_list(tmp_path: Path) -> None:
+    """Programs get JSON in every case."""
+    assert json.loads(_rumpel(tmp_path, "kernel", "list", "--json").stdout) == []
+
+
+@pytest.mark.parametrize("name", ["build", "list", "info", "verify", "remove"])
+def test_every_command_shows_an_example(tmp_path: Path, name: str) -> None:
+    """Its --help has an example and tells of --json."""
+    shown = _rumpel(tmp_path, "kernel", name, "--help").stdout
+    assert f"\n    rumpel kernel {name}" in shown
+    assert "--json" in shown
+
+
+def test_version_and_help_load_no_command(tmp_path: Path) -> None:
+    """The list of commands comes from the table alone."""
+    assert _rumpel(tmp_path, "--version").stdout.startswith("rumpel, version ")
+    code = (
+        "import sys, rumpel.cli\nsys.argv = ['rumpel', '--help']\ntry:\n    rumpel.cli.main()\n"
+        "except SystemExit:\n    pass\nprint('rumpel.cli.kernel' in sys.modules)"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "kernel" in shown.stdout
+    assert shown.stdout.endswith("False\n")
