@@ -20,7 +20,7 @@ from rumpel.errors import BuildError
 _OBJECT = re.compile(r"^\s+(?:CC|AS)\s+(\S+)")
 _WOULD = re.compile(r"(?:^|['\"# ])\s*(?:CC|AS)  +\S+\.(?:o|s)\b")
 _ERROR = re.compile(
-    r"error:|undefined reference|multiple definition|No rule to make target|not clean|"
+    r"error:|Error:|undefined reference|multiple definition|No rule to make target|not clean|"
     r"No space left|ERROR:|^ld: |internal compiler error|Killed"
 )
 

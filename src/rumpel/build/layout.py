@@ -10,7 +10,7 @@ Outputs lie in the cache::
 
     images/KEY/     rumpel.so, vmlinux, config, image.json
     sources/        packages, what was extracted from them, VERSION.json
-    build/NAME/     the composed tree, the copy of the port, objects, build.log
+    build/NAME/     the composed tree with the copy of the port, objects, build.log
     state/          results remembered by the stat of what they came from
 """
 

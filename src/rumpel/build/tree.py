@@ -2,8 +2,8 @@
 """The composed tree: a source that is never written to, plus ``arch/rumpel``.
 
 A directory of symbolic links stands in for the source. Only ``arch`` is real,
-its entries again links, so that one more can lie beside them. The port is
-copied to a path that does not depend on where the checkout is, so that two
+its entries again links, so that one more can lie beside them: a copy of the
+port, at a path that does not depend on where the checkout is, so that two
 checkouts share objects and compiler cache.
 """
 
@@ -52,18 +52,21 @@ def manifest(root: Path) -> str:
 
 
 def compose(layout: Layout, source: Path, home: Path) -> Path:
-    """Bring ``home/tree`` and the copy of the port up to date; return the tree."""
+    """Bring ``home/tree`` up to date and return it.
+
+    The port finds the header that it shares with the host as it does in a
+    checkout: in ``../../../include`` of its own directory.
+    """
     tree = make_dir(home / "tree")
     arch = make_dir(tree / "arch")
     _link_all(source, tree, keep={"arch"}, leave_out=NOT_SOURCE)
     _link_all(source / "arch", arch, keep={ARCH}, leave_out={ARCH})
-    copy = home / "port/kernel/arch" / ARCH
-    sync(layout.port, copy)
-    header = home / "port/include/rumpel"
+    # A copy, not a link: "../.." in the port has to lead into the tree.
+    sync(layout.port, arch / ARCH)
+    header = home / "include/rumpel"
     make_dir(header)
     if layout.host_ops.exists():
         _copy_if_different(layout.host_ops, header / layout.host_ops.name)
-    _link(copy, arch / ARCH)
     return tree
 
 
