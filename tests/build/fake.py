@@ -19,7 +19,7 @@ SUBLEVEL = 99
 O ?= .
 SRC := $(dir $(abspath $(firstword $(MAKEFILE_LIST))))
 SRCS := $(notdir $(wildcard $(SRC)init/*.c))
-OBJS := $(SRCS:.c=.o)
+OBJS := $(SRCS:%.c=init/%.o)
 REFUSE := $(shell cat $(SRC)refuse 2>/dev/null)
 
 ifneq ($(CURDIR),$(abspath $(O)))
@@ -32,8 +32,8 @@ allnoconfig:
 	@grep -v -F -x "$(REFUSE)" $(KCONFIG_ALLCONFIG) > .config
 prepare:
 	@test -f .config
-%.o: $(SRC)init/%.c .config
-	@echo '  CC      init/$@'; $(CC) -fPIC -c -o $@ $<
+init/%.o: $(SRC)init/%.c .config
+	@mkdir -p init; echo '  CC      $@'; $(CC) -fPIC -c -o $@ $<
 vmlinux: $(OBJS)
 	@echo '  LD      vmlinux'; gcc -shared -nostdlib -o $@ $(OBJS)
 endif

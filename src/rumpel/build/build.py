@@ -87,8 +87,7 @@ def _build(
     for warning in warnings:
         progress.note(f"warning: {warning}")
     make.run("prepare")
-    progress.start(f"build {source.version} {profile}", make.estimate("vmlinux"))
-    make.run("vmlinux", progress=progress)
+    make.compile("vmlinux", f"build {source.version} {profile}", progress)
     progress.start("keep the image")
     stripped = home / IMAGE
     _strip(make.objects / "vmlinux", stripped)

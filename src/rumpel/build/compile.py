@@ -9,16 +9,17 @@ import re
 import signal
 import subprocess
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import IO
 
 from rumpel.build import toolchain
 from rumpel.build.progress import Progress
-from rumpel.build.tree import ARCH
+from rumpel.build.tree import ARCH, walk
 from rumpel.errors import BuildError
 
 _OBJECT = re.compile(r"^\s+(?:CC|AS)\s+(\S+)")
-_WOULD = re.compile(r"(?:^|['\"# ])\s*(?:CC|AS)  +\S+\.(?:o|s)\b")
+_WOULD = re.compile(r"(?:^|['\"# ])\s*(?:CC|AS)  +(\S+\.o)\b")
 _ERROR = re.compile(
     r"error:|Error:|undefined reference|multiple definition|No rule to make target|not clean|"
     r"No space left|ERROR:|^ld: |internal compiler error|Killed"
@@ -51,37 +52,68 @@ class Make:
             *targets,
         ]
 
-    def run(self, *targets: str, progress: Progress | None = None) -> int:
-        """Make targets; return how many objects were compiled.
+    def run(self, *targets: str) -> None:
+        """Make targets.
 
         Raises:
             BuildError: with the first lines that say what is wrong.
         """
-        count = 0
+        for _ in self._run(*targets):
+            pass
+
+    def compile(self, target: str, step: str, progress: Progress) -> None:
+        """Make a target of many objects, and tell how many of them are up to date.
+
+        A dry run tells the objects. It takes all of them for out of date, since
+        it cannot know that headers made anew come out the same, so those that
+        are newer than all that they may depend on are taken as done, until make
+        compiles them.
+        """
+        objects = self._dry_run(target)
+        left = objects - {name for name in objects if self._is_fresh(self.objects / name)}
+        progress.start(step, len(objects) or None)
+        done = len(objects) - len(left)
+        progress.update(done)
+        for line in self._run(target):
+            found = _OBJECT.match(line)
+            if found:
+                if found[1] in left or found[1] not in objects:
+                    done += 1
+                progress.update(done, found[1])
+        progress.update(max(done, len(objects)))
+
+    def _is_fresh(self, file: Path) -> bool:
+        with contextlib.suppress(OSError):
+            return file.stat().st_mtime_ns > self._newest_input
+        return False
+
+    @cached_property
+    def _newest_input(self) -> int:
+        """When the port or the configuration changed last."""
+        port = self.tree / "arch" / ARCH
+        inputs = [entry.stat().st_mtime_ns for _, entry in walk(port)]
+        config = self.objects / "include/generated/autoconf.h"
+        if config.exists():
+            inputs.append(config.stat().st_mtime_ns)
+        return max(inputs, default=0)
+
+    def _run(self, *targets: str) -> Iterator[str]:
+        """Make targets, writing the log; the lines as they come."""
         with open(self.log, "a", errors="replace") as log:
             start = log.tell()
             with self._popen(*targets) as make:
                 for line in _lines(make):
                     log.write(line)
-                    found = _OBJECT.match(line)
-                    if found:
-                        count += 1
-                        if progress:
-                            progress.update(count, found[1])
-            log.flush()
+                    yield line
         if make.returncode:
             with open(self.log, errors="replace") as log:
                 log.seek(start)
                 raise self._failure(log.read())
-        return count
 
-    def estimate(self, *targets: str) -> int | None:
-        """How many objects a dry run would compile; None if it cannot tell."""
-        count = 0
-        with self._popen("--dry-run", "--keep-going", *targets) as make:
-            for line in _lines(make):
-                count += bool(_WOULD.search(line))
-        return count or None
+    def _dry_run(self, target: str) -> set[str]:
+        """The objects that make would compile if none were there."""
+        with self._popen("--dry-run", "--keep-going", target) as make:
+            return {found[1] for line in _lines(make) for found in _WOULD.finditer(line)}
 
     @contextlib.contextmanager
     def _popen(self, *targets: str) -> Iterator[subprocess.Popen[str]]:
