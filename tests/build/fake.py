@@ -67,6 +67,7 @@ def tree(at: Path, objects: int = 3) -> Path:
     (at / "fs/Kconfig").write_text(
         'config FAT\n\tbool "FAT"\n\tdepends on BLOCK && NLS\n\nconfig EXT4\n\tbool "ext4"\n'
     )
+    os.symlink(".././arch/x86/Kconfig", at / "fs/link")  # noqa: PTH211, kept untidy
     for n in range(objects):
         (at / f"init/f{n}.c").write_text(f"int f{n}(void) {{ return {n}; }}\n")
     return at

@@ -156,10 +156,11 @@ def _link_text(path: Path) -> str:
     """What a link of the source says, seen through the composed tree."""
     if not path.is_symlink():
         return ""
-    target = path.readlink()
+    text = os.readlink(path)  # noqa: PTH115, a Path would tidy the text
+    target = Path(text)
     if target.is_absolute() and target.is_symlink():
-        return str(target.readlink())
-    return str(target)
+        text = os.readlink(target)  # noqa: PTH115
+    return text
 
 
 def _same_stream(a: IO[bytes], b: IO[bytes]) -> bool:
