@@ -15,7 +15,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from rumpel.build.layout import make_dir
+from rumpel.build.layout import disk_full, make_dir
 from rumpel.errors import BuildError
 
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
@@ -104,7 +104,7 @@ class PrivateApt:
         if done.returncode:
             lines = [x for x in done.stderr.splitlines() if x.startswith("E:")] or [done.stderr]
             if "No space left" in done.stderr or "enough free space" in done.stderr:
-                raise BuildError(f"the disk of {self._home} is full: {lines[0].strip()}")
+                raise disk_full(self._home)
             raise BuildError(f"{' '.join(args)} failed: {lines[0].strip()}")
         return done.stdout
 

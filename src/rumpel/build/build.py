@@ -13,7 +13,7 @@ from rumpel.build import config, toolchain, tree
 from rumpel.build.compare import differs
 from rumpel.build.compile import Make
 from rumpel.build.image import IMAGE, Image, key_of, load, port_hash, publish
-from rumpel.build.layout import Layout, make_dir
+from rumpel.build.layout import Layout, disk_full, make_dir
 from rumpel.build.lock import locked
 from rumpel.build.memo import write_atomic
 from rumpel.build.pin import Source
@@ -47,10 +47,7 @@ def build(
             return _build(layout, found, profile, wanted, extra, progress, jobs, name)
     except OSError as e:
         if e.errno == errno.ENOSPC:
-            raise BuildError(
-                f"the disk of {layout.cache} is full; make room and run the same command again, "
-                "it goes on where it stopped"
-            ) from e
+            raise disk_full(layout.cache) from e
         raise
     finally:
         progress.stop()

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO
 
 from rumpel.build import toolchain
+from rumpel.build.layout import disk_full
 from rumpel.build.progress import Progress
 from rumpel.build.tree import ARCH, walk
 from rumpel.errors import BuildError
@@ -141,10 +142,7 @@ class Make:
 
     def _failure(self, text: str) -> BuildError:
         if "No space left on device" in text:
-            return BuildError(
-                f"the disk of {self.home} is full; make room and run the same command again, "
-                "it goes on where it stopped"
-            )
+            return disk_full(self.home)
         package = toolchain.missing_header(text)
         if package:
             return BuildError(

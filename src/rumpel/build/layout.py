@@ -99,6 +99,14 @@ def make_dir(path: Path) -> Path:
     return path
 
 
+def disk_full(path: Path) -> BuildError:
+    """The one message for a full disk: all steps go on where they stopped."""
+    return BuildError(
+        f"the disk of {path} is full; make room and run the same command again, "
+        "it goes on where it stopped"
+    )
+
+
 def unwritable(path: Path, error: OSError) -> BuildError:
     """The one message for a cache that cannot be written."""
     reason = error.strerror or str(error)

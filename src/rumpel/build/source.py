@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import lzma
+import os
 import shutil
 import subprocess
 from dataclasses import asdict
@@ -12,7 +13,7 @@ from hashlib import file_digest, sha256
 from pathlib import Path
 
 from rumpel.build.apt import PrivateApt
-from rumpel.build.layout import Layout, make_dir, unwritable
+from rumpel.build.layout import Layout, disk_full, make_dir, unwritable
 from rumpel.build.lock import locked
 from rumpel.build.memo import fingerprint, remember, write_atomic
 from rumpel.build.pin import Source, makefile_release, pinned
@@ -71,14 +72,24 @@ def _unpack_deb(deb: Path, tarball: Path) -> None:
     member = f"./usr/src/{tarball.name}"
     with (
         open(part, "wb") as out,
-        subprocess.Popen(["dpkg-deb", "--fsys-tarfile", str(deb)], stdout=subprocess.PIPE) as dpkg,
+        subprocess.Popen(
+            ["dpkg-deb", "--fsys-tarfile", str(deb)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        ) as dpkg,
     ):
         tar = subprocess.run(
-            ["tar", "-xOf", "-", member], stdin=dpkg.stdout, stdout=out, check=False
+            ["tar", "-xOf", "-", member],
+            stdin=dpkg.stdout,
+            stdout=out,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            env={**os.environ, "LC_ALL": "C"},
         )
     if tar.returncode:
         part.unlink(missing_ok=True)
-        raise BuildError(f"{deb} holds no {member}, or the disk is full")
+        raise _tar_failure(deb, tar.stderr, tarball.parent)
     part.rename(tarball)
 
 
@@ -102,15 +113,22 @@ def extract(layout: Layout, tarball: Path, progress: Progress) -> Source:
             capture_output=True,
             text=True,
             check=False,
+            env={**os.environ, "LC_ALL": "C"},
         )
         if done.returncode:
             shutil.rmtree(part, ignore_errors=True)
-            line = (done.stderr.splitlines() or ["tar failed"])[0]
-            raise BuildError(f"cannot extract {tarball}: {line}")
+            raise _tar_failure(tarball, done.stderr, layout.sources)
         part.rename(home)
     tops = list(home.iterdir())
     tree = tops[0] if len(tops) == 1 and tops[0].is_dir() else home
     return Source(makefile_release(tree), f"sha256:{sha}", tree, tarball, sha)
+
+
+def _tar_failure(archive: Path, stderr: str, into: Path) -> BuildError:
+    if "Wrote only" in stderr or "No space left" in stderr:
+        return disk_full(into)
+    line = (stderr.splitlines() or ["tar failed"])[0]
+    return BuildError(f"cannot extract {archive}: {line}")
 
 
 def own(layout: Layout, path: Path, progress: Progress) -> Source:

@@ -66,7 +66,10 @@ def _verify(image: Image, progress: Progress, dpkg: Path) -> Verified:
     if _sha256(image.path) != image.sha256:
         raise BuildError(f"{image.path} is not the file that was built")
     if _sha256(tarball) != image.tarball_sha256:
-        raise BuildError(f"{tarball} is not the package's tarball that the source came from")
+        raise BuildError(
+            f"{tarball} is not the package's tarball that the source came from; "
+            "if the package was upgraded, build again with --refresh"
+        )
     _check_dpkg(tarball, dpkg)
     if manifest((image.tree / "Makefile").resolve().parent) != image.manifest:
         raise BuildError(f"the source of image {image.key} has changed since it was built")
@@ -122,6 +125,8 @@ def _compare(tree: Path, tarball: Path, present: set[str], progress: Progress) -
                     wrong.append(name)
                 if len(seen) % 500 == 0:
                     progress.update(len(seen), name)
+        while xz.stdout.read(1 << 16):
+            pass  # the padding after the last member, lest xz meets a closed pipe
     if xz.returncode:
         raise BuildError(f"cannot read {tarball}")
     problems = [
