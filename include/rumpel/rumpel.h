@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * librumpel: boot Linux kernels inside a process and call them.
+ *
+ * Every function returns 0 (or a count) or a negative errno; outputs come
+ * last. Nothing is process-wide: all state hangs off the objects below.
+ * Every function may be called by any thread, except where a line says
+ * otherwise.
+ *
+ *	struct rumpel_config config = { .image = "linux.so", .memory = 64 << 20 };
+ *	struct rumpel_kernel *kernel;
+ *	rumpel_boot(&config, &kernel);
+ *	long fd = rumpel_syscall(rumpel_kernel_init(kernel), SYS_socket, AF_INET, SOCK_STREAM, 0, 0, 0, 0);
+ *	rumpel_halt(kernel);
+ *	rumpel_kernel_free(kernel);
+ */
+#ifndef RUMPEL_H
+#define RUMPEL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__)
+#define RUMPEL_API __attribute__((visibility("default")))
+#else
+#define RUMPEL_API
+#endif
+
+struct rumpel_kernel; /* a booted kernel: one arena, one virtual CPU */
+struct rumpel_task; /* a kernel task bound to a caller in the host */
+struct rumpel_clock; /* a virtual clock, shared by any number of kernels */
+struct rumpel_device; /* a virtio device, host side */
+struct rumpel_link; /* a cable between two network devices */
+
+/* ---- boot and halt ---- */
+
+enum rumpel_boot_flags {
+	/*
+	 * No housekeeper thread: timers and devices are served only while
+	 * some thread is in a call of this kernel. Implied by a virtual clock.
+	 */
+	RUMPEL_BOOT_NO_HOUSEKEEPER = 1 << 0,
+};
+
+struct rumpel_config {
+	const char *image; /* path of the kernel image */
+	uint64_t memory; /* guest memory in bytes; 0: 64 MiB */
+	const char *cmdline; /* appended to the runtime's own; may be NULL */
+	struct rumpel_clock *clock; /* NULL: the host's clock */
+	unsigned int flags; /* enum rumpel_boot_flags */
+	int log_fd; /* also write log records here as they appear; 0: no */
+	struct rumpel_device **devices; /* owned by the kernel once it boots */
+	size_t device_count;
+	const char **error; /* if set: a static text that explains a failure */
+};
+
+/*
+ * Boots a kernel: on return its pid 1 is ready for calls and /proc, /sys,
+ * /dev and /tmp are mounted where the profile has them.
+ * -ENOENT, -EACCES...: the image cannot be opened; -ENOEXEC: it is not an
+ * image or of another ABI; -EINVAL: a bad configuration; -ENOMEM: no room for
+ * the arena; -ENOTRECOVERABLE: the kernel panicked while it booted. In the
+ * last case *kernel is set for its log to be read and must be freed.
+ */
+RUMPEL_API int rumpel_boot(const struct rumpel_config *config, struct rumpel_kernel **kernel);
+
+/*
+ * Syncs, unmounts and powers the kernel off. Calls of other threads return
+ * -ESHUTDOWN. Returns 0, -EBUSY-like errors of unmounting are not fatal;
+ * -ENOTRECOVERABLE if it panicked (before or now).
+ */
+RUMPEL_API int rumpel_halt(struct rumpel_kernel *kernel);
+
+/* Gives everything back; halts nothing (pull of the plug). NULL is fine. */
+RUMPEL_API void rumpel_kernel_free(struct rumpel_kernel *kernel);
+
+enum rumpel_state {
+	RUMPEL_RUNNING,
+	RUMPEL_HALTED,
+	RUMPEL_PANICKED,
+};
+
+RUMPEL_API enum rumpel_state rumpel_kernel_state(const struct rumpel_kernel *kernel);
+RUMPEL_API const char *rumpel_kernel_release(const struct rumpel_kernel *kernel);
+/* ns on the kernel's clock: the host's CLOCK_MONOTONIC or the virtual one. */
+RUMPEL_API uint64_t rumpel_kernel_now(struct rumpel_kernel *kernel);
+/* Address at which the image's text starts, and the image's link base: for debuggers. */
+RUMPEL_API uintptr_t rumpel_kernel_load_address(const struct rumpel_kernel *kernel);
+
+/*
+ * Log records from *position on (0: the oldest kept), in the format of
+ * /dev/kmsg, whole lines, as much as fits. Advances *position; returns the
+ * number of bytes. Works on a dead kernel too.
+ */
+RUMPEL_API size_t rumpel_log_read(struct rumpel_kernel *kernel, uint64_t *position, char *buffer,
+				  size_t size);
+/* Waits until there is something behind `position`. 0, -ETIMEDOUT, -EINTR. */
+RUMPEL_API int rumpel_log_wait(struct rumpel_kernel *kernel, uint64_t position, int64_t timeout_ns);
+
+/* ---- tasks and system calls ---- */
+
+/* pid 1. One thread at a time may use a task. */
+RUMPEL_API struct rumpel_task *rumpel_kernel_init(struct rumpel_kernel *kernel);
+
+enum rumpel_task_flags {
+	/* A process of its own (descriptor table, directory, signals);
+	 * otherwise a thread of pid 1, which shares them. */
+	RUMPEL_TASK_PROCESS = 1 << 0,
+};
+
+RUMPEL_API int rumpel_task_create(struct rumpel_kernel *kernel, unsigned int flags,
+				  struct rumpel_task **task);
+/* Ends the kernel task (its open call, if any, is interrupted) and frees it. */
+RUMPEL_API void rumpel_task_free(struct rumpel_task *task);
+/* pid (really a TID) in the kernel's initial namespace. */
+RUMPEL_API int rumpel_task_id(const struct rumpel_task *task);
+
+enum rumpel_submit_flags {
+	/* -EAGAIN instead of waiting for another thread to leave the kernel. */
+	RUMPEL_SUBMIT_NOWAIT = 1 << 0,
+	/* Completion is reported by rumpel_run, not waited for. */
+	RUMPEL_SUBMIT_ASYNC = 1 << 1,
+};
+
+/*
+ * Hands a system call to the kernel and runs it until it is done or the
+ * kernel is idle; never waits for time, devices or other callers.
+ * 1: done, *result is set (value or negative errno); 0: in progress.
+ * -EBUSY: the task has a call in progress; -ESRCH: the task has exited;
+ * -ESHUTDOWN: halted; -ENOTRECOVERABLE: panicked.
+ */
+RUMPEL_API int rumpel_task_submit(struct rumpel_task *task, unsigned int flags, long nr,
+				  const unsigned long args[6], long *result);
+
+/*
+ * Waits for the task's call, lending the thread to the kernel (as leader or
+ * follower). timeout_ns < 0: for ever, measured on the HOST's clock.
+ * 1: done; 0: timed out; -EINTR: a signal handler ran in this thread (the
+ * call goes on: wait again or cancel it); -EDEADLK: virtual clock, and no
+ * timer or other caller can ever end the call; else as for submit.
+ */
+RUMPEL_API int rumpel_task_wait(struct rumpel_task *task, int64_t timeout_ns, long *result);
+
+/* Interrupts the call in progress, as a signal would: it ends with -EINTR
+ * (or with what it had already done). Then wait for it as usual. */
+RUMPEL_API int rumpel_task_cancel(struct rumpel_task *task);
+
+/* submit and wait for ever, through host signals: value or negative errno. */
+RUMPEL_API long rumpel_syscall(struct rumpel_task *task, long nr, unsigned long a0,
+			       unsigned long a1, unsigned long a2, unsigned long a3,
+			       unsigned long a4, unsigned long a5);
+
+/*
+ * Lends the thread to the kernel until an ASYNC call is done or the time is
+ * over (timeout_ns as above; 0: only what can run now). Fills `done` with up
+ * to `count` tasks whose results are ready for rumpel_task_wait. Returns
+ * their number, -EINTR, -EDEADLK, or as for submit.
+ */
+RUMPEL_API int rumpel_run(struct rumpel_kernel *kernel, int64_t timeout_ns,
+			  struct rumpel_task **done, size_t count);
+
+/* ---- virtual time ---- */
+
+/*
+ * start_ns: what monotonic clocks read at first; epoch_ns: realtime then.
+ * All kernels on one clock are driven by the thread that waits in any of
+ * them, in the order in which they booted. The clock jumps only when none of
+ * them can run. Use the kernels of one clock from one thread at a time.
+ */
+RUMPEL_API int rumpel_clock_create(uint64_t start_ns, uint64_t epoch_ns,
+				   struct rumpel_clock **clock);
+RUMPEL_API void rumpel_clock_free(struct rumpel_clock *clock); /* after its kernels */
+RUMPEL_API uint64_t rumpel_clock_now(const struct rumpel_clock *clock);
+/* Runs everything due up to `ns`, and sets the clock to it. */
+RUMPEL_API int rumpel_clock_advance(struct rumpel_clock *clock, uint64_t until_ns);
+
+/* ---- devices: create, then pass them to rumpel_boot ---- */
+
+enum rumpel_block_flags {
+	RUMPEL_BLOCK_READ_ONLY = 1 << 0,
+};
+
+/* A file or block device of the host as disk. A flush is an fdatasync. */
+RUMPEL_API int rumpel_block_file(const char *path, unsigned int flags,
+				 struct rumpel_device **device);
+/* `size` bytes of memory as disk; with data != NULL the caller's own
+ * buffer, which must outlive the kernel, else zeroes. */
+RUMPEL_API int rumpel_block_memory(void *data, size_t size, unsigned int flags,
+				   struct rumpel_device **device);
+
+/* A network interface without a peer yet. mac NULL: a locally administered
+ * one is made up (the same each time, from the order of creation). */
+/* Frames go to and come from a descriptor that keeps message boundaries (a
+ * SOCK_SEQPACKET or SOCK_DGRAM socket): one frame a message. The descriptor
+ * is duplicated. */
+RUMPEL_API int rumpel_net_fd(int fd, const uint8_t mac[6], unsigned int mtu,
+			     struct rumpel_device **device);
+/* Two interfaces joined by a cable, with offloads kept across it.
+ * delay_ns: propagation delay each way. */
+RUMPEL_API int rumpel_net_link(uint64_t delay_ns, unsigned int mtu, const uint8_t mac0[6],
+			       const uint8_t mac1[6], struct rumpel_device *device[2]);
+
+RUMPEL_API int rumpel_entropy(struct rumpel_device **device);
+/* hvc0: bytes to and from a descriptor, which is duplicated. */
+RUMPEL_API int rumpel_console(int fd, struct rumpel_device **device);
+
+/* Only for devices that no kernel has taken. */
+RUMPEL_API void rumpel_device_free(struct rumpel_device *device);
+/* The device's counters: frames or requests, and bytes, each way. */
+struct rumpel_device_stats {
+	uint64_t in, in_bytes, out, out_bytes, errors, dropped;
+};
+RUMPEL_API void rumpel_device_stats(const struct rumpel_device *device,
+				    struct rumpel_device_stats *stats);
+/*
+ * Write all frames that pass the interface to a file in pcap format (with
+ * times of the kernel's clock, ns). The descriptor is duplicated; -1 stops.
+ */
+RUMPEL_API int rumpel_net_capture(struct rumpel_device *device, int fd);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

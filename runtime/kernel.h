@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What the files of the runtime know of a kernel. Devices use the functions
+ * under "services for devices" and nothing else of it.
+ */
+#ifndef RUMPEL_RUNTIME_KERNEL_H
+#define RUMPEL_RUNTIME_KERNEL_H
+
+#include <rumpel/host_ops.h>
+#include <rumpel/rumpel.h>
+
+/* ---- services for devices ---- */
+
+/*
+ * Host address of guest physical memory [pa, pa+len), or NULL where that is
+ * not RAM of this guest: rings are hostile until checked.
+ */
+void *rumpel_guest_memory(struct rumpel_kernel *kernel, uint64_t pa, uint64_t len);
+
+/*
+ * Raises the interrupt of a device slot. Any thread, token or not: sets the
+ * bit and, if nobody runs the kernel, wakes somebody who will.
+ */
+void rumpel_kernel_interrupt(struct rumpel_kernel *kernel, unsigned int slot);
+
+/*
+ * A piece of work that may block (file input and output). run() is called on
+ * a host stack without the token, by whichever thread of the kernel has time,
+ * one job at a time per thread; with a virtual clock, at once. run() owns the
+ * job and usually ends with rumpel_kernel_interrupt.
+ */
+struct rumpel_job {
+	struct rumpel_job *next;
+	void (*run)(struct rumpel_job *job);
+};
+void rumpel_kernel_defer(struct rumpel_kernel *kernel, struct rumpel_job *job);
+
+/*
+ * A host descriptor to watch: when `events` (POLLIN, POLLOUT) are there,
+ * ready() is called on a host stack by the holder of the token. It should
+ * take all there is and raise its interrupt. events may be changed by the
+ * holder of the token (0: do not watch now).
+ */
+struct rumpel_watch {
+	struct rumpel_watch *next;
+	int fd;
+	short events;
+	void (*ready)(struct rumpel_watch *watch, short revents);
+};
+void rumpel_kernel_watch(struct rumpel_kernel *kernel, struct rumpel_watch *watch);
+void rumpel_kernel_unwatch(struct rumpel_kernel *kernel, struct rumpel_watch *watch);
+
+/*
+ * A one-shot timer on the kernel's clock (host or virtual). fire() is called
+ * on a host stack by the holder of the token. Arming an armed timer moves it.
+ */
+struct rumpel_timer {
+	struct rumpel_timer *next;
+	uint64_t deadline; /* ns; RUMPEL_NO_DEADLINE: not armed */
+	void (*fire)(struct rumpel_timer *timer);
+};
+void rumpel_timer_arm(struct rumpel_kernel *kernel, struct rumpel_timer *timer, uint64_t deadline);
+
+/* True if the kernel lives on a virtual clock: everything is then done at
+ * once and in a fixed order, so that runs are identical. */
+bool rumpel_kernel_is_virtual(const struct rumpel_kernel *kernel);
+
+/*
+ * A device as the kernel's slots see it. The first member of every device
+ * model's own struct; src/virtio/mmio.c fills ops for all virtio devices.
+ */
+struct rumpel_device_ops {
+	/* Register access from a kernel stack: shallow, never blocks. */
+	uint64_t (*mmio_read)(struct rumpel_device *device, unsigned int offset, unsigned int size);
+	void (*mmio_write)(struct rumpel_device *device, unsigned int offset, uint64_t value,
+			   unsigned int size);
+	/* Host stack, token held: serve the queues that were notified. */
+	void (*service)(struct rumpel_device *device);
+	/* The kernel has taken the device: slot and kernel are set. */
+	int (*attach)(struct rumpel_device *device);
+	/* The kernel is gone; no more calls follow but free. */
+	void (*detach)(struct rumpel_device *device);
+	void (*free)(struct rumpel_device *device);
+	void (*stats)(const struct rumpel_device *device, struct rumpel_device_stats *stats);
+};
+
+struct rumpel_device {
+	const struct rumpel_device_ops *ops;
+	struct rumpel_kernel *kernel;
+	unsigned int slot;
+	bool notified; /* set by mmio_write of QueueNotify, see rumpel_device_notify */
+};
+
+/* Called from mmio_write: have service() called soon, on a host stack. */
+void rumpel_device_notify(struct rumpel_device *device);
+
+#endif
