@@ -13,6 +13,7 @@ from rumpel.build import config, toolchain, tree
 from rumpel.build.compare import differs
 from rumpel.build.compile import Make
 from rumpel.build.image import IMAGE, Image, key_of, load, port_hash, publish
+from rumpel.build.kconfig import Kconfig
 from rumpel.build.layout import Layout, disk_full, make_dir
 from rumpel.build.lock import locked
 from rumpel.build.memo import write_atomic
@@ -81,8 +82,7 @@ def _build(
     tree.compose(layout, source.tree, home)
     progress.start(f"configure {source.version} {profile}")
     warnings = _configure(make, wanted, extra)
-    for warning in warnings:
-        progress.note(f"warning: {warning}")
+    _warn(progress, warnings)
     make.run("prepare")
     make.compile("vmlinux", f"build {source.version} {profile}", progress)
     progress.start("keep the image")
@@ -126,14 +126,22 @@ def _configure(make: Make, wanted: dict[str, str], extra: dict[str, str]) -> lis
         write_atomic(file, asked)
     got = config.parse(done.read_text())
     refused = config.lost(extra, got)
+    kconfig = Kconfig(make.tree)
     if refused:
         file.unlink(missing_ok=True)
-        raise ConfigError("; ".join(config.explain(make.tree, x, extra[x], got) for x in refused))
-    return [
-        f"CONFIG_{x}={wanted[x]} came out as {got.get(x, 'n')}"
-        for x in config.lost(wanted, got)
-        if x not in extra
-    ]
+        raise ConfigError("; ".join(config.explain(kconfig, x, extra[x], got) for x in refused))
+    missing = [x for x in config.lost(wanted, got) if x not in extra]
+    return [config.explain(kconfig, x, wanted[x], got) for x in missing]
+
+
+def _warn(progress: Progress, warnings: list[str]) -> None:
+    """Tell what was lost; options that the version does not have share one line."""
+    unknown = [x.partition("=")[0] for x in warnings if x.endswith(config.UNKNOWN)]
+    for warning in warnings:
+        if not warning.endswith(config.UNKNOWN):
+            progress.note(f"warning: {warning}")
+    if unknown:
+        progress.note(f"warning: {config.UNKNOWN}: {' '.join(unknown)}")
 
 
 def _strip(vmlinux: Path, image: Path) -> None:

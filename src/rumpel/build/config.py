@@ -5,14 +5,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from pathlib import Path
 
+from rumpel.build.kconfig import Kconfig, symbols
 from rumpel.build.layout import Layout
-from rumpel.build.tree import walk
 from rumpel.errors import BuildError, ConfigError
 
 _ASSIGN = re.compile(r"(?:CONFIG_)?([A-Za-z0-9_]+)=(y|n|m|-?\d+|0[xX][0-9a-fA-F]+|\".*\")")
 _UNSET = re.compile(r"# CONFIG_([A-Za-z0-9_]+) is not set")
+
+UNKNOWN = "this kernel has no such option"
 
 
 def profiles(layout: Layout) -> list[str]:
@@ -78,39 +79,17 @@ def lost(wanted: dict[str, str], got: dict[str, str]) -> list[str]:
     return [name for name, value in wanted.items() if got.get(name, "n") != value]
 
 
-def explain(tree: Path, name: str, wanted: str, got: dict[str, str]) -> str:
+def explain(kconfig: Kconfig, name: str, wanted: str, got: dict[str, str]) -> str:
     """Say why an option did not come out, as far as the Kconfig files tell."""
     head = f"CONFIG_{name}={wanted} came out as {got.get(name, 'n')}"
-    definition = _definition(tree, name)
-    if definition is None:
-        return f"{head}: this kernel has no such option"
-    depends = re.findall(r"^\s+depends on (.+)$", definition, re.M)
-    unmet = [
-        symbol
-        for symbol in dict.fromkeys(re.findall(r"\b[A-Z][A-Z0-9_]+\b", " ".join(depends)))
-        if got.get(symbol, "n") == "n"
-    ]
-    if unmet:
-        return f"{head}: it depends on {' && '.join(depends)}; not set: {', '.join(unmet)}"
+    if not kconfig.knows(name):
+        return f"{head}: {UNKNOWN}"
+    conditions = kconfig.conditions(name)
+    unmet = [x for x in symbols(conditions) if got.get(x, "n") == "n"]
+    if unmet and wanted != "n":
+        return f"{head}: it depends on {' && '.join(conditions)}; not set: {', '.join(unmet)}"
     if wanted == "n":
         return f"{head}: another option selects it"
-    if not re.search(r'^\s+(bool|tristate|int|hex|string)\s+"|^\s+prompt\s', definition, re.M):
-        return f"{head}: it has no prompt, only other options select it"
-    return f"{head}: a menu or choice around it does not allow it"
-
-
-def _definition(tree: Path, name: str) -> str | None:
-    """The text of an option's entry in the tree's Kconfig files."""
-    start = re.compile(rf"^(?:menu)?config {re.escape(name)}\s*$", re.M)
-    for top in sorted(tree.iterdir()):
-        files = [top] if top.is_file() else [top.resolve() / n for n, _ in walk(top.resolve())]
-        for file in files:
-            if not file.name.startswith("Kconfig") or not file.is_file():
-                continue
-            text = file.read_text(errors="replace")
-            found = start.search(text)
-            if found:
-                rest = text[found.end() :]
-                end = re.search(r"^(?:menu)?config |^\S", rest, re.M)
-                return rest[: end.start()] if end else rest
-    return None
+    if not kconfig.has_prompt(name):
+        return f"{head}: it cannot be asked for, only other options select it"
+    return f"{head}: its choice or its range does not allow it"
