@@ -156,7 +156,9 @@ PROMISES = [
 def lines(profile: str) -> list[str]:
     """A profile's lines with its fragments in front, as the build tool joins them."""
     own = (CONFIGS / f"{profile}.config").read_text().splitlines()
-    fragments = [CONFIGS / "fragments" / line.split()[2] for line in own if line.startswith("# include ")]
+    fragments = [
+        CONFIGS / "fragments" / line.split()[2] for line in own if line.startswith("# include ")
+    ]
     return [line for path in fragments for line in path.read_text().splitlines()] + own
 
 
@@ -166,7 +168,9 @@ def settings(config: list[str]) -> list[tuple[str, str]]:
     return [(m[1] or m[3], m[2] or "n") for m in found if m]
 
 
-@pytest.mark.parametrize(("profile", "feature", "symbols"), PROMISES, ids=lambda value: value.split(" ")[0])
+@pytest.mark.parametrize(
+    ("profile", "feature", "symbols"), PROMISES, ids=lambda value: value.split(" ")[0]
+)
 def test_profile_asks_for_feature(profile: str, feature: str, symbols: str) -> None:
     asked = dict(settings(lines(profile)))
     assert [symbol for symbol in symbols.split() if asked.get(symbol) != "y"] == [], feature
@@ -191,4 +195,6 @@ def test_every_fragment_is_used() -> None:
 def test_file_is_well_formed(path: Path) -> None:
     first, *rest = path.read_text().splitlines()
     assert first == "# SPDX-License-Identifier: GPL-2.0-only"
-    assert [line for line in rest if not re.fullmatch(r'(#.*)?|CONFIG_\w+=(y|-?\d+|"[^"]*")', line)] == []
+    assert [
+        line for line in rest if not re.fullmatch(r'(#.*)?|CONFIG_\w+=(y|-?\d+|"[^"]*")', line)
+    ] == []

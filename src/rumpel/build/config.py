@@ -87,7 +87,8 @@ def explain(kconfig: Kconfig, name: str, wanted: str, got: dict[str, str]) -> st
     conditions = kconfig.conditions(name)
     unmet = [x for x in symbols(conditions) if got.get(x, "n") == "n"]
     if unmet and wanted != "n":
-        return f"{head}: it depends on {' && '.join(conditions)}; not set: {', '.join(unmet)}"
+        joined = " && ".join(f"({x})" if "||" in x else x for x in conditions)
+        return f"{head}: it depends on {joined}; not set: {', '.join(unmet)}"
     if wanted == "n":
         return f"{head}: another option selects it"
     if not kconfig.has_prompt(name):
