@@ -115,6 +115,29 @@ def test_a_failed_build_shows_the_error_and_resumes(layout: Layout, tmp_path: Pa
     assert log.updates[-1][0] == max(total or 0 for _, total in log.steps)
 
 
+def test_an_interrupt_ends_all_compilers(layout: Layout, tmp_path: Path) -> None:
+    """After Ctrl-C nothing that make started is left to write objects."""
+    source = fake.tree(tmp_path / "own")
+    pids = tmp_path / "pids"
+    text = (source / "Makefile").read_text()
+    (source / "Makefile").write_text(
+        text.replace("$(CC) -fPIC", f"sh -c 'echo $$$$ >> {pids}; exec sleep 100'; $(CC) -fPIC")
+    )
+
+    class Interrupt(fake.Log):
+        def update(self, done: int, what: str = "") -> None:
+            super().update(done, what)
+            while what and not pids.exists():
+                time.sleep(0.01)
+            if what:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        ensure_image(source=source, layout=layout, progress=Interrupt())
+    for pid in pids.read_text().split():
+        assert not Path(f"/proc/{pid}").exists()
+
+
 def test_a_full_disk_says_so(layout: Layout, tmp_path: Path) -> None:
     """A compiler that finds no space is told as such, and that a new run goes on."""
     source = fake.tree(tmp_path / "own")

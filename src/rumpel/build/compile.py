@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
@@ -132,9 +133,7 @@ class Make:
             yield make
             make.wait()
         except BaseException:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(make.pid, signal.SIGTERM)
-            make.wait()
+            _end(make)
             raise
         finally:
             if make.stdout:
@@ -151,6 +150,18 @@ class Make:
         lines = [x.rstrip() for x in text.splitlines() if _ERROR.search(x)]
         lines = lines or [x for x in text.splitlines() if "***" in x] or text.splitlines()[-5:]
         return BuildError("\n".join(["the kernel did not build:", *lines[:5], f"log: {self.log}"]))
+
+
+def _end(make: subprocess.Popen[str]) -> None:
+    """End make and all that it started, so that nothing writes objects after us."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(make.pid, signal.SIGTERM)
+        make.wait()
+        for _ in range(100):
+            os.killpg(make.pid, 0)
+            time.sleep(0.05)
+        os.killpg(make.pid, signal.SIGKILL)
+    make.wait()
 
 
 def _lines(make: subprocess.Popen[str]) -> IO[str]:
