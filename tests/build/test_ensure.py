@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from rumpel.build import Layout, ensure_image, find_image, list_images, remove_image
+from rumpel.build.image import KEPT
 from rumpel.errors import BuildError
 from tests.build import fake
 
@@ -241,6 +242,16 @@ def test_images_are_listed_and_removed(layout: Layout) -> None:
         remove_image(one.key, layout)
 
 
+def test_old_images_of_a_kind_are_dropped(layout: Layout) -> None:
+    """Work on the port leaves the newest images only; other profiles are not touched."""
+    other = ensure_image(profile="tiny", layout=layout)
+    keys = []
+    for n in range(KEPT + 2):
+        (layout.port / "entry.c").write_text(f"/* {n} */\n")
+        keys.append(ensure_image(layout=layout).key)
+    assert {x.key for x in list_images(layout)} == {other.key, *keys[-KEPT:]}
+
+
 def test_a_truncated_image_is_not_used(layout: Layout) -> None:
     """An image that is not whole counts as absent."""
     image = ensure_image(layout=layout)
@@ -256,6 +267,8 @@ def test_a_packaged_image_comes_first(layout: Layout, tmp_path: Path) -> None:
     found = find_image(layout=other)
     assert found is not None
     assert found.path == tmp_path / "shipped/6.12-default/rumpel.so"
+    with pytest.raises(BuildError, match="came with the package"):
+        remove_image(found.key, other)
 
 
 def test_finding_an_image_is_fast(layout: Layout) -> None:

@@ -101,6 +101,8 @@ def remove_image(key: str, layout: Layout | None = None) -> Image:
     found = [x for x in stored(layout) if x.key.startswith(key)] if key else []
     if len(found) != 1:
         raise BuildError(f"{len(found) or 'no'} images have a key that begins with {key!r}")
+    if not found[0].path.is_relative_to(layout.images):
+        raise BuildError(f"image {found[0].key} came with the package and stays with it")
     import shutil
 
     shutil.rmtree(found[0].path.parent)

@@ -21,6 +21,9 @@ from rumpel.errors import BuildError
 
 IMAGE = "rumpel.so"
 META = "image.json"
+KEPT = 5
+"""How many images that differ only in port, source state or compiler stay in the cache."""
+
 RECIPE = 1
 """Counted up when the way of building changes what comes out."""
 
@@ -149,4 +152,21 @@ def publish(layout: Layout, image: Image, vmlinux: Path, config: Path) -> Image:
     except OSError as e:
         shutil.rmtree(part, ignore_errors=True)
         raise BuildError(f"cannot keep the image in {layout.images}: {e.strerror}") from e
+    _prune(layout, done)
     return done
+
+
+def _prune(layout: Layout, newest: Image) -> None:
+    """Drop the oldest images of the same kind, lest work on the port fills the disk."""
+
+    def kind(image: Image) -> object:
+        return (image.version, image.profile, image.options)
+
+    alike = [
+        x
+        for x in stored(layout)
+        if kind(x) == kind(newest) and x.path.is_relative_to(layout.images) and x.key != newest.key
+    ]
+    alike.sort(key=lambda x: x.path.stat().st_mtime_ns, reverse=True)
+    for image in alike[KEPT - 1 :]:
+        shutil.rmtree(image.path.parent, ignore_errors=True)
