@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
 from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).parent
@@ -38,7 +39,8 @@ def headers() -> list[str]:
 
 def extensions() -> list[Extension]:
     """The one extension, once it has a binding."""
-    if not any((ROOT / "src/rumpel/_native").glob("*.c")):
+    binding = (ROOT / "src/rumpel/_native").glob("*.c")
+    if not any("PyInit__native" in file.read_text() for file in binding):
         return []
     return [
         Extension(
@@ -59,6 +61,15 @@ def extensions() -> list[Extension]:
     ]
 
 
+class BuildExt(build_ext):
+    """Lets the compiler take assembly too."""
+
+    def build_extensions(self) -> None:
+        """Build as usual, with one more kind of source."""
+        self.compiler.src_extensions = [*self.compiler.src_extensions, ".S"]
+        super().build_extensions()
+
+
 class BuildPy(build_py):
     """Puts the port and the profiles into the package, so that it can build kernels."""
 
@@ -77,4 +88,4 @@ class BuildPy(build_py):
                 shutil.copyfile(origin, copy)
 
 
-setup(ext_modules=extensions(), cmdclass={"build_py": BuildPy})
+setup(ext_modules=extensions(), cmdclass={"build_py": BuildPy, "build_ext": BuildExt})
