@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * virtio-blk (VIRTIO 1.2, 5.2): requests; what the disk is made of is a
+ * struct rumpel_block_ops.
+ */
+#ifndef RUMPEL_VIRTIO_BLOCK_H
+#define RUMPEL_VIRTIO_BLOCK_H
+
+#include <linux/virtio_blk.h>
+#include <pthread.h>
+
+#include "mmio.h"
+
+#define RUMPEL_SECTOR 512
+
+struct rumpel_block;
+
+/*
+ * Ranges are checked against the disk and whole sectors. 0 or a negative
+ * errno; reads and writes are complete or have failed. Several calls may run
+ * at a time, on several threads. `iov` may be changed.
+ */
+struct rumpel_block_ops {
+	/* Never waits: all is done where the request is found. */
+	bool instant;
+	/*
+	 * As far as it goes without waiting: bytes, 0 for none. May be NULL.
+	 */
+	ssize_t (*read_some)(struct rumpel_block *block, const struct iovec *iov, int count,
+			     uint64_t offset);
+	ssize_t (*write_some)(struct rumpel_block *block, const struct iovec *iov, int count,
+			      uint64_t offset);
+	int (*read)(struct rumpel_block *block, struct iovec *iov, int count, uint64_t offset);
+	int (*write)(struct rumpel_block *block, struct iovec *iov, int count, uint64_t offset);
+	int (*flush)(struct rumpel_block *block);
+	/* The range need not be kept. */
+	int (*discard)(struct rumpel_block *block, uint64_t offset, uint64_t len);
+	/* The range reads as zeroes; with `unmap` it need not take room. */
+	int (*zero)(struct rumpel_block *block, uint64_t offset, uint64_t len, bool unmap);
+	void (*free)(struct rumpel_block *block);
+};
+
+struct rumpel_block {
+	struct rumpel_virtio virtio;
+	const struct rumpel_block_ops *ops;
+	struct virtio_blk_config config;
+	char id[VIRTIO_BLK_ID_BYTES];
+	uint64_t size; /* bytes, whole sectors */
+	bool read_only;
+	pthread_mutex_t lock; /* all below, the queue; never held during input and output */
+	pthread_cond_t idle;
+	unsigned int running; /* requests that use guest memory outside the lock */
+	unsigned int epoch; /* resets so far: older requests are void */
+	bool starved; /* no memory for a request: look again when one ends */
+	struct rumpel_block_request *spare, *all;
+};
+
+/* `block` is zeroed but for its back end's own part. -EINVAL: no whole
+ * sector; -ENOMEM. */
+int rumpel_block_init(struct rumpel_block *block, const struct rumpel_block_ops *ops, uint64_t size,
+		      bool read_only, const char *id);
+
+#endif
