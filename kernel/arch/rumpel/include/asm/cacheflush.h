@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#ifndef _ASM_RUMPEL_CACHEFLUSH_H
+#define _ASM_RUMPEL_CACHEFLUSH_H
+
+#include <asm/host.h>
+
+/* New kernel mappings become real here: see mm/vmap.c. */
+#define flush_cache_vmap(start, end) rumpel_mmu_sync(start, end)
+#define flush_cache_vmap_early(start, end) rumpel_mmu_sync(start, end)
+
+#include <asm-generic/cacheflush.h>
+
+#endif

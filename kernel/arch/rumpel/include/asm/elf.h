@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#ifndef _ASM_RUMPEL_ELF_H
+#define _ASM_RUMPEL_ELF_H
+
+#include <asm/ptrace.h>
+
+/* No ELF program is ever loaded; the core wants these for notes and types. */
+#define ELF_CLASS ELFCLASS64
+#define ELF_DATA ELFDATA2LSB
+#define ELF_ARCH EM_X86_64
+#define ELF_EXEC_PAGESIZE 4096
+#define ELF_ET_DYN_BASE (TASK_SIZE / 3 * 2)
+#define ELF_PLATFORM NULL
+#define ELF_HWCAP 0
+#define elf_check_arch(x) 0
+
+typedef unsigned long elf_greg_t;
+typedef elf_greg_t elf_gregset_t[sizeof(struct user_regs_struct) / sizeof(elf_greg_t)];
+typedef struct {
+} elf_fpregset_t;
+
+#endif

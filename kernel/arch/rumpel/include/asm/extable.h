@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#ifndef _ASM_RUMPEL_EXTABLE_H
+#define _ASM_RUMPEL_EXTABLE_H
+
+/* Offsets from the entry itself: the table needs no relocation. */
+#define ARCH_HAS_RELATIVE_EXTABLE
+
+#ifdef __ASSEMBLY__
+#define RUMPEL_EXTABLE(from, to)      \
+	.pushsection __ex_table, "a"; \
+	.balign 4;                    \
+	.long from -., to -.;         \
+	.popsection
+#else
+#define RUMPEL_EXTABLE(from, to)             \
+	".pushsection __ex_table, \"a\"\n"   \
+	".balign 4\n"                        \
+	".long " #from " - ., " #to " - .\n" \
+	".popsection\n"
+
+struct exception_table_entry {
+	int insn, fixup;
+};
+#endif
+
+#endif

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#ifndef _ASM_RUMPEL_HOST_H
+#define _ASM_RUMPEL_HOST_H
+
+#include <rumpel/host_ops.h>
+
+struct task_struct;
+
+extern struct rumpel_vcpu rumpel_vcpu;
+extern union rumpel_private rumpel_private;
+extern struct rumpel_boot_params rumpel_params;
+
+/* host_call(print, text, len): one of host_ops. */
+#define host_call(op, ...) (rumpel_private.ops.op(rumpel_private.ops.host, ##__VA_ARGS__))
+
+void rumpel_leave(unsigned int why);
+void rumpel_irq_deliver(void);
+void rumpel_caller_loop(void) __attribute__((noreturn));
+void rumpel_wake_requested(struct rumpel_caller *self);
+int rumpel_fault(struct rumpel_fault *fault);
+void rumpel_mmu_sync(unsigned long start, unsigned long end);
+
+#endif

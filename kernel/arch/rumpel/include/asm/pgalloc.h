@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#ifndef _ASM_RUMPEL_PGALLOC_H
+#define _ASM_RUMPEL_PGALLOC_H
+
+#include <linux/mm.h>
+#define __HAVE_ARCH_PGD_FREE
+#include <asm-generic/pgalloc.h>
+
+static inline pgd_t *pgd_alloc(struct mm_struct *mm)
+{
+	/* Nobody looks up kernel addresses in a process's table. */
+	return (pgd_t *)get_zeroed_page(GFP_KERNEL_ACCOUNT);
+}
+
+static inline void pgd_free(struct mm_struct *mm, pgd_t *pgd)
+{
+	free_page((unsigned long)pgd);
+}
+
+#define pmd_populate_kernel(mm, pmd, pte) set_pmd(pmd, __pmd(_PAGE_TABLE | __pa(pte)))
+#define pmd_populate(mm, pmd, pte) \
+	set_pmd(pmd, __pmd(_PAGE_TABLE | (page_to_pfn(pte) << PAGE_SHIFT)))
+#define pud_populate(mm, pud, pmd) set_pud(pud, __pud(_PAGE_TABLE | __pa(pmd)))
+#define p4d_populate(mm, p4d, pud) set_p4d(p4d, __p4d(_PAGE_TABLE | __pa(pud)))
+
+#define __pte_free_tlb(tlb, pte, address) tlb_remove_ptdesc((tlb), page_ptdesc(pte))
+#define __pmd_free_tlb(tlb, pmd, address) pmd_free((tlb)->mm, pmd)
+#define __pud_free_tlb(tlb, pud, address) pud_free((tlb)->mm, pud)
+
+#endif

@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#ifndef _ASM_RUMPEL_PGTABLE_H
+#define _ASM_RUMPEL_PGTABLE_H
+
+/*
+ * Page tables that only software walks. What init_mm maps in the vmalloc
+ * range is made real through host_ops.map (mm/vmap.c).
+ */
+#include <linux/mm_types.h>
+#include <asm-generic/pgtable-nop4d.h>
+
+#define PTE_SHIFT_BITS 9
+#define PMD_SHIFT 21
+#define PUD_SHIFT 30
+#define PGDIR_SHIFT 39
+#define PMD_SIZE (1UL << PMD_SHIFT)
+#define PMD_MASK (~(PMD_SIZE - 1))
+#define PUD_SIZE (1UL << PUD_SHIFT)
+#define PUD_MASK (~(PUD_SIZE - 1))
+#define PGDIR_SIZE (1UL << PGDIR_SHIFT)
+#define PGDIR_MASK (~(PGDIR_SIZE - 1))
+#define PTRS_PER_PTE 512
+#define PTRS_PER_PMD 512
+#define PTRS_PER_PUD 512
+#define PTRS_PER_PGD 512
+#define USER_PTRS_PER_PGD 256
+
+extern pgd_t swapper_pg_dir[PTRS_PER_PGD];
+
+#define _PAGE_PRESENT 0x001
+#define _PAGE_RW 0x002
+#define _PAGE_USER 0x004
+#define _PAGE_ACCESSED 0x008
+#define _PAGE_DIRTY 0x010
+#define _PAGE_SPECIAL 0x020
+#define _PAGE_PROTNONE 0x040 /* when not present: still a page */
+#define _PAGE_SWP_EXCLUSIVE 0x080 /* when not present: a swap entry's flag */
+#define _PAGE_TABLE (_PAGE_PRESENT | _PAGE_RW | _PAGE_USER | _PAGE_ACCESSED)
+#define _PAGE_CHG_MASK (PAGE_MASK | _PAGE_ACCESSED | _PAGE_DIRTY | _PAGE_SPECIAL)
+
+#define PAGE_NONE __pgprot(_PAGE_PROTNONE | _PAGE_ACCESSED)
+#define PAGE_READONLY __pgprot(_PAGE_PRESENT | _PAGE_USER | _PAGE_ACCESSED)
+#define PAGE_COPY PAGE_READONLY
+#define PAGE_SHARED __pgprot(_PAGE_PRESENT | _PAGE_RW | _PAGE_USER | _PAGE_ACCESSED)
+#define PAGE_KERNEL __pgprot(_PAGE_PRESENT | _PAGE_RW | _PAGE_DIRTY | _PAGE_ACCESSED)
+#define PAGE_KERNEL_RO __pgprot(_PAGE_PRESENT | _PAGE_ACCESSED)
+#define PAGE_KERNEL_EXEC PAGE_KERNEL
+
+#define VMALLOC_START (rumpel_params.vmalloc)
+#define VMALLOC_END (rumpel_params.vmalloc + rumpel_params.vmalloc_size)
+
+extern unsigned long *empty_zero_page;
+#define ZERO_PAGE(vaddr) virt_to_page(empty_zero_page)
+
+#define PFN_PTE_SHIFT PAGE_SHIFT
+#define pte_pfn(pte) (pte_val(pte) >> PAGE_SHIFT)
+#define pfn_pte(pfn, prot) __pte(((unsigned long)(pfn) << PAGE_SHIFT) | pgprot_val(prot))
+#define pte_page(pte) pfn_to_page(pte_pfn(pte))
+#ifndef mk_pte
+#define mk_pte(page, prot) pfn_pte(page_to_pfn(page), prot)
+#endif
+
+#define pte_none(pte) (!pte_val(pte))
+#define pte_present(pte) (pte_val(pte) & (_PAGE_PRESENT | _PAGE_PROTNONE))
+#define pte_clear(mm, addr, ptep) set_pte(ptep, __pte(0))
+#define set_pte(ptep, pte) WRITE_ONCE(*(ptep), pte)
+
+#define PTE_TEST(name, bit)                      \
+	static inline int pte_##name(pte_t pte)  \
+	{                                        \
+		return !!(pte_val(pte) & (bit)); \
+	}
+#define PTE_SET(name, bit)                          \
+	static inline pte_t pte_##name(pte_t pte)   \
+	{                                           \
+		return __pte(pte_val(pte) | (bit)); \
+	}
+#define PTE_CLEAR(name, bit)                         \
+	static inline pte_t pte_##name(pte_t pte)    \
+	{                                            \
+		return __pte(pte_val(pte) & ~(bit)); \
+	}
+
+PTE_TEST(write, _PAGE_RW)
+PTE_TEST(dirty, _PAGE_DIRTY)
+PTE_TEST(young, _PAGE_ACCESSED)
+PTE_TEST(special, _PAGE_SPECIAL)
+PTE_TEST(swp_exclusive, _PAGE_SWP_EXCLUSIVE)
+PTE_SET(mkwrite_novma, _PAGE_RW)
+PTE_SET(mkdirty, _PAGE_DIRTY)
+PTE_SET(mkyoung, _PAGE_ACCESSED)
+PTE_SET(mkspecial, _PAGE_SPECIAL)
+PTE_SET(swp_mkexclusive, _PAGE_SWP_EXCLUSIVE)
+PTE_CLEAR(wrprotect, _PAGE_RW)
+PTE_CLEAR(mkclean, _PAGE_DIRTY)
+PTE_CLEAR(mkold, (unsigned long)_PAGE_ACCESSED)
+PTE_CLEAR(swp_clear_exclusive, _PAGE_SWP_EXCLUSIVE)
+#define pte_swp_exclusive pte_swp_exclusive
+
+static inline pte_t pte_modify(pte_t pte, pgprot_t prot)
+{
+	return __pte((pte_val(pte) & _PAGE_CHG_MASK) | pgprot_val(prot));
+}
+
+#define pmd_none(x) (!pmd_val(x))
+#define pmd_present(x) (pmd_val(x) & _PAGE_PRESENT)
+#define pmd_bad(x) ((pmd_val(x) & ~PAGE_MASK) != _PAGE_TABLE)
+#define set_pmd(ptr, x) WRITE_ONCE(*(ptr), x)
+#define pmd_clear(ptr) set_pmd(ptr, __pmd(0))
+#define pmd_pfn(x) (pmd_val(x) >> PAGE_SHIFT)
+#define pmd_page(x) pfn_to_page(pmd_pfn(x))
+#define pmd_page_vaddr(x) ((unsigned long)__va(pmd_val(x) & PAGE_MASK))
+
+#define pud_none(x) (!pud_val(x))
+#define pud_present(x) (pud_val(x) & _PAGE_PRESENT)
+#define pud_bad(x) ((pud_val(x) & ~PAGE_MASK) != _PAGE_TABLE)
+#define set_pud(ptr, x) WRITE_ONCE(*(ptr), x)
+#define pud_clear(ptr) set_pud(ptr, __pud(0))
+#define pud_page(x) pfn_to_page(pud_val(x) >> PAGE_SHIFT)
+#define pud_pgtable(x) ((pmd_t *)__va(pud_val(x) & PAGE_MASK))
+#define pud_pfn(x) (pud_val(x) >> PAGE_SHIFT)
+
+/* The (folded) fourth level: an entry of the directory. */
+static inline int pgd_none_entry(pgd_t x)
+{
+	return !pgd_val(x);
+}
+#undef p4d_none
+#undef p4d_bad
+#undef p4d_present
+#undef p4d_clear
+#define p4d_none(x) (!p4d_val(x))
+#define p4d_bad(x) ((p4d_val(x) & ~PAGE_MASK) != _PAGE_TABLE)
+#define p4d_present(x) (p4d_val(x) & _PAGE_PRESENT)
+#define p4d_clear(ptr) set_p4d(ptr, __p4d(0))
+#define set_p4d(ptr, x) WRITE_ONCE(*(ptr), x)
+#define p4d_page(x) pfn_to_page(p4d_val(x) >> PAGE_SHIFT)
+#define p4d_pgtable(x) ((pud_t *)__va(p4d_val(x) & PAGE_MASK))
+
+#define pte_ERROR(e) pr_err("bad pte %016lx\n", pte_val(e))
+#define pmd_ERROR(e) pr_err("bad pmd %016lx\n", pmd_val(e))
+#define pud_ERROR(e) pr_err("bad pud %016lx\n", pud_val(e))
+#define pgd_ERROR(e) pr_err("bad pgd %016lx\n", pgd_val(e))
+
+/* Swap entries, of pages under migration for example: type 5 bits, offset. */
+#define __swp_type(x) (((x).val >> 8) & 0xf)
+#define __swp_offset(x) ((x).val >> PAGE_SHIFT)
+#define __swp_entry(type, offset)                            \
+	((swp_entry_t){ ((unsigned long)((type)&0xf) << 8) | \
+			((unsigned long)(offset) << PAGE_SHIFT) })
+#define __pte_to_swp_entry(pte) ((swp_entry_t){ pte_val(pte) })
+#define __swp_entry_to_pte(x) __pte((x).val)
+
+#define update_mmu_cache(vma, address, ptep) \
+	do {                                 \
+	} while (0)
+#define update_mmu_cache_range(vmf, vma, address, ptep, nr) \
+	do {                                                \
+	} while (0)
+#define pgprot_noncached(prot) (prot)
+
+#endif

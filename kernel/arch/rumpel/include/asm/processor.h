@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#ifndef _ASM_RUMPEL_PROCESSOR_H
+#define _ASM_RUMPEL_PROCESSOR_H
+
+#include <asm/host.h>
+#include <asm/page.h>
+#include <asm/ptrace.h>
+
+/* Any address of the host may be a caller's: faults tell the bad ones. */
+#define TASK_SIZE (1UL << 47)
+#define TASK_SIZE_MAX TASK_SIZE
+#define TASK_UNMAPPED_BASE (PAGE_ALIGN(TASK_SIZE / 3))
+#define STACK_TOP (TASK_SIZE - PAGE_SIZE)
+#define STACK_TOP_MAX STACK_TOP
+
+struct thread_struct {
+	struct rumpel_context context; /* where it left off in __switch_to */
+	struct rumpel_caller *caller; /* the host code whose task it is, or NULL */
+	int (*fn)(void *arg); /* of a kernel thread */
+	void *arg;
+	struct pt_regs regs;
+};
+
+#define INIT_THREAD \
+	{           \
+	}
+
+/* Of a task that does not run: the frame __switch_to left it in. */
+#define KSTK_EIP(tsk) ((unsigned long)(tsk)->thread.context.ip)
+#define KSTK_ESP(tsk) ((unsigned long)(tsk)->thread.context.sp)
+#define task_pt_regs(tsk) (&(tsk)->thread.regs)
+
+static inline void start_thread(struct pt_regs *regs, unsigned long ip, unsigned long sp)
+{
+}
+unsigned long __get_wchan(struct task_struct *tsk);
+
+/* A loop waits for somebody: lets the clock and the devices go on. */
+void cpu_relax(void);
+
+#endif

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#ifndef _ASM_RUMPEL_PTRACE_H
+#define _ASM_RUMPEL_PTRACE_H
+
+#include <uapi/asm/ptrace.h>
+
+struct rumpel_caller;
+
+/* Host code is user mode; its registers are the host's affair. */
+struct pt_regs {
+	struct rumpel_caller *caller; /* whose call it is; NULL: in the kernel */
+	unsigned long ip, sp, bp;
+};
+
+#define user_mode(regs) ((regs)->caller != NULL)
+#define profile_pc(regs) instruction_pointer(regs)
+#define instruction_pointer(regs) ((regs)->ip)
+#define instruction_pointer_set(regs, v) ((regs)->ip = (v))
+#define user_stack_pointer(regs) ((regs)->sp)
+#define kernel_stack_pointer(regs) ((regs)->sp)
+#define frame_pointer(regs) ((regs)->bp)
+#define arch_has_single_step() 0
+#define current_user_stack_pointer() 0UL
+long regs_return_value_of(struct pt_regs *regs);
+#define regs_return_value(regs) regs_return_value_of(regs)
+#define is_syscall_success(regs) ((unsigned long)regs_return_value(regs) < -4095UL)
+
+#endif

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What the boot needs of an architecture, and the ends of a kernel's life.
+ */
+#include <linux/init.h>
+#include <linux/memblock.h>
+#include <linux/panic_notifier.h>
+#include <linux/random.h>
+#include <linux/reboot.h>
+#include <linux/seq_file.h>
+#include <linux/string.h>
+#include <asm/host.h>
+#include <asm/setup.h>
+
+static char command_line[COMMAND_LINE_SIZE];
+
+void (*pm_power_off)(void);
+void __init rumpel_console_init(void);
+void __init rumpel_memory_init(void);
+
+static int __noreturn on_panic(struct notifier_block *block, unsigned long event, void *reason)
+{
+	rumpel_vcpu.dying = 1;
+	for (;;)
+		rumpel_leave(RUMPEL_EXIT_PANIC);
+}
+
+static struct notifier_block panic_block = {
+	.notifier_call = on_panic,
+	.priority = INT_MIN,
+};
+
+void __init setup_arch(char **cmdline)
+{
+	strscpy(boot_command_line, rumpel_params.cmdline, COMMAND_LINE_SIZE);
+	strscpy(command_line, boot_command_line, COMMAND_LINE_SIZE);
+	*cmdline = command_line;
+	rumpel_console_init();
+	parse_early_param();
+	rumpel_memory_init();
+	add_bootloader_randomness(rumpel_params.seed, sizeof(rumpel_params.seed));
+	atomic_notifier_chain_register(&panic_notifier_list, &panic_block);
+}
+
+void machine_halt(void)
+{
+	for (;;)
+		rumpel_leave(RUMPEL_EXIT_HALT);
+}
+
+void machine_power_off(void)
+{
+	machine_halt();
+}
+
+void machine_restart(char *command)
+{
+	machine_halt();
+}
+
+static int show_cpuinfo(struct seq_file *m, void *v)
+{
+	seq_puts(m, "processor\t: 0\nmodel name\t: rumpel virtual CPU\n\n");
+	return 0;
+}
+
+static void *cpuinfo_start(struct seq_file *m, loff_t *pos)
+{
+	return *pos < 1 ? (void *)1 : NULL;
+}
+
+static void *cpuinfo_next(struct seq_file *m, void *v, loff_t *pos)
+{
+	++*pos;
+	return NULL;
+}
+
+static void cpuinfo_stop(struct seq_file *m, void *v)
+{
+}
+
+const struct seq_operations cpuinfo_op = {
+	.start = cpuinfo_start,
+	.next = cpuinfo_next,
+	.stop = cpuinfo_stop,
+	.show = show_cpuinfo,
+};

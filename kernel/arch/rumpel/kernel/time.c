@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The host's clock as clocksource, a deadline in the vcpu as clockevent.
+ */
+#include <linux/clockchips.h>
+#include <linux/clocksource.h>
+#include <linux/delay.h>
+#include <linux/interrupt.h>
+#include <linux/sched_clock.h>
+#include <linux/sched/clock.h>
+#include <linux/timekeeping.h>
+#include <linux/time64.h>
+#include <asm/host.h>
+
+static u64 boot_clock;
+
+static u64 host_clock_read(struct clocksource *cs)
+{
+	return host_call(clock);
+}
+
+static struct clocksource host_clocksource = {
+	.name = "host",
+	.rating = 499,
+	.read = host_clock_read,
+	.mask = CLOCKSOURCE_MASK(64),
+	.mult = 1,
+	.shift = 0,
+	.max_idle_ns = (u64)KTIME_MAX / 4,
+	.flags = CLOCK_SOURCE_IS_CONTINUOUS | CLOCK_SOURCE_VALID_FOR_HRES,
+};
+
+unsigned long long notrace sched_clock(void)
+{
+	return rumpel_params.memory ? host_call(clock) - boot_clock : 0;
+}
+
+static int set_deadline(ktime_t expires, struct clock_event_device *dev)
+{
+	rumpel_vcpu.deadline = ktime_to_ns(expires) + boot_clock;
+	return 0;
+}
+
+static int shutdown(struct clock_event_device *dev)
+{
+	rumpel_vcpu.deadline = RUMPEL_NO_DEADLINE;
+	return 0;
+}
+
+static struct clock_event_device vcpu_clockevent = {
+	.name = "vcpu",
+	.features = CLOCK_EVT_FEAT_ONESHOT | CLOCK_EVT_FEAT_KTIME,
+	.rating = 499,
+	.irq = RUMPEL_IRQ_TIMER,
+	.set_next_ktime = set_deadline,
+	.set_state_shutdown = shutdown,
+	.set_state_oneshot_stopped = shutdown,
+};
+
+static irqreturn_t timer_interrupt(int irq, void *dev)
+{
+	/* Early ones happen: another thread saw an older deadline. */
+	if (host_call(clock) < rumpel_vcpu.deadline)
+		return IRQ_HANDLED;
+	rumpel_vcpu.deadline = RUMPEL_NO_DEADLINE;
+	vcpu_clockevent.event_handler(&vcpu_clockevent);
+	return IRQ_HANDLED;
+}
+
+void __init time_init(void)
+{
+	boot_clock = host_call(clock);
+	__clocksource_register(&host_clocksource);
+	if (request_irq(RUMPEL_IRQ_TIMER, timer_interrupt, IRQF_TIMER, "timer", NULL))
+		panic("no timer interrupt");
+	vcpu_clockevent.cpumask = cpumask_of(0);
+	clockevents_config_and_register(&vcpu_clockevent, NSEC_PER_SEC, 1, LONG_MAX);
+}
+
+/* The core's own would measure; there is nothing to find out. */
+void calibrate_delay(void)
+{
+	loops_per_jiffy = NSEC_PER_SEC / HZ;
+}
+
+void rumpel_delay(unsigned long long ns)
+{
+	host_call(delay, ns);
+}
+EXPORT_SYMBOL(rumpel_delay);
+
+void __delay(unsigned long loops)
+{
+	rumpel_delay(loops);
+}
+EXPORT_SYMBOL(__delay);
+
+void read_persistent_clock64(struct timespec64 *ts)
+{
+	*ts = ns_to_timespec64(host_call(realtime));
+}

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Mappings of init_mm in the vmalloc range, made real by the host, which maps
+ * the same guest memory a second time.
+ */
+#include <linux/mm.h>
+#include <linux/pgtable.h>
+#include <asm/host.h>
+
+static pte_t lookup(unsigned long address, unsigned long *skip)
+{
+	pgd_t *pgd = pgd_offset_k(address);
+	p4d_t *p4d = p4d_offset(pgd, address);
+	pud_t *pud;
+	pmd_t *pmd;
+
+	*skip = PGDIR_SIZE;
+	if (p4d_none(*p4d))
+		return __pte(0);
+	pud = pud_offset(p4d, address);
+	*skip = PUD_SIZE;
+	if (pud_none(*pud))
+		return __pte(0);
+	pmd = pmd_offset(pud, address);
+	*skip = PMD_SIZE;
+	if (pmd_none(*pmd))
+		return __pte(0);
+	*skip = PAGE_SIZE;
+	return *pte_offset_kernel(pmd, address);
+}
+
+/* Brings the host's mappings of [start, end) in line with the page tables. */
+void rumpel_mmu_sync(unsigned long start, unsigned long end)
+{
+	unsigned long run = 0, run_pa = 0, run_end = 0, skip, next, address;
+	int run_prot = 0;
+
+	start = max(start, VMALLOC_START) & PAGE_MASK;
+	end = min(PAGE_ALIGN(end), VMALLOC_END);
+	for (address = start; address < end; address = next) {
+		pte_t pte = lookup(address, &skip);
+		unsigned long pa = pte_val(pte) & PAGE_MASK;
+		int prot = 0;
+
+		next = min((address & ~(skip - 1)) + skip, end);
+		if (pte_present(pte))
+			prot = pte_write(pte) ? RUMPEL_PROT_READ | RUMPEL_PROT_WRITE
+					      : RUMPEL_PROT_READ;
+		if (run_end == address && prot == run_prot &&
+		    (!prot || pa == run_pa + (address - run))) {
+			run_end = next;
+			continue;
+		}
+		if (run_end > run && run_prot)
+			host_call(map, run, run_pa, run_end - run, run_prot);
+		else if (run_end > run)
+			host_call(unmap, run, run_end - run);
+		run = address;
+		run_pa = pa;
+		run_prot = prot;
+		run_end = next;
+	}
+	if (run_end > run && run_prot)
+		host_call(map, run, run_pa, run_end - run, run_prot);
+	else if (run_end > run)
+		host_call(unmap, run, run_end - run);
+}
