@@ -15,7 +15,6 @@ PHDRS {
 	rodata PT_LOAD FLAGS(6);
 	data PT_LOAD FLAGS(6);
 	dynamic PT_DYNAMIC FLAGS(6);
-	note PT_NOTE FLAGS(4);
 }
 
 SECTIONS
@@ -60,11 +59,11 @@ SECTIONS
 	__init_end = .;
 	.exit.data : { EXIT_DATA }
 	RW_DATA(L1_CACHE_BYTES, PAGE_SIZE, THREAD_SIZE)
-	.got : { *(.got) *(.got.plt) }
 	.dynamic : { *(.dynamic) } :data :dynamic
+	.got : { *(.got) *(.got.plt) } :data
 	. = ALIGN(8);
 	_edata = .;
-	BSS_SECTION(PAGE_SIZE, PAGE_SIZE, PAGE_SIZE) :data
+	BSS_SECTION(PAGE_SIZE, PAGE_SIZE, PAGE_SIZE)
 	_end = .;
 
 	STABS_DEBUG

@@ -15,7 +15,7 @@
 #define RUMPEL_EXTABLE(from, to)             \
 	".pushsection __ex_table, \"a\"\n"   \
 	".balign 4\n"                        \
-	".long " #from " - ., " #to " - .\n" \
+	".long " from " - ., " to " - .\n" \
 	".popsection\n"
 
 struct exception_table_entry {

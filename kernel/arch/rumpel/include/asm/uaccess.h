@@ -43,7 +43,7 @@ static __always_inline unsigned long clear_user(void __user *to, unsigned long n
 #define RUMPEL_LOAD(insn, type, x, ptr, fault)                             \
 	({                                                                 \
 		type __v;                                                  \
-		asm goto("1: " insn " %1, %0\n" RUMPEL_EXTABLE(1b, % l2)   \
+		asm goto("1: " insn " %1, %0\n" RUMPEL_EXTABLE("1b", "%l2")   \
 			 : "=r"(__v)                                       \
 			 : "m"(*(const type *)(__force const void *)(ptr)) \
 			 :                                                 \
@@ -52,9 +52,9 @@ static __always_inline unsigned long clear_user(void __user *to, unsigned long n
 	})
 
 #define RUMPEL_STORE(insn, type, x, ptr, fault)                        \
-	asm goto("1: " insn " %0, %1\n" RUMPEL_EXTABLE(1b, % l2)       \
+	asm goto("1: " insn " %0, %1\n" RUMPEL_EXTABLE("1b", "%l2")       \
 		 :                                                     \
-		 : "r"((type)(x)), "m"(*(type *)(__force void *)(ptr)) \
+		 : "r"((type)(unsigned long)(x)), "m"(*(type *)(__force void *)(ptr)) \
 		 :                                                     \
 		 : fault)
 
