@@ -5,6 +5,7 @@
 #include <linux/console.h>
 #include <linux/init.h>
 #include <asm/host.h>
+#include <asm/setup.h>
 
 static void host_console_write(struct console *console, const char *text, unsigned int len)
 {

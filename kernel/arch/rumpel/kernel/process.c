@@ -4,11 +4,13 @@
  */
 #include <linux/cpu.h>
 #include <linux/irqflags.h>
+#include <linux/ptrace.h>
 #include <linux/sched.h>
 #include <linux/sched/debug.h>
 #include <linux/sched/task.h>
 #include <linux/sched/task_stack.h>
 #include <asm/switch_stack.h>
+#include <asm/switch_to.h>
 
 struct task_struct *rumpel_current = &init_task;
 
@@ -73,4 +75,14 @@ EXPORT_SYMBOL(cpu_relax);
 unsigned long __get_wchan(struct task_struct *p)
 {
 	return 0;
+}
+
+/* A tracer sees stops and system calls; there are no registers to show. */
+long arch_ptrace(struct task_struct *child, long request, unsigned long addr, unsigned long data)
+{
+	return ptrace_request(child, request, addr, data);
+}
+
+void ptrace_disable(struct task_struct *child)
+{
 }

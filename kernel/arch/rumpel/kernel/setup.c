@@ -15,8 +15,6 @@
 static char command_line[COMMAND_LINE_SIZE];
 
 void (*pm_power_off)(void);
-void __init rumpel_console_init(void);
-void __init rumpel_memory_init(void);
 
 static int __noreturn on_panic(struct notifier_block *block, unsigned long event, void *reason)
 {

@@ -2,9 +2,8 @@
 #ifndef _ASM_RUMPEL_PTRACE_H
 #define _ASM_RUMPEL_PTRACE_H
 
+#include <rumpel/host_ops.h>
 #include <uapi/asm/ptrace.h>
-
-struct rumpel_caller;
 
 /* Host code is user mode; its registers are the host's affair. */
 struct pt_regs {
@@ -19,10 +18,8 @@ struct pt_regs {
 #define user_stack_pointer(regs) ((regs)->sp)
 #define kernel_stack_pointer(regs) ((regs)->sp)
 #define frame_pointer(regs) ((regs)->bp)
-#define arch_has_single_step() 0
 #define current_user_stack_pointer() 0UL
-long regs_return_value_of(struct pt_regs *regs);
-#define regs_return_value(regs) regs_return_value_of(regs)
+#define regs_return_value(regs) ((regs)->caller ? (regs)->caller->result : 0)
 #define is_syscall_success(regs) ((unsigned long)regs_return_value(regs) < -4095UL)
 
 #endif

@@ -4,4 +4,7 @@
 
 #define COMMAND_LINE_SIZE 4096
 
+void rumpel_console_init(void);
+void rumpel_memory_init(void);
+
 #endif
