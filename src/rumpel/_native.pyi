@@ -1,0 +1,231 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The C API of ``rumpel.h`` for Python; what is meant for users stands above it.
+
+Objects of this module are safe to use from any thread. Calls that sleep give up the
+interpreter's lock; a signal's Python handler runs while they wait, and if it raises
+(as for Ctrl-C) the call is interrupted, and has ended, before the exception goes on.
+
+Failed system calls are :class:`OSError`. All calls of a kernel raise
+:class:`rumpel.KernelClosed` once it was halted or closed, :class:`rumpel.KernelPanic`
+once it panicked, and :class:`rumpel.Deadlock` if on a virtual clock nothing can ever end
+the call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from os import PathLike
+from typing import final
+
+from typing_extensions import Buffer as _Buffer
+
+_Argument = int | str | bytes | bytearray | memoryview | PathLike[str] | _Buffer | None
+
+PLAIN: int
+"""The arguments of a call go to the kernel as they are."""
+READ: int
+"""``call(fd, size, ...)`` returns what was read, as bytes."""
+WRITE: int
+"""``call(fd, buffer, ...)`` inserts the buffer's size."""
+READINTO: int
+"""The same for a buffer that is written to."""
+LONG: int
+"""Flag of a call that gives up the interpreter's lock before it begins."""
+VOID: int
+"""Flag of a call that returns None."""
+NO_HOUSEKEEPER: int
+"""Flag of :func:`boot`: no thread that serves timers and devices of an idle kernel."""
+READ_ONLY: int
+"""Flag of :func:`block_file` and :func:`block_memory`."""
+
+def boot(
+    image: str | bytes | PathLike[str],
+    /,
+    *,
+    memory: int = 0,
+    cmdline: str | None = None,
+    clock: Clock | None = None,
+    flags: int = 0,
+    log_fd: int = 0,
+    devices: Sequence[Device] = (),
+) -> Kernel:
+    """Boot a kernel; the calling thread becomes the owner of its pid 1.
+
+    Args:
+        image: path of the kernel image.
+        memory: bytes; 0 is 64 MiB.
+        cmdline: added to the runtime's own command line.
+        clock: None is the host's.
+        flags: ``NO_HOUSEKEEPER`` or 0.
+        log_fd: descriptor to which log records are also written; 0 is none.
+        devices: belong to the kernel from then on.
+
+    Raises:
+        BootError: the image cannot be opened, is none, or did not boot.
+        ValueError: a device belongs to another kernel.
+    """
+
+@final
+class Kernel:
+    """A booted kernel. Freed when the last reference goes, halted or not."""
+
+    @property
+    def state(self) -> str:
+        """``running``, ``halted``, ``panicked`` or ``closed``."""
+    @property
+    def release(self) -> str:
+        """As ``uname -r``."""
+    @property
+    def now_ns(self) -> int:
+        """The kernel's monotonic clock."""
+    @property
+    def load_address(self) -> int:
+        """Where the image's text starts, for debuggers."""
+    def halt(self) -> None:
+        """Sync, unmount and power off. Other threads' calls end with KernelClosed."""
+    def close(self) -> None:
+        """Free all of it. Other threads' calls are interrupted and raise KernelClosed."""
+    def bind(
+        self,
+        nr: int,
+        name: str = ...,
+        *,
+        least: int = 0,
+        most: int = 6,
+        shape: int = 0,
+        flags: int = 0,
+        size: int = -1,
+        paths: int = 0,
+    ) -> Call:
+        """Make a callable of a system call, made by the calling thread's task.
+
+        Args:
+            nr: its number.
+            name: for error messages.
+            least: arguments that it takes at least.
+            most: and at most.
+            shape: PLAIN, READ, WRITE or READINTO.
+            flags: LONG, VOID.
+            size: which argument is a size in bytes; above 16 KiB the call counts as long.
+            paths: bit i is set if argument i is a path, which then also may be bytes.
+        """
+    def task(self, *, process: bool = False) -> Task:
+        """Make a task: a thread of pid 1, or a process of its own."""
+    def log_read(self, position: int, /) -> tuple[bytes, int]:
+        """Records in the format of /dev/kmsg from ``position`` on, and the next position."""
+    def log_wait(self, position: int, timeout_ns: int, /) -> bool:
+        """Wait until there is something behind ``position``; False if the time is over."""
+
+@final
+class Task:
+    """A kernel task. As a context manager: the calling thread's, meanwhile."""
+
+    @property
+    def id(self) -> int:
+        """Its TID in the kernel's initial namespace."""
+    def syscall(self, nr: int, /, *args: _Argument) -> int:
+        """Make a system call by number; the interpreter's lock is always given up.
+
+        Args:
+            nr: its number.
+            args: integers (signed or unsigned, 64 bits), None for 0 or NULL, buffers by
+                address (zero-copy; the kernel writes to whatever you pass), str and
+                os.PathLike as paths with a NUL behind them.
+
+        Raises:
+            OSError: with the kernel's errno, and the first path's name.
+        """
+    def bind(
+        self,
+        nr: int,
+        name: str = ...,
+        *,
+        least: int = 0,
+        most: int = 6,
+        shape: int = 0,
+        flags: int = 0,
+        size: int = -1,
+        paths: int = 0,
+    ) -> Call:
+        """As :meth:`Kernel.bind`, always made by this task."""
+    def close(self) -> None:
+        """End the kernel task."""
+    def __enter__(self) -> Task: ...
+    def __exit__(self, *exc: object) -> None: ...
+
+@final
+class Call:
+    """A system call as a callable, made by :meth:`Kernel.bind`."""
+
+    @property
+    def __name__(self) -> str: ...
+    @property
+    def nr(self) -> int: ...
+    # What is returned depends on the shape: an int, bytes or None.
+    def __call__(self, *args: _Argument) -> int: ...
+
+class Clock:
+    """A virtual clock.
+
+    Args:
+        start_ns: what monotonic clocks read at first.
+        epoch_ns: realtime at that moment, ns since 1970.
+    """
+
+    def __init__(self, start_ns: int = 0, epoch_ns: int = 0) -> None: ...
+    @property
+    def now_ns(self) -> int:
+        """What monotonic clocks read."""
+    def advance_to_ns(self, until_ns: int, /) -> None:
+        """Run everything due up to then. ValueError if that is in the past."""
+
+@final
+class Vector:
+    """An array of struct iovec over buffers, which are pinned as long as it lives.
+
+    It is a buffer itself, to be an argument of readv, sendmsg and the like.
+
+    Args:
+        buffers: contiguous ones.
+        writable: refuse buffers that may not be written to.
+    """
+
+    def __init__(self, buffers: Sequence[_Buffer], *, writable: bool = False) -> None: ...
+    def __len__(self) -> int: ...
+    def __buffer__(self, flags: int, /) -> memoryview: ...
+    @property
+    def addresses(self) -> list[int]:
+        """Where the buffers begin."""
+
+@final
+class Device:
+    """A virtio device; a kernel takes it when it boots."""
+
+    def stats(self) -> tuple[int, int, int, int, int, int]:
+        """Requests or frames in, bytes in, the same out, errors, drops."""
+    def capture(self, fd: int, /) -> None:
+        """Write frames to a descriptor in pcap format; -1 stops."""
+
+def block_file(path: str | bytes | PathLike[str], flags: int = 0, /) -> Device:
+    """Make a disk of a file or a block device."""
+
+def block_memory(size_or_buffer: int | _Buffer, flags: int = 0, /) -> Device:
+    """Make a disk of new memory or of a buffer."""
+
+def net_fd(fd: int, mac: bytes | None = None, mtu: int = 1500, /) -> Device:
+    """Make an interface whose frames are the messages of a socket."""
+
+def net_link(
+    delay_ns: int = 0,
+    mtu: int = 1500,
+    mac0: bytes | None = None,
+    mac1: bytes | None = None,
+    /,
+) -> tuple[Device, Device]:
+    """Two interfaces joined by a cable."""
+
+def entropy() -> Device:
+    """Make a source of random numbers."""
+
+def console(fd: int, /) -> Device:
+    """Make a terminal, hvc0, of a descriptor."""

@@ -1,0 +1,301 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * A system call as a callable object, and how calls are run.
+ *
+ * A call is first tried with the interpreter's lock held, since most end
+ * within a fraction of a microsecond. What sleeps, finds the kernel taken by
+ * another thread or is known to be long gives the lock up. The thread that
+ * handles Python's signals comes back ten times a second to look for them.
+ */
+#include "native.h"
+
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define SIGNAL_PERIOD_NS (100 * 1000 * 1000LL)
+
+/*
+ * How long a call waits before it looks again. Python handles signals in the
+ * main thread only: the others need not look for them.
+ */
+static int64_t period(void)
+{
+	return syscall(SYS_gettid) == getpid() ? SIGNAL_PERIOD_NS : -1;
+}
+
+static int wait_unlocked(Task *task, int64_t timeout, long *result)
+{
+	int status;
+
+	Py_BEGIN_ALLOW_THREADS
+	status = rumpel_task_wait(task->handle, timeout, result);
+	Py_END_ALLOW_THREADS
+	return status;
+}
+
+/*
+ * Ends the call in progress. It has ended when this returns, so the kernel
+ * does not use the caller's buffers any more.
+ */
+static void end_call(Task *task)
+{
+	PyObject *type, *value, *trace;
+	long result;
+	int status;
+
+	PyErr_Fetch(&type, &value, &trace);
+	rumpel_task_cancel(task->handle);
+	do {
+		status = wait_unlocked(task, -1, &result);
+	} while (status == 0 || status == -EINTR);
+	PyErr_Restore(type, value, trace);
+}
+
+/*
+ * As call_run, for what cannot be done at once. The first wait is short for
+ * all, since shut() interrupts only calls that it finds in progress: one that
+ * is submitted in that moment has to see for itself that the kernel closes.
+ */
+static int run_slowly(Task *task, int status, long nr, const unsigned long raw[CALL_ARGS],
+		      long *result)
+{
+	Kernel *kernel = task->kernel;
+
+	Py_BEGIN_ALLOW_THREADS
+	if (status == -EAGAIN)
+		status = rumpel_task_submit(task->handle, 0, nr, raw, result);
+	if (status == 0)
+		status = rumpel_task_wait(task->handle, SIGNAL_PERIOD_NS, result);
+	Py_END_ALLOW_THREADS
+
+	while (status == 0 || status == -EINTR) {
+		if (PyErr_CheckSignals() < 0) {
+			end_call(task);
+			return -ECANCELED;
+		}
+		if (kernel->closing) {
+			end_call(task);
+			return -ESHUTDOWN;
+		}
+		status = wait_unlocked(task, period(), result);
+	}
+	if (status == -EDEADLK)
+		end_call(task);
+	return kernel->closing ? -ESHUTDOWN : status;
+}
+
+/* 0 and *result (value or negative errno), or -1 and an exception. */
+int call_run(Task *task, unsigned int flags, long nr, const unsigned long raw[CALL_ARGS],
+	     long *result)
+{
+	Kernel *kernel = task->kernel;
+	int status = -EAGAIN;
+
+	if (!kernel || !kernel->handle || kernel->closing || !task->handle) {
+		PyObject *type = PyObject_GetAttrString(task->state->errors, "KernelClosed");
+
+		if (type)
+			PyErr_SetString(type, "the kernel was halted or closed");
+		Py_XDECREF(type);
+		return -1;
+	}
+	if (task->busy)
+		return error_of_kernel(kernel, -EBUSY);
+	task->busy = true;
+	kernel_enter(kernel);
+	if (!(flags & CALL_LONG))
+		status = rumpel_task_submit(task->handle, RUMPEL_SUBMIT_NOWAIT, nr, raw, result);
+	if (status != 1)
+		status = run_slowly(task, status, nr, raw, result);
+	task->busy = false;
+	if (status != 1)
+		error_of_kernel(kernel, status);
+	kernel_leave(kernel);
+	return status == 1 ? 0 : -1;
+}
+
+typedef struct {
+	PyObject_HEAD
+	vectorcallfunc vectorcall;
+	Kernel *kernel;
+	Task *task; /* NULL: the calling thread's */
+	PyObject *name;
+	long nr;
+	int least, most; /* number of arguments */
+	int size; /* which argument is a size in bytes, or -1 */
+	unsigned int flags;
+	unsigned int paths; /* bit i: argument i is a path */
+	enum call_shape shape;
+} Call;
+
+static int check_count(Call *call, Py_ssize_t given)
+{
+	if (given >= call->least && given <= call->most)
+		return 0;
+	if (call->least == call->most)
+		PyErr_Format(PyExc_TypeError, "%U takes %d argument%s, %zd given", call->name,
+			     call->most, call->most == 1 ? "" : "s", given);
+	else
+		PyErr_Format(PyExc_TypeError, "%U takes %d to %d arguments, %zd given", call->name,
+			     call->least, call->most, given);
+	return -1;
+}
+
+/* Converts all arguments; *bytes is the new object that a READ fills. */
+static int convert(Call *call, struct call_args *args, PyObject *const *given, Py_ssize_t count,
+		   PyObject **bytes)
+{
+	Py_ssize_t size;
+	int i, to = 0;
+
+	for (i = 0; i < count; i++, to++) {
+		if (i != 1 || call->shape == SHAPE_PLAIN) {
+			if (args_convert(args, to, given[i], call->paths >> i & 1) < 0)
+				return -1;
+			continue;
+		}
+		if (call->shape == SHAPE_READ) {
+			size = PyNumber_AsSsize_t(given[i], PyExc_OverflowError);
+			if (size == -1 && PyErr_Occurred())
+				return -1;
+			if (size < 0)
+				return error_of_call(NULL, -EINVAL);
+			*bytes = PyBytes_FromStringAndSize(NULL, size);
+			if (!*bytes)
+				return -1;
+			args->raw[to] = (unsigned long)PyBytes_AS_STRING(*bytes);
+		} else if (args_buffer(args, to, given[i], call->shape == SHAPE_READINTO, &size) <
+			   0) {
+			return -1;
+		}
+		args->raw[++to] = (unsigned long)size;
+	}
+	while (to < CALL_ARGS)
+		args->raw[to++] = 0;
+	return 0;
+}
+
+static PyObject *call_vectorcall(PyObject *self, PyObject *const *given, size_t nargsf,
+				 PyObject *names)
+{
+	Call *call = (Call *)self;
+	Py_ssize_t count = PyVectorcall_NARGS(nargsf);
+	struct call_args args;
+	PyObject *bytes = NULL, *value = NULL;
+	unsigned int flags = call->flags;
+	Task *task;
+	long result;
+
+	if (names && PyTuple_GET_SIZE(names))
+		return PyErr_Format(PyExc_TypeError, "%U takes no keyword arguments", call->name);
+	if (check_count(call, count) < 0)
+		return NULL;
+	args_init(&args);
+	if (convert(call, &args, given, count, &bytes) < 0)
+		goto out;
+	if (call->size >= 0 && args.raw[call->size] > CALL_LONG_SIZE)
+		flags |= CALL_LONG;
+	task = call->task ? call->task : task_current(call->kernel);
+	if (!task)
+		goto out;
+	Py_INCREF(task);
+	if (call_run(task, flags, call->nr, args.raw, &result) < 0) {
+	} else if (result < 0 && result >= -4095) {
+		error_of_call(&args, result);
+	} else if (bytes) {
+		/* With MSG_TRUNC the result may be more than there was room for. */
+		if (result >= PyBytes_GET_SIZE(bytes) || _PyBytes_Resize(&bytes, result) == 0) {
+			value = bytes;
+			bytes = NULL;
+		}
+	} else if (call->flags & CALL_VOID) {
+		value = Py_NewRef(Py_None);
+	} else {
+		value = PyLong_FromLong(result);
+	}
+	Py_DECREF(task);
+out:
+	args_release(&args);
+	Py_XDECREF(bytes);
+	return value;
+}
+
+PyObject *call_new(Kernel *kernel, Task *task, PyObject *args, PyObject *keywords)
+{
+	static char *known[] = { "nr",	  "name", "least", "most", "shape",
+				 "flags", "size", "paths", NULL };
+	int least = 0, most = CALL_ARGS, shape = SHAPE_PLAIN, size = -1;
+	unsigned int flags = 0, paths = 0;
+	PyObject *name = NULL;
+	Call *call;
+	long nr;
+
+	if (!PyArg_ParseTupleAndKeywords(args, keywords, "l|Uii$iIiI:bind", known, &nr, &name,
+					 &least, &most, &shape, &flags, &size, &paths))
+		return NULL;
+	if (least < 0 || most > CALL_ARGS || least > most || size >= CALL_ARGS ||
+	    shape < SHAPE_PLAIN || shape > SHAPE_READINTO ||
+	    (shape != SHAPE_PLAIN && (least < 2 || most > CALL_ARGS - 1))) {
+		PyErr_SetString(PyExc_ValueError, "bad shape of a system call");
+		return NULL;
+	}
+	call = PyObject_New(Call, kernel->state->call_type);
+	if (!call)
+		return NULL;
+	call->vectorcall = call_vectorcall;
+	call->kernel = (Kernel *)refer(kernel);
+	call->task = (Task *)Py_XNewRef((PyObject *)task);
+	call->name = name ? refer(name) : PyUnicode_FromFormat("system call %ld", nr);
+	call->nr = nr;
+	call->least = least;
+	call->most = most;
+	call->size = size;
+	call->flags = flags;
+	call->paths = paths;
+	call->shape = shape;
+	if (!call->name)
+		Py_CLEAR(call);
+	return (PyObject *)call;
+}
+
+static void call_dealloc(PyObject *self)
+{
+	Call *call = (Call *)self;
+	PyTypeObject *type = Py_TYPE(self);
+
+	Py_XDECREF(call->name);
+	Py_XDECREF(call->task);
+	Py_XDECREF(call->kernel);
+	PyObject_Free(self);
+	Py_DECREF(type);
+}
+
+static PyObject *call_repr(PyObject *self)
+{
+	Call *call = (Call *)self;
+
+	return PyUnicode_FromFormat("<system call %U, number %ld>", call->name, call->nr);
+}
+
+static PyMemberDef call_members[] = {
+	{ "__vectorcalloffset__", T_PYSSIZET, offsetof(Call, vectorcall), READONLY, NULL },
+	{ "__name__", T_OBJECT, offsetof(Call, name), READONLY, NULL },
+	{ "nr", T_LONG, offsetof(Call, nr), READONLY, NULL },
+	{ NULL, 0, 0, 0, NULL },
+};
+
+static PyType_Slot call_slots[] = {
+	{ Py_tp_dealloc, call_dealloc },
+	{ Py_tp_call, PyVectorcall_Call },
+	{ Py_tp_repr, call_repr },
+	{ Py_tp_members, call_members },
+	{ 0, NULL },
+};
+
+PyType_Spec call_spec = {
+	.name = "rumpel._native.Call",
+	.basicsize = sizeof(Call),
+	.flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_VECTORCALL |
+		 Py_TPFLAGS_DISALLOW_INSTANTIATION | Py_TPFLAGS_IMMUTABLETYPE,
+	.slots = call_slots,
+};

@@ -1,0 +1,290 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Devices, before and after a kernel takes them. */
+#include "native.h"
+
+typedef struct {
+	PyObject_HEAD
+	struct rumpel_device *handle; /* NULL if kernel is closed */
+	Kernel *kernel; /* who took it */
+	PyObject *pin; /* what the device uses and must outlive it */
+} Device;
+
+static PyObject *device_wrap(PyObject *module, struct rumpel_device *handle, PyObject *pin)
+{
+	struct native_state *state = PyModule_GetState(module);
+	Device *device = PyObject_New(Device, state->device_type);
+
+	if (!device) {
+		rumpel_device_free(handle);
+		return NULL;
+	}
+	device->handle = handle;
+	device->kernel = NULL;
+	device->pin = Py_XNewRef(pin);
+	return (PyObject *)device;
+}
+
+static void device_dealloc(PyObject *self)
+{
+	Device *device = (Device *)self;
+	PyTypeObject *type = Py_TYPE(self);
+
+	if (!device->kernel)
+		rumpel_device_free(device->handle);
+	Py_XDECREF(device->kernel);
+	Py_XDECREF(device->pin);
+	PyObject_Free(self);
+	Py_DECREF(type);
+}
+
+/* Fills *handles (for PyMem_Free) from a tuple of devices that must be free. */
+int devices_take(Kernel *kernel, PyObject *devices, struct rumpel_device ***handles)
+{
+	Py_ssize_t i, j, count = PyTuple_GET_SIZE(devices);
+	Device *device;
+
+	*handles = PyMem_Calloc((size_t)count + 1, sizeof(**handles));
+	if (!*handles) {
+		PyErr_NoMemory();
+		return -1;
+	}
+	for (i = 0; i < count; i++) {
+		device = (Device *)PyTuple_GET_ITEM(devices, i);
+		if (!PyObject_TypeCheck(device, kernel->state->device_type)) {
+			PyErr_Format(PyExc_TypeError, "a device is expected, not %.100s",
+				     Py_TYPE(device)->tp_name);
+			return -1;
+		}
+		for (j = 0; j < i && (*handles)[j] != device->handle; j++)
+			;
+		if (j < i || device->kernel) {
+			PyErr_SetString(PyExc_ValueError,
+					"a device belongs to one kernel; make a new one");
+			return -1;
+		}
+		(*handles)[i] = device->handle;
+		if (device->pin && PyList_Append(kernel->pins, device->pin) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+/* The kernel owns them from now on. */
+void devices_taken(Kernel *kernel, PyObject *devices)
+{
+	Py_ssize_t i;
+
+	for (i = 0; i < PyTuple_GET_SIZE(devices); i++)
+		((Device *)PyTuple_GET_ITEM(devices, i))->kernel = (Kernel *)refer(kernel);
+}
+
+static int check_open(Device *device)
+{
+	if (!device->kernel || (device->kernel->handle && !device->kernel->closing))
+		return 0;
+	return error_closed(device->kernel);
+}
+
+static PyObject *device_stats(PyObject *self, PyObject *unused)
+{
+	Device *device = (Device *)self;
+	struct rumpel_device_stats stats = { 0 };
+
+	(void)unused;
+	if (check_open(device) < 0)
+		return NULL;
+	rumpel_device_stats(device->handle, &stats);
+	return Py_BuildValue("(KKKKKK)", stats.in, stats.in_bytes, stats.out, stats.out_bytes,
+			     stats.errors, stats.dropped);
+}
+
+static PyObject *device_capture(PyObject *self, PyObject *argument)
+{
+	Device *device = (Device *)self;
+	int error, fd = _PyLong_AsInt(argument);
+
+	if ((fd == -1 && PyErr_Occurred()) || check_open(device) < 0)
+		return NULL;
+	error = rumpel_net_capture(device->handle, fd);
+	if (error) {
+		error_of_device(error, "capture", NULL);
+		return NULL;
+	}
+	Py_RETURN_NONE;
+}
+
+/* None or 6 bytes. */
+static int mac_of(PyObject *value, const uint8_t **mac)
+{
+	*mac = NULL;
+	if (!value || value == Py_None)
+		return 0;
+	if (PyBytes_Check(value) && PyBytes_GET_SIZE(value) == 6) {
+		*mac = (const uint8_t *)PyBytes_AS_STRING(value);
+		return 0;
+	}
+	PyErr_SetString(PyExc_ValueError, "a MAC address must be 6 bytes");
+	return -1;
+}
+
+static PyObject *block_file(PyObject *module, PyObject *args)
+{
+	struct rumpel_device *handle;
+	PyObject *path, *encoded;
+	unsigned int flags = 0;
+	int error;
+
+	if (!PyArg_ParseTuple(args, "O|I:block_file", &path, &flags) ||
+	    !PyUnicode_FSConverter(path, &encoded))
+		return NULL;
+	error = rumpel_block_file(PyBytes_AS_STRING(encoded), flags, &handle);
+	Py_DECREF(encoded);
+	if (error) {
+		error_of_device(error, "a disk", path);
+		return NULL;
+	}
+	return device_wrap(module, handle, NULL);
+}
+
+/* block_memory(size or buffer, flags) */
+static PyObject *block_memory(PyObject *module, PyObject *args)
+{
+	PyObject *what, *pin = NULL, *device = NULL;
+	struct rumpel_device *handle;
+	unsigned int flags = 0;
+	void *data = NULL;
+	size_t size;
+	int error;
+
+	if (!PyArg_ParseTuple(args, "O|I:block_memory", &what, &flags))
+		return NULL;
+	if (PyLong_Check(what)) {
+		size = PyLong_AsSize_t(what);
+		if (size == (size_t)-1 && PyErr_Occurred())
+			return NULL;
+	} else {
+		pin = PyMemoryView_FromObject(what);
+		if (!pin)
+			return NULL;
+		data = PyMemoryView_GET_BUFFER(pin)->buf;
+		size = (size_t)PyMemoryView_GET_BUFFER(pin)->len;
+		if (!PyBuffer_IsContiguous(PyMemoryView_GET_BUFFER(pin), 'C') ||
+		    (PyMemoryView_GET_BUFFER(pin)->readonly && !(flags & RUMPEL_BLOCK_READ_ONLY))) {
+			PyErr_SetString(PyExc_ValueError,
+					"a disk needs a contiguous, writable buffer");
+			goto out;
+		}
+	}
+	error = rumpel_block_memory(data, size, flags, &handle);
+	if (error)
+		error_of_device(error, "a disk", NULL);
+	else
+		device = device_wrap(module, handle, pin);
+out:
+	Py_XDECREF(pin);
+	return device;
+}
+
+/* net_fd(fd, mac, mtu) */
+static PyObject *net_fd(PyObject *module, PyObject *args)
+{
+	struct rumpel_device *handle;
+	PyObject *mac = NULL;
+	const uint8_t *address;
+	unsigned int mtu = 1500;
+	int fd, error;
+
+	if (!PyArg_ParseTuple(args, "i|OI:net_fd", &fd, &mac, &mtu) || mac_of(mac, &address) < 0)
+		return NULL;
+	error = rumpel_net_fd(fd, address, mtu, &handle);
+	if (error) {
+		error_of_device(error, "a network interface", NULL);
+		return NULL;
+	}
+	return device_wrap(module, handle, NULL);
+}
+
+/* net_link(delay_ns, mtu, mac0, mac1) */
+static PyObject *net_link(PyObject *module, PyObject *args)
+{
+	PyObject *mac[2] = { NULL, NULL }, *end[2];
+	struct rumpel_device *handles[2];
+	const uint8_t *address[2];
+	unsigned long long delay = 0;
+	unsigned int mtu = 1500;
+	int error;
+
+	if (!PyArg_ParseTuple(args, "|KIOO:net_link", &delay, &mtu, &mac[0], &mac[1]) ||
+	    mac_of(mac[0], &address[0]) < 0 || mac_of(mac[1], &address[1]) < 0)
+		return NULL;
+	error = rumpel_net_link(delay, mtu, address[0], address[1], handles);
+	if (error) {
+		error_of_device(error, "a link", NULL);
+		return NULL;
+	}
+	end[0] = device_wrap(module, handles[0], NULL);
+	end[1] = device_wrap(module, handles[1], NULL);
+	if (end[0] && end[1])
+		return Py_BuildValue("NN", end[0], end[1]);
+	Py_XDECREF(end[0]);
+	Py_XDECREF(end[1]);
+	return NULL;
+}
+
+static PyObject *entropy(PyObject *module, PyObject *unused)
+{
+	struct rumpel_device *handle;
+	int error = rumpel_entropy(&handle);
+
+	(void)unused;
+	if (error) {
+		error_of_device(error, "an entropy device", NULL);
+		return NULL;
+	}
+	return device_wrap(module, handle, NULL);
+}
+
+static PyObject *console(PyObject *module, PyObject *argument)
+{
+	struct rumpel_device *handle;
+	int error, fd = _PyLong_AsInt(argument);
+
+	if (fd == -1 && PyErr_Occurred())
+		return NULL;
+	error = rumpel_console(fd, &handle);
+	if (error) {
+		error_of_device(error, "a console", NULL);
+		return NULL;
+	}
+	return device_wrap(module, handle, NULL);
+}
+
+PyMethodDef device_functions[] = {
+	{ "boot", METHOD(kernel_boot), METH_VARARGS | METH_KEYWORDS, NULL },
+	{ "block_file", block_file, METH_VARARGS, NULL },
+	{ "block_memory", block_memory, METH_VARARGS, NULL },
+	{ "net_fd", net_fd, METH_VARARGS, NULL },
+	{ "net_link", net_link, METH_VARARGS, NULL },
+	{ "entropy", entropy, METH_NOARGS, NULL },
+	{ "console", console, METH_O, NULL },
+	{ NULL, NULL, 0, NULL },
+};
+
+static PyMethodDef device_methods[] = {
+	{ "stats", device_stats, METH_NOARGS, NULL },
+	{ "capture", device_capture, METH_O, NULL },
+	{ NULL, NULL, 0, NULL },
+};
+
+static PyType_Slot device_slots[] = {
+	{ Py_tp_dealloc, device_dealloc },
+	{ Py_tp_methods, device_methods },
+	{ 0, NULL },
+};
+
+PyType_Spec device_spec = {
+	.name = "rumpel._native.Device",
+	.basicsize = sizeof(Device),
+	.flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION | Py_TPFLAGS_IMMUTABLETYPE,
+	.slots = device_slots,
+};

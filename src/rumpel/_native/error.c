@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Errors of the runtime become exceptions here and nowhere else. */
+#include "native.h"
+
+#include <string.h>
+
+static void raise_named(struct native_state *state, const char *name, const char *text)
+{
+	PyObject *type = PyObject_GetAttrString(state->errors, name);
+
+	if (!type)
+		return;
+	PyErr_SetString(type, text);
+	Py_DECREF(type);
+}
+
+/* rumpel.log makes the exception of what the kernel said last. */
+static void raise_panic(Kernel *kernel, const char *maker)
+{
+	unsigned long long position = 0;
+	PyObject *log, *module, *error;
+
+	log = kernel_log_all(kernel, &position);
+	if (!log)
+		return;
+	module = PyImport_ImportModule("rumpel.log");
+	error = module ? PyObject_CallMethod(module, maker, "O", log) : NULL;
+	if (error)
+		PyErr_SetObject((PyObject *)Py_TYPE(error), error);
+	Py_XDECREF(error);
+	Py_XDECREF(module);
+	Py_DECREF(log);
+}
+
+/* A system call returned `result`, a negative errno. */
+int error_of_call(const struct call_args *args, long result)
+{
+	errno = (int)-result;
+	if (args && args->filename2)
+		PyErr_SetFromErrnoWithFilenameObjects(PyExc_OSError, args->filename,
+						      args->filename2);
+	else if (args && args->filename)
+		PyErr_SetFromErrnoWithFilenameObject(PyExc_OSError, args->filename);
+	else
+		PyErr_SetFromErrno(PyExc_OSError);
+	return -1;
+}
+
+int error_closed(Kernel *kernel)
+{
+	raise_named(kernel->state, "KernelClosed", "the kernel was halted or closed");
+	return -1;
+}
+
+/* A function of the runtime failed: the call, if any, was not made. */
+int error_of_kernel(Kernel *kernel, int error)
+{
+	if (PyErr_Occurred())
+		return -1;
+	switch (error) {
+	case -ESHUTDOWN:
+		return error_closed(kernel);
+	case -ENOTRECOVERABLE:
+		raise_panic(kernel, "panic");
+		return -1;
+	case -EDEADLK:
+		raise_named(kernel->state, "Deadlock",
+			    "on the virtual clock nothing can ever end this call");
+		return -1;
+	case -ESRCH:
+		raise_named(kernel->state, "TaskExited", "the kernel task has exited");
+		return -1;
+	case -EBUSY:
+		PyErr_SetString(PyExc_RuntimeError, "the task has another call in progress");
+		return -1;
+	case -ENOMEM:
+		PyErr_NoMemory();
+		return -1;
+	default:
+		return error_of_call(NULL, error);
+	}
+}
+
+int error_of_boot(Kernel *kernel, int error, const char *image, const char *explanation)
+{
+	PyObject *text;
+
+	switch (error) {
+	case -ENOTRECOVERABLE:
+		raise_panic(kernel, "boot_panic");
+		return -1;
+	case -ENOEXEC:
+		text = PyUnicode_FromFormat(
+			"%s is not a kernel image that this rumpel can boot: %s", image,
+			explanation ? explanation : "damaged or of another ABI");
+		break;
+	case -EINVAL:
+		text = PyUnicode_FromFormat("cannot boot: %s",
+					    explanation ? explanation : "bad configuration");
+		break;
+	case -ENOENT:
+	case -EACCES:
+	case -EISDIR:
+		text = PyUnicode_FromFormat("cannot open the kernel image %s: %s", image,
+					    strerror(-error));
+		break;
+	default:
+		text = PyUnicode_FromFormat("cannot boot %s: %s", image,
+					    explanation ? explanation : strerror(-error));
+	}
+	if (text)
+		raise_named(kernel->state, "BootError", PyUnicode_AsUTF8(text));
+	Py_XDECREF(text);
+	return -1;
+}
+
+int error_of_device(int error, const char *what, PyObject *filename)
+{
+	if (error == -ENOMEM) {
+		PyErr_NoMemory();
+	} else if (error == -EINVAL) {
+		PyErr_Format(PyExc_ValueError, "bad arguments of %s", what);
+	} else {
+		errno = -error;
+		PyErr_SetFromErrnoWithFilenameObject(PyExc_OSError, filename);
+	}
+	return -1;
+}

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* The module: its state belongs to one interpreter. */
+#include "native.h"
+
+static PyTypeObject *add_type(PyObject *module, PyType_Spec *spec)
+{
+	PyTypeObject *type = (PyTypeObject *)PyType_FromModuleAndSpec(module, spec, NULL);
+
+	if (type && PyModule_AddType(module, type) < 0)
+		Py_CLEAR(type);
+	return type;
+}
+
+static int add_constants(PyObject *module)
+{
+	static const struct {
+		const char *name;
+		long value;
+	} constants[] = {
+		{ "PLAIN", SHAPE_PLAIN },
+		{ "READ", SHAPE_READ },
+		{ "WRITE", SHAPE_WRITE },
+		{ "READINTO", SHAPE_READINTO },
+		{ "LONG", CALL_LONG },
+		{ "VOID", CALL_VOID },
+		{ "NO_HOUSEKEEPER", RUMPEL_BOOT_NO_HOUSEKEEPER },
+		{ "READ_ONLY", RUMPEL_BLOCK_READ_ONLY },
+	};
+	size_t i;
+
+	for (i = 0; i < sizeof(constants) / sizeof(*constants); i++)
+		if (PyModule_AddIntConstant(module, constants[i].name, constants[i].value) < 0)
+			return -1;
+	return 0;
+}
+
+static int native_exec(PyObject *module)
+{
+	struct native_state *state = PyModule_GetState(module);
+	struct {
+		PyTypeObject **type;
+		PyType_Spec *spec;
+	} types[] = {
+		{ &state->kernel_type, &kernel_spec }, { &state->task_type, &task_spec },
+		{ &state->call_type, &call_spec },     { &state->slot_type, &slot_spec },
+		{ &state->clock_type, &clock_spec },   { &state->device_type, &device_spec },
+		{ &state->vector_type, &vector_spec },
+	};
+	size_t i;
+
+	state->errors = PyImport_ImportModule("rumpel.errors");
+	if (!state->errors)
+		return -1;
+	state->slots_key = PyUnicode_FromString("rumpel._native.slots");
+	if (!state->slots_key)
+		return -1;
+	for (i = 0; i < sizeof(types) / sizeof(*types); i++) {
+		*types[i].type = add_type(module, types[i].spec);
+		if (!*types[i].type)
+			return -1;
+	}
+	return add_constants(module);
+}
+
+static int native_traverse(PyObject *module, visitproc visit, void *arg)
+{
+	struct native_state *state = PyModule_GetState(module);
+
+	Py_VISIT(state->errors);
+	Py_VISIT(state->kernel_type);
+	Py_VISIT(state->task_type);
+	Py_VISIT(state->call_type);
+	Py_VISIT(state->slot_type);
+	Py_VISIT(state->clock_type);
+	Py_VISIT(state->device_type);
+	Py_VISIT(state->vector_type);
+	return 0;
+}
+
+static int native_clear(PyObject *module)
+{
+	struct native_state *state = PyModule_GetState(module);
+
+	Py_CLEAR(state->errors);
+	Py_CLEAR(state->slots_key);
+	Py_CLEAR(state->kernel_type);
+	Py_CLEAR(state->task_type);
+	Py_CLEAR(state->call_type);
+	Py_CLEAR(state->slot_type);
+	Py_CLEAR(state->clock_type);
+	Py_CLEAR(state->device_type);
+	Py_CLEAR(state->vector_type);
+	return 0;
+}
+
+static PyModuleDef_Slot native_slots[] = {
+	{ Py_mod_exec, native_exec },
+	{ 0, NULL },
+};
+
+struct PyModuleDef native_module = {
+	PyModuleDef_HEAD_INIT,
+	.m_name = "rumpel._native",
+	.m_size = sizeof(struct native_state),
+	.m_methods = device_functions,
+	.m_slots = native_slots,
+	.m_traverse = native_traverse,
+	.m_clear = native_clear,
+};
+
+PyMODINIT_FUNC PyInit__native(void)
+{
+	return PyModuleDef_Init(&native_module);
+}

@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * rumpel._native: Python's view of rumpel.h.
+ *
+ * module.c   the module, its state and its types
+ * error.c    the one place where errors of the runtime become exceptions
+ * args.c     Python arguments to system call arguments
+ * call.c     a system call as a Python callable; running and interrupting it
+ * task.c     tasks, and which of them is the calling thread's
+ * kernel.c   kernels
+ * clock.c    virtual clocks
+ * vector.c   arrays of struct iovec
+ * device.c   devices, before and after a kernel takes them
+ *
+ * The fields of all objects are guarded by the interpreter's lock. A kernel is
+ * freed once nobody is inside a call of it: see struct Kernel.users.
+ */
+#ifndef RUMPEL_NATIVE_H
+#define RUMPEL_NATIVE_H
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <structmember.h>
+
+#include <errno.h>
+#include <stdbool.h>
+
+#include <rumpel/rumpel.h>
+
+struct native_state {
+	PyTypeObject *kernel_type;
+	PyTypeObject *task_type;
+	PyTypeObject *call_type;
+	PyTypeObject *slot_type;
+	PyTypeObject *clock_type;
+	PyTypeObject *device_type;
+	PyTypeObject *vector_type;
+	PyObject *errors; /* the module rumpel.errors */
+	PyObject *slots_key; /* of a thread's dictionary of slots */
+	unsigned long long kernels; /* booted so far: numbers them */
+};
+
+extern struct PyModuleDef native_module;
+
+typedef struct Task Task;
+
+typedef struct {
+	PyObject_HEAD
+	struct rumpel_kernel *handle; /* NULL: closed */
+	struct native_state *state;
+	unsigned long long serial;
+	/* The task of the thread that called last; both borrowed. */
+	unsigned long cached_thread;
+	Task *cached_task;
+	Task *tasks; /* all that are bound to this kernel */
+	PyObject *clock; /* Clock or NULL: must outlive the kernel */
+	PyObject *pins; /* list of buffers that devices use */
+	unsigned int users; /* threads that are inside the runtime */
+	bool closing; /* to be freed by the last user */
+} Kernel;
+
+struct Task {
+	PyObject_HEAD
+	struct rumpel_task *handle; /* NULL: freed */
+	struct native_state *state;
+	Kernel *kernel; /* NULL once the kernel is freed */
+	Task *next, **link; /* in kernel->tasks */
+	Task *spare; /* for a call from a signal handler of Python's */
+	Task *previous; /* what the thread had before __enter__ */
+	bool holds_kernel; /* `kernel` is a reference of its own */
+	bool is_init;
+	bool busy;
+};
+
+/* What the calls of one system call have in common. */
+enum call_shape {
+	SHAPE_PLAIN, /* arguments as they are */
+	SHAPE_READ, /* (fd, size, ...) -> bytes */
+	SHAPE_WRITE, /* (fd, buffer, ...) -> count */
+	SHAPE_READINTO, /* (fd, writable buffer, ...) -> count */
+};
+
+enum call_flags {
+	CALL_LONG = 1 << 0, /* give up the interpreter's lock at once */
+	CALL_VOID = 1 << 1, /* returns None */
+};
+
+/* Above this many bytes a call gives up the interpreter's lock at once. */
+#define CALL_LONG_SIZE (16 << 10)
+
+#define CALL_ARGS 6
+
+/* Converted arguments and what keeps them in place. */
+struct call_args {
+	unsigned long raw[CALL_ARGS];
+	Py_buffer buffers[CALL_ARGS];
+	PyObject *encoded[CALL_ARGS];
+	int buffer_count, encoded_count;
+	PyObject *filename, *filename2; /* borrowed */
+};
+
+void args_init(struct call_args *args);
+int args_convert(struct call_args *args, int index, PyObject *value, bool path);
+int args_buffer(struct call_args *args, int index, PyObject *value, bool writable,
+		Py_ssize_t *size);
+void args_release(struct call_args *args);
+
+/* error.c: all return with an exception set. */
+int error_of_call(const struct call_args *args, long result);
+int error_of_kernel(Kernel *kernel, int error);
+int error_of_boot(Kernel *kernel, int error, const char *image, const char *explanation);
+int error_of_device(int error, const char *what, PyObject *filename);
+int error_closed(Kernel *kernel);
+
+/* task.c */
+Task *task_current(Kernel *kernel);
+Task *task_of_thread(Kernel *kernel, unsigned long thread);
+Task *task_wrap(Kernel *kernel, struct rumpel_task *handle, bool holds_kernel);
+void task_detach(Task *task);
+int slot_set(Kernel *kernel, Task *task, Task **previous);
+
+/* call.c */
+int call_run(Task *task, unsigned int flags, long nr, const unsigned long raw[CALL_ARGS],
+	     long *result);
+PyObject *call_new(Kernel *kernel, Task *task, PyObject *args, PyObject *keywords);
+
+/* kernel.c */
+PyObject *kernel_boot(PyObject *module, PyObject *args, PyObject *keywords);
+void kernel_enter(Kernel *kernel);
+void kernel_leave(Kernel *kernel);
+PyObject *kernel_log_all(Kernel *kernel, unsigned long long *position);
+
+/* clock.c, device.c */
+struct rumpel_clock *clock_handle(struct native_state *state, PyObject *clock);
+int devices_take(Kernel *kernel, PyObject *devices, struct rumpel_device ***handles);
+void devices_taken(Kernel *kernel, PyObject *devices);
+
+extern PyType_Spec kernel_spec, task_spec, call_spec, slot_spec, clock_spec, device_spec,
+	vector_spec;
+extern PyMethodDef device_functions[];
+
+static inline struct native_state *native_state(PyTypeObject *type)
+{
+	return PyModule_GetState(PyType_GetModuleByDef(type, &native_module));
+}
+
+static inline PyObject *refer(void *object)
+{
+	return Py_NewRef((PyObject *)object);
+}
+
+#define METHOD(function) ((PyCFunction)(void (*)(void))(function))
+
+#endif
