@@ -45,6 +45,7 @@ struct rumpel_watch {
 	struct rumpel_watch *next;
 	int fd;
 	short events;
+	short polled; /* the runtime's: what the sleeping leader waits for */
 	void (*ready)(struct rumpel_watch *watch, short revents);
 };
 void rumpel_kernel_watch(struct rumpel_kernel *kernel, struct rumpel_watch *watch);
@@ -88,10 +89,14 @@ struct rumpel_device {
 	const struct rumpel_device_ops *ops;
 	struct rumpel_kernel *kernel;
 	unsigned int slot;
-	bool notified; /* set by mmio_write of QueueNotify, see rumpel_device_notify */
+	bool notified; /* atomic; see rumpel_device_notify */
 };
 
-/* Called from mmio_write: have service() called soon, on a host stack. */
+/*
+ * Have service() called soon, on a host stack. From mmio_write, or from any
+ * thread (a job, the other end of a link): then, as with an interrupt, if
+ * nobody runs the kernel somebody who will is woken.
+ */
 void rumpel_device_notify(struct rumpel_device *device);
 
 #endif
