@@ -10,6 +10,8 @@ All else is under one root::
     ├── BootError       an image could not be loaded or did not boot
     ├── KernelPanic     a booted kernel ended: panic, oops or fault (.log, .backtrace)
     ├── KernelClosed    the kernel was halted before the call
+    ├── TaskExited      the kernel task of the call is gone
+    ├── Deadlock        on a virtual clock nothing can ever end the call
     └── DeviceError     a device or its back end failed
 """
 
@@ -21,10 +23,12 @@ __all__ = [
     "BootError",
     "BuildError",
     "ConfigError",
+    "Deadlock",
     "DeviceError",
     "KernelClosed",
     "KernelPanic",
     "RumpelError",
+    "TaskExited",
 ]
 
 
@@ -66,6 +70,17 @@ class KernelPanic(RumpelError):
 
 class KernelClosed(RumpelError):
     """The kernel was halted, and cannot be called any more."""
+
+
+class TaskExited(RumpelError):
+    """The kernel task that was to make the call has exited, or was killed."""
+
+
+class Deadlock(RumpelError):
+    """On a virtual clock a call waits for something that nobody can ever do.
+
+    No timer is due in any kernel of the clock and no other caller is inside one.
+    """
 
 
 class DeviceError(RumpelError):
