@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The module :mod:`os` on a library kernel: ``kernel.os``.
+
+``base`` has what the parts share; ``descriptors``, ``paths``, ``directories``,
+``xattrs`` and ``processes`` are the parts. Functions that are one system call with the
+same arguments are that system call, bound in C; the rest is Python.
+
+``path`` is a copy of the standard library's module on this kernel. Constants,
+``fspath`` and the like are the host's: they do not depend on the kernel. What would
+need a host process in the kernel (fork, exec, kill, environ) is not there.
+"""
+
+from __future__ import annotations
+
+import os as host
+from types import ModuleType
+from typing import IO, TYPE_CHECKING, Any
+
+from rumpel.os.descriptors import Descriptors
+from rumpel.os.directories import Directories
+from rumpel.os.paths import Paths
+from rumpel.os.processes import Processes
+from rumpel.os.xattrs import Xattrs
+
+if TYPE_CHECKING:
+    from rumpel import _native
+
+__all__ = ["Os"]
+
+_SAME_NAMES = """
+fspath fsencode fsdecode strerror PathLike stat_result statvfs_result uname_result
+terminal_size DirEntry error linesep sep altsep curdir pardir extsep devnull name major minor
+makedev
+"""
+_SAME = frozenset(_SAME_NAMES.split())
+
+
+class Os(Descriptors, Paths, Directories, Xattrs, Processes):
+    """What makes sense of the module :mod:`os`, on one kernel.
+
+    Example:
+        >>> with rumpel.boot() as k:  # doctest: +SKIP
+        ...     fd = k.os.open("/tmp/x", k.os.O_CREAT | k.os.O_RDWR)
+        ...     k.os.write(fd, b"hello")
+        5
+    """
+
+    def __init__(self, native: _native.Kernel) -> None:
+        super().__init__(native)
+
+    def fdopen(self, fd: int, *args: Any, **keywords: Any) -> IO[Any]:
+        """Make a file of a descriptor; arguments are those of ``kernel.open``."""
+        if not isinstance(fd, int):
+            raise TypeError(f"invalid fd type ({type(fd).__name__}, expected integer)")
+        from rumpel.io import opener
+
+        return opener(self._native, self)(fd, *args, **keywords)
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            """What is the same on every kernel is the host's."""
+            if name == "path":
+                value = _path(self)
+            elif name in _SAME or (name.isupper() and isinstance(getattr(host, name, None), int)):
+                value = getattr(host, name)
+            else:
+                raise AttributeError(f"kernel.os has no {name!r}")
+            self.__dict__[name] = value
+            return value
+
+
+def _path(owner: Os) -> ModuleType:
+    """os.path, whose functions ask the kernel about its files."""
+    from rumpel.swapped import private_copy
+
+    generic = private_copy("genericpath", {"os": owner})
+    path = private_copy("posixpath", {"os": owner, "genericpath": generic})
+    path.__name__ = "rumpel.os.path"
+    # These two are about the host's users and environment.
+    path.__dict__.update(expanduser=host.path.expanduser, expandvars=host.path.expandvars)
+    return path

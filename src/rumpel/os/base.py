@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What the parts of ``kernel.os`` share."""
+
+from __future__ import annotations
+
+import os
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from rumpel import _native, syscalls
+
+if TYPE_CHECKING:
+    from rumpel._native import Call
+
+AT_FDCWD = -100
+AT_SYMLINK_NOFOLLOW = 0x100
+AT_REMOVEDIR = 0x200
+AT_SYMLINK_FOLLOW = 0x400
+AT_EMPTY_PATH = 0x1000
+
+AnyPath = str | bytes | os.PathLike[str] | os.PathLike[bytes]
+FileOrPath = int | AnyPath
+
+LONG, VOID = _native.LONG, _native.VOID
+READ, WRITE, READINTO = _native.READ, _native.WRITE, _native.READINTO
+
+
+class Base:
+    """Binds system calls; the parts inherit from it."""
+
+    path: ModuleType
+
+    def __init__(self, native: _native.Kernel) -> None:
+        self._native = native
+        self._bound: dict[str, Any] = {}
+
+    def _call(self, name: str, flags: int = 0, paths: int = 0) -> Any:
+        """A system call that is bound when it is first used."""
+        call = self._bound.get(name)
+        if call is None:
+            call = self._bound[name] = self._bind(name, flags=flags, paths=paths)
+        return call
+
+    def _bind(self, name: str, *, shape: int = 0, flags: int = 0, paths: int = 0) -> Any:
+        """Make a callable of a system call.
+
+        It is Any so that an attribute can be annotated with what the shape returns.
+        """
+        call: Call = syscalls.bind(self._native, name, shape=shape, flags=flags, paths=paths)
+        return call
+
+
+def at(dir_fd: int | None) -> int:
+    """The descriptor that stands for ``dir_fd``."""
+    return AT_FDCWD if dir_fd is None else dir_fd

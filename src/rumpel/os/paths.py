@@ -1,0 +1,320 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""``kernel.os``: what works on paths."""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from rumpel.os.base import (
+    AT_EMPTY_PATH,
+    AT_REMOVEDIR,
+    AT_SYMLINK_FOLLOW,
+    AT_SYMLINK_NOFOLLOW,
+    VOID,
+    AnyPath,
+    Base,
+    FileOrPath,
+    at,
+)
+
+if TYPE_CHECKING:
+    from rumpel import _native
+
+_STATX_BASIC = 0x7FF
+# struct statx: what os.stat_result has, and padding.
+_STATX = struct.Struct("<II Q III Hxx QQQ Q qIxxxx qIxxxx qIxxxx qIxxxx IIII")
+_STATFS = struct.Struct("<qqQQQQQ8xqqq")
+_ST_VALID = 0x20
+_NS = 1_000_000_000
+_UTIME_NOW = (1 << 30) - 1
+
+
+class Paths(Base):
+    """Functions of :mod:`os` on files by name."""
+
+    umask: Callable[[int], int]
+
+    def __init__(self, native: _native.Kernel) -> None:
+        super().__init__(native)
+        bind = self._bind
+        self.umask = bind("umask")
+        self._statx = bind("statx", flags=VOID, paths=2)
+        self._statfs = bind("statfs", flags=VOID, paths=1)
+        self._fstatfs = bind("fstatfs", flags=VOID)
+        self._linkat = bind("linkat", flags=VOID, paths=10)
+        self._symlinkat = bind("symlinkat", flags=VOID, paths=5)
+        self._readlinkat = bind("readlinkat", paths=2)
+        self._renameat = bind("renameat2", flags=VOID, paths=10)
+        self._unlinkat = bind("unlinkat", flags=VOID, paths=2)
+        self._fchmodat = bind("fchmodat", flags=VOID, paths=2)
+        self._fchmod = bind("fchmod", flags=VOID)
+        self._fchownat = bind("fchownat", flags=VOID, paths=2)
+        self._truncate = bind("truncate", flags=VOID, paths=1)
+        self._ftruncate = bind("ftruncate", flags=VOID)
+        self._faccessat = bind("faccessat2", flags=VOID, paths=2)
+        self._utimensat = bind("utimensat", flags=VOID, paths=2)
+        self._mknodat = bind("mknodat", flags=VOID, paths=2)
+        self._chdir = bind("chdir", flags=VOID, paths=1)
+        self._fchdir = bind("fchdir", flags=VOID)
+        self._chroot = bind("chroot", flags=VOID, paths=1)
+        self._getcwd = bind("getcwd")
+
+    def stat(
+        self, path: FileOrPath, *, dir_fd: int | None = None, follow_symlinks: bool = True
+    ) -> os.stat_result:
+        """Look at a file."""
+        buffer = bytearray(256)
+        if isinstance(path, int):
+            self._statx(path, b"", AT_EMPTY_PATH, _STATX_BASIC, buffer)
+        else:
+            flags = 0 if follow_symlinks else AT_SYMLINK_NOFOLLOW
+            self._statx(at(dir_fd), path, flags, _STATX_BASIC, buffer)
+        return stat_result(buffer)
+
+    def lstat(self, path: AnyPath, *, dir_fd: int | None = None) -> os.stat_result:
+        """Look at a file, not at what a symbolic link leads to."""
+        return self.stat(path, dir_fd=dir_fd, follow_symlinks=False)
+
+    def fstat(self, fd: int) -> os.stat_result:
+        """Look at an open file."""
+        return self.stat(fd)
+
+    def statvfs(self, path: FileOrPath) -> os.statvfs_result:
+        """Look at a file system."""
+        buffer = bytearray(120)
+        if isinstance(path, int):
+            self._fstatfs(path, buffer)
+        else:
+            self._statfs(path, buffer)
+        (_, bsize, blocks, bfree, bavail, files, ffree, namelen, frsize, flags) = (
+            _STATFS.unpack_from(buffer)
+        )
+        fsid = int.from_bytes(buffer[56:64], "little")
+        return os.statvfs_result(
+            (
+                *(bsize, frsize or bsize, blocks, bfree, bavail),
+                *(files, ffree, ffree, flags & ~_ST_VALID, namelen, fsid),
+            )
+        )
+
+    def fstatvfs(self, fd: int, /) -> os.statvfs_result:
+        """Look at the file system of an open file."""
+        return self.statvfs(fd)
+
+    def access(
+        self,
+        path: AnyPath,
+        mode: int,
+        *,
+        dir_fd: int | None = None,
+        effective_ids: bool = False,
+        follow_symlinks: bool = True,
+    ) -> bool:
+        """May the caller do this to a file?"""
+        at_eaccess = 0x200
+        flags = (at_eaccess if effective_ids else 0) | (
+            0 if follow_symlinks else AT_SYMLINK_NOFOLLOW
+        )
+        try:
+            self._faccessat(at(dir_fd), path, mode, flags)
+        except OSError:
+            return False
+        return True
+
+    def link(
+        self,
+        src: AnyPath,
+        dst: AnyPath,
+        *,
+        src_dir_fd: int | None = None,
+        dst_dir_fd: int | None = None,
+        follow_symlinks: bool = True,
+    ) -> None:
+        """Give a file another name."""
+        flags = AT_SYMLINK_FOLLOW if follow_symlinks else 0
+        self._linkat(at(src_dir_fd), src, at(dst_dir_fd), dst, flags)
+
+    def symlink(
+        self,
+        src: AnyPath,
+        dst: AnyPath,
+        target_is_directory: bool = False,
+        *,
+        dir_fd: int | None = None,
+    ) -> None:
+        """Make a symbolic link ``dst`` that leads to ``src``."""
+        self._symlinkat(src, at(dir_fd), dst)
+
+    def readlink(self, path: AnyPath, *, dir_fd: int | None = None) -> str | bytes:
+        """Say where a symbolic link leads: str, or bytes for a path of bytes."""
+        path = os.fspath(path)
+        buffer = bytearray(4096)
+        size = self._readlinkat(at(dir_fd), path, buffer, len(buffer))
+        target = bytes(buffer[:size])
+        return target if isinstance(path, bytes) else os.fsdecode(target)
+
+    def rename(
+        self,
+        src: AnyPath,
+        dst: AnyPath,
+        *,
+        src_dir_fd: int | None = None,
+        dst_dir_fd: int | None = None,
+    ) -> None:
+        """Rename a file; a file that has the name already is replaced."""
+        self._renameat(at(src_dir_fd), src, at(dst_dir_fd), dst, 0)
+
+    replace = rename
+
+    def unlink(self, path: AnyPath, *, dir_fd: int | None = None) -> None:
+        """Remove a file."""
+        self._unlinkat(at(dir_fd), path, 0)
+
+    remove = unlink
+
+    def rmdir(self, path: AnyPath, *, dir_fd: int | None = None) -> None:
+        """Remove an empty directory."""
+        self._unlinkat(at(dir_fd), path, AT_REMOVEDIR)
+
+    def chmod(
+        self,
+        path: FileOrPath,
+        mode: int,
+        *,
+        dir_fd: int | None = None,
+        follow_symlinks: bool = True,
+    ) -> None:
+        """Change permissions."""
+        if isinstance(path, int):
+            self._fchmod(path, mode)
+        elif follow_symlinks:
+            self._fchmodat(at(dir_fd), path, mode)
+        else:
+            fchmodat2 = self._call("fchmodat2", VOID, paths=2)
+            fchmodat2(at(dir_fd), path, mode, AT_SYMLINK_NOFOLLOW)
+
+    def chown(
+        self,
+        path: FileOrPath,
+        uid: int,
+        gid: int,
+        *,
+        dir_fd: int | None = None,
+        follow_symlinks: bool = True,
+    ) -> None:
+        """Change owner and group; -1 leaves one as it is."""
+        if isinstance(path, int):
+            self._fchownat(path, b"", uid, gid, AT_EMPTY_PATH)
+        else:
+            flags = 0 if follow_symlinks else AT_SYMLINK_NOFOLLOW
+            self._fchownat(at(dir_fd), path, uid, gid, flags)
+
+    def lchown(self, path: AnyPath, uid: int, gid: int) -> None:
+        """Change the owner of a symbolic link itself."""
+        self.chown(path, uid, gid, follow_symlinks=False)
+
+    def truncate(self, path: FileOrPath, length: int) -> None:
+        """Make a file this long."""
+        if isinstance(path, int):
+            self._ftruncate(path, length)
+        else:
+            self._truncate(path, length)
+
+    def utime(
+        self,
+        path: FileOrPath,
+        times: tuple[float, float] | None = None,
+        *,
+        ns: tuple[int, int] | None = None,
+        dir_fd: int | None = None,
+        follow_symlinks: bool = True,
+    ) -> None:
+        """Set the times of last access and modification; by default to now."""
+        if times is not None and ns is not None:
+            raise ValueError("utime: you may specify either 'times' or 'ns' but not both")
+        if times is not None:
+            ns = (_to_ns(times[0]), _to_ns(times[1]))
+        if ns is None:
+            packed = struct.pack("<qqqq", 0, _UTIME_NOW, 0, _UTIME_NOW)
+        else:
+            packed = struct.pack("<qqqq", *divmod(ns[0], _NS), *divmod(ns[1], _NS))
+        if isinstance(path, int):
+            self._utimensat(path, None, packed, 0)
+        else:
+            flags = 0 if follow_symlinks else AT_SYMLINK_NOFOLLOW
+            self._utimensat(at(dir_fd), path, packed, flags)
+
+    def mkfifo(self, path: AnyPath, mode: int = 0o666, *, dir_fd: int | None = None) -> None:
+        """Make a named pipe."""
+        self._mknodat(at(dir_fd), path, 0o010000 | mode, 0)
+
+    def mknod(
+        self,
+        path: AnyPath,
+        mode: int = 0o600,
+        device: int = 0,
+        *,
+        dir_fd: int | None = None,
+    ) -> None:
+        """Make a file of any type; ``device`` as from os.makedev."""
+        self._mknodat(at(dir_fd), path, mode, device)
+
+    def chdir(self, path: FileOrPath) -> None:
+        """Change the working directory of all threads."""
+        if isinstance(path, int):
+            self._fchdir(path)
+        else:
+            self._chdir(path)
+
+    def chroot(self, path: AnyPath) -> None:
+        """Change the root directory of all threads."""
+        self._chroot(path)
+
+    def getcwdb(self) -> bytes:
+        """Get the working directory, as bytes."""
+        buffer = bytearray(4096)
+        size = self._getcwd(buffer, len(buffer))
+        return bytes(buffer[: size - 1])
+
+    def getcwd(self) -> str:
+        """Get the working directory."""
+        return os.fsdecode(self.getcwdb())
+
+
+def stat_result(buffer: bytes | bytearray) -> os.stat_result:
+    """Make of a struct statx what os.stat returns."""
+    fields = _STATX.unpack_from(buffer)
+    _, blksize, _, nlink, uid, gid, mode, ino, size, blocks, _ = fields[:11]
+    atime, atime_ns, _, _, ctime, ctime_ns, mtime, mtime_ns = fields[11:19]
+    rdev_major, rdev_minor, dev_major, dev_minor = fields[19:]
+    return os.stat_result(
+        (
+            mode,
+            ino,
+            os.makedev(dev_major, dev_minor),
+            nlink,
+            uid,
+            gid,
+            size,
+            atime,
+            mtime,
+            ctime,
+            atime + atime_ns * 1e-9,
+            mtime + mtime_ns * 1e-9,
+            ctime + ctime_ns * 1e-9,
+            atime * _NS + atime_ns,
+            mtime * _NS + mtime_ns,
+            ctime * _NS + ctime_ns,
+            blksize,
+            blocks,
+            os.makedev(rdev_major, rdev_minor),
+        )
+    )
+
+
+def _to_ns(seconds: float) -> int:
+    whole, part = divmod(seconds, 1)
+    return int(whole) * _NS + int(part * _NS)
