@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Mount file systems, with the kernel's own words if that fails."""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rumpel.kernel import Kernel
+
+__all__ = ["mount"]
+
+_WARNING = 4
+
+
+def mount(
+    kernel: Kernel,
+    source: str | os.PathLike[str],
+    target: str | os.PathLike[str],
+    fstype: str | None,
+    flags: int,
+    data: str,
+) -> None:
+    """See :meth:`rumpel.Kernel.mount`."""
+    kernel.os.makedirs(target, exist_ok=True)
+    options = data.encode() or None
+    failure = OSError(errno.ENODEV, "no file system for devices in the kernel", os.fspath(source))
+    seen = len(kernel.log)
+    for kind in [fstype] if fstype else _kinds(kernel):
+        try:
+            kernel.syscall("mount", source, target, os.fsencode(kind), flags, options)
+            return
+        except OSError as error:
+            failure = error
+        # Those that do not know what is there say EINVAL, and so may the one that does.
+        if failure.errno != errno.EINVAL:
+            break
+    raise _explained(failure, kernel, seen)
+
+
+def _kinds(kernel: Kernel) -> list[str]:
+    """The file systems that live on devices, in the order in which the kernel tries them."""
+    with kernel.open("/proc/filesystems") as file:
+        rows = [line.split() for line in file]
+    return [row[0] for row in rows if len(row) == 1]
+
+
+def _explained(error: OSError, kernel: Kernel, seen: int) -> OSError:
+    """The same error, with what the kernel logged meanwhile."""
+    said = [r.text for r in kernel.log[seen:] if r.level <= _WARNING]
+    if not said:
+        said = [r.text for r in kernel.log[seen:]]
+    text = "; ".join([error.strerror or os.strerror(error.errno or 0), *said[-3:]])
+    # OSError chooses the subclass by errno.
+    return OSError(error.errno, text, error.filename, None, error.filename2)

@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The few rtnetlink messages that it takes to configure an interface.
+
+Source: rtnetlink(7), include/uapi/linux/rtnetlink.h. For all else there is pyroute2.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import struct
+from os import strerror
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rumpel.os import Os
+
+__all__ = ["ifup"]
+
+_NLM_F_REQUEST, _NLM_F_ACK, _NLM_F_REPLACE, _NLM_F_CREATE = 1, 4, 0x100, 0x400
+_NLM_F_DUMP = 0x300
+_NLMSG_ERROR, _NLMSG_DONE = 2, 3
+_RTM_NEWLINK, _RTM_GETLINK, _RTM_NEWADDR, _RTM_NEWROUTE = 16, 18, 20, 24
+_IFLA_IFNAME, _IFLA_MTU = 3, 4
+_IFA_ADDRESS, _IFA_LOCAL, _IFA_BROADCAST, _IFA_FLAGS = 1, 2, 4, 8
+_IFA_F_NODAD = 2
+_RTA_OIF, _RTA_GATEWAY = 4, 5
+_IFF_UP = 1
+_RT_TABLE_MAIN, _RTPROT_BOOT, _RT_SCOPE_UNIVERSE, _RTN_UNICAST = 254, 3, 0, 1
+_HEADER = struct.Struct("=IHHII")
+_IFINFO = struct.Struct("=BxHiII")
+_IFADDR = struct.Struct("=BBBBI")
+_ROUTE = struct.Struct("=BBBBBBBBI")
+
+
+def attribute(kind: int, value: bytes) -> bytes:
+    """Encode an attribute: length, type, value, padding to four bytes."""
+    return struct.pack("=HH", 4 + len(value), kind) + value + bytes(-len(value) % 4)
+
+
+def attributes(data: bytes) -> dict[int, bytes]:
+    """Decode attributes, of which the last of a kind counts."""
+    found = {}
+    while len(data) >= 4:
+        length, kind = struct.unpack_from("=HH", data)
+        if length < 4:
+            break
+        found[kind] = data[4:length]
+        data = data[(length + 3) & ~3 :]
+    return found
+
+
+def message(kind: int, flags: int, sequence: int, payload: bytes) -> bytes:
+    """Encode a message that asks for an acknowledgement."""
+    flags |= _NLM_F_REQUEST | _NLM_F_ACK
+    return _HEADER.pack(_HEADER.size + len(payload), kind, flags, sequence, 0) + payload
+
+
+def parse_address(text: str) -> tuple[int, bytes, int]:
+    """Split an address with a prefix length into family, bytes and length.
+
+    Without a prefix length it is the address's whole length.
+
+    Raises:
+        ValueError: if it is no address.
+
+    Example:
+        >>> parse_address("10.0.2.15/24")
+        (<AddressFamily.AF_INET: 2>, b'\\n\\x00\\x02\\x0f', 24)
+    """
+    address, _, length = text.partition("/")
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    try:
+        packed = socket.inet_pton(family, address)
+        bits = int(length) if length else 8 * len(packed)
+    except (OSError, ValueError):
+        bits, packed = -1, b""
+    if not 0 <= bits <= 8 * len(packed):
+        raise ValueError(f"not an address: {text!r} (write 10.0.2.15/24 or fd00::2/64)")
+    return family, packed, bits
+
+
+class Rtnetlink:
+    """A netlink socket in a kernel that sends requests and waits for the answer."""
+
+    def __init__(self, os: Os) -> None:
+        self._os = os
+        self._sequence = 0
+        kind = socket.SOCK_RAW | socket.SOCK_CLOEXEC
+        self._fd = os._call("socket")(socket.AF_NETLINK, kind, 0)
+
+    def __enter__(self) -> Rtnetlink:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._os.close(self._fd)
+
+    def request(self, kind: int, flags: int, payload: bytes, what: str) -> list[bytes]:
+        """Send a request; return the payloads of the answers before the last.
+
+        Raises:
+            OSError: with ``what`` as file name.
+        """
+        self._sequence += 1
+        self._os.write(self._fd, message(kind, flags, self._sequence, payload))
+        answers: list[bytes] = []
+        while True:
+            data = self._os.read(self._fd, 65536)
+            while data:
+                length, type_, _, sequence, _ = _HEADER.unpack_from(data)
+                body, data = data[_HEADER.size : length], data[(length + 3) & ~3 :]
+                if sequence != self._sequence:
+                    continue
+                if type_ not in (_NLMSG_ERROR, _NLMSG_DONE):
+                    answers.append(body)
+                    continue
+                error = -struct.unpack_from("=i", body)[0]
+                if error:
+                    raise OSError(error, strerror(error), what)
+                return answers
+
+    def interfaces(self) -> list[tuple[int, str]]:
+        """Numbers and names of all interfaces."""
+        found = []
+        for body in self.request(_RTM_GETLINK, _NLM_F_DUMP, _IFINFO.pack(0, 0, 0, 0, 0), "links"):
+            name = attributes(body[_IFINFO.size :])[_IFLA_IFNAME]
+            found.append((_IFINFO.unpack_from(body)[2], name.rstrip(b"\0").decode()))
+        return found
+
+    def index(self, name: str) -> int:
+        """Find the number of an interface."""
+        payload = _IFINFO.pack(0, 0, 0, 0, 0) + attribute(_IFLA_IFNAME, name.encode() + b"\0")
+        answers = self.request(_RTM_GETLINK, 0, payload, name)
+        if not answers:
+            raise OSError(errno.ENODEV, strerror(errno.ENODEV), name)
+        number: int = _IFINFO.unpack_from(answers[0])[2]
+        return number
+
+    def link(self, name: str, index: int, mtu: int | None) -> None:
+        """Set an interface up."""
+        payload = _IFINFO.pack(0, 0, index, _IFF_UP, _IFF_UP)
+        if mtu is not None:
+            payload += attribute(_IFLA_MTU, struct.pack("=I", mtu))
+        self.request(_RTM_NEWLINK, 0, payload, name)
+
+    def address(self, index: int, text: str) -> None:
+        """Give an interface an address; it is usable at once."""
+        family, packed, bits = parse_address(text)
+        payload = _IFADDR.pack(family, bits, 0, 0, index) + attribute(_IFA_LOCAL, packed)
+        payload += attribute(_IFA_ADDRESS, packed)
+        if family == socket.AF_INET and bits < 31:
+            host = (1 << (32 - bits)) - 1
+            broadcast = int.from_bytes(packed, "big") | host
+            payload += attribute(_IFA_BROADCAST, broadcast.to_bytes(4, "big"))
+        if family == socket.AF_INET6:
+            # Nobody else is on a link of ours: no need to look for a second.
+            payload += attribute(_IFA_FLAGS, struct.pack("=I", _IFA_F_NODAD))
+        self.request(_RTM_NEWADDR, _NLM_F_CREATE | _NLM_F_REPLACE, payload, text)
+
+    def default_route(self, index: int, gateway: str) -> None:
+        """Send what is for nobody near to a gateway."""
+        family, packed, _ = parse_address(gateway)
+        payload = _ROUTE.pack(
+            family, 0, 0, 0, _RT_TABLE_MAIN, _RTPROT_BOOT, _RT_SCOPE_UNIVERSE, _RTN_UNICAST, 0
+        )
+        payload += attribute(_RTA_GATEWAY, packed)
+        payload += attribute(_RTA_OIF, struct.pack("=i", index))
+        self.request(_RTM_NEWROUTE, _NLM_F_CREATE | _NLM_F_REPLACE, payload, gateway)
+
+
+def ifup(os: Os, name: str, address: str | None, gateway: str | None, mtu: int | None) -> None:
+    """See :meth:`rumpel.Kernel.ifup`."""
+    for text in (address, gateway):
+        if text is not None:
+            parse_address(text)
+    with Rtnetlink(os) as netlink:
+        index = netlink.index(name)
+        netlink.link(name, index, mtu)
+        if address is not None:
+            netlink.address(index, address)
+        if gateway is not None:
+            netlink.default_route(index, gateway)
