@@ -133,6 +133,8 @@ void __noreturn rumpel_caller_loop(void)
 		}
 		if (caller->state != RUMPEL_CALLER_SUBMITTED)
 			sleep_in_user_mode(caller);
+		else if (unlikely(need_resched()))
+			schedule(); /* preempted in user mode, so to say */
 		caller->state = RUMPEL_CALLER_IN_CALL;
 		caller->result = call(caller);
 		if (unlikely(caller->result <= -ERESTARTSYS))

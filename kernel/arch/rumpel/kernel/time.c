@@ -12,7 +12,9 @@
 #include <linux/time64.h>
 #include <asm/host.h>
 
-static u64 boot_clock;
+/* The host's clock when the kernel was started, and when CLOCK_MONOTONIC was 0. */
+u64 rumpel_boot_clock;
+static u64 monotonic_base;
 
 static u64 host_clock_read(struct clocksource *cs)
 {
@@ -24,20 +26,26 @@ static struct clocksource host_clocksource = {
 	.rating = 499,
 	.read = host_clock_read,
 	.mask = CLOCKSOURCE_MASK(64),
-	.mult = 1,
-	.shift = 0,
-	.max_idle_ns = (u64)KTIME_MAX / 4,
+	/* Exactly 1, with room for adjtimex() below and for hours asleep above. */
+	.mult = 1 << 20,
+	.shift = 20,
 	.flags = CLOCK_SOURCE_IS_CONTINUOUS | CLOCK_SOURCE_VALID_FOR_HRES,
 };
 
+/* From the start, so that deadlines can be told in the host's time. */
+struct clocksource *__init clocksource_default_clock(void)
+{
+	return &host_clocksource;
+}
+
 unsigned long long notrace sched_clock(void)
 {
-	return rumpel_params.memory ? host_call(clock) - boot_clock : 0;
+	return host_call(clock) - rumpel_boot_clock;
 }
 
 static int set_deadline(ktime_t expires, struct clock_event_device *dev)
 {
-	rumpel_vcpu.deadline = ktime_to_ns(expires) + boot_clock;
+	rumpel_vcpu.deadline = ktime_to_ns(expires) + monotonic_base;
 	return 0;
 }
 
@@ -57,19 +65,28 @@ static struct clock_event_device vcpu_clockevent = {
 	.set_state_oneshot_stopped = shutdown,
 };
 
+static void update_monotonic_base(void)
+{
+	u64 monotonic = ktime_get_ns();
+
+	monotonic_base = host_call(clock) - monotonic;
+}
+
 static irqreturn_t timer_interrupt(int irq, void *dev)
 {
 	/* Early ones happen: another thread saw an older deadline. */
 	if (host_call(clock) < rumpel_vcpu.deadline)
 		return IRQ_HANDLED;
 	rumpel_vcpu.deadline = RUMPEL_NO_DEADLINE;
+	/* Moves when the clock is slewed. */
+	update_monotonic_base();
 	vcpu_clockevent.event_handler(&vcpu_clockevent);
 	return IRQ_HANDLED;
 }
 
 void __init time_init(void)
 {
-	boot_clock = host_call(clock);
+	update_monotonic_base();
 	__clocksource_register(&host_clocksource);
 	if (request_irq(RUMPEL_IRQ_TIMER, timer_interrupt, IRQF_TIMER, "timer", NULL))
 		panic("no timer interrupt");

@@ -1,0 +1,352 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The inside of librumpel: one struct for all that belongs to a kernel, and
+ * what the files of this directory offer each other.
+ *
+ *	image.c    loads a kernel image
+ *	arena.c    a kernel's addresses: image, guest memory, vmalloc
+ *	token.c    who may run the kernel
+ *	vcpu.c     runs it: enter() and what it comes back with
+ *	wait.c     leader and followers: waiting with the token free
+ *	housekeeper.c  runs a kernel whose callers are elsewhere
+ *	virtual.c  virtual clocks, and waiting on them
+ *	clock.c    time of the host, timers
+ *	task.c     tasks and their calls
+ *	jobs.c     work of devices that blocks
+ *	device.c   slots, interrupts, watches
+ *	fault.c    faults of kernel code
+ *	log.c      what the kernel prints
+ *	boot.c halt.c  the ends of its life
+ *
+ * Unless a line says otherwise, everything in struct rumpel_kernel belongs to
+ * the holder of the token.
+ */
+#ifndef RUMPEL_RUNTIME_CORE_H
+#define RUMPEL_RUNTIME_CORE_H
+
+#define _GNU_SOURCE
+#include <errno.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "kernel.h"
+
+#define likely(x) __builtin_expect(!!(x), 1)
+#define unlikely(x) __builtin_expect(!!(x), 0)
+#define atomic_get(p) __atomic_load_n(p, __ATOMIC_SEQ_CST)
+#define atomic_set(p, value) __atomic_store_n(p, value, __ATOMIC_SEQ_CST)
+
+#define PAGE 4096ull
+#define NS_PER_SEC 1000000000ll
+#define NEVER RUMPEL_NO_DEADLINE
+
+/* ---- arena.c: addresses ---- */
+
+struct rumpel_arena {
+	char *base; /* of the whole reserved range */
+	size_t size;
+	char *image;
+	size_t image_size;
+	char *memory; /* guest physical address 0 */
+	size_t memory_size;
+	char *vmalloc;
+	size_t vmalloc_size;
+	int memfd; /* guest memory */
+};
+
+int rumpel_arena_create(struct rumpel_arena *arena, size_t image_size, size_t memory_size);
+void rumpel_arena_destroy(struct rumpel_arena *arena);
+int rumpel_arena_map(struct rumpel_arena *arena, unsigned long va, unsigned long pa,
+		     unsigned long len, int prot);
+int rumpel_arena_unmap(struct rumpel_arena *arena, unsigned long va, unsigned long len);
+
+/* ---- image.c ---- */
+
+struct rumpel_image_file {
+	int fd;
+	size_t size; /* of the address range it takes */
+	void *headers; /* what was read of the file */
+};
+
+/* -ENOEXEC and *why, or what open() says. */
+int rumpel_image_open(struct rumpel_image_file *file, const char *path, const char **why);
+/* Maps and relocates it at arena->image. */
+int rumpel_image_load(struct rumpel_image_file *file, const struct rumpel_arena *arena,
+		      const struct rumpel_image **image, const char **why);
+void rumpel_image_close(struct rumpel_image_file *file);
+
+/* ---- log.c: a ring of whole lines; its own lock ---- */
+
+#define LOG_SIZE (1u << 20)
+
+struct rumpel_log {
+	pthread_mutex_t lock;
+	char *ring;
+	uint64_t end; /* bytes ever written */
+	uint32_t word; /* futex: changes with every write */
+	uint32_t waiters;
+	int fd; /* also written to; or -1 */
+	uint64_t copied; /* so far, to fd */
+};
+
+int rumpel_log_init(struct rumpel_log *log, int fd);
+void rumpel_log_exit(struct rumpel_log *log);
+void rumpel_log_append(struct rumpel_log *log, const char *text, size_t len);
+/* On a host stack: writes what is new to the descriptor. */
+void rumpel_log_copy(struct rumpel_log *log);
+
+/* ---- task.c ---- */
+
+enum task_state {
+	TASK_READY, /* no call */
+	TASK_BUSY, /* a call is in progress */
+	TASK_DONE, /* it has ended, its result waits */
+	TASK_EXITED,
+};
+
+struct rumpel_waiter;
+
+struct rumpel_task {
+	struct rumpel_caller caller; /* first */
+	struct rumpel_kernel *kernel;
+	uint32_t state; /* enum task_state; DONE is set last, and may be seen by anyone */
+	bool async; /* its end is reported by rumpel_run */
+	bool reported; /* on the list of ended calls */
+	int id;
+	struct rumpel_waiter *waiter;
+	struct rumpel_task *next, **link; /* all tasks of the kernel */
+	struct rumpel_task *next_done;
+};
+
+/* ---- wait.c ---- */
+
+/* A thread that waits in this kernel. It lies on the thread's stack. */
+struct rumpel_waiter {
+	uint32_t word; /* futex of a follower: 1 once there is something for it */
+	struct rumpel_task *task; /* whose call; NULL: any asynchronous one */
+	bool follows; /* on the list of followers */
+	struct rumpel_waiter *next;
+};
+
+enum sleep_mode {
+	SLEEP_NOT,
+	SLEEP_FUTEX, /* on kernel->kick */
+	SLEEP_POLL, /* in ppoll, with kernel->eventfd */
+};
+
+/* ---- housekeeper.c ---- */
+
+enum housekeeper_state {
+	HOUSEKEEPER_NONE,
+	HOUSEKEEPER_NAPS, /* looks after the kernel every millisecond */
+	HOUSEKEEPER_LEADS, /* is the leader, or about to be */
+	HOUSEKEEPER_RESTS, /* callers lead all the time */
+};
+
+struct rumpel_housekeeper {
+	pthread_t thread;
+	uint32_t state; /* enum housekeeper_state; changed by the holder of the token */
+	uint32_t word; /* futex: changes when it is called */
+	bool stop;
+	struct rumpel_waiter waiter;
+};
+
+/* ---- jobs.c: its own lock ---- */
+
+#define JOBS_WORKERS 4
+
+struct rumpel_jobs {
+	pthread_mutex_t lock;
+	pthread_cond_t more, gone;
+	struct rumpel_job *head, **tail;
+	uint32_t queued; /* atomic */
+	unsigned int workers, idle;
+	bool stop;
+};
+
+/* ---- a kernel ---- */
+
+struct rumpel_kernel {
+	uint32_t token; /* see token.c */
+	bool runnable; /* a task could run now */
+	bool halting; /* no more calls but from halt.c */
+	uint32_t state; /* enum rumpel_state; any thread may look */
+	struct rumpel_vcpu *vcpu;
+	unsigned int (*enter)(void);
+	uint64_t calls;
+
+	struct rumpel_waiter *leader;
+	struct rumpel_waiter *followers;
+	uint32_t kick; /* futex of the leader: changes with every kick */
+	uint32_t asleep; /* enum sleep_mode; any thread may look */
+	uint64_t sleep_until; /* of the leader */
+	int eventfd; /* wakes a leader that polls; -1 until there is a watch */
+	uint64_t polled_at;
+
+	struct rumpel_task *tasks;
+	struct rumpel_task *done, **done_tail; /* asynchronous calls that have ended */
+	struct rumpel_task *init;
+	struct rumpel_task *agent; /* a thread of pid 1: makes tasks, halts */
+	pthread_mutex_t agent_lock;
+
+	struct rumpel_device *devices[RUMPEL_MAX_DEVICES];
+	unsigned int device_count;
+	uint64_t mmio; /* guest physical address of slot 0 */
+	struct rumpel_watch *watches;
+	struct rumpel_timer *timers;
+
+	struct rumpel_clock *clock; /* NULL: the host's */
+	struct rumpel_kernel *clock_next; /* the next one on the same clock */
+	uint64_t clock_order;
+
+	const struct rumpel_image *image;
+	struct rumpel_arena arena;
+	struct rumpel_log log;
+	struct rumpel_jobs jobs;
+	struct rumpel_housekeeper housekeeper;
+	struct rumpel_fault_range *range;
+};
+
+/* The error that calls of a kernel in this state return, or 0. */
+int rumpel_kernel_error(const struct rumpel_kernel *kernel);
+
+/* ---- token.c ---- */
+
+#define TOKEN_WAITED 0x80000000u
+
+/* The calling thread's number; 0 until it has called rumpel_thread_init(). */
+extern __thread uint32_t rumpel_tid __attribute__((tls_model("initial-exec")));
+
+void rumpel_thread_init(void);
+void rumpel_token_take_slowly(struct rumpel_kernel *kernel);
+void rumpel_token_wake(struct rumpel_kernel *kernel);
+
+static inline bool rumpel_token_try(struct rumpel_kernel *kernel)
+{
+	uint32_t free = 0;
+
+	if (unlikely(!rumpel_tid))
+		rumpel_thread_init();
+	return __atomic_compare_exchange_n(&kernel->token, &free, rumpel_tid, false,
+					   __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
+}
+
+static inline void rumpel_token_take(struct rumpel_kernel *kernel)
+{
+	if (unlikely(!rumpel_token_try(kernel)))
+		rumpel_token_take_slowly(kernel);
+}
+
+static inline void rumpel_token_give(struct rumpel_kernel *kernel)
+{
+	if (unlikely(__atomic_exchange_n(&kernel->token, 0, __ATOMIC_SEQ_CST) & TOKEN_WAITED))
+		rumpel_token_wake(kernel);
+}
+
+/* ---- vcpu.c: token held ---- */
+
+/* Runs what can run, until `until` (may be NULL) is no longer busy or nothing is left. */
+void rumpel_vcpu_run(struct rumpel_kernel *kernel, const struct rumpel_task *until);
+/* The kernel has just come back to the host: goes on as rumpel_vcpu_run. */
+void rumpel_vcpu_handle(struct rumpel_kernel *kernel, unsigned int exit,
+			const struct rumpel_task *until);
+/* Interrupts, timers and tasks that wait for enter(). */
+bool rumpel_vcpu_has_work(struct rumpel_kernel *kernel);
+
+/* ---- wait.c ---- */
+
+/*
+ * Takes over the token, gives it back. limit: a time on the host's clock or
+ * NEVER. 1: the waiter has what it waits for; 0: time is over; -EINTR;
+ * -EDEADLK; or the kernel's error.
+ */
+int rumpel_wait(struct rumpel_kernel *kernel, struct rumpel_waiter *waiter, uint64_t limit);
+bool rumpel_waiter_ready(const struct rumpel_kernel *kernel, const struct rumpel_waiter *waiter);
+/*
+ * Gives the token back, and sees to it that somebody goes on with what is left.
+ * back_soon: this thread is about to wait and will do the jobs itself.
+ */
+void rumpel_leave(struct rumpel_kernel *kernel, bool back_soon);
+/* Any thread: wakes the leader. */
+void rumpel_kick(struct rumpel_kernel *kernel);
+/*
+ * Token held: sleeps, with the token free, until there is something for a
+ * leader. 0; -EINTR; 1: the waiter's call has ended, and the token is not held.
+ */
+int rumpel_lead_sleep(struct rumpel_kernel *kernel, struct rumpel_waiter *waiter, uint64_t limit);
+/* Token held: all who wait, since the kernel has ended. */
+void rumpel_wake_all(struct rumpel_kernel *kernel);
+/* Token held: the call of this waiter has ended. */
+void rumpel_wake(struct rumpel_kernel *kernel, struct rumpel_waiter *waiter);
+
+/* ---- housekeeper.c ---- */
+
+int rumpel_housekeeper_start(struct rumpel_kernel *kernel);
+void rumpel_housekeeper_stop(struct rumpel_kernel *kernel);
+/* Any thread: there is work and nobody who leads. */
+void rumpel_housekeeper_call(struct rumpel_kernel *kernel);
+
+/* ---- clock.c, virtual.c ---- */
+
+struct rumpel_clock {
+	uint64_t now, start, epoch; /* ns */
+	pthread_mutex_t lock; /* who drives the kernels of this clock */
+	struct rumpel_kernel *kernels; /* in the order in which they booted */
+	uint64_t booted; /* so far */
+};
+
+uint64_t rumpel_host_now(void);
+/* `timeout` from now, or NEVER if it is negative. */
+uint64_t rumpel_host_limit(int64_t timeout_ns);
+/* When the kernel has to be looked at: its own timer or one of its devices'. */
+uint64_t rumpel_next_deadline(const struct rumpel_kernel *kernel);
+/* Token held: fires timers and the timer interrupt that are due. */
+void rumpel_expire(struct rumpel_kernel *kernel);
+void rumpel_clock_join(struct rumpel_clock *clock, struct rumpel_kernel *kernel);
+void rumpel_clock_leave(struct rumpel_kernel *kernel);
+int rumpel_virtual_wait(struct rumpel_kernel *kernel, struct rumpel_waiter *waiter, uint64_t limit);
+void rumpel_clock_ops(struct host_ops *ops);
+
+/* ---- device.c: token held ---- */
+
+void rumpel_devices_serve(struct rumpel_kernel *kernel);
+/* Calls ready() for descriptors that are ready now. */
+void rumpel_watches_poll(struct rumpel_kernel *kernel);
+void rumpel_device_ops(struct host_ops *ops);
+void rumpel_devices_detach(struct rumpel_kernel *kernel);
+
+/* ---- jobs.c ---- */
+
+void rumpel_jobs_init(struct rumpel_jobs *jobs);
+void rumpel_jobs_exit(struct rumpel_jobs *jobs);
+/* Takes one off, to be run in this thread without the token; or NULL. */
+struct rumpel_job *rumpel_jobs_take(struct rumpel_jobs *jobs);
+/* Nobody here has time: lets a worker do them. */
+void rumpel_jobs_delegate(struct rumpel_jobs *jobs);
+
+/* ---- task.c ---- */
+
+struct rumpel_task *rumpel_task_new(struct rumpel_kernel *kernel);
+/* Token held: the kernel reports the end of a call or of a task. */
+void rumpel_task_ended(struct rumpel_kernel *kernel, struct rumpel_caller *caller);
+/* Submits and waits for ever, also while the kernel is being halted. */
+long rumpel_task_call(struct rumpel_task *task, long nr, const unsigned long args[6]);
+#define task_call(task, nr, ...) rumpel_task_call(task, nr, (const unsigned long[6]){ __VA_ARGS__ })
+
+/* ---- fault.c ---- */
+
+int rumpel_fault_add(struct rumpel_kernel *kernel);
+void rumpel_fault_remove(struct rumpel_kernel *kernel);
+/* Gives this thread a stack for fault handlers. */
+void rumpel_fault_thread_init(void);
+
+/* ---- futex ---- */
+
+/* Waits while *word == value, until `limit` on the host's clock. 0 or -errno. */
+int rumpel_futex_wait(uint32_t *word, uint32_t value, uint64_t limit);
+void rumpel_futex_wake(uint32_t *word, int count);
+
+#endif

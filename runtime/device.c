@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Device slots: registers, service, interrupts, and descriptors to watch. */
+#include "core.h"
+
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#define MOST_WATCHES 64
+
+static struct rumpel_device *device_at(struct rumpel_kernel *kernel, unsigned long address)
+{
+	uint64_t slot = (address - kernel->mmio) / RUMPEL_MMIO_SIZE;
+
+	return slot < kernel->device_count ? kernel->devices[slot] : NULL;
+}
+
+static unsigned long long op_mmio_read(void *host, unsigned long address, unsigned int size)
+{
+	struct rumpel_device *device = device_at(host, address);
+
+	return device ? device->ops->mmio_read(device, address % RUMPEL_MMIO_SIZE, size) : 0;
+}
+
+static void op_mmio_write(void *host, unsigned long address, unsigned long long value,
+			  unsigned int size)
+{
+	struct rumpel_device *device = device_at(host, address);
+
+	if (device)
+		device->ops->mmio_write(device, address % RUMPEL_MMIO_SIZE, value, size);
+}
+
+void rumpel_device_ops(struct host_ops *ops)
+{
+	ops->mmio_read = op_mmio_read;
+	ops->mmio_write = op_mmio_write;
+}
+
+/* The holder of the token looks at what there is when it has given it back. */
+static void wake(struct rumpel_kernel *kernel)
+{
+	if (atomic_get(&kernel->token))
+		return;
+	if (atomic_get(&kernel->asleep))
+		rumpel_kick(kernel);
+	else
+		rumpel_housekeeper_call(kernel);
+}
+
+void rumpel_device_notify(struct rumpel_device *device)
+{
+	struct rumpel_kernel *kernel = device->kernel;
+
+	atomic_set(&device->notified, true);
+	atomic_set(&kernel->vcpu->notified, 1);
+	wake(kernel);
+}
+
+void rumpel_devices_serve(struct rumpel_kernel *kernel)
+{
+	if (!atomic_get(&kernel->vcpu->notified))
+		return;
+	while (__atomic_exchange_n(&kernel->vcpu->notified, 0, __ATOMIC_SEQ_CST)) {
+		for (unsigned int i = 0; i < kernel->device_count; i++) {
+			struct rumpel_device *device = kernel->devices[i];
+
+			if (__atomic_exchange_n(&device->notified, false, __ATOMIC_SEQ_CST))
+				device->ops->service(device);
+		}
+	}
+}
+
+void rumpel_kernel_interrupt(struct rumpel_kernel *kernel, unsigned int slot)
+{
+	uint64_t bit = 1ull << (RUMPEL_IRQ_DEVICE + slot);
+
+	if (!(__atomic_fetch_or(&kernel->vcpu->pending, bit, __ATOMIC_SEQ_CST) & bit))
+		wake(kernel);
+}
+
+void rumpel_kernel_watch(struct rumpel_kernel *kernel, struct rumpel_watch *watch)
+{
+	struct rumpel_watch **at = &kernel->watches;
+
+	if (kernel->eventfd < 0)
+		kernel->eventfd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	while (*at)
+		at = &(*at)->next;
+	watch->next = NULL;
+	watch->polled = 0;
+	*at = watch;
+}
+
+void rumpel_kernel_unwatch(struct rumpel_kernel *kernel, struct rumpel_watch *watch)
+{
+	struct rumpel_watch **at = &kernel->watches;
+
+	while (*at && *at != watch)
+		at = &(*at)->next;
+	if (*at)
+		*at = watch->next;
+}
+
+void rumpel_watches_poll(struct rumpel_kernel *kernel)
+{
+	struct rumpel_watch *watches[MOST_WATCHES], *watch;
+	struct pollfd polled[MOST_WATCHES];
+	nfds_t count = 0;
+
+	for (watch = kernel->watches; watch && count < MOST_WATCHES; watch = watch->next) {
+		if (!watch->events)
+			continue;
+		polled[count] = (struct pollfd){ .fd = watch->fd, .events = watch->events };
+		watches[count++] = watch;
+	}
+	if (!count || poll(polled, count, 0) <= 0)
+		return;
+	for (nfds_t i = 0; i < count; i++)
+		if (polled[i].revents)
+			watches[i]->ready(watches[i], polled[i].revents);
+}
+
+void rumpel_devices_detach(struct rumpel_kernel *kernel)
+{
+	for (unsigned int i = 0; i < kernel->device_count; i++) {
+		struct rumpel_device *device = kernel->devices[i];
+
+		device->ops->detach(device);
+		device->kernel = NULL;
+		device->ops->free(device);
+	}
+	kernel->device_count = 0;
+}

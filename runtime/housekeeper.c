@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The housekeeper: a thread that runs a kernel whose callers are elsewhere, so
+ * that its timers and its network go on.
+ *
+ * While callers come and go it only looks in every millisecond, for to hand it
+ * the lead each time would cost more than most calls do. When they stay away it
+ * leads, and then an idle kernel costs nothing; when one of them leads all the
+ * time it rests.
+ */
+#include "core.h"
+
+#define NAP (NS_PER_SEC / 1000)
+#define QUIET_NAPS 10
+
+void rumpel_housekeeper_call(struct rumpel_kernel *kernel)
+{
+	struct rumpel_housekeeper *housekeeper = &kernel->housekeeper;
+
+	if (atomic_get(&housekeeper->state) == HOUSEKEEPER_NONE)
+		return;
+	__atomic_fetch_add(&housekeeper->word, 1, __ATOMIC_SEQ_CST);
+	rumpel_futex_wake(&housekeeper->word, 1);
+}
+
+/* Token held; free while it sleeps. */
+static void doze(struct rumpel_kernel *kernel, enum housekeeper_state state, uint64_t until)
+{
+	struct rumpel_housekeeper *housekeeper = &kernel->housekeeper;
+	uint32_t word = atomic_get(&housekeeper->word);
+
+	atomic_set(&housekeeper->state, state);
+	rumpel_leave(kernel, false);
+	rumpel_futex_wait(&housekeeper->word, word, until);
+	rumpel_token_take(kernel);
+	atomic_set(&housekeeper->state, HOUSEKEEPER_NAPS);
+}
+
+static void nap(struct rumpel_kernel *kernel)
+{
+	unsigned int quiet = 0;
+	uint64_t calls;
+
+	while (quiet < QUIET_NAPS && !kernel->housekeeper.stop) {
+		calls = kernel->calls + 1; /* that of doze() */
+		doze(kernel, HOUSEKEEPER_NAPS, rumpel_host_now() + NAP);
+		if (kernel->leader || calls == kernel->calls)
+			quiet++;
+		else
+			quiet = 0;
+		if (!kernel->leader)
+			rumpel_vcpu_run(kernel, NULL);
+	}
+}
+
+static void lead(struct rumpel_kernel *kernel)
+{
+	struct rumpel_waiter *self = &kernel->housekeeper.waiter;
+	uint32_t kick;
+
+	atomic_set(&kernel->housekeeper.state, HOUSEKEEPER_LEADS);
+	kernel->leader = self;
+	do {
+		rumpel_vcpu_run(kernel, NULL);
+		if (atomic_get(&kernel->jobs.queued))
+			rumpel_jobs_delegate(&kernel->jobs);
+		kick = atomic_get(&kernel->kick);
+		rumpel_lead_sleep(kernel, self, NEVER);
+	} while (kernel->leader == self && kick == atomic_get(&kernel->kick) &&
+		 atomic_get(&kernel->state) == RUMPEL_RUNNING);
+	if (kernel->leader == self)
+		kernel->leader = NULL;
+	atomic_set(&kernel->housekeeper.state, HOUSEKEEPER_NAPS);
+	rumpel_vcpu_run(kernel, NULL);
+}
+
+static void *housekeeper_main(void *argument)
+{
+	struct rumpel_kernel *kernel = argument;
+
+	rumpel_token_take(kernel);
+	while (!kernel->housekeeper.stop && atomic_get(&kernel->state) == RUMPEL_RUNNING) {
+		nap(kernel);
+		if (kernel->housekeeper.stop)
+			break;
+		if (kernel->leader)
+			doze(kernel, HOUSEKEEPER_RESTS, NEVER);
+		else
+			lead(kernel);
+	}
+	atomic_set(&kernel->housekeeper.state, HOUSEKEEPER_NONE);
+	rumpel_leave(kernel, false);
+	return NULL;
+}
+
+int rumpel_housekeeper_start(struct rumpel_kernel *kernel)
+{
+	kernel->housekeeper.state = HOUSEKEEPER_NAPS;
+	if (pthread_create(&kernel->housekeeper.thread, NULL, housekeeper_main, kernel) == 0)
+		return 0;
+	kernel->housekeeper.state = HOUSEKEEPER_NONE;
+	return -EAGAIN;
+}
+
+void rumpel_housekeeper_stop(struct rumpel_kernel *kernel)
+{
+	if (!kernel->housekeeper.thread)
+		return;
+	rumpel_token_take(kernel);
+	kernel->housekeeper.stop = true;
+	rumpel_token_give(kernel);
+	rumpel_kick(kernel);
+	rumpel_housekeeper_call(kernel);
+	pthread_join(kernel->housekeeper.thread, NULL);
+	kernel->housekeeper.thread = 0;
+}

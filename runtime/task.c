@@ -1,0 +1,353 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Tasks of the kernel that belong to callers, and their system calls. */
+#include "core.h"
+
+#include <sched.h>
+#include <signal.h>
+#include <sys/syscall.h>
+
+/* A thread of pid 1 shares all that a thread can. */
+#define THREAD_FLAGS \
+	(CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM)
+
+struct rumpel_task *rumpel_task_new(struct rumpel_kernel *kernel)
+{
+	struct rumpel_task *task = calloc(1, sizeof(*task));
+
+	if (!task)
+		return NULL;
+	task->kernel = kernel;
+	task->caller.state = RUMPEL_CALLER_USER;
+	return task;
+}
+
+static void link_task(struct rumpel_task *task)
+{
+	struct rumpel_kernel *kernel = task->kernel;
+
+	task->next = kernel->tasks;
+	task->link = &kernel->tasks;
+	if (task->next)
+		task->next->link = &task->next;
+	kernel->tasks = task;
+}
+
+static void unlink_task(struct rumpel_task *task)
+{
+	*task->link = task->next;
+	if (task->next)
+		task->next->link = task->link;
+}
+
+/* ---- the list of asynchronous calls that have ended ---- */
+
+static void report(struct rumpel_kernel *kernel, struct rumpel_task *task)
+{
+	struct rumpel_waiter *waiter = kernel->leader;
+
+	task->reported = true;
+	task->next_done = NULL;
+	if (!kernel->done)
+		kernel->done_tail = &kernel->done;
+	*kernel->done_tail = task;
+	kernel->done_tail = &task->next_done;
+	/* Somebody in rumpel_run. */
+	if (waiter && (waiter->task || waiter == &kernel->housekeeper.waiter))
+		waiter = NULL;
+	for (struct rumpel_waiter *at = kernel->followers; at && !waiter; at = at->next)
+		if (!at->task)
+			waiter = at;
+	if (waiter)
+		rumpel_wake(kernel, waiter);
+}
+
+static void unreport(struct rumpel_kernel *kernel, struct rumpel_task *task)
+{
+	struct rumpel_task **at = &kernel->done;
+
+	while (*at && *at != task)
+		at = &(*at)->next_done;
+	if (*at)
+		*at = task->next_done;
+	kernel->done_tail = &kernel->done;
+	while (*kernel->done_tail)
+		kernel->done_tail = &(*kernel->done_tail)->next_done;
+	task->reported = false;
+}
+
+void rumpel_task_ended(struct rumpel_kernel *kernel, struct rumpel_caller *caller)
+{
+	struct rumpel_task *task = (struct rumpel_task *)caller;
+	struct rumpel_waiter *waiter = task->waiter;
+	bool exited = caller->state == RUMPEL_CALLER_EXITED;
+
+	if (exited && task->state != TASK_BUSY) {
+		task->state = TASK_EXITED;
+		return;
+	}
+	task->waiter = NULL;
+	if (exited)
+		caller->result = -ESRCH;
+	if (task->async && !waiter)
+		report(kernel, task);
+	/* From here on another thread may do anything with the task. */
+	__atomic_store_n(&task->state, TASK_DONE, __ATOMIC_RELEASE);
+	if (waiter)
+		rumpel_wake(kernel, waiter);
+}
+
+/* The caller has its result: the task is ready for the next call, or gone. */
+static long collect(struct rumpel_task *task)
+{
+	long result = task->caller.result;
+	bool exited = task->caller.state == RUMPEL_CALLER_EXITED;
+
+	task->async = false;
+	atomic_set(&task->state, exited ? TASK_EXITED : TASK_READY);
+	return result;
+}
+
+/* Token held. Runs it until it has ended or sleeps. */
+static void start(struct rumpel_task *task, long nr, const unsigned long args[6])
+{
+	struct rumpel_kernel *kernel = task->kernel;
+	struct rumpel_vcpu *vcpu = kernel->vcpu;
+	struct rumpel_caller *caller = &task->caller;
+	unsigned int exit;
+
+	caller->nr = nr;
+	memcpy(caller->args, args, sizeof(caller->args));
+	caller->state = RUMPEL_CALLER_SUBMITTED;
+	task->state = TASK_BUSY;
+	vcpu->request = caller;
+	exit = kernel->enter();
+	if (likely(exit == RUMPEL_EXIT_DONE && vcpu->done == caller &&
+		   caller->state == RUMPEL_CALLER_USER)) {
+		kernel->runnable = vcpu->more;
+		task->state = TASK_DONE;
+		return;
+	}
+	rumpel_vcpu_handle(kernel, exit, task);
+}
+
+static int check(const struct rumpel_task *task)
+{
+	int error = rumpel_kernel_error(task->kernel);
+
+	if (error)
+		return error;
+	switch (task->state) {
+	case TASK_READY:
+		return 0;
+	case TASK_EXITED:
+		return -ESRCH;
+	}
+	return -EBUSY;
+}
+
+int rumpel_task_submit(struct rumpel_task *task, unsigned int flags, long nr,
+		       const unsigned long args[6], long *result)
+{
+	struct rumpel_kernel *kernel = task->kernel;
+	int status;
+
+	if (unlikely(!rumpel_token_try(kernel))) {
+		if (flags & RUMPEL_SUBMIT_NOWAIT)
+			return -EAGAIN;
+		rumpel_token_take_slowly(kernel);
+	}
+	status = check(task);
+	if (unlikely(status)) {
+		rumpel_leave(kernel, false);
+		return status;
+	}
+	start(task, nr, args);
+	if (likely(task->state == TASK_DONE)) {
+		*result = collect(task);
+		status = 1;
+	} else {
+		task->async = flags & RUMPEL_SUBMIT_ASYNC;
+	}
+	rumpel_leave(kernel, !status);
+	return status;
+}
+
+/* What a call that was interrupted by the end of its kernel says. */
+static int ended(struct rumpel_task *task, long *result)
+{
+	*result = collect(task);
+	if (unlikely(task->kernel->halting) && *result == -EINTR && task != task->kernel->agent)
+		return -ESHUTDOWN;
+	return 1;
+}
+
+static int wait_for(struct rumpel_task *task, uint64_t limit, long *result)
+{
+	struct rumpel_waiter waiter = { .task = task };
+	struct rumpel_kernel *kernel = task->kernel;
+	int status;
+
+	/* Token held. */
+	task->waiter = &waiter;
+	status = rumpel_wait(kernel, &waiter, limit);
+	if (status == 1)
+		return ended(task, result);
+	/* The waiter is about to go. */
+	rumpel_token_take(kernel);
+	task->waiter = NULL;
+	if (task->state == TASK_DONE)
+		status = ended(task, result);
+	rumpel_leave(kernel, true);
+	return status;
+}
+
+int rumpel_task_wait(struct rumpel_task *task, int64_t timeout_ns, long *result)
+{
+	struct rumpel_kernel *kernel = task->kernel;
+
+	if (task->state == TASK_READY)
+		return -EINVAL;
+	if (task->state == TASK_EXITED)
+		return -ESRCH;
+	rumpel_token_take(kernel);
+	if (task->reported)
+		unreport(kernel, task);
+	return wait_for(task, rumpel_host_limit(timeout_ns), result);
+}
+
+int rumpel_task_cancel(struct rumpel_task *task)
+{
+	struct rumpel_kernel *kernel = task->kernel;
+	int error;
+
+	rumpel_token_take(kernel);
+	error = atomic_get(&kernel->state) == RUMPEL_RUNNING ? 0 : rumpel_kernel_error(kernel);
+	if (!error && task->state == TASK_BUSY) {
+		kernel->vcpu->interrupt = &task->caller;
+		rumpel_vcpu_handle(kernel, kernel->enter(), NULL);
+	}
+	rumpel_leave(kernel, false);
+	return error;
+}
+
+long rumpel_task_call(struct rumpel_task *task, long nr, const unsigned long args[6])
+{
+	struct rumpel_kernel *kernel = task->kernel;
+	int status;
+	long result;
+
+	rumpel_token_take(kernel);
+	if (atomic_get(&kernel->state) != RUMPEL_RUNNING || task->state != TASK_READY) {
+		status = task->state == TASK_READY ? rumpel_kernel_error(kernel) : -EBUSY;
+		rumpel_leave(kernel, false);
+		return status;
+	}
+	start(task, nr, args);
+	if (likely(task->state == TASK_DONE)) {
+		status = ended(task, &result);
+		rumpel_leave(kernel, false);
+		return status == 1 ? result : status;
+	}
+	status = wait_for(task, NEVER, &result);
+	while (status == -EINTR)
+		status = rumpel_task_wait(task, -1, &result);
+	return status == 1 ? result : status;
+}
+
+long rumpel_syscall(struct rumpel_task *task, long nr, unsigned long a0, unsigned long a1,
+		    unsigned long a2, unsigned long a3, unsigned long a4, unsigned long a5)
+{
+	const unsigned long args[6] = { a0, a1, a2, a3, a4, a5 };
+
+	if (unlikely(task->kernel->halting))
+		return rumpel_kernel_error(task->kernel);
+	return rumpel_task_call(task, nr, args);
+}
+
+int rumpel_run(struct rumpel_kernel *kernel, int64_t timeout_ns, struct rumpel_task **done,
+	       size_t count)
+{
+	struct rumpel_waiter waiter = { 0 };
+	uint64_t limit = rumpel_host_limit(timeout_ns);
+	struct rumpel_task *task;
+	size_t found = 0;
+	int status;
+
+	rumpel_token_take(kernel);
+	if (!kernel->done) {
+		status = rumpel_wait(kernel, &waiter, limit);
+		rumpel_token_take(kernel);
+		if (status < 0 && !kernel->done) {
+			rumpel_leave(kernel, false);
+			return status;
+		}
+	}
+	for (; found < count && (task = kernel->done); found++) {
+		kernel->done = task->next_done;
+		task->reported = false;
+		done[found] = task;
+	}
+	rumpel_leave(kernel, false);
+	return (int)found;
+}
+
+int rumpel_task_create(struct rumpel_kernel *kernel, unsigned int flags, struct rumpel_task **task)
+{
+	unsigned long clone_flags = flags & RUMPEL_TASK_PROCESS ? 0 : THREAD_FLAGS;
+	struct rumpel_task *new;
+	long result;
+
+	if (flags & ~(unsigned int)RUMPEL_TASK_PROCESS)
+		return -EINVAL;
+	new = rumpel_task_new(kernel);
+	if (!new)
+		return -ENOMEM;
+	pthread_mutex_lock(&kernel->agent_lock);
+	result = rumpel_kernel_error(kernel);
+	if (!result)
+		result = task_call(kernel->agent, RUMPEL_CALL_CLONE, clone_flags,
+				   (unsigned long)&new->caller);
+	pthread_mutex_unlock(&kernel->agent_lock);
+	if (result < 0) {
+		free(new);
+		return (int)result;
+	}
+	new->id = (int)result;
+	rumpel_token_take(kernel);
+	link_task(new);
+	rumpel_leave(kernel, false);
+	*task = new;
+	return 0;
+}
+
+int rumpel_task_id(const struct rumpel_task *task)
+{
+	return task->id;
+}
+
+struct rumpel_task *rumpel_kernel_init(struct rumpel_kernel *kernel)
+{
+	return kernel->init;
+}
+
+void rumpel_task_free(struct rumpel_task *task)
+{
+	struct rumpel_kernel *kernel = task->kernel;
+	long result;
+
+	if (task == kernel->init)
+		return;
+	while (task->state == TASK_BUSY) {
+		if (rumpel_task_cancel(task) ||
+		    rumpel_task_wait(task, NS_PER_SEC / 100, &result) < 0)
+			break;
+	}
+	if (task->state == TASK_READY && atomic_get(&kernel->state) == RUMPEL_RUNNING)
+		task_call(task, SYS_exit, 0);
+	rumpel_token_take(kernel);
+	if (task->reported)
+		unreport(kernel, task);
+	unlink_task(task);
+	rumpel_leave(kernel, false);
+	free(task);
+}

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The virtual CPU: lends the calling thread to the kernel, and does what the
+ * kernel came back for. All of it with the token, none of it waiting.
+ */
+#include "core.h"
+
+#include <sched.h>
+
+bool rumpel_vcpu_has_work(struct rumpel_kernel *kernel)
+{
+	return kernel->runnable || atomic_get(&kernel->vcpu->pending) ||
+	       atomic_get(&kernel->vcpu->notified);
+}
+
+static void ended(struct rumpel_kernel *kernel, enum rumpel_state state)
+{
+	atomic_set(&kernel->state, state);
+	kernel->runnable = false;
+	rumpel_wake_all(kernel);
+}
+
+/* A kernel that spins waits for a device, for time, or for another thread. */
+static void relax(struct rumpel_kernel *kernel)
+{
+	rumpel_devices_serve(kernel);
+	rumpel_expire(kernel);
+	if (!kernel->clock && !atomic_get(&kernel->vcpu->pending))
+		sched_yield();
+}
+
+void rumpel_vcpu_handle(struct rumpel_kernel *kernel, unsigned int exit,
+			const struct rumpel_task *until)
+{
+	struct rumpel_vcpu *vcpu = kernel->vcpu;
+
+	for (;;) {
+		if (unlikely(kernel->log.fd >= 0))
+			rumpel_log_copy(&kernel->log);
+		switch (exit) {
+		case RUMPEL_EXIT_DONE:
+			kernel->runnable = vcpu->more;
+			rumpel_task_ended(kernel, vcpu->done);
+			break;
+		case RUMPEL_EXIT_IDLE:
+			kernel->runnable = false;
+			break;
+		case RUMPEL_EXIT_RELAX:
+			kernel->runnable = true;
+			relax(kernel);
+			break;
+		case RUMPEL_EXIT_HALT:
+			ended(kernel, RUMPEL_HALTED);
+			return;
+		default:
+			ended(kernel, RUMPEL_PANICKED);
+			return;
+		}
+		if (until && until->state != TASK_BUSY)
+			return;
+		rumpel_devices_serve(kernel);
+		rumpel_expire(kernel);
+		if (!kernel->runnable && !atomic_get(&vcpu->pending))
+			return;
+		exit = kernel->enter();
+	}
+}
+
+void rumpel_vcpu_run(struct rumpel_kernel *kernel, const struct rumpel_task *until)
+{
+	rumpel_devices_serve(kernel);
+	rumpel_expire(kernel);
+	if (kernel->runnable || atomic_get(&kernel->vcpu->pending))
+		rumpel_vcpu_handle(kernel, kernel->enter(), until);
+}
+
+int rumpel_kernel_error(const struct rumpel_kernel *kernel)
+{
+	switch (atomic_get(&kernel->state)) {
+	case RUMPEL_RUNNING:
+		return kernel->halting ? -ESHUTDOWN : 0;
+	case RUMPEL_HALTED:
+		return -ESHUTDOWN;
+	}
+	return -ENOTRECOVERABLE;
+}

@@ -1,0 +1,309 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Waiting, always on a host stack and with the token free.
+ *
+ * One of the waiting threads is the leader: it sleeps until an interrupt, a
+ * descriptor, a timer or somebody's word (a kick), and runs the kernel then.
+ * The others, the followers, sleep until their call has ended, which may happen
+ * in any thread that runs the kernel, or until they become the leader.
+ */
+#include "core.h"
+
+#include <limits.h>
+#include <poll.h>
+#include <unistd.h>
+
+#define MOST_WATCHES 64
+
+bool rumpel_waiter_ready(const struct rumpel_kernel *kernel, const struct rumpel_waiter *waiter)
+{
+	if (!waiter->task)
+		return kernel->done;
+	return __atomic_load_n(&waiter->task->state, __ATOMIC_ACQUIRE) != TASK_BUSY;
+}
+
+void rumpel_kick(struct rumpel_kernel *kernel)
+{
+	const uint64_t one = 1;
+	ssize_t written = 0;
+
+	__atomic_fetch_add(&kernel->kick, 1, __ATOMIC_SEQ_CST);
+	switch (__atomic_exchange_n(&kernel->asleep, SLEEP_NOT, __ATOMIC_SEQ_CST)) {
+	case SLEEP_FUTEX:
+		/* A housekeeper that led before may sleep there too. */
+		rumpel_futex_wake(&kernel->kick, INT_MAX);
+		break;
+	case SLEEP_POLL:
+		written = write(kernel->eventfd, &one, sizeof(one));
+		break;
+	}
+	(void)written; /* it fails only if it is full, so readable */
+}
+
+static void unfollow(struct rumpel_kernel *kernel, struct rumpel_waiter *waiter)
+{
+	struct rumpel_waiter **at = &kernel->followers;
+
+	while (*at && *at != waiter)
+		at = &(*at)->next;
+	if (*at)
+		*at = waiter->next;
+	waiter->follows = false;
+}
+
+static void follow(struct rumpel_kernel *kernel, struct rumpel_waiter *waiter)
+{
+	struct rumpel_waiter **at = &kernel->followers;
+
+	while (*at)
+		at = &(*at)->next;
+	*at = waiter;
+	waiter->next = NULL;
+	waiter->word = 0;
+	waiter->follows = true;
+}
+
+/* After this the waiter may be gone. */
+static void wake_follower(struct rumpel_kernel *kernel, struct rumpel_waiter *waiter)
+{
+	unfollow(kernel, waiter);
+	atomic_set(&waiter->word, 1);
+	rumpel_futex_wake(&waiter->word, 1);
+}
+
+void rumpel_wake(struct rumpel_kernel *kernel, struct rumpel_waiter *waiter)
+{
+	if (waiter == kernel->leader) {
+		kernel->leader = NULL;
+		if (atomic_get(&kernel->asleep))
+			rumpel_kick(kernel);
+	} else if (waiter->follows) {
+		wake_follower(kernel, waiter);
+	}
+}
+
+void rumpel_wake_all(struct rumpel_kernel *kernel)
+{
+	while (kernel->followers)
+		wake_follower(kernel, kernel->followers);
+	rumpel_kick(kernel);
+}
+
+/* Another thread has changed what the leader ought to poll for. */
+static bool watches_changed(const struct rumpel_kernel *kernel)
+{
+	for (const struct rumpel_watch *watch = kernel->watches; watch; watch = watch->next)
+		if (watch->events != watch->polled)
+			return true;
+	return false;
+}
+
+static bool leader_is_late(struct rumpel_kernel *kernel)
+{
+	return atomic_get(&kernel->asleep) &&
+	       (rumpel_vcpu_has_work(kernel) ||
+		rumpel_next_deadline(kernel) < kernel->sleep_until || watches_changed(kernel));
+}
+
+/* Nobody leads, or not any more: somebody who waits anyway takes over. */
+static void appoint(struct rumpel_kernel *kernel)
+{
+	struct rumpel_waiter *waiter = kernel->followers;
+
+	if (waiter) {
+		kernel->leader = waiter;
+		wake_follower(kernel, waiter);
+	}
+}
+
+static void rouse(struct rumpel_kernel *kernel)
+{
+	if (atomic_get(&kernel->asleep))
+		rumpel_kick(kernel);
+	else
+		rumpel_housekeeper_call(kernel);
+}
+
+void rumpel_leave(struct rumpel_kernel *kernel, bool back_soon)
+{
+	bool call = false;
+
+	if (unlikely(kernel->vcpu->notified))
+		rumpel_devices_serve(kernel);
+	if (unlikely(++kernel->calls % 64 == 0) && !kernel->clock)
+		rumpel_expire(kernel);
+	if (kernel->leader)
+		call = leader_is_late(kernel);
+	else if (kernel->followers)
+		appoint(kernel);
+	else
+		call = kernel->housekeeper.state == HOUSEKEEPER_RESTS;
+	if (unlikely(atomic_get(&kernel->jobs.queued)) && !back_soon)
+		rumpel_jobs_delegate(&kernel->jobs);
+	rumpel_token_give(kernel);
+	/* What came while the token was held is this thread's affair. */
+	if (unlikely(call || atomic_get(&kernel->vcpu->pending) ||
+		     atomic_get(&kernel->vcpu->notified)))
+		rouse(kernel);
+}
+
+static int sleep_polling(struct pollfd *polled, nfds_t count, uint64_t until)
+{
+	struct timespec timeout = { 0 };
+	uint64_t now = rumpel_host_now();
+
+	if (until != NEVER && until > now) {
+		timeout.tv_sec = (until - now) / NS_PER_SEC;
+		timeout.tv_nsec = (until - now) % NS_PER_SEC;
+	}
+	return ppoll(polled, count, until == NEVER ? NULL : &timeout, NULL) < 0 ? -errno : 0;
+}
+
+static void hand_out(struct rumpel_kernel *kernel, const struct pollfd *polled,
+		     struct rumpel_watch **watches, nfds_t count)
+{
+	uint64_t kicks;
+	ssize_t got = 0;
+
+	if (polled[0].revents)
+		got = read(kernel->eventfd, &kicks, sizeof(kicks));
+	(void)got; /* another sleeper may have been faster */
+	for (nfds_t i = 1; i < count; i++)
+		if (polled[i].revents)
+			watches[i]->ready(watches[i], polled[i].revents);
+}
+
+/* The call of `waiter` ended meanwhile, in another thread: no token is needed. */
+static bool ended_elsewhere(const struct rumpel_waiter *waiter)
+{
+	return waiter->task && __atomic_load_n(&waiter->task->state, __ATOMIC_ACQUIRE) == TASK_DONE;
+}
+
+int rumpel_lead_sleep(struct rumpel_kernel *kernel, struct rumpel_waiter *waiter, uint64_t limit)
+{
+	struct rumpel_watch *watches[MOST_WATCHES], *watch;
+	struct pollfd polled[MOST_WATCHES];
+	uint64_t until = rumpel_next_deadline(kernel);
+	uint32_t word = atomic_get(&kernel->kick);
+	nfds_t count = 1;
+	int result;
+
+	for (watch = kernel->watches; watch && count < MOST_WATCHES; watch = watch->next) {
+		watch->polled = watch->events;
+		polled[count] = (struct pollfd){ watch->events ? watch->fd : -1, watch->events, 0 };
+		watches[count++] = watch;
+	}
+	polled[0] = (struct pollfd){ kernel->eventfd, POLLIN, 0 };
+	if (limit < until)
+		until = limit;
+	kernel->sleep_until = until;
+	atomic_set(&kernel->asleep, count > 1 ? SLEEP_POLL : SLEEP_FUTEX);
+	/* What came before that could not kick. */
+	if (rumpel_vcpu_has_work(kernel)) {
+		atomic_set(&kernel->asleep, SLEEP_NOT);
+		return 0;
+	}
+	rumpel_token_give(kernel);
+	if (count > 1)
+		result = sleep_polling(polled, count, until);
+	else
+		result = rumpel_futex_wait(&kernel->kick, word, until);
+	if (ended_elsewhere(waiter))
+		return 1;
+	rumpel_token_take(kernel);
+	if (kernel->leader == waiter)
+		atomic_set(&kernel->asleep, SLEEP_NOT);
+	if (count > 1 && result == 0)
+		hand_out(kernel, polled, watches, count);
+	return result == -EINTR ? -EINTR : 0;
+}
+
+/* 1: has ended, and the token was not taken again; else as rumpel_lead_sleep. */
+static int follow_sleep(struct rumpel_kernel *kernel, struct rumpel_waiter *waiter, uint64_t limit)
+{
+	int result;
+
+	follow(kernel, waiter);
+	rumpel_leave(kernel, false);
+	do {
+		result = rumpel_futex_wait(&waiter->word, 0, limit);
+	} while (!atomic_get(&waiter->word) && result == 0);
+	if (atomic_get(&waiter->word) && ended_elsewhere(waiter))
+		return 1;
+	rumpel_token_take(kernel);
+	if (waiter->follows)
+		unfollow(kernel, waiter);
+	return result == -EINTR ? -EINTR : 0;
+}
+
+/* Does a device's job in this thread; others go on with the kernel. */
+static bool do_job(struct rumpel_kernel *kernel)
+{
+	struct rumpel_job *job = NULL;
+
+	if (atomic_get(&kernel->jobs.queued))
+		job = rumpel_jobs_take(&kernel->jobs);
+	if (!job)
+		return false;
+	kernel->leader = NULL;
+	rumpel_leave(kernel, false);
+	job->run(job);
+	rumpel_token_take(kernel);
+	return true;
+}
+
+static int wait_once(struct rumpel_kernel *kernel, struct rumpel_waiter *waiter, uint64_t limit)
+{
+	int result = 0;
+
+	if (!kernel->leader || kernel->leader == &kernel->housekeeper.waiter)
+		kernel->leader = waiter;
+	if (kernel->leader == waiter) {
+		rumpel_vcpu_run(kernel, waiter->task);
+		if (rumpel_waiter_ready(kernel, waiter) || rumpel_kernel_error(kernel) ||
+		    do_job(kernel))
+			return -EAGAIN;
+	}
+	if (limit != NEVER && rumpel_host_now() >= limit)
+		return 0;
+	if (kernel->leader == waiter)
+		result = rumpel_lead_sleep(kernel, waiter, limit);
+	else
+		result = follow_sleep(kernel, waiter, limit);
+	return result ? result : -EAGAIN;
+}
+
+/*
+ * The kernel's own end is an error; that a halt has begun is none, since the
+ * call still uses the caller's memory until it has ended.
+ */
+static int end_of(const struct rumpel_kernel *kernel)
+{
+	return atomic_get(&kernel->state) == RUMPEL_RUNNING ? 0 : rumpel_kernel_error(kernel);
+}
+
+int rumpel_wait(struct rumpel_kernel *kernel, struct rumpel_waiter *waiter, uint64_t limit)
+{
+	int result;
+
+	if (kernel->clock) {
+		result = rumpel_virtual_wait(kernel, waiter, limit);
+		rumpel_leave(kernel, false);
+		return result;
+	}
+	do {
+		if (rumpel_waiter_ready(kernel, waiter))
+			result = 1;
+		else if ((result = end_of(kernel)) == 0) {
+			result = wait_once(kernel, waiter, limit);
+			if (result == 1)
+				return 1; /* the token is not held */
+		}
+	} while (result == -EAGAIN);
+	if (result == -EINTR && rumpel_waiter_ready(kernel, waiter))
+		result = 1;
+	if (kernel->leader == waiter)
+		kernel->leader = NULL;
+	rumpel_leave(kernel, false);
+	return result;
+}
