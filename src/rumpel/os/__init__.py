@@ -17,7 +17,7 @@ from types import ModuleType
 from typing import IO, TYPE_CHECKING, Any
 
 from rumpel.os.descriptors import Descriptors
-from rumpel.os.directories import Directories
+from rumpel.os.directories import Directories, DirEntry
 from rumpel.os.paths import Paths
 from rumpel.os.processes import Processes
 from rumpel.os.xattrs import Xattrs
@@ -26,13 +26,6 @@ if TYPE_CHECKING:
     from rumpel import _native
 
 __all__ = ["Os"]
-
-_SAME_NAMES = """
-fspath fsencode fsdecode strerror PathLike stat_result statvfs_result uname_result
-terminal_size DirEntry error linesep sep altsep curdir pardir extsep devnull name major minor
-makedev
-"""
-_SAME = frozenset(_SAME_NAMES.split())
 
 
 class Os(Descriptors, Paths, Directories, Xattrs, Processes):
@@ -45,6 +38,28 @@ class Os(Descriptors, Paths, Directories, Xattrs, Processes):
         5
     """
 
+    fspath = staticmethod(host.fspath)
+    fsencode = staticmethod(host.fsencode)
+    fsdecode = staticmethod(host.fsdecode)
+    strerror = staticmethod(host.strerror)
+    major = staticmethod(host.major)
+    minor = staticmethod(host.minor)
+    makedev = staticmethod(host.makedev)
+    PathLike = host.PathLike
+    DirEntry = DirEntry
+    stat_result = host.stat_result
+    statvfs_result = host.statvfs_result
+    uname_result = host.uname_result
+    error = OSError
+    name = host.name
+    linesep = host.linesep
+    sep = host.sep
+    altsep = host.altsep
+    curdir = host.curdir
+    pardir = host.pardir
+    extsep = host.extsep
+    devnull = host.devnull
+
     def __init__(self, native: _native.Kernel) -> None:
         super().__init__(native)
 
@@ -56,18 +71,16 @@ class Os(Descriptors, Paths, Directories, Xattrs, Processes):
 
         return opener(self._native, self)(fd, *args, **keywords)
 
-    if not TYPE_CHECKING:
-
-        def __getattr__(self, name: str) -> Any:
-            """What is the same on every kernel is the host's."""
-            if name == "path":
-                value = _path(self)
-            elif name in _SAME or (name.isupper() and isinstance(getattr(host, name, None), int)):
-                value = getattr(host, name)
-            else:
-                raise AttributeError(f"kernel.os has no {name!r}")
-            self.__dict__[name] = value
-            return value
+    def __getattr__(self, name: str) -> int:
+        """Constants are the host's."""
+        if name == "path":
+            self.path = _path(self)
+            return self.path  # type: ignore[return-value]
+        value = getattr(host, name, None)
+        if not name.isupper() or not isinstance(value, int):
+            raise AttributeError(f"kernel.os has no {name!r}")
+        self.__dict__[name] = value
+        return value
 
 
 def _path(owner: Os) -> ModuleType:

@@ -34,6 +34,10 @@ class Base:
         self._native = native
         self._bound: dict[str, Any] = {}
 
+    def _now(self) -> int:
+        """The kernel's monotonic clock, in ns."""
+        return self._native.now_ns
+
     def _call(self, name: str, flags: int = 0, paths: int = 0) -> Any:
         """A system call that is bound when it is first used."""
         call = self._bound.get(name)

@@ -1,0 +1,376 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A booted kernel: how it begins, what it offers, how it ends."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Iterable
+from types import TracebackType
+from typing import IO, TYPE_CHECKING, Any
+
+from rumpel import _native, syscalls
+from rumpel.clock import HostClock, VirtualClock
+from rumpel.errors import BootError
+from rumpel.log import Forwarder, Log, LogHandler
+from rumpel.sizes import to_bytes
+
+if TYPE_CHECKING:
+    from rumpel.devices import Device, MemoryDisk, Nic
+    from rumpel.devices import Disk as DiskDevice
+    from rumpel.os import Os
+    from rumpel.socket import SocketModule
+    from rumpel.sysctl import Sysctl
+
+__all__ = ["Kernel", "boot"]
+
+Path = str | os.PathLike[str]
+
+
+class Kernel:
+    """A Linux kernel inside this process; :func:`boot` makes them.
+
+    Any thread may use it: each is a kernel thread of pid 1 of its own, so that all
+    share descriptors and the working directory. :meth:`process` makes a process
+    that shares neither.
+
+    As a context manager it is halted at the end. A kernel that is neither halted nor
+    closed is like a machine whose plug is pulled: memory is given back, but what was
+    not written to disks is lost; a ResourceWarning says so.
+
+    Attributes:
+        os: what makes sense of the module :mod:`os`, on this kernel.
+        open: the built-in function :func:`open`, on this kernel's files.
+        socket: the module :mod:`socket`, on this kernel's network.
+        sysctl: a mapping of the names under /proc/sys to their values.
+        log: what the kernel said so far, also when it is gone.
+        clock: its time.
+    """
+
+    os: Os
+    open: Callable[..., IO[Any]]
+    socket: SocketModule
+    sysctl: Sysctl
+
+    def __init__(
+        self,
+        native: _native.Kernel,
+        clock: VirtualClock | None,
+        devices: Iterable[Device],
+        log: LogHandler | None,
+    ) -> None:
+        self._native = native
+        self._state = ""
+        self._devices = list(devices)
+        self._calls: dict[str, _native.Call] = {}
+        self._forwarder = None
+        self.release = native.release
+        self.log = Log(native)
+        self.clock: VirtualClock | HostClock = clock or HostClock(native)
+        if log is not None:
+            self._forwarder = Forwarder(native, log)
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            """Make the parts when they are first used: they are attributes from then on."""
+            maker = _PARTS.get(name)
+            if maker is None:
+                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            part = self.__dict__[name] = maker(self)
+            return part
+
+    @property
+    def state(self) -> str:
+        """``running``, ``halted``, ``panicked`` or ``closed`` (without a halt)."""
+        return self._state or self._native.state
+
+    def syscall(self, name: str, *args: Any) -> int:
+        """Make any system call.
+
+        Args:
+            name: as the kernel calls it.
+            args: integers, signed or unsigned; buffers, which the kernel reads or writes
+                in place; str and os.PathLike as paths; None for 0 or NULL.
+
+        Returns:
+            What the kernel returned.
+
+        Raises:
+            OSError: with the kernel's errno if that is an error.
+            ValueError: if there is no such system call; the message names near ones.
+            TypeError: if it takes another number of arguments.
+
+        Example:
+            >>> k.syscall("openat", -100, "/etc/motd", os.O_RDONLY)  # doctest: +SKIP
+            Traceback (most recent call last):
+            FileNotFoundError: [Errno 2] No such file or directory: '/etc/motd'
+        """
+        call = self._calls.get(name)
+        if call is None:
+            call = self._calls[name] = syscalls.bind(self._native, name)
+        return call(*args)
+
+    def process(self) -> _native.Task:
+        """Make a process with descriptors, directory and credentials of its own.
+
+        As a context manager it makes the calls of the calling thread.
+
+        Example:
+            >>> with k.process() as p:  # doctest: +SKIP
+            ...     k.os.chdir("/tmp")  # of this process, not of pid 1
+        """
+        return self._native.task(process=True)
+
+    def mount(
+        self,
+        source: Path,
+        target: Path,
+        fstype: str | None = None,
+        *,
+        flags: int = 0,
+        data: str = "",
+        read_only: bool = False,
+    ) -> None:
+        """Mount a file system; the target is made if it does not exist.
+
+        Args:
+            source: a device, such as /dev/vda, or what the file system takes instead.
+            target: a directory.
+            fstype: None tries all that the kernel knows.
+            flags: MS_* of mount(2).
+            data: the file system's options.
+            read_only: adds MS_RDONLY.
+
+        Raises:
+            OSError: with what the kernel logged about it, if it did.
+        """
+        from rumpel.mounts import mount
+
+        mount(self, source, target, fstype, flags | bool(read_only), data)
+
+    def umount(self, target: Path, flags: int = 0) -> None:
+        """Unmount a file system: all is on its disk afterwards.
+
+        Args:
+            target: where it is mounted.
+            flags: MNT_* of umount2(2).
+        """
+        self.syscall("umount2", target, flags)
+
+    def ifup(
+        self,
+        name: str,
+        address: str | None = None,
+        gateway: str | None = None,
+        mtu: int | None = None,
+    ) -> None:
+        """Configure a network interface and set it up.
+
+        Args:
+            name: such as ``eth0``.
+            address: with the length of the network's prefix, such as ``"10.0.2.15/24"`` or
+                ``"fd00::2/64"``.
+            gateway: the way to everywhere else.
+            mtu: in bytes.
+
+        Raises:
+            OSError: as the kernel says, ENODEV if there is no such interface.
+            ValueError: if an address is none.
+        """
+        from rumpel.netlink import ifup
+
+        ifup(self.os, name, address, gateway, mtu)
+
+    def sleep(self, seconds: float) -> None:
+        """Sleep on the kernel's clock."""
+        self.os._sleep(seconds)
+
+    def halt(self) -> None:
+        """Sync, unmount, power off, and give all memory back.
+
+        Other threads' calls raise :class:`rumpel.KernelClosed`. The log can still be read.
+        """
+        if self._state:
+            return
+        try:
+            self._native.halt()
+            self._end("halted")
+        finally:
+            if self._native.state == "panicked":
+                self._end("panicked")
+
+    def close(self) -> None:
+        """Pull the plug: give all memory back without a halt."""
+        state = self._native.state
+        self._end(state if state in ("halted", "panicked") else "closed")
+
+    def _end(self, state: str) -> None:
+        if self._state:
+            return
+        self._state = state
+        if self._forwarder:
+            self._forwarder.close()
+        len(self.log)  # keeps it
+        self._native.close()
+        for device in self._devices:
+            device.close()
+
+    def __enter__(self) -> Kernel:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._state:
+            return
+        if self._native.state != "running":
+            self.close()
+            return
+        try:
+            self.halt()
+        finally:
+            self.close()
+
+    def __del__(self) -> None:
+        # Boot may have failed before there was anything to close.
+        if getattr(self, "_state", "closed"):
+            return
+        warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=2)
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<Linux {self.release}, {self.state}>"
+
+
+def _part_os(kernel: Kernel) -> Any:
+    from rumpel.os import Os
+
+    return Os(kernel._native)
+
+
+def _part_open(kernel: Kernel) -> Any:
+    from rumpel.io import opener
+
+    return opener(kernel._native, kernel.os)
+
+
+def _part_socket(kernel: Kernel) -> Any:
+    from rumpel.socket import SocketModule
+
+    return SocketModule(kernel.os)
+
+
+def _part_sysctl(kernel: Kernel) -> Any:
+    from rumpel.sysctl import Sysctl
+
+    return Sysctl(kernel.os)
+
+
+_PARTS = {"os": _part_os, "open": _part_open, "socket": _part_socket, "sysctl": _part_sysctl}
+
+_found: dict[tuple[str, str], str] = {}
+"""Paths of images: looking for one again takes a millisecond."""
+
+
+def _image(version: str, profile: str) -> str:
+    path = _found.get((version, profile))
+    if path is not None and os.path.exists(path):  # noqa: PTH110 (this is faster)
+        return path
+    from rumpel.build import find_image
+
+    image = find_image(version, profile)
+    if image is None:
+        raise BootError(
+            f"there is no image of Linux {version} with the profile {profile!r} yet; "
+            f"make one: rumpel kernel build {version} --profile {profile}"
+        )
+    path = _found[version, profile] = str(image.path)
+    return path
+
+
+def boot(
+    *,
+    memory: int | str = "64M",
+    version: str = "6.12",
+    profile: str = "default",
+    image: Path | None = None,
+    cmdline: str = "",
+    disks: Iterable[Path | DiskDevice | MemoryDisk] = (),
+    nics: Iterable[Nic] = (),
+    devices: Iterable[Device] = (),
+    clock: VirtualClock | None = None,
+    log: LogHandler | None = None,
+    housekeeper: bool = True,
+) -> Kernel:
+    """Boot a Linux kernel inside this process.
+
+    The calling thread becomes its pid 1. /proc, /sys, /dev and /tmp are mounted and the
+    loopback interface is up, where the profile has them.
+
+    Args:
+        memory: of the kernel, in bytes or such as ``"64M"``.
+        version: of the kernel; ``rumpel kernel list`` lists what there is.
+        profile: what it is configured for: default, tiny or debug.
+        image: a kernel image to boot instead of version and profile.
+        cmdline: more parameters for the kernel's command line.
+        disks: files and disks: /dev/vda, /dev/vdb, ...
+        nics: network interfaces: eth0, eth1, ...
+        devices: others.
+        clock: a virtual clock; None is the host's.
+        log: called with each :class:`rumpel.LogRecord` (from another thread) as it
+            appears, or a :class:`logging.Logger`.
+        housekeeper: keep a thread that lets an idle kernel's timers and devices go on;
+            without it they do only while some call is inside. Never with a virtual clock.
+
+    Raises:
+        BootError: if the image is missing or damaged, or the kernel does not come up.
+        BuildError: if version or profile do not exist.
+        ValueError: if a device already belongs to a kernel.
+
+    Example:
+        >>> with rumpel.boot(memory="32M") as k:  # doctest: +SKIP
+        ...     k.os.uname().sysname
+        'Linux'
+    """
+    if clock is not None and not isinstance(clock, VirtualClock):
+        raise TypeError(f"clock must be a VirtualClock or None, not {type(clock).__name__}")
+    every: list[Device] = []
+    for disk in disks:
+        if isinstance(disk, str | os.PathLike):
+            from rumpel.devices import Disk
+
+            every.append(Disk(disk))
+        else:
+            every.append(disk)
+    every += [*nics, *devices]
+    native = _native.boot(
+        _image(version, profile) if image is None else os.fspath(image),
+        memory=to_bytes(memory),
+        cmdline=cmdline,
+        clock=clock._native if clock else None,
+        flags=0 if housekeeper and clock is None else _native.NO_HOUSEKEEPER,
+        devices=[d._native for d in every],
+    )
+    kernel = Kernel(native, clock, every, log)
+    _loopback_up(native)
+    return kernel
+
+
+def _loopback_up(native: _native.Kernel) -> None:
+    """Set lo up, as every system does; a profile without IPv4 has none."""
+    af_inet, sock_dgram, siocsifflags, iff_up = 2, 2, 0x8914, 1
+    try:
+        fd = syscalls.bind(native, "socket")(af_inet, sock_dgram, 0)
+    except OSError:
+        return
+    try:
+        request = b"lo".ljust(16, b"\0") + iff_up.to_bytes(2, "little") + bytes(22)
+        native.bind(16, "ioctl")(fd, siocsifflags, request)
+    except OSError:
+        pass
+    finally:
+        syscalls.bind(native, "close")(fd)
