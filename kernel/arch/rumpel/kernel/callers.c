@@ -12,9 +12,11 @@
 #include <linux/seccomp.h>
 #include <linux/signal.h>
 #include <linux/syscalls.h>
-#include <trace/syscall.h>
 #include <asm/syscall.h>
 #include <trace/events/syscalls.h>
+
+/* So often a caller that never sleeps gives way to others: time may stand still meanwhile. */
+#define CALLS_BETWEEN_YIELDS 64
 
 static bool work(unsigned long mask)
 {
@@ -31,7 +33,7 @@ void rumpel_wake_requested(struct rumpel_caller *self)
 	if (caller && caller != self && caller->task)
 		wake_up_process(caller->task);
 	rumpel_vcpu.interrupt = NULL;
-	if (interrupt && interrupt->task && interrupt->state == RUMPEL_CALLER_IN_CALL) {
+	if (interrupt && interrupt->task && interrupt->state != RUMPEL_CALLER_USER) {
 		interrupt->interrupt = 1;
 		set_notify_signal(interrupt->task);
 	}
@@ -45,58 +47,85 @@ static long clone_caller(unsigned long flags, struct rumpel_caller *new)
 		.exit_signal = flags & CLONE_THREAD ? 0 : SIGCHLD,
 		.stack = (unsigned long)new,
 	};
+	long pid = kernel_clone(&args);
 
-	return kernel_clone(&args);
+	if (pid < 0)
+		new->task = NULL;
+	return pid;
 }
 
 static long call(struct rumpel_caller *caller)
 {
 	unsigned long *args = caller->args;
 	unsigned long nr = caller->nr;
+	long result = -ENOSYS;
 
-	if (work(_TIF_ENTRY_WORK) || unlikely(READ_ONCE(current_thread_info()->syscall_work))) {
+	if (work(_TIF_ENTRY_WORK)) {
 		caller->result = -ENOSYS;
 		if (test_syscall_work(SECCOMP) && secure_computing())
 			return caller->result;
 		nr = caller->nr;
+		if (test_syscall_work(SYSCALL_TRACEPOINT))
+			trace_sys_enter(current_pt_regs(), nr);
 	}
 	if (likely(nr < NR_syscalls))
-		return sys_call_table[nr](args[0], args[1], args[2], args[3], args[4], args[5]);
-	if (caller->nr == RUMPEL_CALL_CLONE)
-		return clone_caller(args[0], (struct rumpel_caller *)args[1]);
-	return -ENOSYS;
-}
-
-static long restarted(struct rumpel_caller *caller, long result)
-{
-	switch (result) {
-	case -ERESTARTSYS:
-	case -ERESTARTNOINTR:
-	case -ERESTARTNOHAND:
-	case -ERESTART_RESTARTBLOCK:
-		return -EINTR;
-	}
+		result = sys_call_table[nr](args[0], args[1], args[2], args[3], args[4], args[5]);
+	else if (nr == (unsigned long)RUMPEL_CALL_CLONE)
+		result = clone_caller(args[0], (struct rumpel_caller *)args[1]);
+	if (work(_TIF_SYSCALL_TRACEPOINT))
+		trace_sys_exit(current_pt_regs(), result);
 	return result;
 }
 
 /*
- * What a return to user mode owes. A fatal signal ends the task here. Signal
- * handlers are host code that the kernel cannot run; the call just ends.
+ * What a return to user mode owes. A fatal signal ends the task here. Says
+ * whether a signal came that has a handler.
  */
-static void exit_work(void)
+static bool exit_work(void)
 {
 	struct ksignal ksig;
+	bool handler = false;
 
-	while (work(_TIF_SIGPENDING | _TIF_NOTIFY_SIGNAL | _TIF_NOTIFY_RESUME)) {
-		if (test_thread_flag(TIF_NOTIFY_SIGNAL))
-			clear_notify_signal();
-		if (test_thread_flag(TIF_SIGPENDING)) {
-			get_signal(&ksig);
+	while (work(_TIF_EXIT_WORK)) {
+		if (work(_TIF_SIGPENDING | _TIF_NOTIFY_SIGNAL)) {
+			handler |= get_signal(&ksig);
 			restore_saved_sigmask();
 		}
-		if (test_and_clear_thread_flag(TIF_NOTIFY_RESUME))
-			resume_user_mode_work(&current->thread.regs);
+		if (work(_TIF_NOTIFY_RESUME))
+			resume_user_mode_work(current_pt_regs());
 	}
+	return handler;
+}
+
+static bool is_restart(long result)
+{
+	return result == -ERESTARTSYS || result == -ERESTARTNOINTR || result == -ERESTARTNOHAND ||
+	       result == -ERESTART_RESTARTBLOCK;
+}
+
+/*
+ * A call that was cut short ends with EINTR if the host asked for it, or if a
+ * signal has a handler: that is host code, which the kernel cannot run. If it
+ * was for something else (work of io_uring, a stop), it goes on.
+ */
+static void run_call(struct rumpel_caller *caller)
+{
+	long result = call(caller);
+
+	for (;;) {
+		bool cut = work(_TIF_EXIT_WORK) && exit_work();
+
+		if (likely(!is_restart(result)))
+			break;
+		if ((cut || caller->interrupt) && result != -ERESTARTNOINTR)
+			result = -EINTR;
+		else if (result == -ERESTART_RESTARTBLOCK)
+			result = current->restart_block.fn(&current->restart_block);
+		else
+			result = call(caller);
+	}
+	caller->interrupt = 0;
+	caller->result = result;
 }
 
 /* Host code runs; the CPU is for others until it submits the next call. */
@@ -120,6 +149,7 @@ void __noreturn rumpel_caller_loop(void)
 	struct rumpel_caller *caller = current->thread.caller;
 	/* pid 1 tells the host that the kernel is up; others begin asleep. */
 	bool report = is_global_init(current);
+	unsigned int calls = 0;
 
 	for (;;) {
 		if (report) {
@@ -133,15 +163,10 @@ void __noreturn rumpel_caller_loop(void)
 		}
 		if (caller->state != RUMPEL_CALLER_SUBMITTED)
 			sleep_in_user_mode(caller);
-		else if (unlikely(need_resched()))
-			schedule(); /* preempted in user mode, so to say */
+		if (need_resched() || ++calls % CALLS_BETWEEN_YIELDS == 0)
+			yield();
 		caller->state = RUMPEL_CALLER_IN_CALL;
-		caller->result = call(caller);
-		if (unlikely(caller->result <= -ERESTARTSYS))
-			caller->result = restarted(caller, caller->result);
-		if (work(_TIF_EXIT_WORK))
-			exit_work();
-		caller->interrupt = 0;
+		run_call(caller);
 		report = true;
 	}
 }

@@ -38,6 +38,7 @@ static void __ref rumpel_start(void)
 static unsigned int rumpel_boot(const struct rumpel_boot_params *params)
 {
 	rumpel_params = *params;
+	rumpel_boot_clock = host_call(clock);
 	context_init(&rumpel_vcpu.kernel, (char *)&init_stack + THREAD_SIZE - 64, rumpel_start);
 	return rumpel_enter();
 }

@@ -74,12 +74,9 @@ static void update_monotonic_base(void)
 
 static irqreturn_t timer_interrupt(int irq, void *dev)
 {
-	u64 now = host_call(clock);
-
 	/* Early ones happen: another thread saw an older deadline. */
-	if (now < rumpel_vcpu.deadline)
+	if (host_call(clock) < rumpel_vcpu.deadline)
 		return IRQ_HANDLED;
-	clock_offset = now - ktime_get_mono_fast_ns();
 	rumpel_vcpu.deadline = RUMPEL_NO_DEADLINE;
 	/* Moves when the clock is slewed. */
 	update_monotonic_base();

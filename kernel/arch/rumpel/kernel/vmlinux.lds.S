@@ -5,6 +5,19 @@
 #include <asm/cache.h>
 #include <asm/thread_info.h>
 
+/*
+ * Without names of enumerations in the formats of trace events: putting them
+ * in takes longer than the whole boot.
+ */
+#ifdef CONFIG_EVENT_TRACING
+#undef FTRACE_EVENTS
+#define FTRACE_EVENTS()                                 \
+	. = ALIGN(8);                                   \
+	BOUNDED_SECTION(_ftrace_events)                 \
+	__start_ftrace_eval_maps = .;                   \
+	__stop_ftrace_eval_maps = .;
+#endif
+
 OUTPUT_FORMAT("elf64-x86-64", "elf64-x86-64", "elf64-x86-64")
 OUTPUT_ARCH(i386:x86-64)
 ENTRY(rumpel_image)
@@ -59,6 +72,7 @@ SECTIONS
 	__init_end = .;
 	.exit.data : { EXIT_DATA }
 	RW_DATA(L1_CACHE_BYTES, PAGE_SIZE, THREAD_SIZE)
+	.data.rel : { *(.data.rel .data.rel.*) }
 	.dynamic : { *(.dynamic) } :data :dynamic
 	.got : { *(.got) *(.got.plt) } :data
 	. = ALIGN(8);
@@ -71,4 +85,5 @@ SECTIONS
 	ELF_DETAILS
 
 	DISCARDS
+	/DISCARD/ : { *(_ftrace_eval_map) }
 }

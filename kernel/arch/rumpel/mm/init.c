@@ -11,12 +11,11 @@
 #include <asm/setup.h>
 
 pgd_t swapper_pg_dir[PTRS_PER_PGD] __page_aligned_bss;
-unsigned long *empty_zero_page;
 
 void __init rumpel_memory_init(void)
 {
 	memblock_add(0, rumpel_params.memory_size);
-	/* memblock says 0 for failure, and a null pointer should not be memory. */
+	/* memblock says 0 for failure. The page has a use: nobody writes to it. */
 	memblock_reserve(0, PAGE_SIZE);
 	min_low_pfn = 1;
 	max_low_pfn = max_pfn = PFN_DOWN(rumpel_params.memory_size);
@@ -25,27 +24,28 @@ void __init rumpel_memory_init(void)
 	init_mm.end_code = (unsigned long)_etext;
 	init_mm.end_data = (unsigned long)_edata;
 	init_mm.brk = (unsigned long)_end;
-	empty_zero_page = memblock_alloc(PAGE_SIZE, PAGE_SIZE);
-	if (!empty_zero_page)
-		panic("no memory for the zero page");
-#ifndef RUMPEL_ZONE_LIMITS
-	{
-		unsigned long limits[MAX_NR_ZONES] = { [ZONE_NORMAL] = max_pfn };
-
-		free_area_init(limits);
-	}
+#ifdef RUMPEL_BEFORE_7
+	free_area_init((unsigned long[MAX_NR_ZONES]){ [ZONE_NORMAL] = max_pfn });
 #endif
 }
 
-#ifdef RUMPEL_ZONE_LIMITS
+void __init arch_setup_zero_pages(void)
+{
+	__zero_page = pfn_to_page(0);
+}
+
+#ifdef RUMPEL_BEFORE_7
+struct page *__zero_page;
+
+void __init mem_init(void)
+{
+	arch_setup_zero_pages();
+	memblock_free_all();
+}
+#else
 void __init arch_zone_limits_init(unsigned long *limits)
 {
 	limits[ZONE_NORMAL] = max_pfn;
-}
-#else
-void __init mem_init(void)
-{
-	memblock_free_all();
 }
 #endif
 

@@ -12,9 +12,9 @@
 	.long from -., to -.;         \
 	.popsection
 #else
-#define RUMPEL_EXTABLE(from, to)             \
-	".pushsection __ex_table, \"a\"\n"   \
-	".balign 4\n"                        \
+#define RUMPEL_EXTABLE(from, to)           \
+	".pushsection __ex_table, \"a\"\n" \
+	".balign 4\n"                      \
 	".long " from " - ., " to " - .\n" \
 	".popsection\n"
 

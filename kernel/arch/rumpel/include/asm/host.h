@@ -9,6 +9,7 @@ struct task_struct;
 extern struct rumpel_vcpu rumpel_vcpu;
 extern union rumpel_private rumpel_private;
 extern struct rumpel_boot_params rumpel_params;
+extern unsigned long long rumpel_boot_clock;
 
 /* host_call(print, text, len): one of host_ops. */
 #define host_call(op, ...) (rumpel_private.ops.op(rumpel_private.ops.host, ##__VA_ARGS__))

@@ -4,16 +4,15 @@
 
 #include <linux/const.h>
 #include <linux/pfn.h>
-#ifdef __has_include
-#if __has_include(<vdso/page.h>)
-#include <vdso/page.h>
-#endif
-#endif
+#include <asm/version.h>
 
-#ifndef PAGE_SIZE
+#ifdef RUMPEL_BEFORE_7
 #define PAGE_SHIFT 12
 #define PAGE_SIZE (_AC(1, UL) << PAGE_SHIFT)
 #define PAGE_MASK (~(PAGE_SIZE - 1))
+#define page_to_phys(page) ((phys_addr_t)page_to_pfn(page) << PAGE_SHIFT)
+#else
+#include <vdso/page.h>
 #endif
 
 #ifndef __ASSEMBLY__
@@ -73,9 +72,6 @@ static inline void *phys_to_virt(unsigned long address)
 {
 	return __va(address);
 }
-#ifndef page_to_phys
-#define page_to_phys(page) ((phys_addr_t)page_to_pfn(page) << PAGE_SHIFT)
-#endif
 
 #include <asm-generic/memory_model.h>
 #include <asm-generic/getorder.h>

@@ -49,16 +49,16 @@ extern pgd_t swapper_pg_dir[PTRS_PER_PGD];
 #define VMALLOC_START (rumpel_params.vmalloc)
 #define VMALLOC_END (rumpel_params.vmalloc + rumpel_params.vmalloc_size)
 
-extern unsigned long *empty_zero_page;
-#define ZERO_PAGE(vaddr) virt_to_page(empty_zero_page)
+#ifdef RUMPEL_BEFORE_7
+extern struct page *__zero_page;
+#define ZERO_PAGE(vaddr) __zero_page
+#define mk_pte(page, prot) pfn_pte(page_to_pfn(page), prot)
+#endif
 
 #define PFN_PTE_SHIFT PAGE_SHIFT
 #define pte_pfn(pte) (pte_val(pte) >> PAGE_SHIFT)
 #define pfn_pte(pfn, prot) __pte(((unsigned long)(pfn) << PAGE_SHIFT) | pgprot_val(prot))
 #define pte_page(pte) pfn_to_page(pte_pfn(pte))
-#ifndef mk_pte
-#define mk_pte(page, prot) pfn_pte(page_to_pfn(page), prot)
-#endif
 
 #define pte_none(pte) (!pte_val(pte))
 #define pte_present(pte) (pte_val(pte) & (_PAGE_PRESENT | _PAGE_PROTNONE))

@@ -14,7 +14,6 @@
 #ifndef __ASSEMBLY__
 struct thread_info {
 	unsigned long flags; /* TIF_ */
-	unsigned long syscall_work; /* SYSCALL_WORK_ */
 	int preempt_count;
 	unsigned int cpu; /* always 0 */
 };
@@ -45,7 +44,6 @@ struct thread_info {
 
 /* Looked at before and after each call of a bound task. */
 #define _TIF_ENTRY_WORK (_TIF_SECCOMP | _TIF_SYSCALL_TRACEPOINT)
-#define _TIF_EXIT_WORK \
-	(_TIF_SIGPENDING | _TIF_NOTIFY_SIGNAL | _TIF_NOTIFY_RESUME | _TIF_SYSCALL_TRACEPOINT)
+#define _TIF_EXIT_WORK (_TIF_SIGPENDING | _TIF_NOTIFY_SIGNAL | _TIF_NOTIFY_RESUME)
 
 #endif
