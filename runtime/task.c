@@ -103,7 +103,7 @@ static long collect(struct rumpel_task *task)
 	bool exited = task->caller.state == RUMPEL_CALLER_EXITED;
 
 	task->async = false;
-	atomic_set(&task->state, exited ? TASK_EXITED : TASK_READY);
+	task->state = exited ? TASK_EXITED : TASK_READY;
 	return result;
 }
 
@@ -116,7 +116,9 @@ static void start(struct rumpel_task *task, long nr, const unsigned long args[6]
 	unsigned int exit;
 
 	caller->nr = nr;
-	memcpy(caller->args, args, sizeof(caller->args));
+	/* Word by word, as they were written a moment ago: wider loads would wait for that. */
+	for (int i = 0; i < 6; i++)
+		caller->args[i] = ((const volatile unsigned long *)args)[i];
 	caller->state = RUMPEL_CALLER_SUBMITTED;
 	task->state = TASK_BUSY;
 	vcpu->request = caller;
