@@ -138,11 +138,15 @@ static void write_ready(struct rumpel_virtio *virtio, struct rumpel_queue *queue
 	int error = 0;
 
 	virtio_lock(virtio);
-	if (!value && queue->ready)
+	if (!value && queue->ready) {
+		/* What is taken from one ring may be bound for the other: all or nothing. */
+		if (virtio->ops->quiesce)
+			virtio->ops->quiesce(virtio);
 		rumpel_queue_stop(queue);
-	else if (value && !queue->ready)
+	} else if (value && !queue->ready) {
 		error = rumpel_queue_start(queue, virtio->device.kernel,
 					   rumpel_virtio_has(virtio, VIRTIO_RING_F_INDIRECT_DESC));
+	}
 	virtio_unlock(virtio);
 	if (error)
 		rumpel_virtio_break(virtio);
@@ -332,6 +336,13 @@ static const struct rumpel_device_ops virtio_device_ops = {
 	.free = virtio_free,
 	.stats = virtio_stats,
 };
+
+struct rumpel_virtio *rumpel_virtio_of(struct rumpel_device *device, uint32_t id)
+{
+	if (!device || device->ops != &virtio_device_ops || to_virtio(device)->id != id)
+		return NULL;
+	return to_virtio(device);
+}
 
 void rumpel_virtio_init(struct rumpel_virtio *virtio, const struct rumpel_virtio_ops *ops,
 			uint32_t id, uint64_t features, const void *config, size_t config_size,

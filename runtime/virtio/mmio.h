@@ -28,8 +28,8 @@ struct rumpel_virtio_ops {
 	void (*lock)(struct rumpel_virtio *virtio);
 	void (*unlock)(struct rumpel_virtio *virtio);
 	/*
-	 * Locked: the rings are about to go, by reset or detach. Returns once
-	 * nobody uses them or buffers that were taken from them. May be NULL.
+	 * Locked: a ring is about to go, by reset or detach or alone. Returns
+	 * once nobody uses it or buffers that were taken from it. May be NULL.
 	 */
 	void (*quiesce)(struct rumpel_virtio *virtio);
 	/* As in struct rumpel_device_ops; may be NULL, but free. */
@@ -59,6 +59,9 @@ struct rumpel_virtio {
 void rumpel_virtio_init(struct rumpel_virtio *virtio, const struct rumpel_virtio_ops *ops,
 			uint32_t id, uint64_t features, const void *config, size_t config_size,
 			unsigned int queue_count);
+
+/* The device as a virtio device of this kind, or NULL. */
+struct rumpel_virtio *rumpel_virtio_of(struct rumpel_device *device, uint32_t id);
 
 /* The driver is up and has not been caught at anything. */
 bool rumpel_virtio_is_live(const struct rumpel_virtio *virtio);

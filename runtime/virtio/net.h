@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * virtio-net (VIRTIO 1.2, 5.1): what all network devices have in common.
+ * Where frames go to and come from is the back end's: net_link.c, net_fd.c.
+ * As in the specification, "receive" and "transmit" are the driver's view.
+ */
+#ifndef RUMPEL_VIRTIO_NET_H
+#define RUMPEL_VIRTIO_NET_H
+
+#include <linux/virtio_net.h>
+#include <pthread.h>
+
+#include "mmio.h"
+
+/* Bits that the headers of older systems lack. */
+#define RUMPEL_NET_F_GUEST_USO4 54
+#define RUMPEL_NET_F_GUEST_USO6 55
+#define RUMPEL_NET_F_HOST_USO 56
+#define RUMPEL_NET_GSO_UDP_L4 5
+
+/* With VERSION_1 every frame has a header of this length (5.1.6). */
+#define RUMPEL_NET_HEADER sizeof(struct virtio_net_hdr_v1)
+#define RUMPEL_NET_FRAME_MIN 14
+#define RUMPEL_NET_FRAME_MAX (65535 + 14 + 8)
+/* With GSO it is the payload of IP that has this limit. */
+#define RUMPEL_NET_GSO_MAX (RUMPEL_NET_FRAME_MAX + 40)
+/* Room for a frame in receive buffers of a page and less, with some to spare. */
+#define RUMPEL_NET_RX_IOV (2 * RUMPEL_QUEUE_MAX)
+
+/* Frames on their way to a file in pcap format; see capture.c. */
+struct rumpel_capture {
+	pthread_mutex_t control; /* who starts and stops */
+	pthread_mutex_t lock; /* all below */
+	pthread_cond_t more;
+	bool active; /* atomic: is there anything to do? */
+	bool stop; /* atomic: write what is left, then end */
+	int fd;
+	size_t most; /* bytes of one write() */
+	pid_t process;
+	pthread_t thread;
+	char *buffer;
+	size_t used, size;
+};
+
+struct rumpel_net {
+	struct rumpel_virtio virtio;
+	struct virtio_net_config config;
+	struct rumpel_capture capture;
+};
+
+/* Receive buffers that were gathered for a frame. */
+struct rumpel_net_rx {
+	unsigned int count; /* chains */
+	unsigned int iov_count;
+	size_t len; /* room, header included */
+	uint16_t head[RUMPEL_QUEUE_MAX];
+	size_t room[RUMPEL_QUEUE_MAX];
+	struct iovec iov[RUMPEL_NET_RX_IOV];
+};
+
+/*
+ * `mtu` 0: 1500. `mac` NULL: one is made up. -EINVAL: a bad MTU or a
+ * multicast address.
+ */
+int rumpel_net_init(struct rumpel_net *net, const struct rumpel_virtio_ops *ops, uint64_t features,
+		    const uint8_t mac[6], unsigned int mtu);
+/* Frees what rumpel_net_init made, but not `net`. */
+void rumpel_net_exit(struct rumpel_net *net);
+void rumpel_net_set_link(struct rumpel_net *net, bool up);
+
+static inline struct rumpel_queue *rumpel_net_rx_queue(struct rumpel_net *net)
+{
+	return &net->virtio.queues[0];
+}
+
+static inline struct rumpel_queue *rumpel_net_tx_queue(struct rumpel_net *net)
+{
+	return &net->virtio.queues[1];
+}
+
+/*
+ * Looks at receive buffers until there is room for `len` bytes, header
+ * included. 1: there is; 0: there is not, *rx has what there is; -EMSGSIZE:
+ * there never will be; -EIO: broken.
+ */
+int rumpel_net_gather(struct rumpel_net *net, struct rumpel_net_rx *rx, size_t len);
+/* `len` bytes are in the buffers, but for the number of buffers: hands them over. */
+void rumpel_net_deliver(struct rumpel_net *net, struct rumpel_net_rx *rx, size_t len);
+
+/*
+ * A frame passes: the `len` bytes behind the first `skip` of iov. Any thread
+ * that may touch the queue.
+ */
+void rumpel_net_record(struct rumpel_net *net, const struct iovec *iov, unsigned int count,
+		       size_t skip, size_t len);
+
+/* ---- capture.c ---- */
+
+void rumpel_capture_init(struct rumpel_capture *capture);
+void rumpel_capture_exit(struct rumpel_capture *capture);
+/* Writes to fd (duplicated) from now on; -1: stops, once all is written. */
+int rumpel_capture_start(struct rumpel_capture *capture, int fd);
+/* As rumpel_net_record, at this time. False: lost. */
+bool rumpel_capture_frame(struct rumpel_capture *capture, uint64_t now, const struct iovec *iov,
+			  unsigned int count, size_t skip, size_t len);
+
+#endif
