@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* A cable between two kernels: its ends and their lives. */
+#include "net_link.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <stdlib.h>
+
+/* Sums of times must not overflow: a year is a long cable. */
+#define LINK_DELAY_MAX (365ull * 86400 * 1000000000)
+
+static struct link_end *to_end(struct rumpel_virtio *virtio)
+{
+	return (struct link_end *)virtio;
+}
+
+/* Locked. There may be receive buffers, or no receiver: the sender looks. */
+static void wake_sender(struct link_path *path)
+{
+	if (__atomic_exchange_n(&path->starved, false, __ATOMIC_SEQ_CST) && path->from)
+		rumpel_device_notify(&path->from->net.virtio.device);
+}
+
+static void link_service(struct rumpel_virtio *virtio)
+{
+	struct link_end *end = to_end(virtio);
+
+	link_path_transmit(end->out);
+	if (end->in->delay) {
+		link_path_arrive(end->in);
+	} else if (__atomic_load_n(&end->in->starved, __ATOMIC_SEQ_CST)) {
+		pthread_mutex_lock(&end->in->lock);
+		wake_sender(end->in);
+		pthread_mutex_unlock(&end->in->lock);
+	}
+}
+
+static void link_fire(struct rumpel_timer *timer)
+{
+	struct link_end *end = (void *)((char *)timer - offsetof(struct link_end, timer));
+
+	if (end->in->delay)
+		link_path_arrive(end->in);
+	else
+		link_path_expire(end->out);
+}
+
+/* Of the path whose other end writes to our receive queue. */
+static void link_lock(struct rumpel_virtio *virtio)
+{
+	pthread_mutex_lock(&to_end(virtio)->in->lock);
+}
+
+static void link_unlock(struct rumpel_virtio *virtio)
+{
+	pthread_mutex_unlock(&to_end(virtio)->in->lock);
+}
+
+/* Locked. What is under way to this end is lost, and its sender need not wait. */
+static void link_quiesce(struct rumpel_virtio *virtio)
+{
+	struct link_end *end = to_end(virtio);
+
+	link_path_clear(end->in);
+	end->in->overrun = false;
+	if (end->in->delay)
+		end->in->starved = false;
+	else
+		wake_sender(end->in);
+	rumpel_timer_arm(virtio->device.kernel, &end->timer, RUMPEL_NO_DEADLINE);
+}
+
+/* The path's ends are seen by the other kernel's thread. */
+static void path_set(struct link_path *path, struct link_end **place, struct link_end *end)
+{
+	pthread_mutex_lock(&path->lock);
+	*place = end;
+	pthread_mutex_unlock(&path->lock);
+}
+
+static int link_attach(struct rumpel_virtio *virtio)
+{
+	struct link_end *end = to_end(virtio);
+
+	path_set(end->out, &end->out->from, end);
+	path_set(end->in, &end->in->to, end);
+	return 0;
+}
+
+static void link_detach(struct rumpel_virtio *virtio)
+{
+	struct link_end *end = to_end(virtio);
+
+	path_set(end->out, &end->out->from, NULL);
+	path_set(end->in, &end->in->to, NULL);
+	rumpel_capture_start(&end->net.capture, -1);
+}
+
+static void link_free(struct rumpel_virtio *virtio)
+{
+	struct link_end *end = to_end(virtio);
+	struct rumpel_link *link = end->link;
+
+	rumpel_net_exit(&end->net);
+	free(end);
+	if (__atomic_sub_fetch(&link->ends, 1, __ATOMIC_SEQ_CST))
+		return;
+	for (int i = 0; i < 2; i++) {
+		link_path_clear(&link->paths[i]);
+		pthread_mutex_destroy(&link->paths[i].lock);
+	}
+	free(link);
+}
+
+static const struct rumpel_virtio_ops link_ops = {
+	.service = link_service,
+	.lock = link_lock,
+	.unlock = link_unlock,
+	.quiesce = link_quiesce,
+	.attach = link_attach,
+	.detach = link_detach,
+	.free = link_free,
+};
+
+/* Both ends understand all of it, so a large frame crosses as one. */
+static uint64_t link_features(void)
+{
+	static const unsigned char bits[] = {
+		VIRTIO_NET_F_CSUM,	 VIRTIO_NET_F_GUEST_CSUM, VIRTIO_NET_F_HOST_TSO4,
+		VIRTIO_NET_F_HOST_TSO6,	 VIRTIO_NET_F_HOST_ECN,	  VIRTIO_NET_F_GUEST_TSO4,
+		VIRTIO_NET_F_GUEST_TSO6, VIRTIO_NET_F_GUEST_ECN,  RUMPEL_NET_F_GUEST_USO4,
+		RUMPEL_NET_F_GUEST_USO6, RUMPEL_NET_F_HOST_USO,
+	};
+	uint64_t features = 0;
+
+	for (size_t i = 0; i < sizeof(bits); i++)
+		features |= 1ull << bits[i];
+	return features;
+}
+
+static int end_create(const uint8_t mac[6], unsigned int mtu, struct link_end **result)
+{
+	struct link_end *end = calloc(1, sizeof(*end));
+	int error;
+
+	if (!end)
+		return -ENOMEM;
+	error = rumpel_net_init(&end->net, &link_ops, link_features(), mac, mtu);
+	if (error) {
+		free(end);
+		return error;
+	}
+	end->timer = (struct rumpel_timer){ .deadline = RUMPEL_NO_DEADLINE, .fire = link_fire };
+	*result = end;
+	return 0;
+}
+
+static void link_join(struct rumpel_link *link, struct link_end *ends[2], uint64_t delay)
+{
+	link->ends = 2;
+	for (int i = 0; i < 2; i++) {
+		struct link_path *path = &link->paths[i];
+
+		pthread_mutex_init(&path->lock, NULL);
+		path->tail = &path->head;
+		path->delay = delay;
+		ends[i]->link = link;
+		ends[i]->out = path;
+		ends[!i]->in = path;
+	}
+}
+
+int rumpel_net_link(uint64_t delay_ns, unsigned int mtu, const uint8_t mac0[6],
+		    const uint8_t mac1[6], struct rumpel_device *device[2])
+{
+	struct link_end *ends[2] = { 0 };
+	struct rumpel_link *link;
+	int error;
+
+	if (delay_ns > LINK_DELAY_MAX)
+		return -EINVAL;
+	link = calloc(1, sizeof(*link));
+	if (!link)
+		return -ENOMEM;
+	error = end_create(mac0, mtu, &ends[0]);
+	if (!error)
+		error = end_create(mac1, mtu, &ends[1]);
+	if (error) {
+		if (ends[0])
+			rumpel_net_exit(&ends[0]->net);
+		free(ends[0]);
+		free(link);
+		return error;
+	}
+	link_join(link, ends, delay_ns);
+	device[0] = &ends[0]->net.virtio.device;
+	device[1] = &ends[1]->net.virtio.device;
+	return 0;
+}
