@@ -1,6 +1,113 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The Linux kernel as a library."""
+"""The Linux kernel as a library.
+
+    import rumpel
+
+    with rumpel.boot() as k:
+        print(k.os.uname().release)
+
+The layers, each of which knows only those below it::
+
+    cli, demo                               what is made with it
+    os, io, socket, sysctl, netlink, mounts what Python people expect, on a kernel
+    kernel, log, clock, devices, errors     the core
+    syscalls, sizes                         tables and parsers
+    _native                                 the binding of include/rumpel/rumpel.h
+
+``build`` makes kernel images and stands beside them. What is below ``kernel`` is
+imported when it is first used.
+"""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from rumpel.errors import (
+    BootError,
+    BuildError,
+    ConfigError,
+    Deadlock,
+    DeviceError,
+    KernelClosed,
+    KernelPanic,
+    RumpelError,
+    TaskExited,
+)
+
+if TYPE_CHECKING:
+    from rumpel.clock import HostClock, VirtualClock
+    from rumpel.devices import (
+        Console,
+        Device,
+        DeviceStats,
+        Disk,
+        Entropy,
+        FdNic,
+        Link,
+        MemoryDisk,
+        Nic,
+    )
+    from rumpel.kernel import Kernel, boot
+    from rumpel.log import Log, LogRecord
+    from rumpel.usernet import UserNet
+
 __version__ = "0.1.0"
+
+__all__ = [
+    "BootError",
+    "BuildError",
+    "ConfigError",
+    "Console",
+    "Deadlock",
+    "Device",
+    "DeviceError",
+    "DeviceStats",
+    "Disk",
+    "Entropy",
+    "FdNic",
+    "HostClock",
+    "Kernel",
+    "KernelClosed",
+    "KernelPanic",
+    "Link",
+    "Log",
+    "LogRecord",
+    "MemoryDisk",
+    "Nic",
+    "RumpelError",
+    "TaskExited",
+    "UserNet",
+    "VirtualClock",
+    "boot",
+]
+
+_WHERE = {
+    "clock": ("HostClock", "VirtualClock"),
+    "devices": (
+        "Console",
+        "Device",
+        "DeviceStats",
+        "Disk",
+        "Entropy",
+        "FdNic",
+        "Link",
+        "MemoryDisk",
+        "Nic",
+    ),
+    "kernel": ("Kernel", "boot"),
+    "log": ("Log", "LogRecord"),
+    "usernet": ("UserNet",),
+}
+_MODULES = {name: module for module, names in _WHERE.items() for name in names}
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> object:
+        """Import the rest when it is used: building kernels needs none of it."""
+        module = _MODULES.get(name)
+        if module is None:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from importlib import import_module
+
+        value = globals()[name] = getattr(import_module(f"rumpel.{module}"), name)
+        return value

@@ -229,3 +229,42 @@ def entropy() -> Device:
 
 def console(fd: int, /) -> Device:
     """Make a terminal, hvc0, of a descriptor."""
+
+@final
+class UserNet:
+    """A user-mode network: a thread that drives libslirp.
+
+    All arguments are positional.
+
+    Args:
+        network: its address.
+        mask: its netmask.
+        host: where the host is.
+        dns: where the name server is.
+        guest: who gets forwarded connections.
+        mtu: of the interface.
+        host_loopback: may the host's loopback be reached?
+
+    Raises:
+        DeviceError: libslirp is missing, or refuses the arguments.
+    """
+
+    def __init__(
+        self,
+        network: str,
+        mask: str,
+        host: str,
+        dns: str,
+        guest: str,
+        mtu: int,
+        host_loopback: bool,
+        /,
+    ) -> None: ...
+    def fileno(self) -> int:
+        """The socket for :func:`net_fd`."""
+    def forward(
+        self, udp: bool, host: str, host_port: int, guest: str | None, guest_port: int, /
+    ) -> None:
+        """Publish a port of the guest; without a guest, end that."""
+    def close(self) -> None:
+        """End the thread and all connections."""

@@ -44,7 +44,7 @@ static int native_exec(PyObject *module)
 		{ &state->kernel_type, &kernel_spec }, { &state->task_type, &task_spec },
 		{ &state->call_type, &call_spec },     { &state->slot_type, &slot_spec },
 		{ &state->clock_type, &clock_spec },   { &state->device_type, &device_spec },
-		{ &state->vector_type, &vector_spec },
+		{ &state->vector_type, &vector_spec }, { &state->usernet_type, &usernet_spec },
 	};
 	size_t i;
 
@@ -74,6 +74,7 @@ static int native_traverse(PyObject *module, visitproc visit, void *arg)
 	Py_VISIT(state->clock_type);
 	Py_VISIT(state->device_type);
 	Py_VISIT(state->vector_type);
+	Py_VISIT(state->usernet_type);
 	return 0;
 }
 
@@ -90,6 +91,7 @@ static int native_clear(PyObject *module)
 	Py_CLEAR(state->clock_type);
 	Py_CLEAR(state->device_type);
 	Py_CLEAR(state->vector_type);
+	Py_CLEAR(state->usernet_type);
 	return 0;
 }
 

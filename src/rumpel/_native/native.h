@@ -11,6 +11,7 @@
  * clock.c    virtual clocks
  * vector.c   arrays of struct iovec
  * device.c   devices, before and after a kernel takes them
+ * usernet.c  user-mode networks, which need libslirp
  *
  * The fields of all objects are guarded by the interpreter's lock. A kernel is
  * freed once nobody is inside a call of it: see struct Kernel.users.
@@ -35,6 +36,7 @@ struct native_state {
 	PyTypeObject *clock_type;
 	PyTypeObject *device_type;
 	PyTypeObject *vector_type;
+	PyTypeObject *usernet_type;
 	PyObject *errors; /* the module rumpel.errors */
 	PyObject *slots_key; /* of a thread's dictionary of slots */
 	unsigned long long kernels; /* booted so far: numbers them */
@@ -136,7 +138,7 @@ int devices_take(Kernel *kernel, PyObject *devices, struct rumpel_device ***hand
 void devices_taken(Kernel *kernel, PyObject *devices);
 
 extern PyType_Spec kernel_spec, task_spec, call_spec, slot_spec, clock_spec, device_spec,
-	vector_spec;
+	vector_spec, usernet_spec;
 extern PyMethodDef device_functions[];
 
 static inline struct native_state *native_state(PyTypeObject *type)
