@@ -12,9 +12,8 @@
 #include <linux/time64.h>
 #include <asm/host.h>
 
-/* The host's clock when the kernel was started, and when CLOCK_MONOTONIC was 0. */
+/* The host's clock when the kernel was started. */
 u64 rumpel_boot_clock;
-static u64 monotonic_base;
 
 static u64 host_clock_read(struct clocksource *cs)
 {
@@ -32,7 +31,7 @@ static struct clocksource host_clocksource = {
 	.flags = CLOCK_SOURCE_IS_CONTINUOUS | CLOCK_SOURCE_VALID_FOR_HRES,
 };
 
-/* From the start, so that deadlines can be told in the host's time. */
+/* From the start: jiffies stand still until the boot is over. */
 struct clocksource *__init clocksource_default_clock(void)
 {
 	return &host_clocksource;
@@ -43,9 +42,9 @@ unsigned long long notrace sched_clock(void)
 	return host_call(clock) - rumpel_boot_clock;
 }
 
-static int set_deadline(ktime_t expires, struct clock_event_device *dev)
+static int set_deadline(unsigned long ns, struct clock_event_device *dev)
 {
-	rumpel_vcpu.deadline = ktime_to_ns(expires) + monotonic_base;
+	rumpel_vcpu.deadline = host_call(clock) + ns;
 	return 0;
 }
 
@@ -57,20 +56,13 @@ static int shutdown(struct clock_event_device *dev)
 
 static struct clock_event_device vcpu_clockevent = {
 	.name = "vcpu",
-	.features = CLOCK_EVT_FEAT_ONESHOT | CLOCK_EVT_FEAT_KTIME,
+	.features = CLOCK_EVT_FEAT_ONESHOT,
 	.rating = 499,
 	.irq = RUMPEL_IRQ_TIMER,
-	.set_next_ktime = set_deadline,
+	.set_next_event = set_deadline,
 	.set_state_shutdown = shutdown,
 	.set_state_oneshot_stopped = shutdown,
 };
-
-static void update_monotonic_base(void)
-{
-	u64 monotonic = ktime_get_ns();
-
-	monotonic_base = host_call(clock) - monotonic;
-}
 
 static irqreturn_t timer_interrupt(int irq, void *dev)
 {
@@ -78,15 +70,12 @@ static irqreturn_t timer_interrupt(int irq, void *dev)
 	if (host_call(clock) < rumpel_vcpu.deadline)
 		return IRQ_HANDLED;
 	rumpel_vcpu.deadline = RUMPEL_NO_DEADLINE;
-	/* Moves when the clock is slewed. */
-	update_monotonic_base();
 	vcpu_clockevent.event_handler(&vcpu_clockevent);
 	return IRQ_HANDLED;
 }
 
 void __init time_init(void)
 {
-	update_monotonic_base();
 	__clocksource_register(&host_clocksource);
 	if (request_irq(RUMPEL_IRQ_TIMER, timer_interrupt, IRQF_TIMER, "timer", NULL))
 		panic("no timer interrupt");

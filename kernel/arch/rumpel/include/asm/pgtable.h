@@ -51,6 +51,7 @@ extern pgd_t swapper_pg_dir[PTRS_PER_PGD];
 
 #ifdef RUMPEL_BEFORE_7
 extern struct page *__zero_page;
+void arch_setup_zero_pages(void);
 #define ZERO_PAGE(vaddr) __zero_page
 #define mk_pte(page, prot) pfn_pte(page_to_pfn(page), prot)
 #endif
