@@ -9,7 +9,7 @@ Example:
     39
     >>> lookup("opneat")
     Traceback (most recent call last):
-    ValueError: there is no system call 'opneat'; did you mean openat, openat2 or open?
+    ValueError: there is no system call 'opneat'; did you mean openat or openat2?
 
 Source: arch/x86/entry/syscalls/syscall_64.tbl and the SYSCALL_DEFINE lines.
 """
@@ -157,7 +157,7 @@ def lookup(name: str) -> Syscall:
         pass
     from difflib import get_close_matches
 
-    near = get_close_matches(str(name), _table(), n=3, cutoff=0.6)
+    near = get_close_matches(str(name), _table(), n=3, cutoff=0.7)
     hint = ""
     if near:
         *first, last = near

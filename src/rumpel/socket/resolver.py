@@ -123,6 +123,8 @@ class Resolver:
             scope = (int(zone) if zone.isdigit() else self.if_nametoindex(zone)) if zone else 0
             return [(*address, scope)]
         wanted = name.rstrip(".").lower()
+        if not wanted:
+            raise host.gaierror(host.EAI_NONAME, "Name or service not known")
         every = [
             (kind, packed, 0)
             for kind, packed, names in self.hosts()
@@ -166,7 +168,7 @@ class Resolver:
         if name is None and port is None:
             raise host.gaierror(host.EAI_NONAME, "Name or service not known")
         text = None if name is None else _text(name)
-        if not text:
+        if text is None:
             table = _ANY if flags & host.AI_PASSIVE else _LOOPBACK
             order = sorted(self._families(), reverse=table is _LOOPBACK)
             rows = [(kind, table[kind], 0) for kind in order if family in (AF_UNSPEC, kind)]

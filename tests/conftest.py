@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Kernels for tests. Each test boots its own, which takes some 10 ms.
+
+RUMPEL_TEST_VERSION says which version; ./dev test builds the images.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+import rumpel
+from rumpel.build import find_image
+
+VERSION = os.environ.get("RUMPEL_TEST_VERSION", "6.12")
+
+Boot = Callable[..., rumpel.Kernel]
+
+
+def image(profile: str) -> str:
+    """Find the image of a profile, or fail."""
+    found = find_image(VERSION, profile)
+    if found is None:
+        pytest.fail(f"no image: rumpel kernel build {VERSION} --profile {profile}", pytrace=False)
+    return str(found.path)
+
+
+@pytest.fixture(scope="session")
+def default_image() -> str:
+    """The rich image."""
+    return image("default")
+
+
+@pytest.fixture(scope="session")
+def tiny_image() -> str:
+    """The small image."""
+    return image("tiny")
+
+
+@pytest.fixture
+def boot(default_image: str) -> Iterator[Boot]:
+    """Boot kernels with any arguments; they are halted after the test, if they still run."""
+    booted: list[rumpel.Kernel] = []
+
+    def boot(**arguments: Any) -> rumpel.Kernel:
+        arguments.setdefault("image", default_image)
+        kernel = rumpel.boot(**arguments)
+        booted.append(kernel)
+        return kernel
+
+    yield boot
+    for kernel in reversed(booted):
+        if kernel.state == "running":
+            kernel.halt()
+        kernel.close()
+
+
+@pytest.fixture
+def kernel(boot: Boot) -> rumpel.Kernel:
+    """A kernel of the default profile."""
+    return boot()
+
+
+@pytest.fixture
+def tiny(boot: Boot, tiny_image: str) -> rumpel.Kernel:
+    """A kernel of the profile tiny."""
+    return boot(image=tiny_image)
