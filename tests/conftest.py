@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Kernels for tests. Each test boots its own, which takes some 10 ms.
 
-RUMPEL_TEST_VERSION says which version; ./dev test builds the images.
+RUMPEL_TEST_VERSION says which version; ./dev test builds the images. To test an image
+of one's own, name it in RUMPEL_TEST_IMAGE_DEFAULT or RUMPEL_TEST_IMAGE_TINY.
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ Boot = Callable[..., rumpel.Kernel]
 
 def image(profile: str) -> str:
     """Find the image of a profile, or fail."""
+    own = os.environ.get(f"RUMPEL_TEST_IMAGE_{profile.upper()}")
+    if own:
+        return own
     found = find_image(VERSION, profile)
     if found is None:
         pytest.fail(f"no image: rumpel kernel build {VERSION} --profile {profile}", pytrace=False)

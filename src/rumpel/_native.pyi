@@ -160,7 +160,8 @@ class Call:
     @property
     def __name__(self) -> str: ...
     @property
-    def nr(self) -> int: ...
+    def nr(self) -> int:
+        """The system call's number."""
     # What is returned depends on the shape: an int, bytes or None.
     def __call__(self, *args: _Argument) -> int: ...
 
