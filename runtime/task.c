@@ -103,6 +103,7 @@ static long collect(struct rumpel_task *task)
 	bool exited = task->caller.state == RUMPEL_CALLER_EXITED;
 
 	task->async = false;
+	task->waiter = NULL;
 	task->state = exited ? TASK_EXITED : TASK_READY;
 	return result;
 }
@@ -132,12 +133,13 @@ static void start(struct rumpel_task *task, long nr, const unsigned long args[6]
 	rumpel_vcpu_handle(kernel, exit, task);
 }
 
+/* May it make a call? 0 or a negative errno. */
 static int check(const struct rumpel_task *task)
 {
-	int error = rumpel_kernel_error(task->kernel);
+	const struct rumpel_kernel *kernel = task->kernel;
 
-	if (error)
-		return error;
+	if (atomic_get(&kernel->state) != RUMPEL_RUNNING)
+		return rumpel_kernel_error(kernel);
 	switch (task->state) {
 	case TASK_READY:
 		return 0;
@@ -159,6 +161,8 @@ int rumpel_task_submit(struct rumpel_task *task, unsigned int flags, long nr,
 		rumpel_token_take_slowly(kernel);
 	}
 	status = check(task);
+	if (likely(!status))
+		status = rumpel_kernel_error(kernel);
 	if (unlikely(status)) {
 		rumpel_leave(kernel, false);
 		return status;
@@ -239,8 +243,8 @@ long rumpel_task_call(struct rumpel_task *task, long nr, const unsigned long arg
 	long result;
 
 	rumpel_token_take(kernel);
-	if (atomic_get(&kernel->state) != RUMPEL_RUNNING || task->state != TASK_READY) {
-		status = task->state == TASK_READY ? rumpel_kernel_error(kernel) : -EBUSY;
+	status = check(task);
+	if (unlikely(status)) {
 		rumpel_leave(kernel, false);
 		return status;
 	}

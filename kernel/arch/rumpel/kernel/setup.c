@@ -2,6 +2,7 @@
 /*
  * What the boot needs of an architecture, and the ends of a kernel's life.
  */
+#include <linux/console.h>
 #include <linux/init.h>
 #include <linux/memblock.h>
 #include <linux/panic_notifier.h>
@@ -19,6 +20,9 @@ void (*pm_power_off)(void);
 static int __noreturn on_panic(struct notifier_block *block, unsigned long event, void *reason)
 {
 	rumpel_vcpu.dying = 1;
+	if (!IS_ENABLED(CONFIG_DEBUG_BUGVERBOSE)) /* else panic() has done that */
+		dump_stack();
+	console_flush_on_panic(CONSOLE_FLUSH_PENDING);
 	for (;;)
 		rumpel_leave(RUMPEL_EXIT_PANIC);
 }
