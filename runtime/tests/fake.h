@@ -8,45 +8,9 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include "../virtio/mmio.h"
-
-/* ---- the smallest of test frameworks ---- */
-
-struct test {
-	void (*run)(void);
-	const char *promise;
-};
-
-#define CHECK(condition)                                                                \
-	do {                                                                            \
-		if (!(condition)) {                                                     \
-			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition); \
-			abort();                                                        \
-		}                                                                       \
-	} while (0)
-
-#define EQUAL(a, b)                                                                              \
-	do {                                                                                     \
-		long long a_ = (long long)(a), b_ = (long long)(b);                              \
-		if (a_ != b_) {                                                                  \
-			fprintf(stderr, "%s:%d: %s is %lld, not %lld\n", __FILE__, __LINE__, #a, \
-				a_, b_);                                                         \
-			abort();                                                                 \
-		}                                                                                \
-	} while (0)
-
-/* Runs all, or those whose promise has the word that argv[1] says. */
-int test_main(int argc, char **argv, const struct test *tests, size_t count);
-
-#define TEST_MAIN(tests)                                                                 \
-	int main(int argc, char **argv)                                                  \
-	{                                                                                \
-		return test_main(argc, argv, tests, sizeof(tests) / sizeof((tests)[0])); \
-	}
+#include "check.h"
 
 /* ---- the kernel ---- */
 
@@ -57,7 +21,7 @@ struct rumpel_kernel {
 	char *memory;
 	size_t next_page; /* what the driver has not given out */
 	bool is_virtual;
-	uint64_t now;
+	uint64_t now; /* atomic */
 	unsigned int interrupts[FAKE_DEVICES]; /* atomic */
 	struct rumpel_device *devices[FAKE_DEVICES];
 	struct rumpel_job *jobs;
@@ -77,6 +41,7 @@ void *fake_at(struct rumpel_kernel *kernel, uint64_t pa);
 /* Serves what was notified, watched and is due; true: there was something. */
 bool fake_step(struct rumpel_kernel *kernel);
 void fake_run(struct rumpel_kernel *kernel); /* until there is nothing */
+void fake_advance(struct rumpel_kernel *kernel, uint64_t ns);
 unsigned int fake_jobs(struct rumpel_kernel *kernel); /* runs the jobs; their number */
 unsigned int fake_interrupts(struct rumpel_device *device); /* since last asked */
 struct rumpel_device_stats fake_stats(struct rumpel_device *device);

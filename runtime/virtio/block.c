@@ -276,12 +276,13 @@ static int request_parse(struct rumpel_block *block, struct rumpel_block_request
 static int request_start(struct rumpel_block *block, struct rumpel_block_request *request)
 {
 	const struct rumpel_chain *chain = &request->chain;
-	const struct iovec *last = &request->iov[chain->out + chain->in - 1];
+	const struct iovec *last;
 	int error, state;
 
 	/* Without room for these there is no way to answer. */
 	if (chain->out_len < sizeof(struct virtio_blk_outhdr) || !chain->in)
 		return -EIO;
+	last = &request->iov[chain->out + chain->in - 1];
 	request->status = (uint8_t *)last->iov_base + last->iov_len - 1;
 	request->epoch = block->epoch;
 	state = request_parse(block, request);

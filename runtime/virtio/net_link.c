@@ -21,18 +21,29 @@ static void wake_sender(struct link_path *path)
 		rumpel_device_notify(&path->from->net.virtio.device);
 }
 
+/* Has the driver offered more receive buffers than the sender knew of? */
+static void look_for_buffers(struct link_end *end)
+{
+	struct link_path *path = end->in;
+
+	if (!__atomic_load_n(&path->starved, __ATOMIC_SEQ_CST))
+		return;
+	pthread_mutex_lock(&path->lock);
+	/* Without new ones, two that wait for each other would never rest. */
+	if (path->starved && rumpel_queue_notify_on(rumpel_net_rx_queue(&end->net), path->rx.count))
+		wake_sender(path);
+	pthread_mutex_unlock(&path->lock);
+}
+
 static void link_service(struct rumpel_virtio *virtio)
 {
 	struct link_end *end = to_end(virtio);
 
 	link_path_transmit(end->out);
-	if (end->in->delay) {
+	if (end->in->delay)
 		link_path_arrive(end->in);
-	} else if (__atomic_load_n(&end->in->starved, __ATOMIC_SEQ_CST)) {
-		pthread_mutex_lock(&end->in->lock);
-		wake_sender(end->in);
-		pthread_mutex_unlock(&end->in->lock);
-	}
+	else
+		look_for_buffers(end);
 }
 
 static void link_fire(struct rumpel_timer *timer)

@@ -1,0 +1,496 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Hostile drivers: an input is a device and what is done to its registers,
+ * its rings and the memory they lie in. For libFuzzer, and with a loop over
+ * random inputs of its own: fuzz_virtio ITERATIONS SEED [FIRST].
+ */
+#define _GNU_SOURCE
+#include <linux/virtio_blk.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "../tests/fake.h"
+
+#define QUEUES 2
+#define RING 16
+#define DATA (256u << 10) /* guest memory for buffers */
+#define DISK (64u << 10)
+
+struct input {
+	const uint8_t *data;
+	size_t left;
+};
+
+/* A driver of one device. */
+struct victim {
+	struct rumpel_kernel *kernel;
+	struct rumpel_device *device;
+	struct driver_queue queues[QUEUES];
+	unsigned int queue_count;
+	uint64_t data;
+};
+
+struct scene {
+	struct victim victims[2];
+	unsigned int count;
+	int peer; /* of a socket, or -1 */
+};
+
+static uint8_t u8(struct input *in)
+{
+	if (!in->left)
+		return 0;
+	in->left--;
+	return *in->data++;
+}
+
+static uint32_t u16(struct input *in)
+{
+	return u8(in) | u8(in) << 8;
+}
+
+static uint32_t u32(struct input *in)
+{
+	return u16(in) | u16(in) << 16;
+}
+
+static uint32_t pick_value(struct input *in)
+{
+	switch (u8(in) % 8) {
+	case 0:
+		return 0;
+	case 1:
+		return 1;
+	case 2:
+		return ~0u;
+	case 3:
+		return u32(in);
+	default:
+		return u8(in);
+	}
+}
+
+static uint64_t pick_address(struct input *in, const struct victim *v)
+{
+	uint8_t kind = u8(in);
+
+	switch (kind % 16) {
+	case 0:
+		return FAKE_MEMORY - u8(in);
+	case 1:
+		return v->queues[kind >> 4 & 1].desc_pa + u8(in);
+	case 2:
+		return v->queues[kind >> 4 & 1].used_pa + u8(in);
+	case 3:
+		return (uint64_t)u32(in) << 32 | u32(in);
+	default:
+		return v->data + u16(in);
+	}
+}
+
+static uint32_t pick_len(struct input *in)
+{
+	static const uint32_t lens[] = { 0, 1, 11, 12, 16, 26, 512, 1514, 4096, 65536, ~0u };
+	uint8_t kind = u8(in);
+
+	if (kind & 1)
+		return lens[(kind >> 1) % (sizeof(lens) / sizeof(lens[0]))];
+	return kind & 2 ? u8(in) : u16(in) % 5000;
+}
+
+/* ---- what a driver does ---- */
+
+static void start(struct input *in, struct victim *v)
+{
+	uint64_t features = ~0ull;
+
+	if (u8(in) & 1)
+		features = (uint64_t)u32(in) << 32 | u32(in) | 1ull << VIRTIO_F_VERSION_1;
+	driver_negotiate(v->device, driver_offered(v->device) & features);
+	for (unsigned int i = 0; i < v->queue_count; i++)
+		driver_queue(&v->queues[i], v->device, i, RING);
+	driver_ok(v->device);
+}
+
+static void poke_register(struct input *in, struct victim *v)
+{
+	static const uint16_t offsets[] = {
+		VIRTIO_MMIO_DEVICE_FEATURES_SEL,
+		VIRTIO_MMIO_DRIVER_FEATURES,
+		VIRTIO_MMIO_DRIVER_FEATURES_SEL,
+		VIRTIO_MMIO_QUEUE_SEL,
+		VIRTIO_MMIO_QUEUE_NUM,
+		VIRTIO_MMIO_QUEUE_READY,
+		VIRTIO_MMIO_QUEUE_NOTIFY,
+		VIRTIO_MMIO_INTERRUPT_ACK,
+		VIRTIO_MMIO_STATUS,
+		VIRTIO_MMIO_QUEUE_DESC_LOW,
+		VIRTIO_MMIO_QUEUE_AVAIL_LOW,
+		VIRTIO_MMIO_QUEUE_USED_LOW,
+	};
+	uint8_t which = u8(in);
+	unsigned int offset =
+		which & 0x80 ? u16(in) % RUMPEL_MMIO_SIZE : offsets[which % (sizeof(offsets) / 2)];
+	unsigned int size = u8(in) % 8 ? 4 : 1 << u8(in) % 4;
+
+	if (u8(in) & 1)
+		v->device->ops->mmio_write(v->device, offset, pick_value(in), size);
+	else
+		v->device->ops->mmio_read(v->device, offset, size);
+}
+
+/* Something that a network device takes for the start of a frame, or a source for nothing. */
+static void write_header(struct input *in, struct victim *v, uint64_t pa)
+{
+	uint32_t header[3] = { 0 };
+
+	if (pa < v->data || pa + sizeof(header) > v->data + DATA)
+		return;
+	if (u8(in) & 1) {
+		header[0] = (u8(in) & 3) | (u8(in) & 0x87) << 8 | u8(in) << 16;
+		header[1] = u16(in);
+		header[2] = u8(in);
+	}
+	memcpy(fake_at(v->kernel, pa), header, sizeof(header));
+}
+
+/* A request of a disk: header, data, status; most of it makes sense. */
+static void add_request(struct input *in, struct victim *v, struct driver_queue *queue)
+{
+	static const uint32_t types[] = {
+		VIRTIO_BLK_T_IN,     VIRTIO_BLK_T_OUT,	   VIRTIO_BLK_T_FLUSH,
+		VIRTIO_BLK_T_GET_ID, VIRTIO_BLK_T_DISCARD, VIRTIO_BLK_T_WRITE_ZEROES,
+	};
+	uint32_t type = types[u8(in) % 6];
+	struct virtio_blk_outhdr header = { .type = type, .sector = u8(in) };
+	struct virtio_blk_discard_write_zeroes range = {
+		.sector = u8(in),
+		.num_sectors = u8(in),
+		.flags = !(u8(in) % 4),
+	};
+	bool ranges = type == VIRTIO_BLK_T_DISCARD || type == VIRTIO_BLK_T_WRITE_ZEROES;
+	struct driver_buffer buffers[3] = {
+		{ v->data + 16 * u8(in), sizeof(header), false },
+		{ v->data + 65536 + u16(in), ranges ? sizeof(range) : 512 * (u8(in) % 20), false },
+		{ v->data + 8192 + u8(in), 1, true },
+	};
+
+	buffers[1].write = type == VIRTIO_BLK_T_IN || type == VIRTIO_BLK_T_GET_ID;
+	memcpy(fake_at(v->kernel, buffers[0].pa), &header, sizeof(header));
+	if (ranges)
+		memcpy(fake_at(v->kernel, buffers[1].pa), &range, sizeof(range));
+	if (!(u8(in) % 8))
+		buffers[u8(in) % 3].len = pick_len(in);
+	driver_add(queue, buffers, 3);
+	if (u8(in) & 1)
+		driver_kick(queue);
+}
+
+static void add_chain(struct input *in, struct victim *v, struct driver_queue *queue)
+{
+	uint8_t shape = u8(in);
+	unsigned int count = 1 + shape % 4;
+	struct driver_buffer buffers[4];
+
+	if (v->kernel->next_page + (64 << 10) > FAKE_MEMORY)
+		return;
+	for (unsigned int i = 0; i < count; i++) {
+		buffers[i].pa = pick_address(in, v);
+		buffers[i].len = pick_len(in);
+		/* Mostly as it should be: of a disk the last is written... */
+		buffers[i].write = v->queue_count == 1 ? i + 1 == count : queue->index == 0;
+		if (!(u8(in) % 8))
+			buffers[i].write = !buffers[i].write;
+	}
+	write_header(in, v, buffers[0].pa);
+	if (shape & 0x40)
+		driver_add_indirect(queue, buffers, count);
+	else
+		driver_add(queue, buffers, count);
+	if (shape & 0x80)
+		driver_kick(queue);
+}
+
+static void poke_ring(struct input *in, struct victim *v, struct driver_queue *queue)
+{
+	struct vring_desc *desc = &queue->desc[u8(in) % RING];
+
+	switch (u8(in) % 6) {
+	case 0:
+		desc->addr = pick_address(in, v);
+		desc->len = pick_len(in);
+		break;
+	case 1:
+		desc->flags = u8(in);
+		break;
+	case 2:
+		desc->next = u8(in) & 1 ? u8(in) % RING : u16(in);
+		break;
+	case 3:
+		driver_offer(queue, u8(in) % (RING + 1));
+		break;
+	case 4:
+		queue->avail->idx += u8(in) & 1 ? u8(in) % RING : u16(in);
+		break;
+	case 5:
+		queue->avail->flags = u8(in) & 1;
+	}
+}
+
+static void poke_memory(struct input *in, struct victim *v)
+{
+	uint64_t pa = pick_address(in, v);
+
+	if (pa < FAKE_MEMORY)
+		*(uint8_t *)fake_at(v->kernel, pa) = u8(in);
+}
+
+static void peer_acts(struct input *in, struct scene *scene)
+{
+	static char message[70000];
+	uint8_t what = u8(in);
+
+	if (scene->peer < 0)
+		return;
+	if (what < 120) {
+		(void)!send(scene->peer, message, pick_len(in) % sizeof(message),
+			    MSG_DONTWAIT | MSG_NOSIGNAL);
+	} else if (what < 250) {
+		while (recv(scene->peer, message, sizeof(message), MSG_DONTWAIT) > 0)
+			;
+	} else {
+		close(scene->peer);
+		scene->peer = -1;
+	}
+}
+
+static void act(struct input *in, struct scene *scene)
+{
+	uint8_t what = u8(in);
+	struct victim *v = &scene->victims[(what >> 7) % scene->count];
+	struct driver_queue *queue = &v->queues[(what >> 6 & 1) % v->queue_count];
+
+	if (!v->device)
+		return;
+	switch (what % 16) {
+	case 0:
+		poke_register(in, v);
+		break;
+	case 1:
+		poke_ring(in, v, queue);
+		break;
+	case 2:
+		poke_memory(in, v);
+		break;
+	case 3:
+		peer_acts(in, scene);
+		break;
+	case 4:
+		fake_jobs(v->kernel);
+		break;
+	case 5:
+		fake_advance(v->kernel, u8(in) * 10000000ull);
+		break;
+	case 6:
+		if (!(u8(in) % 4))
+			start(in, v);
+		break;
+	case 7:
+		/* The whole kernel goes. */
+		if (u8(in) % 16)
+			break;
+		fake_jobs(v->kernel);
+		fake_detach(v->kernel, v->device);
+		rumpel_device_free(v->device);
+		v->device = NULL;
+		break;
+	case 8:
+	case 9:
+		driver_kick(queue);
+		fake_run(v->kernel);
+		break;
+	case 10:
+	case 11:
+		if (v->queue_count == 1) {
+			add_request(in, v, queue);
+			break;
+		}
+		/* fall through */
+	default:
+		add_chain(in, v, queue);
+	}
+}
+
+/* ---- scenes ---- */
+
+static void add_victim(struct input *in, struct scene *scene, struct rumpel_device *device,
+		       struct rumpel_kernel *kernel, unsigned int queues)
+{
+	struct victim *v = &scene->victims[scene->count++];
+
+	v->kernel = kernel ? kernel : fake_kernel(u8(in) & 1);
+	v->device = device;
+	v->queue_count = queues;
+	v->data = fake_pages(v->kernel, DATA);
+	fake_attach(v->kernel, device);
+	start(in, v);
+}
+
+static struct rumpel_device *socket_device(struct scene *scene, uint8_t kind)
+{
+	int type = kind == 3 ? SOCK_SEQPACKET : kind == 4 ? SOCK_DGRAM : SOCK_STREAM;
+	struct rumpel_device *device;
+	int fds[2];
+
+	EQUAL(socketpair(AF_UNIX, type, 0, fds), 0);
+	if (kind == 5)
+		EQUAL(rumpel_console(fds[0], &device), 0);
+	else
+		EQUAL(rumpel_net_fd(fds[0], NULL, 1500, &device), 0);
+	close(fds[0]);
+	scene->peer = fds[1];
+	return device;
+}
+
+static struct rumpel_device *file_device(void)
+{
+	int fd = memfd_create("disk", MFD_CLOEXEC);
+	struct rumpel_device *device;
+	char path[32];
+
+	EQUAL(ftruncate(fd, DISK), 0);
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	EQUAL(rumpel_block_file(path, 0, &device), 0);
+	close(fd);
+	return device;
+}
+
+static void set_scene(struct input *in, struct scene *scene)
+{
+	struct rumpel_device *device[2];
+	uint8_t kind = u8(in) % 10;
+
+	*scene = (struct scene){ .peer = -1 };
+	switch (kind) {
+	case 0:
+		EQUAL(rumpel_block_memory(NULL, DISK, 0, device), 0);
+		add_victim(in, scene, device[0], NULL, 1);
+		break;
+	case 1:
+		add_victim(in, scene, file_device(), NULL, 1);
+		break;
+	case 2:
+		EQUAL(rumpel_entropy(device), 0);
+		add_victim(in, scene, device[0], NULL, 1);
+		break;
+	case 3:
+	case 4:
+	case 5:
+		add_victim(in, scene, socket_device(scene, kind), NULL, 2);
+		break;
+	default:
+		EQUAL(rumpel_net_link(kind & 1 ? 10000000 : 0, 0, NULL, NULL, device), 0);
+		add_victim(in, scene, device[0], NULL, 2);
+		add_victim(in, scene, device[1], kind == 6 ? scene->victims[0].kernel : NULL, 2);
+	}
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct input in = { data, size };
+	struct scene scene;
+
+	set_scene(&in, &scene);
+	while (in.left)
+		act(&in, &scene);
+	for (unsigned int i = 0; i < scene.count; i++) {
+		struct victim *v = &scene.victims[i];
+
+		fake_run(v->kernel);
+		fake_jobs(v->kernel);
+	}
+	if (scene.count > 1 && scene.victims[1].kernel != scene.victims[0].kernel)
+		fake_kernel_free(scene.victims[1].kernel);
+	fake_kernel_free(scene.victims[0].kernel);
+	if (scene.peer >= 0)
+		close(scene.peer);
+	return 0;
+}
+
+/* ---- random inputs ---- */
+
+#ifndef RUMPEL_LIBFUZZER
+
+#define INPUT_MAX 1024
+#define INPUT_SECONDS 20
+
+static unsigned long current, seed;
+
+/* Every failure ends here, to say which input it was. */
+static void failed(int number)
+{
+	char text[100];
+	int len = snprintf(text, sizeof(text), "%s: fuzz_virtio 1 %lu %lu\n",
+			   number == SIGALRM ? "hangs" : "fails", seed, current);
+
+	(void)!write(STDERR_FILENO, text, len);
+	signal(SIGABRT, SIG_DFL);
+	abort();
+}
+
+const char *__asan_default_options(void);
+const char *__ubsan_default_options(void);
+
+const char *__asan_default_options(void)
+{
+	return "abort_on_error=1:quarantine_size_mb=16";
+}
+
+const char *__ubsan_default_options(void)
+{
+	return "abort_on_error=1:print_stacktrace=1";
+}
+
+/* xorshift64* (Vigna 2016). */
+static uint64_t next_random(uint64_t *state)
+{
+	*state ^= *state >> 12;
+	*state ^= *state << 25;
+	*state ^= *state >> 27;
+	return *state * 0x2545f4914f6cdd1dull;
+}
+
+static void run_input(void)
+{
+	uint64_t state = (seed + 1) * 0x9e3779b97f4a7c15ull ^ (current + 1) * 0xd1342543de82ef95ull;
+	uint8_t data[INPUT_MAX];
+	size_t size;
+
+	for (int i = 0; i < 4; i++)
+		next_random(&state);
+	size = 16 + next_random(&state) % (INPUT_MAX - 16);
+	for (size_t i = 0; i < size; i++)
+		data[i] = next_random(&state) >> 56;
+	alarm(INPUT_SECONDS);
+	LLVMFuzzerTestOneInput(data, size);
+}
+
+int main(int argc, char **argv)
+{
+	unsigned long count = argc > 1 ? strtoul(argv[1], NULL, 0) : 1000;
+
+	seed = argc > 2 ? strtoul(argv[2], NULL, 0) : 1;
+	current = argc > 3 ? strtoul(argv[3], NULL, 0) : 0;
+	signal(SIGABRT, failed);
+	signal(SIGALRM, failed);
+	for (; count; count--, current++)
+		run_input();
+	alarm(0);
+	return 0;
+}
+
+#endif

@@ -1,0 +1,558 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Promises of a cable between two kernels, as long as one thread runs both. */
+#include "nic.h"
+
+#define MS 1000000ull
+#define SECOND (1000 * MS)
+
+static struct nic a, b;
+static uint8_t sent[NIC_FRAME], got[NIC_FRAME];
+
+/* Both ends up in kernels of their own, b with receive buffers. */
+static void cable_up(uint64_t delay, size_t rx_size, unsigned int posted)
+{
+	struct rumpel_device *device[2];
+
+	EQUAL(rumpel_net_link(delay, 0, NULL, NULL, device), 0);
+	nic_up(&a, device[0], true, rx_size);
+	nic_up(&b, device[1], true, rx_size);
+	nic_post(&b, posted);
+	fake_run(b.kernel);
+}
+
+static void cable_down(void)
+{
+	fake_kernel_free(a.kernel);
+	fake_kernel_free(b.kernel);
+}
+
+static void run_both(void)
+{
+	for (int i = 0; fake_step(a.kernel) | fake_step(b.kernel); i++)
+		CHECK(i < 1000);
+}
+
+static void send_pattern(struct nic *nic, size_t len, unsigned int seed)
+{
+	nic_pattern(sent, len, seed);
+	nic_send(nic, sent, len);
+}
+
+static void expect_pattern(struct nic *nic, size_t len, unsigned int seed)
+{
+	EQUAL(nic_receive(nic, NULL, got), len);
+	nic_pattern(sent, len, seed);
+	EQUAL(memcmp(sent, got, len), 0);
+}
+
+static void test_arguments(void)
+{
+	static const uint8_t mac[6] = { 2, 1, 2, 3, 4, 5 }, group[6] = { 1 }, nobody[6];
+	struct rumpel_device *device[2];
+	struct virtio_net_config config;
+
+	EQUAL(rumpel_net_link(0, 67, NULL, NULL, device), -EINVAL);
+	EQUAL(rumpel_net_link(0, 65536, NULL, NULL, device), -EINVAL);
+	EQUAL(rumpel_net_link(0, 0, group, NULL, device), -EINVAL);
+	EQUAL(rumpel_net_link(0, 0, NULL, nobody, device), -EINVAL);
+	EQUAL(rumpel_net_link(~0ull, 0, NULL, NULL, device), -EINVAL);
+	EQUAL(rumpel_net_link(0, 9000, mac, NULL, device), 0);
+	nic_up(&a, device[0], true, 2048);
+	for (unsigned int i = 0; i < sizeof(config); i++)
+		((uint8_t *)&config)[i] =
+			device[0]->ops->mmio_read(device[0], VIRTIO_MMIO_CONFIG + i, 1);
+	EQUAL(memcmp(config.mac, mac, 6), 0);
+	EQUAL(config.mtu, 9000);
+	EQUAL(config.status, VIRTIO_NET_S_LINK_UP);
+	rumpel_device_free(device[1]);
+	fake_kernel_free(a.kernel);
+}
+
+static void test_made_up_macs(void)
+{
+	struct rumpel_device *device[2];
+	uint64_t mac[2];
+
+	EQUAL(rumpel_net_link(0, 0, NULL, NULL, device), 0);
+	for (int i = 0; i < 2; i++) {
+		mac[i] = device[i]->ops->mmio_read(device[i], VIRTIO_MMIO_CONFIG, 4);
+		mac[i] |= device[i]->ops->mmio_read(device[i], VIRTIO_MMIO_CONFIG + 4, 2) << 32;
+		EQUAL(mac[i] & 3, 2);
+		rumpel_device_free(device[i]);
+	}
+	CHECK(mac[0] != mac[1]);
+}
+
+static void test_crosses(void)
+{
+	cable_up(0, 2048, 8);
+	fake_interrupts(a.device);
+	fake_interrupts(b.device);
+	send_pattern(&a, 14, 1);
+	send_pattern(&a, 1514, 2);
+	expect_pattern(&b, 14, 1);
+	expect_pattern(&b, 1514, 2);
+	EQUAL(nic_receive(&b, NULL, got), -1);
+	EQUAL(nic_sent(&a), 2);
+	CHECK(fake_interrupts(a.device));
+	CHECK(fake_interrupts(b.device));
+	EQUAL(fake_stats(a.device).out, 2);
+	EQUAL(fake_stats(a.device).out_bytes, 1528);
+	EQUAL(fake_stats(b.device).in, 2);
+	EQUAL(fake_stats(b.device).in_bytes, 1528);
+	/* And back. */
+	nic_post(&a, 1);
+	send_pattern(&b, 100, 3);
+	expect_pattern(&a, 100, 3);
+	cable_down();
+}
+
+/* A whole TSO frame crosses as one, with what its header says. */
+static void test_offloads(void)
+{
+	const struct virtio_net_hdr_v1 header = {
+		.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM | VIRTIO_NET_HDR_F_DATA_VALID,
+		.gso_type = VIRTIO_NET_HDR_GSO_TCPV4 | VIRTIO_NET_HDR_GSO_ECN,
+		.hdr_len = 66,
+		.gso_size = 1448,
+		.csum_start = 34,
+		.csum_offset = 16,
+	};
+	struct virtio_net_hdr_v1 arrived;
+	uint64_t offered;
+	size_t len = 65226;
+
+	cable_up(0, 4096, 20);
+	offered = driver_offered(a.device);
+	CHECK(offered & 1ull << VIRTIO_NET_F_HOST_TSO4 &&
+	      offered & 1ull << VIRTIO_NET_F_GUEST_TSO4);
+	nic_pattern(sent, len, 7);
+	nic_queue(&a, &header, sent, len);
+	driver_kick(&a.tx);
+	fake_run(a.kernel);
+	EQUAL(nic_receive(&b, &arrived, got), len);
+	EQUAL(memcmp(sent, got, len), 0);
+	EQUAL(arrived.num_buffers, (len + NIC_HEADER + 4095) / 4096);
+	EQUAL(arrived.flags, VIRTIO_NET_HDR_F_NEEDS_CSUM);
+	EQUAL(arrived.gso_type, header.gso_type);
+	EQUAL(arrived.gso_size, 1448);
+	EQUAL(arrived.csum_start, 34);
+	EQUAL(arrived.csum_offset, 16);
+	/* The buffers it did not need are still there. */
+	send_pattern(&a, 60, 8);
+	expect_pattern(&b, 60, 8);
+	cable_down();
+}
+
+static void start_with(uint64_t without, size_t rx_size)
+{
+	struct rumpel_device *device[2];
+
+	EQUAL(rumpel_net_link(0, 0, NULL, NULL, device), 0);
+	nic_up(&a, device[0], true, rx_size);
+	b.kernel = fake_kernel(true);
+	fake_attach(b.kernel, device[1]);
+	nic_start(&b, b.kernel, device[1], ~without, rx_size);
+	nic_post(&b, 8);
+	fake_run(b.kernel);
+}
+
+static void test_no_mergeable_buffers(void)
+{
+	struct virtio_net_hdr_v1 arrived;
+
+	start_with(1ull << VIRTIO_NET_F_MRG_RXBUF, 2048);
+	send_pattern(&a, 2048 - NIC_HEADER, 1);
+	EQUAL(nic_receive(&b, &arrived, got), 2048 - NIC_HEADER);
+	EQUAL(arrived.num_buffers, 1);
+	/* One byte more will never fit: it is an error, and holds up nothing. */
+	send_pattern(&a, 2049 - NIC_HEADER, 2);
+	send_pattern(&a, 60, 3);
+	expect_pattern(&b, 60, 3);
+	EQUAL(fake_stats(a.device).errors, 1);
+	EQUAL(nic_sent(&a), 3);
+	cable_down();
+}
+
+static unsigned int sum16(const uint8_t *data, size_t len)
+{
+	unsigned long sum = 0;
+
+	for (size_t i = 0; i < len; i++)
+		sum += i & 1 ? data[i] : data[i] << 8;
+	while (sum >> 16)
+		sum = (sum & 0xffff) + (sum >> 16);
+	return sum;
+}
+
+static void test_checksum_for_the_simple(void)
+{
+	struct virtio_net_hdr_v1 header = {
+		.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,
+		.csum_start = 34,
+		.csum_offset = 6,
+	};
+	struct virtio_net_hdr_v1 arrived;
+
+	for (size_t len = 60; len < 1500; len += 531) {
+		start_with(1ull << VIRTIO_NET_F_GUEST_CSUM, 256);
+		nic_pattern(sent, len, 9);
+		nic_queue(&a, &header, sent, len);
+		driver_kick(&a.tx);
+		fake_run(a.kernel);
+		EQUAL(nic_receive(&b, &arrived, got), len);
+		EQUAL(arrived.flags, 0);
+		EQUAL(memcmp(sent, got, 40), 0);
+		EQUAL(memcmp(sent + 42, got + 42, len - 42), 0);
+		EQUAL(got[40] << 8 | got[41], (uint16_t)~sum16(sent + 34, len - 34));
+		/* A place behind the end is nonsense. */
+		header.csum_start = len - 1;
+		nic_post(&b, 8);
+		nic_queue(&a, &header, sent, len);
+		driver_kick(&a.tx);
+		fake_run(a.kernel);
+		EQUAL(nic_receive(&b, NULL, got), -1);
+		EQUAL(fake_stats(a.device).errors, 1);
+		header.csum_start = 34;
+		cable_down();
+	}
+}
+
+static void test_features_of_the_receiver(void)
+{
+	const struct virtio_net_hdr_v1 header = {
+		.gso_type = VIRTIO_NET_HDR_GSO_TCPV6,
+		.gso_size = 1000,
+	};
+
+	start_with(1ull << VIRTIO_NET_F_GUEST_TSO6, 2048);
+	nic_queue(&a, &header, sent, 1500);
+	driver_kick(&a.tx);
+	fake_run(a.kernel);
+	EQUAL(nic_receive(&b, NULL, got), -1);
+	EQUAL(nic_sent(&a), 1);
+	EQUAL(fake_stats(a.device).errors, 1);
+	cable_down();
+}
+
+static void test_no_frames(void)
+{
+	struct driver_buffer buffers[2];
+
+	cable_up(0, 4096, 40);
+	send_pattern(&a, 13, 1);
+	send_pattern(&a, 65535 + 14 + 8 + 41, 1);
+	/* A chain that the device shall write to. */
+	buffers[0] = (struct driver_buffer){ a.tx_pa, 100, false };
+	buffers[1] = (struct driver_buffer){ a.tx_pa + 4096, 100, true };
+	driver_add(&a.tx, buffers, 2);
+	driver_kick(&a.tx);
+	fake_run(a.kernel);
+	EQUAL(nic_sent(&a), 3);
+	EQUAL(fake_stats(a.device).errors, 3);
+	EQUAL(nic_receive(&b, NULL, got), -1);
+	send_pattern(&a, 65535 + 14 + 8 + 40, 2);
+	expect_pattern(&b, 65535 + 14 + 8 + 40, 2);
+	cable_down();
+}
+
+/* ---- back-pressure and patience ---- */
+
+static void test_back_pressure(void)
+{
+	cable_up(0, 2048, 2);
+	for (int i = 0; i < 10; i++)
+		send_pattern(&a, 100 + i, i);
+	EQUAL(nic_sent(&a), 2);
+	for (int i = 0; i < 2; i++)
+		expect_pattern(&b, 100 + i, i);
+	/* Three more: the receiver's notification reaches the sender. */
+	nic_post(&b, 3);
+	run_both();
+	for (int i = 2; i < 5; i++)
+		expect_pattern(&b, 100 + i, i);
+	EQUAL(nic_sent(&a), 3);
+	nic_post(&b, 20);
+	run_both();
+	for (int i = 5; i < 10; i++)
+		expect_pattern(&b, 100 + i, i);
+	EQUAL(nic_sent(&a), 5);
+	EQUAL(fake_stats(a.device).dropped, 0);
+	/* Nobody waits any more. */
+	CHECK(!a.kernel->timers && !b.kernel->timers);
+	cable_down();
+}
+
+/* A frame for which there are some buffers, but not enough, waits for the rest. */
+static void test_partial_room(void)
+{
+	cable_up(0, 1024, 2);
+	send_pattern(&a, 3000, 5);
+	EQUAL(nic_receive(&b, NULL, got), -1);
+	nic_post(&b, 1);
+	run_both();
+	expect_pattern(&b, 3000, 5);
+	cable_down();
+}
+
+/* Two that wait for each other do it quietly. */
+static void test_both_starved(void)
+{
+	cable_up(0, 2048, 1);
+	nic_post(&a, 1);
+	for (int i = 0; i < 3; i++) {
+		send_pattern(&a, 60, i);
+		send_pattern(&b, 60, 10 + i);
+	}
+	run_both();
+	nic_post(&a, 2);
+	run_both();
+	for (int i = 0; i < 3; i++)
+		expect_pattern(&a, 60, 10 + i);
+	EQUAL(nic_sent(&a), 1);
+	nic_post(&b, 2);
+	run_both();
+	for (int i = 0; i < 3; i++)
+		expect_pattern(&b, 60, i);
+	cable_down();
+}
+
+static void test_patience(void)
+{
+	cable_up(0, 2048, 1);
+	for (int i = 0; i < 5; i++)
+		send_pattern(&a, 60, i);
+	EQUAL(nic_sent(&a), 1);
+	fake_advance(a.kernel, SECOND - 1);
+	fake_run(a.kernel);
+	EQUAL(nic_sent(&a), 0);
+	fake_advance(a.kernel, 1);
+	fake_run(a.kernel);
+	EQUAL(nic_sent(&a), 4);
+	EQUAL(fake_stats(a.device).dropped, 4);
+	/* From now on nothing waits... */
+	send_pattern(&a, 60, 6);
+	EQUAL(nic_sent(&a), 1);
+	CHECK(!a.kernel->timers);
+	/* ... until the receiver takes part again. */
+	expect_pattern(&b, 60, 0);
+	nic_post(&b, 2);
+	run_both();
+	for (int i = 7; i < 10; i++)
+		send_pattern(&a, 60, i);
+	EQUAL(nic_sent(&a), 2);
+	expect_pattern(&b, 60, 7);
+	expect_pattern(&b, 60, 8);
+	CHECK(a.kernel->timers);
+	nic_post(&b, 1);
+	run_both();
+	expect_pattern(&b, 60, 9);
+	cable_down();
+}
+
+/* A receiver that is slow, but takes a frame now and then, loses none. */
+static void test_patience_with_the_slow(void)
+{
+	cable_up(0, 2048, 1);
+	for (int i = 0; i < 10; i++)
+		send_pattern(&a, 60, i);
+	for (int i = 0; i < 10; i++) {
+		expect_pattern(&b, 60, i);
+		fake_advance(a.kernel, SECOND - 1);
+		run_both();
+		nic_post(&b, 1);
+		run_both();
+	}
+	EQUAL(nic_sent(&a), 10);
+	EQUAL(fake_stats(a.device).dropped, 0);
+	cable_down();
+}
+
+/* ---- nobody there ---- */
+
+static void test_nobody(void)
+{
+	struct rumpel_device *device[2];
+
+	EQUAL(rumpel_net_link(0, 0, NULL, NULL, device), 0);
+	nic_up(&a, device[0], true, 2048);
+	/* Not in a kernel. */
+	send_pattern(&a, 60, 1);
+	EQUAL(nic_sent(&a), 1);
+	/* In one without a driver, then with one that has opened nothing. */
+	b.kernel = fake_kernel(true);
+	fake_attach(b.kernel, device[1]);
+	send_pattern(&a, 60, 2);
+	EQUAL(nic_sent(&a), 1);
+	nic_start(&b, b.kernel, device[1], ~0ull, 2048);
+	send_pattern(&a, 60, 3);
+	EQUAL(nic_sent(&a), 1);
+	EQUAL(fake_stats(a.device).dropped, 3);
+	CHECK(!a.kernel->timers);
+	nic_post(&b, 1);
+	send_pattern(&a, 60, 4);
+	expect_pattern(&b, 60, 4);
+	cable_down();
+}
+
+/* The receiver's driver goes while frames wait for it: they are lost, at once. */
+static void test_reset_of_the_receiver(void)
+{
+	for (int how = 0; how < 3; how++) {
+		cable_up(0, 2048, 1);
+		for (int i = 0; i < 4; i++)
+			send_pattern(&a, 60, i);
+		EQUAL(nic_sent(&a), 1);
+		if (how == 0)
+			driver_write(b.device, VIRTIO_MMIO_STATUS, 0);
+		if (how == 1)
+			fake_kernel_free(b.kernel);
+		if (how == 2) {
+			driver_write(b.device, VIRTIO_MMIO_QUEUE_SEL, 0);
+			driver_write(b.device, VIRTIO_MMIO_QUEUE_READY, 0);
+		}
+		fake_run(a.kernel);
+		EQUAL(nic_sent(&a), 3);
+		EQUAL(fake_stats(a.device).dropped, 3);
+		CHECK(!a.kernel->timers);
+		fake_kernel_free(a.kernel);
+		if (how != 1)
+			fake_kernel_free(b.kernel);
+	}
+}
+
+static void test_reset_of_the_sender(void)
+{
+	cable_up(0, 2048, 1);
+	for (int i = 0; i < 4; i++)
+		send_pattern(&a, 60, i);
+	driver_write(a.device, VIRTIO_MMIO_STATUS, 0);
+	CHECK(!a.kernel->timers);
+	expect_pattern(&b, 60, 0);
+	nic_post(&b, 4);
+	run_both();
+	EQUAL(nic_receive(&b, NULL, got), -1);
+	/* With its next driver it sends again. */
+	nic_start(&a, a.kernel, a.device, ~0ull, 2048);
+	send_pattern(&a, 60, 9);
+	expect_pattern(&b, 60, 9);
+	cable_down();
+}
+
+static void test_one_kernel(void)
+{
+	struct rumpel_device *device[2];
+
+	EQUAL(rumpel_net_link(0, 0, NULL, NULL, device), 0);
+	nic_up(&a, device[0], true, 2048);
+	fake_attach(a.kernel, device[1]);
+	nic_start(&b, a.kernel, device[1], ~0ull, 2048);
+	nic_post(&b, 1);
+	send_pattern(&a, 60, 1);
+	send_pattern(&a, 60, 2);
+	expect_pattern(&b, 60, 1);
+	nic_post(&b, 1);
+	fake_run(a.kernel);
+	expect_pattern(&b, 60, 2);
+	fake_kernel_free(a.kernel);
+}
+
+/* ---- economy ---- */
+
+static void test_few_interrupts(void)
+{
+	const struct virtio_net_hdr_v1 header = { 0 };
+	unsigned int interrupts;
+
+	cable_up(0, 2048, 60);
+	fake_interrupts(a.device);
+	fake_interrupts(b.device);
+	for (int i = 0; i < 20; i++)
+		nic_queue(&a, &header, sent, 1500);
+	driver_kick(&a.tx);
+	fake_run(a.kernel);
+	/* One is open until the driver acknowledges it. */
+	EQUAL(fake_interrupts(b.device), 1);
+	EQUAL(fake_interrupts(a.device), 1);
+	driver_write(b.device, VIRTIO_MMIO_INTERRUPT_ACK, 3);
+	driver_write(a.device, VIRTIO_MMIO_INTERRUPT_ACK, 3);
+	EQUAL(nic_sent(&a), 20);
+	/* A driver that polls gets none. */
+	a.tx.avail->flags = b.rx.avail->flags = VRING_AVAIL_F_NO_INTERRUPT;
+	for (int i = 0; i < 20; i++)
+		nic_queue(&a, &header, sent, 1500);
+	driver_kick(&a.tx);
+	fake_run(a.kernel);
+	interrupts = fake_interrupts(a.device) + fake_interrupts(b.device);
+	EQUAL(interrupts, 0);
+	/* Nor need the receiver tell of buffers, while there are some. */
+	nic_post(&b, 20);
+	CHECK(!b.device->notified);
+	cable_down();
+}
+
+/* ---- hostile receivers ---- */
+
+static void test_bad_receive_buffers(void)
+{
+	for (int kind = 0; kind < 2; kind++) {
+		struct driver_buffer buffer = { 0, kind ? 2048 : NIC_HEADER - 1, !kind };
+
+		cable_up(0, 2048, 0);
+		buffer.pa = b.rx_pa;
+		driver_add(&b.rx, &buffer, 1);
+		driver_kick(&b.rx);
+		fake_run(b.kernel);
+		send_pattern(&a, 60, 1);
+		send_pattern(&a, 60, 2);
+		EQUAL(nic_sent(&a), 2);
+		CHECK(driver_read(b.device, VIRTIO_MMIO_STATUS) & VIRTIO_CONFIG_S_NEEDS_RESET);
+		CHECK(!(driver_read(a.device, VIRTIO_MMIO_STATUS) & VIRTIO_CONFIG_S_NEEDS_RESET));
+		nic_start(&b, b.kernel, b.device, ~0ull, 2048);
+		nic_post(&b, 1);
+		send_pattern(&a, 60, 3);
+		expect_pattern(&b, 60, 3);
+		cable_down();
+	}
+}
+
+static void test_bad_transmit_ring(void)
+{
+	cable_up(0, 2048, 4);
+	a.tx.avail->idx += NIC_RING + 1;
+	driver_kick(&a.tx);
+	fake_run(a.kernel);
+	CHECK(driver_read(a.device, VIRTIO_MMIO_STATUS) & VIRTIO_CONFIG_S_NEEDS_RESET);
+	nic_post(&a, 1);
+	send_pattern(&b, 60, 1);
+	EQUAL(nic_sent(&b), 1);
+	EQUAL(fake_stats(b.device).dropped, 1);
+	cable_down();
+}
+
+static const struct test tests[] = {
+	{ test_arguments, "a cable has an MTU, addresses and a delay that make sense" },
+	{ test_made_up_macs, "addresses that are made up are local and differ" },
+	{ test_crosses, "frames cross, are counted and announced" },
+	{ test_offloads, "a large frame crosses as one, with its header, in many buffers" },
+	{ test_no_mergeable_buffers, "a receiver without mergeable buffers gets what fits in one" },
+	{ test_checksum_for_the_simple, "a receiver that wants checksums gets them" },
+	{ test_features_of_the_receiver,
+	  "a receiver gets no frames of a kind that it cannot take" },
+	{ test_no_frames, "what is no frame is an error, and holds up nothing" },
+	{ test_back_pressure, "without receive buffers, frames wait; none is lost" },
+	{ test_partial_room, "a frame waits for all the buffers it needs" },
+	{ test_both_starved, "two that wait for each other do it quietly" },
+	{ test_patience, "after a second without any buffer, frames are dropped" },
+	{ test_patience_with_the_slow, "who takes a frame now and then loses none" },
+	{ test_nobody, "frames for nobody are lost at once" },
+	{ test_reset_of_the_receiver, "frames that wait for a driver that goes are lost at once" },
+	{ test_reset_of_the_sender, "frames of a driver that goes are forgotten" },
+	{ test_one_kernel, "a cable may have both ends in one kernel" },
+	{ test_few_interrupts, "a batch is announced once, to those who want to hear" },
+	{ test_bad_receive_buffers, "bad receive buffers break the receiver, not the sender" },
+	{ test_bad_transmit_ring,
+	  "a bad transmit ring breaks the sender; others lose frames to it" },
+};
+
+TEST_MAIN(tests)

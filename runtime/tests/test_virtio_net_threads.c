@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Promises of a cable whose ends are run by two threads; for ThreadSanitizer. */
+#define _GNU_SOURCE
+#include <sched.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "nic.h"
+
+#define RX_SIZE 2048
+#define FLYING 15 /* frames that fit in a transmit ring, three descriptors each */
+
+struct side {
+	struct rumpel_device *device;
+	pthread_t thread;
+	struct side *other;
+	unsigned int frames; /* to send, and to get */
+	unsigned int resets; /* of its device on the way */
+	unsigned int state; /* of its random numbers */
+	bool capture;
+	pthread_barrier_t *up; /* both are */
+	/* results */
+	unsigned int sent, got, lost;
+	bool done; /* atomic */
+};
+
+static unsigned int pick(struct side *side, unsigned int below)
+{
+	side->state = side->state * 1103515245 + 12345;
+	return (side->state >> 16) % below;
+}
+
+static void send_some(struct side *side, struct nic *nic, unsigned int *flying)
+{
+	const struct virtio_net_hdr_v1 header = { 0 };
+	uint8_t frame[5000];
+
+	*flying -= nic_sent(nic);
+	while (*flying < FLYING && side->sent < side->frames) {
+		size_t len = 60 + pick(side, pick(side, 8) ? 200 : 4900);
+
+		nic_pattern(frame, len, side->sent);
+		memcpy(frame, &side->sent, sizeof(side->sent));
+		side->sent++;
+		nic_queue(nic, &header, frame, len);
+		++*flying;
+	}
+	driver_kick(&nic->tx);
+}
+
+static void receive_some(struct side *side, struct nic *nic)
+{
+	uint8_t frame[5000], expected[5000];
+	unsigned int number;
+	long len;
+
+	while ((len = nic_receive(nic, NULL, frame)) >= 0) {
+		memcpy(&number, frame, sizeof(number));
+		nic_pattern(expected, len, number);
+		EQUAL(memcmp(frame + 4, expected + 4, len - 4), 0);
+		/* In order, none twice. */
+		CHECK(number >= side->got + side->lost);
+		side->lost += number - side->got - side->lost;
+		side->got++;
+		nic_post(nic, (len + NIC_HEADER + RX_SIZE - 1) / RX_SIZE);
+	}
+}
+
+static void *run(void *argument)
+{
+	struct side *side = argument;
+	struct rumpel_kernel *kernel = fake_kernel(false);
+	unsigned int before, flying = 0, at_reset = side->frames / (side->resets + 1);
+	int trace = side->capture ? memfd_create("trace", 0) : -1;
+	size_t mark;
+	struct nic nic;
+
+	fake_attach(kernel, side->device);
+	EQUAL(rumpel_net_capture(side->device, trace), 0);
+	mark = kernel->next_page;
+	nic_start(&nic, kernel, side->device, ~0ull, RX_SIZE);
+	nic_post(&nic, 20 + pick(side, 40));
+	pthread_barrier_wait(side->up);
+	while (side->sent < side->frames || flying ||
+	       !__atomic_load_n(&side->other->done, __ATOMIC_ACQUIRE)) {
+		send_some(side, &nic, &flying);
+		fake_advance(kernel, 1000);
+		fake_step(kernel);
+		receive_some(side, &nic);
+		if (side->sent == side->frames && !flying)
+			__atomic_store_n(&side->done, true, __ATOMIC_RELEASE);
+		if (side->resets && side->sent >= at_reset * (1 + pick(side, 3))) {
+			side->resets--;
+			driver_write(side->device, VIRTIO_MMIO_STATUS, 0);
+			memset(kernel->memory + mark, 0, kernel->next_page - mark);
+			kernel->next_page = mark;
+			nic_start(&nic, kernel, side->device, ~0ull, RX_SIZE);
+			nic_post(&nic, 20 + pick(side, 40));
+			flying = 0;
+		}
+		if (!pick(side, 4))
+			sched_yield();
+	}
+	/* What is still on the cable. */
+	do {
+		before = side->got;
+		fake_advance(kernel, 1u << 30);
+		fake_run(kernel);
+		receive_some(side, &nic);
+	} while (side->got != before);
+	fake_kernel_free(kernel);
+	close(trace);
+	return NULL;
+}
+
+static void cable(uint64_t delay, struct side sides[2])
+{
+	struct rumpel_device *device[2];
+	pthread_barrier_t up;
+
+	pthread_barrier_init(&up, NULL, 2);
+	EQUAL(rumpel_net_link(delay, 9000, NULL, NULL, device), 0);
+	for (int i = 0; i < 2; i++) {
+		sides[i].device = device[i];
+		sides[i].other = &sides[!i];
+		sides[i].state = 17 + i;
+		sides[i].up = &up;
+	}
+	for (int i = 0; i < 2; i++)
+		EQUAL(pthread_create(&sides[i].thread, NULL, run, &sides[i]), 0);
+	for (int i = 0; i < 2; i++)
+		pthread_join(sides[i].thread, NULL);
+	pthread_barrier_destroy(&up);
+}
+
+static void all_arrive(uint64_t delay)
+{
+	struct side sides[2] = { { .frames = 20000 }, { .frames = 20000 } };
+
+	cable(delay, sides);
+	for (int i = 0; i < 2; i++) {
+		EQUAL(sides[i].got, 20000);
+		EQUAL(sides[i].lost, 0);
+	}
+}
+
+static void test_both_ways(void)
+{
+	all_arrive(0);
+}
+
+static void test_delay(void)
+{
+	all_arrive(50000);
+}
+
+/* Drivers come and go, and at last a whole kernel, while frames fly. */
+static void test_resets(void)
+{
+	for (uint64_t delay = 0; delay <= 50000; delay += 50000) {
+		struct side sides[2] = {
+			{ .frames = 10000, .resets = 50, .capture = true },
+			{ .frames = 20000, .resets = 100, .capture = true },
+		};
+
+		cable(delay, sides);
+		CHECK(sides[0].got > 100 && sides[1].got > 100);
+	}
+}
+
+static const struct test tests[] = {
+	{ test_both_ways, "all frames arrive whole, in order, once" },
+	{ test_delay, "also with delay" },
+	{ test_resets, "also while drivers and kernels come and go" },
+};
+
+TEST_MAIN(tests)
