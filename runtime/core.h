@@ -58,6 +58,8 @@ struct rumpel_arena {
 };
 
 int rumpel_arena_create(struct rumpel_arena *arena, size_t image_size, size_t memory_size);
+/* Has pages at hand that are about to be written. */
+void rumpel_populate(void *start, size_t len);
 void rumpel_arena_destroy(struct rumpel_arena *arena);
 int rumpel_arena_map(struct rumpel_arena *arena, unsigned long va, unsigned long pa,
 		     unsigned long len, int prot);

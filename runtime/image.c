@@ -119,10 +119,11 @@ static int map_segment(int fd, char *base, const Elf64_Phdr *segment)
 	    mmap(base + start, page_up(data_end) - start, prot, MAP_PRIVATE | MAP_FIXED, fd,
 		 (off_t)page_down(segment->p_offset)) == MAP_FAILED)
 		return -errno;
+	if (!writable)
+		return segment->p_memsz == segment->p_filesz ? 0 : -ENOEXEC;
+	rumpel_populate(base + start, page_up(data_end) - start);
 	if (segment->p_memsz == segment->p_filesz)
 		return 0;
-	if (!writable)
-		return -ENOEXEC;
 	/* What follows the data in its last page belongs to something else in the file. */
 	if (segment->p_filesz)
 		memset(base + data_end, 0, page_up(data_end) - data_end);
