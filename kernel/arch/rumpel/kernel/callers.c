@@ -18,6 +18,8 @@
 /* So often a caller that never sleeps gives way to others: time may stand still meanwhile. */
 #define CALLS_BETWEEN_YIELDS 64
 
+struct rumpel_caller rumpel_no_caller = { .nr = -1 };
+
 static bool work(unsigned long mask)
 {
 	return unlikely(READ_ONCE(current_thread_info()->flags) & mask);

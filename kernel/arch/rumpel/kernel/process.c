@@ -70,7 +70,6 @@ void cpu_relax(void)
 	if (!irqs_disabled())
 		arch_local_irq_restore(ARCH_IRQ_ENABLED);
 }
-EXPORT_SYMBOL(cpu_relax);
 
 unsigned long __get_wchan(struct task_struct *p)
 {

@@ -1,21 +1,65 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Stack traces for those who keep them (lockdep, tracing, slab debugging).
+ * What a stack says about how one came here. With frame pointers it is exact;
+ * without, every word that points into the text is taken: more than the
+ * truth, never less.
  */
-#include <linux/stacktrace.h>
+#include <linux/kallsyms.h>
+#include <linux/sched/debug.h>
 #include <linux/sched/task_stack.h>
-#include <asm/sections.h>
+#include <linux/stacktrace.h>
 #include <asm/processor.h>
+#include <asm/sections.h>
+
+#define LINES 48
 
 void arch_stack_walk(stack_trace_consume_fn consume, void *cookie, struct task_struct *task,
 		     struct pt_regs *regs)
 {
-	unsigned long *sp =
-		task == current || !task ? __builtin_frame_address(0) : task->thread.context.sp;
-	unsigned long *low = task_stack_page(task ?: current);
+	const bool frames = IS_ENABLED(CONFIG_FRAME_POINTER);
+	unsigned long *sp = __builtin_frame_address(0);
+	unsigned long *low, *high;
 
-	for (; sp >= low && sp < low + THREAD_SIZE / sizeof(*sp); sp++)
-		if (*sp >= (unsigned long)_stext && *sp < (unsigned long)_etext &&
-		    !consume(cookie, *sp))
+	task = task ?: current;
+	low = task_stack_page(task);
+	high = low + THREAD_SIZE / sizeof(*low);
+	if (task != current) /* where switch_stack() has pushed the frame pointer */
+		sp = frames ? *(unsigned long **)task->thread.context.sp : task->thread.context.sp;
+	while (sp >= low && sp + 1 < high) {
+		unsigned long address = frames ? sp[1] : *sp;
+		bool is_text =
+			address >= (unsigned long)_stext && address < (unsigned long)_einittext;
+
+		if (is_text && !consume(cookie, address))
 			return;
+		/* Frames lie ever higher. */
+		low = sp + 1;
+		sp = frames ? (unsigned long *)*sp : low;
+	}
+}
+
+struct printer {
+	const char *loglvl;
+	int left;
+};
+
+static bool print(void *cookie, unsigned long address)
+{
+	struct printer *printer = cookie;
+
+	printk("%s %pS\n", printer->loglvl, (void *)address);
+	return --printer->left;
+}
+
+void show_stack(struct task_struct *task, unsigned long *sp, const char *loglvl)
+{
+	struct printer printer = { loglvl, LINES };
+
+	printk("%sCall Trace:\n", loglvl);
+	arch_stack_walk(print, &printer, task, NULL);
+}
+
+void show_regs(struct pt_regs *regs)
+{
+	show_regs_print_info(KERN_DEFAULT);
 }

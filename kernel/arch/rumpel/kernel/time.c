@@ -89,18 +89,6 @@ void calibrate_delay(void)
 	loops_per_jiffy = NSEC_PER_SEC / HZ;
 }
 
-void rumpel_delay(unsigned long long ns)
-{
-	host_call(delay, ns);
-}
-EXPORT_SYMBOL(rumpel_delay);
-
-void __delay(unsigned long loops)
-{
-	rumpel_delay(loops);
-}
-EXPORT_SYMBOL(__delay);
-
 void read_persistent_clock64(struct timespec64 *ts)
 {
 	*ts = ns_to_timespec64(host_call(realtime));

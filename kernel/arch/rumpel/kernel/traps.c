@@ -3,11 +3,11 @@
  * Faults that the host's MMU found while kernel code ran.
  */
 #include <linux/extable.h>
-#include <linux/kallsyms.h>
+#include <linux/kernel.h>
+#include <linux/printk.h>
 #include <linux/sched/debug.h>
-#include <linux/sched/task_stack.h>
+#include <asm/extable.h>
 #include <asm/host.h>
-#include <asm/sections.h>
 
 static struct rumpel_fault last_fault;
 
@@ -37,36 +37,4 @@ int rumpel_fault(struct rumpel_fault *fault)
 	fault->sp = ((fault->sp - 256) & ~15UL) - 8;
 	fault->ip = (unsigned long)oops;
 	return 0;
-}
-
-static bool is_text(unsigned long address)
-{
-	return address >= (unsigned long)_stext && address < (unsigned long)_einittext;
-}
-
-/*
- * Without frame pointers every word of the stack that points into the text
- * is shown: more than the truth, never less.
- */
-void show_stack(struct task_struct *task, unsigned long *sp, const char *loglvl)
-{
-	unsigned long *end;
-	int lines = 0;
-
-	task = task ?: current;
-	if (!sp)
-		sp = task == current ? __builtin_frame_address(0) : task->thread.context.sp;
-	end = task_stack_page(task) + THREAD_SIZE;
-	printk("%sCall Trace:\n", loglvl);
-	for (; sp >= (unsigned long *)task_stack_page(task) && sp < end && lines < 48; sp++) {
-		if (!is_text(*sp))
-			continue;
-		printk("%s ? %pS\n", loglvl, (void *)*sp);
-		lines++;
-	}
-}
-
-void show_regs(struct pt_regs *regs)
-{
-	show_regs_print_info(KERN_DEFAULT);
 }

@@ -45,11 +45,8 @@ SYM_FUNC_START(memmove)
 	movq %rdi, %r8
 	subq %rsi, %r8
 	cmpq %rdx, %r8
-	jb 1f
-	movq %rdx, %rcx
-	rep movsb
-	ret
-1:	/* the target begins inside the source: from the end, by 8 */
+	jae memcpy
+	/* the target begins inside the source: from the end, by 8 */
 	movq %rdx, %rcx
 	leaq (%rsi,%rdx), %rsi
 	leaq (%rdi,%rdx), %rdi

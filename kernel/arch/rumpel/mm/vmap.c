@@ -29,9 +29,18 @@ static pte_t lookup(unsigned long address, unsigned long *skip)
 	return *pte_offset_kernel(pmd, address);
 }
 
+static void apply(unsigned long start, unsigned long end, unsigned long pa, int prot)
+{
+	if (end > start && prot)
+		host_call(map, start, pa, end - start, prot);
+	else if (end > start)
+		host_call(unmap, start, end - start);
+}
+
 /* Brings the host's mappings of [start, end) in line with the page tables. */
 void rumpel_mmu_sync(unsigned long start, unsigned long end)
 {
+	/* What is alike and lies together is one call. */
 	unsigned long run = 0, run_pa = 0, run_end = 0, skip, next, address;
 	int run_prot = 0;
 
@@ -44,24 +53,15 @@ void rumpel_mmu_sync(unsigned long start, unsigned long end)
 
 		next = min((address & ~(skip - 1)) + skip, end);
 		if (pte_present(pte))
-			prot = pte_write(pte) ? RUMPEL_PROT_READ | RUMPEL_PROT_WRITE
-					      : RUMPEL_PROT_READ;
-		if (run_end == address && prot == run_prot &&
-		    (!prot || pa == run_pa + (address - run))) {
-			run_end = next;
-			continue;
+			prot = RUMPEL_PROT_READ | (pte_write(pte) ? RUMPEL_PROT_WRITE : 0);
+		if (run_end != address || prot != run_prot ||
+		    (prot && pa != run_pa + (address - run))) {
+			apply(run, run_end, run_pa, run_prot);
+			run = address;
+			run_pa = pa;
+			run_prot = prot;
 		}
-		if (run_end > run && run_prot)
-			host_call(map, run, run_pa, run_end - run, run_prot);
-		else if (run_end > run)
-			host_call(unmap, run, run_end - run);
-		run = address;
-		run_pa = pa;
-		run_prot = prot;
 		run_end = next;
 	}
-	if (run_end > run && run_prot)
-		host_call(map, run, run_pa, run_end - run, run_prot);
-	else if (run_end > run)
-		host_call(unmap, run, run_end - run);
+	apply(run, run_end, run_pa, run_prot);
 }

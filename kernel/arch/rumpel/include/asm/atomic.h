@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-#ifndef _ASM_RUMPEL_ATOMIC_H
-#define _ASM_RUMPEL_ATOMIC_H
+#pragma once
 
 /*
  * One virtual CPU, and interrupts arrive only where they become enabled:
@@ -72,5 +71,3 @@ ATOMIC_OPS(atomic64, s64)
 #define arch_atomic64_fetch_and arch_atomic64_fetch_and
 #define arch_atomic64_fetch_or arch_atomic64_fetch_or
 #define arch_atomic64_fetch_xor arch_atomic64_fetch_xor
-
-#endif

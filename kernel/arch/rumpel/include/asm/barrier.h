@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-#ifndef _ASM_RUMPEL_BARRIER_H
-#define _ASM_RUMPEL_BARRIER_H
+#pragma once
 
 /* One virtual CPU; but devices are other threads of the host. */
 #define mb() asm volatile("lock; addl $0,-4(%%rsp)" ::: "memory", "cc")
@@ -11,5 +10,3 @@
 #define __smp_wmb() barrier()
 
 #include <asm-generic/barrier.h>
-
-#endif

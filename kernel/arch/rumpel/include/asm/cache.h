@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-#ifndef _ASM_RUMPEL_CACHE_H
-#define _ASM_RUMPEL_CACHE_H
+#pragma once
 
 #define L1_CACHE_SHIFT 6
 #define L1_CACHE_BYTES (1 << L1_CACHE_SHIFT)
-
-#endif

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-#ifndef _ASM_RUMPEL_CACHEFLUSH_H
-#define _ASM_RUMPEL_CACHEFLUSH_H
+#pragma once
 
 #include <asm/host.h>
 
@@ -9,5 +8,3 @@
 #define flush_cache_vmap_early(start, end) rumpel_mmu_sync(start, end)
 
 #include <asm-generic/cacheflush.h>
-
-#endif

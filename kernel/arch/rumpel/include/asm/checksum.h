@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-#ifndef _ASM_RUMPEL_CHECKSUM_H
-#define _ASM_RUMPEL_CHECKSUM_H
+#pragma once
 
 #include <linux/types.h>
 
@@ -9,5 +8,3 @@ unsigned int do_csum(const unsigned char *buff, int len);
 #define do_csum do_csum
 
 #include <asm-generic/checksum.h>
-
-#endif

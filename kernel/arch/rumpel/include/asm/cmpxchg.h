@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-#ifndef _ASM_RUMPEL_CMPXCHG_H
-#define _ASM_RUMPEL_CMPXCHG_H
+#pragma once
 
 /* Plain C, for the reason given in atomic.h. */
 #define arch_xchg(ptr, x)                              \
@@ -23,5 +22,3 @@
 #define arch_cmpxchg_local arch_cmpxchg
 #define arch_cmpxchg64 arch_cmpxchg
 #define arch_cmpxchg64_local arch_cmpxchg
-
-#endif

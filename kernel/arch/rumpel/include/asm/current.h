@@ -1,11 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-#ifndef _ASM_RUMPEL_CURRENT_H
-#define _ASM_RUMPEL_CURRENT_H
+#pragma once
 
 struct task_struct;
 extern struct task_struct *rumpel_current;
 
 #define get_current() (rumpel_current)
 #define current get_current()
-
-#endif

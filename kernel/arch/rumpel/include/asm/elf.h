@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-#ifndef _ASM_RUMPEL_ELF_H
-#define _ASM_RUMPEL_ELF_H
+#pragma once
 
 #include <asm/ptrace.h>
 
@@ -18,5 +17,3 @@ typedef unsigned long elf_greg_t;
 typedef elf_greg_t elf_gregset_t[sizeof(struct user_regs_struct) / sizeof(elf_greg_t)];
 typedef struct {
 } elf_fpregset_t;
-
-#endif

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-#ifndef _ASM_RUMPEL_EXTABLE_H
-#define _ASM_RUMPEL_EXTABLE_H
+#pragma once
 
 /* Offsets from the entry itself: the table needs no relocation. */
 #define ARCH_HAS_RELATIVE_EXTABLE
@@ -21,6 +20,4 @@
 struct exception_table_entry {
 	int insn, fixup;
 };
-#endif
-
 #endif

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-#ifndef _ASM_RUMPEL_HOST_H
-#define _ASM_RUMPEL_HOST_H
+#pragma once
 
 #include <rumpel/host_ops.h>
 
@@ -20,5 +19,3 @@ void rumpel_caller_loop(void) __attribute__((noreturn));
 void rumpel_wake_requested(struct rumpel_caller *self);
 int rumpel_fault(struct rumpel_fault *fault);
 void rumpel_mmu_sync(unsigned long start, unsigned long end);
-
-#endif

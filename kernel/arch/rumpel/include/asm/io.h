@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-#ifndef _ASM_RUMPEL_IO_H
-#define _ASM_RUMPEL_IO_H
+#pragma once
 
 #include <linux/types.h>
 #include <asm/host.h>
@@ -40,5 +39,3 @@ static inline void iounmap(volatile void __iomem *addr)
 }
 
 #include <asm-generic/io.h>
-
-#endif

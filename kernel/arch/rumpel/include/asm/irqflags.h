@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-#ifndef _ASM_RUMPEL_IRQFLAGS_H
-#define _ASM_RUMPEL_IRQFLAGS_H
+#pragma once
 
 #include <linux/compiler.h>
 #include <asm/host.h>
@@ -29,5 +28,3 @@ static __always_inline void arch_local_irq_restore(unsigned long flags)
 }
 
 #include <asm-generic/irqflags.h>
-
-#endif

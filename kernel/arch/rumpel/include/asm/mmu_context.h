@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-#ifndef _ASM_RUMPEL_MMU_CONTEXT_H
-#define _ASM_RUMPEL_MMU_CONTEXT_H
+#pragma once
 
 struct mm_struct;
 struct task_struct;
@@ -12,5 +11,3 @@ static inline void switch_mm(struct mm_struct *prev, struct mm_struct *next,
 
 #include <asm-generic/mm_hooks.h>
 #include <asm-generic/mmu_context.h>
-
-#endif

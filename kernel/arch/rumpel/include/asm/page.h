@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-#ifndef _ASM_RUMPEL_PAGE_H
-#define _ASM_RUMPEL_PAGE_H
+#pragma once
 
 #include <linux/const.h>
 #include <linux/pfn.h>
@@ -75,6 +74,4 @@ static inline void *phys_to_virt(unsigned long address)
 
 #include <asm-generic/memory_model.h>
 #include <asm-generic/getorder.h>
-#endif
-
 #endif

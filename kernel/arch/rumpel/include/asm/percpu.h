@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-#ifndef _ASM_RUMPEL_PERCPU_H
-#define _ASM_RUMPEL_PERCPU_H
+#pragma once
 
 /* Plain C suffices, for the reason given in atomic.h: no masking. */
 #include <asm-generic/percpu.h>
@@ -16,5 +15,3 @@
 #define this_cpu_generic_xchg(pcp, nval) raw_cpu_generic_xchg(pcp, nval)
 #define this_cpu_generic_try_cmpxchg(pcp, ovalp, nval) raw_cpu_generic_try_cmpxchg(pcp, ovalp, nval)
 #define this_cpu_generic_cmpxchg(pcp, oval, nval) raw_cpu_generic_cmpxchg(pcp, oval, nval)
-
-#endif

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-#ifndef _ASM_RUMPEL_PGALLOC_H
-#define _ASM_RUMPEL_PGALLOC_H
+#pragma once
 
 #include <linux/mm.h>
 #define __HAVE_ARCH_PGD_FREE
@@ -26,5 +25,3 @@ static inline void pgd_free(struct mm_struct *mm, pgd_t *pgd)
 #define __pte_free_tlb(tlb, pte, address) tlb_remove_ptdesc((tlb), page_ptdesc(pte))
 #define __pmd_free_tlb(tlb, pmd, address) pmd_free((tlb)->mm, pmd)
 #define __pud_free_tlb(tlb, pud, address) pud_free((tlb)->mm, pud)
-
-#endif

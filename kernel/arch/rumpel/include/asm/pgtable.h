@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-#ifndef _ASM_RUMPEL_PGTABLE_H
-#define _ASM_RUMPEL_PGTABLE_H
+#pragma once
 
 /*
  * Page tables that only software walks. What init_mm maps in the vmalloc
@@ -94,7 +93,7 @@ PTE_SET(mkspecial, _PAGE_SPECIAL)
 PTE_SET(swp_mkexclusive, _PAGE_SWP_EXCLUSIVE)
 PTE_CLEAR(wrprotect, _PAGE_RW)
 PTE_CLEAR(mkclean, _PAGE_DIRTY)
-PTE_CLEAR(mkold, (unsigned long)_PAGE_ACCESSED)
+PTE_CLEAR(mkold, _PAGE_ACCESSED)
 PTE_CLEAR(swp_clear_exclusive, _PAGE_SWP_EXCLUSIVE)
 #define pte_swp_exclusive pte_swp_exclusive
 
@@ -122,14 +121,6 @@ static inline pte_t pte_modify(pte_t pte, pgprot_t prot)
 #define pud_pfn(x) (pud_val(x) >> PAGE_SHIFT)
 
 /* The (folded) fourth level: an entry of the directory. */
-static inline int pgd_none_entry(pgd_t x)
-{
-	return !pgd_val(x);
-}
-#undef p4d_none
-#undef p4d_bad
-#undef p4d_present
-#undef p4d_clear
 #define p4d_none(x) (!p4d_val(x))
 #define p4d_bad(x) ((p4d_val(x) & ~PAGE_MASK) != _PAGE_TABLE)
 #define p4d_present(x) (p4d_val(x) & _PAGE_PRESENT)
@@ -143,21 +134,15 @@ static inline int pgd_none_entry(pgd_t x)
 #define pud_ERROR(e) pr_err("bad pud %016lx\n", pud_val(e))
 #define pgd_ERROR(e) pr_err("bad pgd %016lx\n", pgd_val(e))
 
-/* Swap entries, of pages under migration for example: type 5 bits, offset. */
-#define __swp_type(x) (((x).val >> 8) & 0xf)
+/* Swap entries, of pages under migration for example: 5 bits of type, offset. */
+#define __swp_type(x) (((x).val >> 1) & 0x1f)
 #define __swp_offset(x) ((x).val >> PAGE_SHIFT)
-#define __swp_entry(type, offset)                            \
-	((swp_entry_t){ ((unsigned long)((type)&0xf) << 8) | \
+#define __swp_entry(type, offset)                             \
+	((swp_entry_t){ ((unsigned long)((type)&0x1f) << 1) | \
 			((unsigned long)(offset) << PAGE_SHIFT) })
 #define __pte_to_swp_entry(pte) ((swp_entry_t){ pte_val(pte) })
 #define __swp_entry_to_pte(x) __pte((x).val)
 
-#define update_mmu_cache(vma, address, ptep) \
-	do {                                 \
-	} while (0)
-#define update_mmu_cache_range(vmf, vma, address, ptep, nr) \
-	do {                                                \
-	} while (0)
+#define update_mmu_cache(vma, address, ptep) ((void)0)
+#define update_mmu_cache_range(vmf, vma, address, ptep, nr) ((void)0)
 #define pgprot_noncached(prot) (prot)
-
-#endif

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-#ifndef _ASM_RUMPEL_PROCESSOR_H
-#define _ASM_RUMPEL_PROCESSOR_H
+#pragma once
 
 #include <asm/host.h>
 #include <asm/page.h>
@@ -37,5 +36,3 @@ unsigned long __get_wchan(struct task_struct *tsk);
 
 /* A loop waits for somebody: lets the clock and the devices go on. */
 void cpu_relax(void);
-
-#endif

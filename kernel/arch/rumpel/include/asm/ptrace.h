@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-#ifndef _ASM_RUMPEL_PTRACE_H
-#define _ASM_RUMPEL_PTRACE_H
+#pragma once
 
 #include <rumpel/host_ops.h>
 #include <uapi/asm/ptrace.h>
@@ -21,5 +20,3 @@ struct pt_regs {
 #define current_user_stack_pointer() 0UL
 #define regs_return_value(regs) ((regs)->caller ? (regs)->caller->result : 0)
 #define is_syscall_success(regs) ((unsigned long)regs_return_value(regs) < -4095UL)
-
-#endif

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-#ifndef _ASM_RUMPEL_STRING_H
-#define _ASM_RUMPEL_STRING_H
+#pragma once
 
 /* lib/copy.S; the loops of lib/string.c go byte by byte. */
 #define __HAVE_ARCH_MEMCPY
@@ -9,5 +8,3 @@
 void *memcpy(void *to, const void *from, __kernel_size_t n);
 void *memmove(void *to, const void *from, __kernel_size_t n);
 void *memset(void *to, int c, __kernel_size_t n);
-
-#endif

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-#ifndef _ASM_RUMPEL_SWITCH_STACK_H
-#define _ASM_RUMPEL_SWITCH_STACK_H
+#pragma once
 
 #include <asm/host.h>
 
@@ -34,5 +33,3 @@ static inline void context_init(struct rumpel_context *context, void *stack_top,
 	context->sp = sp;
 	context->ip = fn;
 }
-
-#endif

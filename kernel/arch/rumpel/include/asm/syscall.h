@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-#ifndef _ASM_RUMPEL_SYSCALL_H
-#define _ASM_RUMPEL_SYSCALL_H
+#pragma once
 
 #include <linux/sched.h>
 #include <uapi/linux/audit.h>
@@ -10,15 +9,18 @@ typedef long (*sys_call_ptr_t)(unsigned long, unsigned long, unsigned long, unsi
 			       unsigned long, unsigned long);
 extern const sys_call_ptr_t sys_call_table[];
 
+/* Kernel threads make none; the shared one says -1. Nobody writes to it. */
+extern struct rumpel_caller rumpel_no_caller;
+#define rumpel_caller_of(regs) ((regs)->caller ?: &rumpel_no_caller)
+
 static inline int syscall_get_nr(struct task_struct *task, struct pt_regs *regs)
 {
-	return regs->caller ? regs->caller->nr : -1;
+	return rumpel_caller_of(regs)->nr;
 }
 
 static inline void syscall_set_nr(struct task_struct *task, struct pt_regs *regs, int nr)
 {
-	if (regs->caller)
-		regs->caller->nr = nr;
+	rumpel_caller_of(regs)->nr = nr;
 }
 
 static inline void syscall_rollback(struct task_struct *task, struct pt_regs *regs)
@@ -27,7 +29,7 @@ static inline void syscall_rollback(struct task_struct *task, struct pt_regs *re
 
 static inline long syscall_get_return_value(struct task_struct *task, struct pt_regs *regs)
 {
-	return regs->caller ? regs->caller->result : 0;
+	return rumpel_caller_of(regs)->result;
 }
 
 static inline long syscall_get_error(struct task_struct *task, struct pt_regs *regs)
@@ -40,29 +42,22 @@ static inline long syscall_get_error(struct task_struct *task, struct pt_regs *r
 static inline void syscall_set_return_value(struct task_struct *task, struct pt_regs *regs,
 					    int error, long value)
 {
-	if (regs->caller)
-		regs->caller->result = error ?: value;
+	rumpel_caller_of(regs)->result = error ?: value;
 }
 
 static inline void syscall_get_arguments(struct task_struct *task, struct pt_regs *regs,
 					 unsigned long *args)
 {
-	if (regs->caller)
-		memcpy(args, regs->caller->args, sizeof(regs->caller->args));
-	else
-		memset(args, 0, sizeof(regs->caller->args));
+	memcpy(args, rumpel_caller_of(regs)->args, sizeof(rumpel_no_caller.args));
 }
 
 static inline void syscall_set_arguments(struct task_struct *task, struct pt_regs *regs,
 					 const unsigned long *args)
 {
-	if (regs->caller)
-		memcpy(regs->caller->args, args, sizeof(regs->caller->args));
+	memcpy(rumpel_caller_of(regs)->args, args, sizeof(rumpel_no_caller.args));
 }
 
 static inline int syscall_get_arch(struct task_struct *task)
 {
 	return AUDIT_ARCH_X86_64; /* numbers and structures are x86-64's */
 }
-
-#endif

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-#ifndef _ASM_RUMPEL_THREAD_INFO_H
-#define _ASM_RUMPEL_THREAD_INFO_H
+#pragma once
 
 #include <asm/page.h>
 
@@ -45,5 +44,3 @@ struct thread_info {
 /* Looked at before and after each call of a bound task. */
 #define _TIF_ENTRY_WORK (_TIF_SECCOMP | _TIF_SYSCALL_TRACEPOINT)
 #define _TIF_EXIT_WORK (_TIF_SIGPENDING | _TIF_NOTIFY_SIGNAL | _TIF_NOTIFY_RESUME)
-
-#endif

@@ -1,29 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-#ifndef _ASM_RUMPEL_TLBFLUSH_H
-#define _ASM_RUMPEL_TLBFLUSH_H
+#pragma once
 
 #include <asm/host.h>
 
-struct mm_struct;
-struct vm_area_struct;
-
 /* User mappings are never real, so there is nothing to flush for them. */
-static inline void flush_tlb_all(void)
-{
-}
-static inline void flush_tlb_mm(struct mm_struct *mm)
-{
-}
-static inline void flush_tlb_page(struct vm_area_struct *vma, unsigned long address)
-{
-}
-static inline void flush_tlb_range(struct vm_area_struct *vma, unsigned long start,
-				   unsigned long end)
-{
-}
+#define flush_tlb_all() ((void)0)
+#define flush_tlb_mm(mm) ((void)(mm))
+#define flush_tlb_page(vma, address) ((void)(vma), (void)(address))
+#define flush_tlb_range(vma, start, end) ((void)(vma), (void)(start), (void)(end))
+
 static inline void flush_tlb_kernel_range(unsigned long start, unsigned long end)
 {
 	rumpel_mmu_sync(start, end);
 }
-
-#endif

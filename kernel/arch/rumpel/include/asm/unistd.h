@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-#ifndef _ASM_RUMPEL_UNISTD_H
-#define _ASM_RUMPEL_UNISTD_H
+#pragma once
 
 #include <uapi/asm/unistd.h>
 
@@ -13,5 +12,3 @@
 #define __ARCH_WANT_SYS_PAUSE
 #define __ARCH_WANT_SYS_TIME
 #define __ARCH_WANT_SYS_UTIME
-
-#endif

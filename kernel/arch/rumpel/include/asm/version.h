@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-#ifndef _ASM_RUMPEL_VERSION_H
-#define _ASM_RUMPEL_VERSION_H
+#pragma once
 
 /*
  * Where the supported versions of Linux differ. What is not here is the same
@@ -10,6 +9,4 @@
 
 #if LINUX_VERSION_CODE < KERNEL_VERSION(7, 0, 0)
 #define RUMPEL_BEFORE_7
-#endif
-
 #endif

@@ -1,10 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-#ifndef _ASM_RUMPEL_XOR_H
-#define _ASM_RUMPEL_XOR_H
+#pragma once
 
 #include <asm-generic/xor.h>
 
 /* Chosen here: the benchmark costs boot time, and never ends on a virtual clock. */
 #define XOR_SELECT_TEMPLATE(fastest) (&xor_block_32regs)
-
-#endif

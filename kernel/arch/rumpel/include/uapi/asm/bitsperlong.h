@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH Linux-syscall-note */
-#ifndef _UAPI_ASM_RUMPEL_BITSPERLONG_H
-#define _UAPI_ASM_RUMPEL_BITSPERLONG_H
+#pragma once
 
 #define __BITS_PER_LONG 64
 #include <asm-generic/bitsperlong.h>
-
-#endif

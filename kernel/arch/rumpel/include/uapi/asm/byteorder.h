@@ -1,7 +1,4 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH Linux-syscall-note */
-#ifndef _UAPI_ASM_RUMPEL_BYTEORDER_H
-#define _UAPI_ASM_RUMPEL_BYTEORDER_H
+#pragma once
 
 #include <linux/byteorder/little_endian.h>
-
-#endif

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH Linux-syscall-note */
-#ifndef _UAPI_ASM_RUMPEL_PTRACE_H
-#define _UAPI_ASM_RUMPEL_PTRACE_H
+#pragma once
 
 #include <linux/types.h>
 
@@ -10,5 +9,3 @@ struct user_regs_struct {
 	__u64 args[6];
 	__u64 result;
 };
-
-#endif
