@@ -286,17 +286,39 @@ int rumpel_boot(const struct rumpel_config *config, struct rumpel_kernel **resul
 	return error;
 }
 
+void rumpel_kernel_forked(struct rumpel_kernel *kernel)
+{
+	/* Whatever was going on in other threads stays undone. */
+	kernel->state = RUMPEL_FORKED;
+	kernel->token = 0;
+	kernel->leader = kernel->followers = NULL;
+	kernel->asleep = SLEEP_NOT;
+	kernel->runnable = false;
+	kernel->vcpu->pending = kernel->vcpu->notified = 0;
+	kernel->housekeeper.state = HOUSEKEEPER_NONE;
+	kernel->jobs.queued = 0;
+	pthread_mutex_init(&kernel->agent_lock, NULL);
+	pthread_mutex_init(&kernel->log.lock, NULL);
+}
+
+/* Threads and devices, which the child of a fork does not have. */
+static void stop(struct rumpel_kernel *kernel)
+{
+	rumpel_housekeeper_stop(kernel);
+	if (kernel->clock)
+		rumpel_clock_leave(kernel);
+	rumpel_jobs_exit(&kernel->jobs);
+	rumpel_devices_detach(kernel);
+}
+
 void rumpel_kernel_free(struct rumpel_kernel *kernel)
 {
 	struct rumpel_task *task;
 
 	if (!kernel)
 		return;
-	rumpel_housekeeper_stop(kernel);
-	if (kernel->clock)
-		rumpel_clock_leave(kernel);
-	rumpel_jobs_exit(&kernel->jobs);
-	rumpel_devices_detach(kernel);
+	if (kernel->state != RUMPEL_FORKED)
+		stop(kernel);
 	rumpel_fault_remove(kernel);
 	rumpel_arena_destroy(&kernel->arena);
 	while ((task = kernel->tasks)) {

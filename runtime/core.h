@@ -215,6 +215,9 @@ struct rumpel_kernel {
 /* The error that calls of a kernel in this state return, or 0. */
 int rumpel_kernel_error(const struct rumpel_kernel *kernel);
 
+/* boot.c: in the child of a fork, where none of its threads is: only to be freed. */
+void rumpel_kernel_forked(struct rumpel_kernel *kernel);
+
 /* ---- token.c ---- */
 
 #define TOKEN_WAITED 0x80000000u

@@ -128,6 +128,20 @@ static void handler(int number, siginfo_t *info, void *context)
 	registers[REG_RSP] = (greg_t)fault.sp;
 }
 
+/*
+ * In the child of a fork: guest memory is the parent's, and threads of the
+ * kernel are not here. Its calls return an error, and it can be freed.
+ */
+static void after_fork(void)
+{
+	struct rumpel_fault_range *range;
+
+	pthread_mutex_init(&ranges_lock, NULL);
+	for (range = ranges; range; range = range->next)
+		if (range->kernel)
+			rumpel_kernel_forked(range->kernel);
+}
+
 /* Locked. Also when somebody has put a handler of their own over ours since. */
 static int install(void)
 {
@@ -147,6 +161,8 @@ static int install(void)
 		if (sigaction(signals[i], &action, NULL) < 0)
 			return -errno;
 	}
+	if (!installed)
+		pthread_atfork(NULL, NULL, after_fork);
 	installed = true;
 	return 0;
 }

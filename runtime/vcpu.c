@@ -81,6 +81,8 @@ int rumpel_kernel_error(const struct rumpel_kernel *kernel)
 		return kernel->halting ? -ESHUTDOWN : 0;
 	case RUMPEL_HALTED:
 		return -ESHUTDOWN;
+	case RUMPEL_FORKED:
+		return -EOWNERDEAD;
 	}
 	return -ENOTRECOVERABLE;
 }

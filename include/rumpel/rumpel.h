@@ -84,6 +84,7 @@ enum rumpel_state {
 	RUMPEL_RUNNING,
 	RUMPEL_HALTED,
 	RUMPEL_PANICKED,
+	RUMPEL_FORKED, /* this process is a fork of the kernel's: it cannot be used here */
 };
 
 RUMPEL_API enum rumpel_state rumpel_kernel_state(const struct rumpel_kernel *kernel);
@@ -133,7 +134,7 @@ enum rumpel_submit_flags {
  * kernel is idle; never waits for time, devices or other callers.
  * 1: done, *result is set (value or negative errno); 0: in progress.
  * -EBUSY: the task has a call in progress; -ESRCH: the task has exited;
- * -ESHUTDOWN: halted; -ENOTRECOVERABLE: panicked.
+ * -ESHUTDOWN: halted; -ENOTRECOVERABLE: panicked; -EOWNERDEAD: forked.
  */
 RUMPEL_API int rumpel_task_submit(struct rumpel_task *task, unsigned int flags, long nr,
 				  const unsigned long args[6], long *result);

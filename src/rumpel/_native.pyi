@@ -71,7 +71,7 @@ class Kernel:
 
     @property
     def state(self) -> str:
-        """``running``, ``halted``, ``panicked`` or ``closed``."""
+        """``running``, ``halted``, ``panicked``, ``forked`` or ``closed``."""
     @property
     def release(self) -> str:
         """As ``uname -r``."""

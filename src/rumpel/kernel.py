@@ -82,7 +82,10 @@ class Kernel:
 
     @property
     def state(self) -> str:
-        """``running``, ``halted``, ``panicked`` or ``closed`` (without a halt)."""
+        """``running``, ``halted``, ``panicked``, ``closed`` (without a halt), or ``forked``.
+
+        In the child of a fork a kernel of the parent is ``forked``: it cannot be used there.
+        """
         return self._state or self._native.state
 
     def syscall(self, name: str, *args: Any) -> int:

@@ -17,6 +17,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -564,6 +565,34 @@ static void again_and_again(void)
 	EQUAL(entries("/proc/self/task"), threads);
 }
 
+static void forked(void)
+{
+	struct rumpel_kernel *kernel = boot();
+	struct blocked blocked = { .kernel = kernel };
+	int status;
+	pid_t child;
+
+	block_in_thread(&blocked);
+	child = fork();
+	if (!child) {
+		alarm(10);
+		EQUAL(call(rumpel_kernel_init(kernel), SYS_getpid), -EOWNERDEAD);
+		EQUAL(rumpel_kernel_state(kernel), RUMPEL_FORKED);
+		CHECK(rumpel_halt(kernel) < 0);
+		rumpel_kernel_free(kernel);
+		kernel = boot();
+		EQUAL(call(rumpel_kernel_init(kernel), SYS_getpid), 1);
+		end(kernel);
+		_exit(7);
+	}
+	EQUAL(waitpid(child, &status, 0), child);
+	EQUAL(WEXITSTATUS(status), 7);
+	EQUAL(call(rumpel_kernel_init(kernel), SYS_getpid), 1);
+	EQUAL(rumpel_task_cancel(blocked.task), 0);
+	pthread_join(blocked.thread, NULL);
+	end(kernel);
+}
+
 static void bad_configuration(void)
 {
 	const char *why = NULL;
@@ -598,6 +627,7 @@ static const struct test tests[] = {
 	{ reproducible, "two runs on a virtual clock are identical" },
 	{ halting_ends_calls, "halting ends other threads' calls" },
 	{ panic, "a panic ends one kernel only, and its callers are told" },
+	{ forked, "the child of a fork cannot use its parent's kernel, but boot its own" },
 	{ again_and_again, "booting and halting leaks no descriptors and no threads" },
 };
 

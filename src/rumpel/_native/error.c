@@ -60,6 +60,10 @@ int error_of_kernel(Kernel *kernel, int error)
 	switch (error) {
 	case -ESHUTDOWN:
 		return error_closed(kernel);
+	case -EOWNERDEAD:
+		raise_named(kernel->state, "KernelClosed",
+			    "this process is a fork of the one that booted the kernel");
+		return -1;
 	case -ENOTRECOVERABLE:
 		raise_panic(kernel, "panic");
 		return -1;

@@ -270,7 +270,7 @@ static PyObject *kernel_log_wait(PyObject *self, PyObject *args)
 
 static PyObject *kernel_state(PyObject *self, void *unused)
 {
-	static const char *const names[] = { "running", "halted", "panicked" };
+	static const char *const names[] = { "running", "halted", "panicked", "forked" };
 	Kernel *kernel = (Kernel *)self;
 
 	(void)unused;
