@@ -17,7 +17,7 @@ static int load_init(struct linux_binprm *bprm)
 {
 	int err;
 
-	if (!is_global_init(current))
+	if (!is_global_init(current) || rumpel_params.init->task)
 		return -ENOEXEC;
 	err = begin_new_exec(bprm);
 	if (err)

@@ -15,8 +15,6 @@
 
 static char command_line[COMMAND_LINE_SIZE];
 
-void (*pm_power_off)(void);
-
 static int __noreturn on_panic(struct notifier_block *block, unsigned long event, void *reason)
 {
 	rumpel_vcpu.dying = 1;
@@ -34,6 +32,7 @@ static struct notifier_block panic_block = {
 
 void __init setup_arch(char **cmdline)
 {
+	atomic_notifier_chain_register(&panic_notifier_list, &panic_block);
 	strscpy(boot_command_line, rumpel_params.cmdline, COMMAND_LINE_SIZE);
 	strscpy(command_line, boot_command_line, COMMAND_LINE_SIZE);
 	*cmdline = command_line;
@@ -41,7 +40,6 @@ void __init setup_arch(char **cmdline)
 	parse_early_param();
 	rumpel_memory_init();
 	add_bootloader_randomness(rumpel_params.seed, sizeof(rumpel_params.seed));
-	atomic_notifier_chain_register(&panic_notifier_list, &panic_block);
 }
 
 void machine_halt(void)
@@ -54,6 +52,8 @@ void machine_power_off(void)
 {
 	machine_halt();
 }
+
+void (*pm_power_off)(void) = machine_power_off;
 
 void machine_restart(char *command)
 {

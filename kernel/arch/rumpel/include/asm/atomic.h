@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #pragma once
-
 /*
  * One virtual CPU, and interrupts arrive only where they become enabled:
  * plain C is atomic. (asm-generic would mask interrupts, and take hashed

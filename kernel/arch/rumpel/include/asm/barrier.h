@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #pragma once
-
 /* One virtual CPU; but devices are other threads of the host. */
 #define mb() asm volatile("lock; addl $0,-4(%%rsp)" ::: "memory", "cc")
 #define rmb() barrier()

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #pragma once
-
 #include <linux/types.h>
 
 /* lib/checksum.c takes its loop from lib/csum.c: 64 bits with carry. */

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #pragma once
-
 /* Plain C, for the reason given in atomic.h. */
 #define arch_xchg(ptr, x)                              \
 	({                                             \

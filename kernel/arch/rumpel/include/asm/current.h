@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #pragma once
-
 struct task_struct;
 extern struct task_struct *rumpel_current;
 

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #pragma once
-
 #include <asm/ptrace.h>
 
 /* No ELF program is ever loaded; the core wants these for notes and types. */

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #pragma once
-
 /* Offsets from the entry itself: the table needs no relocation. */
 #define ARCH_HAS_RELATIVE_EXTABLE
 

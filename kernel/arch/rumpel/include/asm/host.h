@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #pragma once
-
 #include <rumpel/host_ops.h>
 
 struct task_struct;

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #pragma once
-
 #include <linux/compiler.h>
 #include <asm/host.h>
 

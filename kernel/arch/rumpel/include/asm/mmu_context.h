@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #pragma once
-
 struct mm_struct;
 struct task_struct;
 

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #pragma once
-
 #include <linux/const.h>
 #include <linux/pfn.h>
 #include <asm/version.h>

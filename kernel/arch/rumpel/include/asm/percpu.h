@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #pragma once
-
 /* Plain C suffices, for the reason given in atomic.h: no masking. */
 #include <asm-generic/percpu.h>
 #undef this_cpu_generic_read

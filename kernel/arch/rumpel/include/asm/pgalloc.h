@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #pragma once
-
 #include <linux/mm.h>
 #define __HAVE_ARCH_PGD_FREE
 #include <asm-generic/pgalloc.h>

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #pragma once
-
 /*
  * Page tables that only software walks. What init_mm maps in the vmalloc
  * range is made real through host_ops.map (mm/vmap.c).

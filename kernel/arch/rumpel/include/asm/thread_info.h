@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #pragma once
-
 #include <asm/page.h>
 
 #ifdef CONFIG_PROVE_LOCKING

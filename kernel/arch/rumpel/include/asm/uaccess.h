@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #pragma once
-
 #include <linux/string.h>
 #include <asm/extable.h>
 #include <asm-generic/access_ok.h>

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #pragma once
-
 /*
  * Where the supported versions of Linux differ. What is not here is the same
  * for all of them; elsewhere only the names made here are asked for.

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH Linux-syscall-note */
 #pragma once
-
 #include <linux/types.h>
 
 /* What a tracer sees of a caller: its system call. */
