@@ -195,7 +195,7 @@ class RawFile(io.RawIOBase):
         """Make the file this long; by default as long as the position."""
         self._check()
         if not self._writable:
-            raise io.UnsupportedOperation("truncate")
+            raise io.UnsupportedOperation("File not open for writing")
         length = self.tell() if size is None else size
         self._os.ftruncate(self._fd, length)
         return length
@@ -246,13 +246,13 @@ def opener(native: _native.Kernel, owner: Os) -> Callable[..., IO[Any]]:
         """
         if not isinstance(file, int | str | bytes | os.PathLike):
             raise TypeError(f"invalid file: {file!r}")
-        _check_mode(mode, encoding, errors, newline, buffering)
+        _check_mode(mode, encoding, errors, newline)
         binary = "b" in mode
         raw = RawFile(owner, file, mode.replace("t", ""), closefd, opener)
         result: Any = raw
         try:
             line = buffering == 1 or (buffering < 0 and not binary and raw.isatty())
-            size = raw._blksize if buffering in (-1, 1) else buffering
+            size = raw._blksize if buffering < 0 or buffering == 1 else buffering
             if size == 0:
                 if not binary:
                     raise ValueError("can't have unbuffered text I/O")
@@ -275,9 +275,7 @@ def opener(native: _native.Kernel, owner: Os) -> Callable[..., IO[Any]]:
     return open
 
 
-def _check_mode(
-    mode: str, encoding: str | None, errors: str | None, newline: str | None, buffering: int
-) -> None:
+def _check_mode(mode: str, encoding: str | None, errors: str | None, newline: str | None) -> None:
     """Refuse what the built-in open refuses."""
     letters = set(mode)
     if letters - set("rwaxbt+") or len(mode) > len(letters) or len(letters & set("rwax")) != 1:
@@ -288,5 +286,3 @@ def _check_mode(
         for name, value in (("encoding", encoding), ("errors", errors), ("newline", newline)):
             if value is not None:
                 raise ValueError(f"binary mode doesn't take {name} argument")
-    if buffering < -1:
-        raise ValueError("invalid buffering size")

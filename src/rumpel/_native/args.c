@@ -105,8 +105,15 @@ int args_buffer(struct call_args *args, int index, PyObject *value, bool writabl
 	Py_buffer *buffer = &args->buffers[args->buffer_count];
 	int kind = writable ? PyBUF_WRITABLE : PyBUF_SIMPLE;
 
-	if (PyObject_GetBuffer(value, buffer, kind) < 0)
+	if (PyObject_GetBuffer(value, buffer, kind) < 0) {
+		if (writable && PyObject_CheckBuffer(value) &&
+		    PyErr_ExceptionMatches(PyExc_BufferError))
+			PyErr_Format(
+				PyExc_TypeError,
+				"argument %d must be a buffer that can be written to, not %.100s",
+				index + 1, Py_TYPE(value)->tp_name);
 		return -1;
+	}
 	args->buffer_count++;
 	args->raw[index] = (unsigned long)buffer->buf;
 	if (size)

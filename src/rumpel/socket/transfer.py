@@ -38,12 +38,16 @@ class Transfer(Waiting):
         """Receive some bytes; none at the end."""
         if bufsize < 0:
             raise ValueError("negative buffersize in recv")
+        if not bufsize:
+            return b""  # the kernel would wait for data
         data: bytes = self._when(self.READABLE, self._c_recv, self._fd, bufsize, flags, None, None)
         return data
 
     def recv_into(self, buffer: Buffer, nbytes: int = 0, flags: int = 0) -> int:
         """Receive into a buffer."""
         target = _part(buffer, nbytes, "recv_into")
+        if not memoryview(target).nbytes:
+            return 0
         count: int = self._when(
             self.READABLE, self._c_recv_into, self._fd, target, flags, None, None
         )
@@ -132,11 +136,10 @@ class Transfer(Waiting):
             raise ValueError("invalid ancillary data buffer length")
         name, control = bytearray(LONGEST), bytearray(ancbufsize)
         header = Header(list(buffers), name, control, writable=True)
-        flags |= host.MSG_CMSG_CLOEXEC
         count = self._when(self.READABLE, self._c_recvmsg, self._fd, header.data, flags)
         messages = unpack_control(control[: header.control_size])
         address = decode(name, header.name_size, self._names)
-        return count, messages, header.flags & ~int(host.MSG_CMSG_CLOEXEC), address
+        return count, messages, header.flags, address
 
 
 def _part(buffer: Buffer, nbytes: int, caller: str) -> Buffer:

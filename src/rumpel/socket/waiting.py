@@ -39,6 +39,8 @@ class Waiting:
     def settimeout(self, value: float | None, /) -> None:
         """Set how many seconds calls wait at most; None is for ever."""
         if value is not None:
+            if isinstance(value, str | bytes):
+                raise TypeError(f"must be real number, not {type(value).__name__}")
             value = float(value)
             if value < 0:
                 raise ValueError("Timeout value out of range")
