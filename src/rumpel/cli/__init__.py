@@ -9,7 +9,10 @@ from __future__ import annotations
 
 from rumpel.cli.table import LazyGroup, Row, run
 
-COMMANDS = (Row("kernel", "rumpel.cli.kernel", "Build, list and verify kernel images."),)
+COMMANDS = (
+    Row("kernel", "rumpel.cli.kernel", "Build, list and verify kernel images."),
+    Row("bench", "rumpel.cli.bench", "Measure a kernel beside the host's."),
+)
 
 
 def main() -> None:

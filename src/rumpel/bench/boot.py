@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""From rumpel.boot() to the first system call, in a process that has booted before."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+
+import rumpel
+from rumpel.bench.options import Options
+from rumpel.bench.result import TARGET, Figure, Result
+
+RUNS = 51
+WARM = 3
+"""Boots before those that count: the image is then in the page cache."""
+
+BOOT = Figure("boot", "ms", 1, TARGET, "rumpel.boot() to the first system call, default profile")
+BOOT_TINY = Figure("boot-tiny", "ms", 1, TARGET, "the same with the profile tiny")
+
+
+def booting(
+    figure: Figure, profile: str | None, target: float
+) -> Callable[[Options], Iterator[Result]]:
+    """A benchmark of booting.
+
+    Args:
+        figure: what is measured.
+        profile: of the kernel, or None for what the user chose.
+        target: in ms.
+    """
+
+    def run(options: Options) -> Iterator[Result]:
+        path = options.path(profile)
+        times = [_boot_once(path) for _ in range(WARM + RUNS)][WARM:]
+        yield figure.result(times, [target] * len(times))
+
+    return run
+
+
+def _boot_once(path: str) -> float:
+    start = time.perf_counter()
+    kernel = rumpel.boot(image=path)
+    kernel.os.getpid()
+    took = time.perf_counter() - start
+    kernel.halt()
+    return took * 1e3

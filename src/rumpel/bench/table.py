@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The benchmarks, by name."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from rumpel.bench import boot, calls, memory, switching, tcp
+from rumpel.bench.options import Options
+from rumpel.bench.result import Figure, Result
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """A benchmark.
+
+    Attributes:
+        name: what the user calls it.
+        figures: what it says, in this order.
+        run: measures.
+        profiles: of the kernels that it boots; None is what the user chose.
+    """
+
+    name: str
+    figures: tuple[Figure, ...]
+    run: Callable[[Options], Iterator[Result]]
+    profiles: tuple[str | None, ...] = (None,)
+
+
+BENCHMARKS = (
+    Benchmark("boot", (boot.BOOT,), boot.booting(boot.BOOT, None, 10.0)),
+    Benchmark("boot-tiny", (boot.BOOT_TINY,), boot.booting(boot.BOOT_TINY, "tiny", 3.0), ("tiny",)),
+    Benchmark("memory", (*memory.FIGURES.values(), memory.IDLE_CPU), memory.memory, (None, "tiny")),
+    Benchmark("getpid-c", (calls.GETPID_C,), calls.getpid_c),
+    Benchmark("getpid-python", (calls.GETPID_PYTHON,), calls.getpid_python),
+    Benchmark("pipe", (calls.PIPE,), calls.pipe),
+    Benchmark("switch", (switching.SWITCH,), switching.switch),
+    Benchmark("handoff", (switching.HANDOFF, switching.HANDOFF_FREE), switching.handoff),
+    *(Benchmark(f.name, (f,), tcp.stream(kib)) for kib, f in tcp.STREAMS.items()),
+    Benchmark("tcp-lo-threads", tuple(tcp.THREADS.values()), tcp.threads),
+    Benchmark("rr-lo", (tcp.ROUND_TRIP,), tcp.round_trip),
+)
+
+
+def find(names: Sequence[str]) -> list[Benchmark]:
+    """Choose benchmarks, in the table's order.
+
+    Args:
+        names: of benchmarks or of their figures; none chooses all.
+
+    Raises:
+        ValueError: if there is none of a name; the message has those that look alike.
+    """
+    if not names:
+        return list(BENCHMARKS)
+    known = {name: b for b in BENCHMARKS for name in (*(f.name for f in b.figures), b.name)}
+    for name in names:
+        if name not in known:
+            raise ValueError(f"there is no benchmark {name!r}; {_hint(name, list(known))}")
+    chosen = {known[name].name for name in names}
+    return [b for b in BENCHMARKS if b.name in chosen]
+
+
+def _hint(name: str, known: list[str]) -> str:
+    near = [other for other in known if name in other]
+    near = near or difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    if near:
+        return f"did you mean {' or '.join(near)}?"
+    return f"there are: {', '.join(b.name for b in BENCHMARKS)}"

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""``rumpel bench``."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import click
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from rumpel.bench import Benchmark, Options, Result, find
+from rumpel.bench.result import TARGET, Figure
+from rumpel.build import DEFAULT_PROFILE, DEFAULT_VERSION
+
+
+@click.command()
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.option("--version", default=DEFAULT_VERSION, show_default=True, help="The kernel's version.")
+@click.option("--profile", "-p", default=DEFAULT_PROFILE, show_default=True, help="Its profile.")
+@click.option("--image", metavar="PATH", help="An image instead of version and profile.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def command(
+    names: tuple[str, ...], version: str, profile: str, image: str | None, as_json: bool
+) -> None:
+    """Measure the library kernel beside the host's, each figure in the same run.
+
+    Names choose some: boot, boot-tiny, memory, getpid-c, getpid-python, pipe, switch,
+    handoff, tcp-lo-64k, tcp-lo-16k, tcp-lo-1k, tcp-lo-threads, rr-lo. None measures
+    all, which takes a few minutes. A ratio above 1 is better for the library kernel,
+    whatever the unit. boot-tiny always has the profile tiny.
+
+    \b
+    Examples:
+      rumpel bench
+      rumpel bench pipe switch --profile tiny
+      rumpel bench rr-lo --json
+    """
+    try:
+        chosen = find(names)
+    except ValueError as e:
+        raise click.UsageError(str(e)) from None
+    options = Options(version, profile, image)
+    for needed in {profile: None for benchmark in chosen for profile in benchmark.profiles}:
+        options.path(needed)
+    if as_json:
+        results = [result.to_json() for benchmark in chosen for result in benchmark.run(options)]
+        click.echo(json.dumps(results, indent=2))
+        return
+    show(chosen, options, Console())
+
+
+def show(chosen: list[Benchmark], options: Options, console: Console) -> None:
+    """Fill a table, a row as soon as it is known."""
+    table = Table("", "rumpel", "host", "ratio", "target", "spread", "work", box=None)
+    for column in table.columns:
+        column.no_wrap = column.header != "work"
+        column.justify = "right" if column.header in ("rumpel", "host", "ratio") else "left"
+    errors = Console(stderr=True)
+    load, cpus = os.getloadavg()[0], os.cpu_count() or 1
+    if load > cpus / 2:
+        errors.print(f"this machine is busy (load {load:.1f}): figures will be noisy")
+    with Live(table, console=console, refresh_per_second=4):
+        for benchmark in chosen:
+            for result in benchmark.run(options):
+                table.add_row(*row(result))
+
+
+def row(result: Result) -> list[str]:
+    """A result for people."""
+    figure = result.figure
+    absolute = figure.peer == TARGET
+    color = "green" if result.met else "red"
+    return [
+        figure.name,
+        f"[{color}]{number(result.value, figure.unit)}[/]",
+        "" if absolute else number(result.peer_value, figure.unit),
+        f"{result.ratio:.2f}",
+        number(result.peer_value, figure.unit) if absolute else target(figure),
+        f"{result.spread:.0%}",
+        figure.work,
+    ]
+
+
+def target(figure: Figure) -> str:
+    """The issue's way to put it."""
+    return f"{figure.target:g} x" + ("" if figure.more else " time")
+
+
+def number(value: float, unit: str) -> str:
+    """Three digits, and the unit."""
+    if value >= 100:
+        return f"{value:,.0f} {unit}"
+    return f"{value:.{max(0, 2 - int(value >= 10))}f} {unit}"
