@@ -63,12 +63,6 @@ static void driver_expects(size_t len, unsigned int seed)
 	EQUAL(memcmp(frame, got, len), 0);
 }
 
-static bool link_is_up(void)
-{
-	return nic.device->ops->mmio_read(nic.device, VIRTIO_MMIO_CONFIG + 6, 2) &
-	       VIRTIO_NET_S_LINK_UP;
-}
-
 static const int kinds[] = { SOCK_SEQPACKET, SOCK_DGRAM };
 
 static void test_both_ways(void)
@@ -208,7 +202,6 @@ static void test_no_frames(void)
 	driver_expects(1500 + 14 + 8, 2);
 	EQUAL(nic_receive(&nic, NULL, got), -1);
 	EQUAL(fake_stats(nic.device).errors, 3);
-	CHECK(link_is_up());
 	/* From the driver: too short, too long, not to be read; then a good one. */
 	send_pattern(13, 1);
 	send_pattern(65535 + 14 + 8 + 1, 1);
@@ -227,7 +220,6 @@ static void test_peer_gone(void)
 {
 	for (int kind = 0; kind < 2; kind++) {
 		up(kinds[kind], 0, 2048, 8);
-		fake_interrupts(nic.device);
 		peer_sends(60, 1);
 		close(peer);
 		peer = -1;
@@ -236,10 +228,6 @@ static void test_peer_gone(void)
 		driver_expects(60, 1);
 		send_pattern(60, 2);
 		send_pattern(60, 3);
-		CHECK(!link_is_up());
-		CHECK(driver_read(nic.device, VIRTIO_MMIO_INTERRUPT_STATUS) &
-		      VIRTIO_MMIO_INT_CONFIG);
-		CHECK(fake_interrupts(nic.device));
 		EQUAL(nic_sent(&nic), 2);
 		EQUAL(fake_stats(nic.device).dropped, 2);
 		EQUAL(nic.kernel->watches->events, 0);
@@ -261,7 +249,7 @@ static void test_peer_gone_while_full(void)
 	peer = -1;
 	fake_run(nic.kernel);
 	EQUAL(nic_sent(&nic), 10);
-	CHECK(!link_is_up());
+	EQUAL(fake_stats(nic.device).dropped, 10);
 	down();
 }
 
@@ -286,7 +274,6 @@ static void test_refused_by_the_network(void)
 	for (int i = 0; i < 4; i++)
 		send_pattern(60, i);
 	EQUAL(nic_sent(&nic), 4);
-	CHECK(link_is_up());
 	port = socket(AF_INET, SOCK_DGRAM, 0);
 	EQUAL(bind(port, (struct sockaddr *)&address, len), 0);
 	/* At most one hears of the refusals before. */
@@ -355,9 +342,9 @@ static const struct test tests[] = {
 	{ test_full_socket, "with a full socket, frames wait in the queue" },
 	{ test_no_buffers, "without receive buffers, they wait in the socket" },
 	{ test_no_frames, "what is no frame is an error, and holds up nothing" },
-	{ test_peer_gone, "a peer that goes takes the link down" },
+	{ test_peer_gone, "a peer that goes is not waited for" },
 	{ test_peer_gone_while_full, "also one that left the socket full" },
-	{ test_refused_by_the_network, "an error of the network does not" },
+	{ test_refused_by_the_network, "an error of the network is no end" },
 	{ test_reset, "what was read for a driver that goes is forgotten" },
 	{ test_bad_ring, "bad receive buffers break the device" },
 	{ test_arguments, "other descriptors are refused" },

@@ -21,7 +21,6 @@
 /* How long a reader may stand still when the capture ends. */
 #define CAPTURE_TICK_MS 50
 #define CAPTURE_TICKS 20
-#define CAPTURE_STACK (128u << 10)
 
 /* What the file format calls its parts. */
 #define PCAP_MAGIC_NS 0xa1b23c4d
@@ -153,17 +152,13 @@ static void *capture_thread(void *argument)
 /* A thread that is deaf to signals, also to SIGPIPE of its own writes. */
 static int capture_spawn(struct rumpel_capture *capture)
 {
-	pthread_attr_t attr;
 	sigset_t all, old;
 	int error;
 
 	sigfillset(&all);
-	pthread_attr_init(&attr);
-	pthread_attr_setstacksize(&attr, CAPTURE_STACK);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
-	error = pthread_create(&capture->thread, &attr, capture_thread, capture);
+	error = pthread_create(&capture->thread, NULL, capture_thread, capture);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	pthread_attr_destroy(&attr);
 	return -error;
 }
 

@@ -59,13 +59,6 @@ void rumpel_virtio_interrupt(struct rumpel_virtio *virtio)
 	virtio_raise(virtio, VIRTIO_MMIO_INT_VRING);
 }
 
-void rumpel_virtio_config_changed(struct rumpel_virtio *virtio)
-{
-	virtio->generation++;
-	if (virtio_status(virtio) & VIRTIO_CONFIG_S_DRIVER_OK)
-		virtio_raise(virtio, VIRTIO_MMIO_INT_CONFIG);
-}
-
 void rumpel_virtio_break(struct rumpel_virtio *virtio)
 {
 	uint32_t old;
@@ -269,7 +262,7 @@ static uint64_t virtio_mmio_read(struct rumpel_device *device, unsigned int offs
 	case VIRTIO_MMIO_STATUS:
 		return virtio_status(virtio);
 	case VIRTIO_MMIO_CONFIG_GENERATION:
-		return virtio->generation;
+		return 0; /* no configuration changes */
 	case VIRTIO_MMIO_SHM_LEN_LOW:
 	case VIRTIO_MMIO_SHM_LEN_HIGH:
 	case VIRTIO_MMIO_SHM_BASE_LOW:

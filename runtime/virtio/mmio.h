@@ -44,7 +44,6 @@ struct rumpel_virtio {
 	uint32_t id; /* VIRTIO_ID_* */
 	uint32_t status; /* VIRTIO_CONFIG_S_*; atomic */
 	uint32_t interrupts; /* VIRTIO_MMIO_INT_*; atomic */
-	uint32_t generation; /* of the configuration */
 	uint32_t offered_select, accepted_select, queue_select;
 	uint64_t offered, accepted; /* features */
 	const void *config;
@@ -69,8 +68,6 @@ bool rumpel_virtio_has(const struct rumpel_virtio *virtio, unsigned int feature)
 
 /* Buffers were used. Any thread. */
 void rumpel_virtio_interrupt(struct rumpel_virtio *virtio);
-/* The configuration has changed. Holder of the token. */
-void rumpel_virtio_config_changed(struct rumpel_virtio *virtio);
 /* The driver broke the rules: nothing goes on before a reset (2.1.2). */
 void rumpel_virtio_break(struct rumpel_virtio *virtio);
 /* Publishes what was put on the queue, and interrupts if it is wanted. */

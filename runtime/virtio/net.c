@@ -46,10 +46,14 @@ int rumpel_net_init(struct rumpel_net *net, const struct rumpel_virtio_ops *ops,
 	else
 		made_up_mac(net->config.mac);
 	net->config.mtu = mtu;
-	net->config.status = VIRTIO_NET_S_LINK_UP;
 	rumpel_capture_init(&net->capture);
+	/*
+	 * Without STATUS: a driver that has to ask for the state of the link is
+	 * not ready when it is opened, and Linux would lose the first frame, a
+	 * request for an address, which it repeats after a second.
+	 */
 	features |= 1ull << VIRTIO_NET_F_MAC | 1ull << VIRTIO_NET_F_MTU |
-		    1ull << VIRTIO_NET_F_STATUS | 1ull << VIRTIO_NET_F_MRG_RXBUF;
+		    1ull << VIRTIO_NET_F_MRG_RXBUF;
 	rumpel_virtio_init(&net->virtio, ops, VIRTIO_ID_NET, features, &net->config,
 			   sizeof(net->config), 2);
 	return 0;
@@ -58,16 +62,6 @@ int rumpel_net_init(struct rumpel_net *net, const struct rumpel_virtio_ops *ops,
 void rumpel_net_exit(struct rumpel_net *net)
 {
 	rumpel_capture_exit(&net->capture);
-}
-
-void rumpel_net_set_link(struct rumpel_net *net, bool up)
-{
-	uint16_t status = up ? VIRTIO_NET_S_LINK_UP : 0;
-
-	if (net->config.status == status)
-		return;
-	net->config.status = status;
-	rumpel_virtio_config_changed(&net->virtio);
 }
 
 int rumpel_net_gather(struct rumpel_net *net, struct rumpel_net_rx *rx, size_t len)

@@ -66,7 +66,6 @@ int rumpel_net_init(struct rumpel_net *net, const struct rumpel_virtio_ops *ops,
 		    const uint8_t mac[6], unsigned int mtu);
 /* Frees what rumpel_net_init made, but not `net`. */
 void rumpel_net_exit(struct rumpel_net *net);
-void rumpel_net_set_link(struct rumpel_net *net, bool up);
 
 static inline struct rumpel_queue *rumpel_net_rx_queue(struct rumpel_net *net)
 {

@@ -47,12 +47,11 @@ static struct net_fd *to_fd(struct rumpel_virtio *virtio)
 	return (struct net_fd *)virtio;
 }
 
-/* The peer has gone: the cable is out. */
+/* The peer has gone: what is sent is lost, and nothing comes any more. */
 static void fd_down(struct net_fd *fd)
 {
 	fd->down = true;
 	fd->watch.events = 0;
-	rumpel_net_set_link(&fd->net, false);
 }
 
 /* ---- transmit ---- */
