@@ -24,6 +24,7 @@ LogHandler = Union[Callable[["LogRecord"], object], "logging.Logger"]
 """What may be given for a boot's ``log``."""
 
 _ESCAPE = re.compile(rb"\\x([0-9a-f]{2})")
+_BARE = re.compile("0x[0-9a-f]{8,16}")
 _TAIL = 100
 """How many records a panic keeps."""
 
@@ -178,11 +179,25 @@ def _reason(records: Sequence[LogRecord]) -> str:
     return first
 
 
-def _backtrace(records: Sequence[LogRecord]) -> list[str]:
-    """The frames of the first call trace, innermost first."""
+def _backtrace(records: Sequence[LogRecord], image: bytes, base: int) -> list[str]:
+    """The frames of the call trace that follows the first complaint, innermost first."""
+    frames = _frames(records)
+    if not any(_BARE.fullmatch(frame) for frame in frames):
+        return frames
+    from rumpel.symbols import of_image
+
+    symbols = of_image(image, base)
+    # A return address is behind the call: the call itself says which function.
+    return [
+        (_BARE.fullmatch(frame) and symbols.name(int(frame, 16) - 1)) or frame for frame in frames
+    ]
+
+
+def _frames(records: Sequence[LogRecord]) -> list[str]:
+    complaints = [i for i, r in enumerate(records) if r.text.startswith(_REASONS)]
     frames: list[str] = []
     inside = False
-    for record in records:
+    for record in records[complaints[0] if complaints else 0 :]:
         text = record.text
         if text.startswith("Call Trace:"):
             inside = True
@@ -193,16 +208,23 @@ def _backtrace(records: Sequence[LogRecord]) -> list[str]:
     return frames
 
 
-def panic(data: bytes) -> KernelPanic:
-    """Make the exception for a kernel that ended so, from its log."""
+def panic(data: bytes, image: bytes = b"", base: int = 0) -> KernelPanic:
+    """Make the exception for a kernel that ended so.
+
+    Args:
+        data: its log.
+        image: the path of its image, for the names of functions.
+        base: where it was loaded.
+    """
     records = list(parse(data))
     tail = "\n".join(map(str, records[-_TAIL:]))
-    return KernelPanic(_reason(records), tail, _backtrace(records))
+    return KernelPanic(_reason(records), tail, _backtrace(records, image, base))
 
 
-def boot_panic(data: bytes) -> BootError:
+def boot_panic(data: bytes, image: bytes = b"", base: int = 0) -> BootError:
     """The same for a kernel that did not come up."""
     records = list(parse(data))
     error = BootError(f"the kernel panicked while it booted: {_reason(records)}")
     error.add_note("\n".join(map(str, records[-_TAIL:])))
+    error.add_note("\n".join(["Call trace:", *_backtrace(records, image, base)]))
     return error

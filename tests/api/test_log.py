@@ -13,6 +13,10 @@ from rumpel.log import LogRecord, _emitter, boot_panic, panic, parse
 
 OOPS = b"""\
 6,1,100,-;Linux version 6.12
+4,13,900,-;WARNING: something else
+4,14,901,-;Call Trace:
+4,15,902,-; elsewhere+0x1/0x2
+4,16,903,-;end of it
 1,2,1000200,-;BUG: kernel NULL pointer dereference, address: 0000000000000000
 4,3,1000201,-;RIP: 0010:lost+0x5/0x10
 4,4,1000202,-;Call Trace:

@@ -84,6 +84,24 @@ static int run_slowly(Task *task, int status, long nr, const unsigned long raw[C
 	return kernel->closing ? -ESHUTDOWN : status;
 }
 
+/*
+ * A task that is killed, or ends itself, gets -ESRCH for the call in progress:
+ * was it that, or has the call returned it?
+ */
+static bool has_exited(Task *task)
+{
+	static const unsigned long none[CALL_ARGS];
+	long ignored;
+	int status;
+
+	Py_BEGIN_ALLOW_THREADS
+	status = rumpel_task_submit(task->handle, 0, SYS_getpid, none, &ignored);
+	while (status == 0 || status == -EINTR)
+		status = rumpel_task_wait(task->handle, -1, &ignored);
+	Py_END_ALLOW_THREADS
+	return status == -ESRCH;
+}
+
 /* 0 and *result (value or negative errno), or -1 and an exception. */
 int call_run(Task *task, unsigned int flags, long nr, const unsigned long raw[CALL_ARGS],
 	     long *result)
@@ -91,14 +109,10 @@ int call_run(Task *task, unsigned int flags, long nr, const unsigned long raw[CA
 	Kernel *kernel = task->kernel;
 	int status = -EAGAIN;
 
-	if (!kernel || !kernel->handle || kernel->closing || !task->handle) {
-		PyObject *type = PyObject_GetAttrString(task->state->errors, "KernelClosed");
-
-		if (type)
-			PyErr_SetString(type, "the kernel was halted or closed");
-		Py_XDECREF(type);
+	if (task_check(task) < 0)
 		return -1;
-	}
+	if (kernel->closing)
+		return error_closed(kernel);
 	if (task->busy)
 		return error_of_kernel(kernel, -EBUSY);
 	task->busy = true;
@@ -107,6 +121,8 @@ int call_run(Task *task, unsigned int flags, long nr, const unsigned long raw[CA
 		status = rumpel_task_submit(task->handle, RUMPEL_SUBMIT_NOWAIT, nr, raw, result);
 	if (status != 1)
 		status = run_slowly(task, status, nr, raw, result);
+	if (status == 1 && *result == -ESRCH && has_exited(task))
+		status = -ESRCH;
 	task->busy = false;
 	if (status != 1)
 		error_of_kernel(kernel, status);

@@ -24,7 +24,11 @@ static void raise_panic(Kernel *kernel, const char *maker)
 	if (!log)
 		return;
 	module = PyImport_ImportModule("rumpel.log");
-	error = module ? PyObject_CallMethod(module, maker, "O", log) : NULL;
+	error = NULL;
+	if (module)
+		error = PyObject_CallMethod(
+			module, maker, "OOK", log, kernel->image,
+			(unsigned long long)rumpel_kernel_load_address(kernel->handle));
 	if (error)
 		PyErr_SetObject((PyObject *)Py_TYPE(error), error);
 	Py_XDECREF(error);

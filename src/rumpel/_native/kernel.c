@@ -68,6 +68,7 @@ static void kernel_dealloc(PyObject *self)
 	Py_SET_REFCNT(self, 1);
 	shut(kernel);
 	Py_SET_REFCNT(self, 0);
+	Py_XDECREF(kernel->image);
 	Py_XDECREF(kernel->clock);
 	Py_XDECREF(kernel->pins);
 	PyErr_Restore(error, value, trace);
@@ -134,6 +135,7 @@ PyObject *kernel_boot(PyObject *module, PyObject *args, PyObject *keywords)
 	kernel = devices ? kernel_new(state) : NULL;
 	if (!kernel)
 		goto out;
+	kernel->image = Py_NewRef(image);
 	config.image = PyBytes_AS_STRING(image);
 	config.memory = memory;
 	config.cmdline = cmdline;

@@ -55,6 +55,7 @@ typedef struct {
 	unsigned long cached_thread;
 	Task *cached_task;
 	Task *tasks; /* all that are bound to this kernel */
+	PyObject *image; /* its path, as bytes */
 	PyObject *clock; /* Clock or NULL: must outlive the kernel */
 	PyObject *pins; /* list of buffers that devices use */
 	unsigned int users; /* threads that are inside the runtime */
@@ -119,6 +120,7 @@ Task *task_current(Kernel *kernel);
 Task *task_of_thread(Kernel *kernel, unsigned long thread);
 Task *task_wrap(Kernel *kernel, struct rumpel_task *handle, bool holds_kernel);
 void task_detach(Task *task);
+int task_check(Task *task);
 int slot_set(Kernel *kernel, Task *task, Task **previous);
 
 /* call.c */

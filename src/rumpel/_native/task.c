@@ -252,7 +252,8 @@ static void task_dealloc(PyObject *self)
 	Py_DECREF(type);
 }
 
-static int check_open(Task *task)
+/* 0, or -1 and an exception if the task or its kernel is gone. */
+int task_check(Task *task)
 {
 	PyObject *type;
 
@@ -270,7 +271,7 @@ static PyObject *task_enter(PyObject *self, PyObject *unused)
 	Task *task = (Task *)self, *before;
 
 	(void)unused;
-	if (check_open(task) < 0)
+	if (task_check(task) < 0)
 		return NULL;
 	if (task->previous) {
 		PyErr_SetString(PyExc_RuntimeError, "the task is in use by a with statement");
@@ -322,7 +323,7 @@ static PyObject *task_bind(PyObject *self, PyObject *args, PyObject *keywords)
 {
 	Task *task = (Task *)self;
 
-	return check_open(task) < 0 ? NULL : call_new(task->kernel, task, args, keywords);
+	return task_check(task) < 0 ? NULL : call_new(task->kernel, task, args, keywords);
 }
 
 static PyObject *task_syscall(PyObject *self, PyObject *const *given, Py_ssize_t count)
@@ -364,7 +365,7 @@ static PyObject *task_id(PyObject *self, void *unused)
 	Task *task = (Task *)self;
 
 	(void)unused;
-	return check_open(task) < 0 ? NULL : PyLong_FromLong(rumpel_task_id(task->handle));
+	return task_check(task) < 0 ? NULL : PyLong_FromLong(rumpel_task_id(task->handle));
 }
 
 static PyMethodDef task_methods[] = {

@@ -1,0 +1,207 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Kernels that end badly: their callers are told, and nobody else suffers."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from elftools.elf.elffile import ELFFile
+from elftools.elf.sections import SymbolTableSection
+
+import rumpel
+from rumpel import Kernel, KernelPanic, TaskExited, syscalls
+
+pytestmark = pytest.mark.kernel
+
+Boot = Callable[..., Kernel]
+
+
+@pytest.fixture(scope="session")
+def sys_call_table(default_image: str) -> int:
+    """Where the kernel's table is, in its image."""
+    with Path(default_image).with_name("vmlinux").open("rb") as file:
+        table = ELFFile(file).get_section_by_name(".symtab")
+        assert isinstance(table, SymbolTableSection)
+        symbols = table.get_symbol_by_name("sys_call_table")
+        assert symbols
+        return int(symbols[0]["st_value"])
+
+
+@pytest.fixture
+def crash(sys_call_table: int) -> Callable[[Kernel], KernelPanic]:
+    """Make a kernel call a function that is not there; return what it says about it."""
+
+    def crash(kernel: Kernel) -> KernelPanic:
+        entry = kernel._native.load_address + sys_call_table + 8 * syscalls.lookup("getpgrp").nr
+        ctypes.c_uint64.from_address(entry).value = 0x10
+        with pytest.raises(KernelPanic) as caught:
+            kernel.syscall("getpgrp")
+        return caught.value
+
+    return crash
+
+
+Crash = Callable[[Kernel], KernelPanic]
+
+
+def test_a_fault_is_an_exception_with_everything(kernel: Kernel, crash: Crash) -> None:
+    kernel.os.getpid()
+    error = crash(kernel)
+    assert str(error).startswith("BUG: signal 11 at address 0000000000000010")
+    assert "(Fatal fault in the kernel)" in str(error)
+    assert "Kernel panic - not syncing: Fatal fault in the kernel" in error.log
+    assert error.log.count("\n") > 10
+    names = [frame.split("+")[0] for frame in error.backtrace]
+    assert "panic" in names or "oops" in names
+    assert kernel.state == "panicked"
+
+
+def test_a_panic_of_its_own_has_a_backtrace(boot: Boot) -> None:
+    """Asked to panic when it is out of memory, it does."""
+    kernel = boot(memory="32M")
+    kernel.sysctl["vm.panic_on_oom"] = 2
+    with pytest.raises(KernelPanic) as caught:
+        while True:
+            kernel.os.pipe()
+    assert "Out of memory: compulsory panic_on_oom is enabled" in str(caught.value)
+    names = [frame.split("+")[0] for frame in caught.value.backtrace]
+    assert names.index("panic") < names.index("do_pipe2")
+
+
+def test_pid_1_that_exits_is_a_panic(kernel: Kernel) -> None:
+    with pytest.raises((TaskExited, KernelPanic)):
+        kernel.syscall("exit_group", 3)
+    for _ in range(100):
+        if kernel.state == "panicked":
+            break
+        time.sleep(0.01)
+    with pytest.raises(KernelPanic, match="Attempted to kill init! exitcode=0x00000300"):
+        kernel.os.getpid()
+
+
+def test_a_task_that_ends_itself(kernel: Kernel) -> None:
+    with kernel.process() as process:
+        with pytest.raises(TaskExited, match="the kernel task has exited"):
+            kernel.syscall("exit_group", 0)
+        with pytest.raises(TaskExited):
+            kernel.os.getpid()
+    process.close()
+    with pytest.raises(ProcessLookupError):
+        kernel.syscall("kill", 99999, 0)
+
+
+def test_all_later_calls_say_so(kernel: Kernel, crash: Crash) -> None:
+    crash(kernel)
+    for call in (kernel.os.getpid, kernel.os.pipe, lambda: kernel.sleep(1)):
+        with pytest.raises(KernelPanic, match="Fatal fault in the kernel"):
+            call()
+    with pytest.raises(KernelPanic):
+        kernel.halt()
+    assert kernel.state == "panicked"
+    assert "Kernel panic" in str(kernel.log)
+    kernel.close()
+    assert kernel.state == "panicked"
+
+
+def test_other_threads_are_told(kernel: Kernel, crash: Crash) -> None:
+    r, _ = kernel.os.pipe()
+    ends: list[BaseException] = []
+
+    def wait() -> None:
+        try:
+            kernel.os.read(r, 1)
+        except BaseException as error:
+            ends.append(error)
+
+    threads = [threading.Thread(target=wait) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.1)
+    crash(kernel)
+    for thread in threads:
+        thread.join(10)
+        assert not thread.is_alive()
+    assert [type(e) for e in ends] == [KernelPanic] * 3
+
+
+def test_other_kernels_go_on(boot: Boot, crash: Crash) -> None:
+    first, second = boot(), boot()
+    r, w = second.os.pipe()
+    crash(first)
+    second.os.write(w, b"fine")
+    assert second.os.read(r, 10) == b"fine"
+    third = boot()
+    assert third.os.getpid() == 1
+
+
+def test_with_statements_let_the_panic_through(default_image: str, crash: Crash) -> None:
+    with rumpel.boot(image=default_image) as kernel:
+        error = crash(kernel)
+    assert kernel.state == "panicked"
+    with pytest.raises(KernelPanic) as caught, rumpel.boot(image=default_image) as kernel:
+        raise error
+    assert caught.value is error
+
+
+def test_a_panic_of_a_kernel_on_a_virtual_clock(boot: Boot, crash: Crash) -> None:
+    clock = rumpel.VirtualClock()
+    first, second = boot(clock=clock), boot(clock=clock)
+    crash(first)
+    second.sleep(100)
+    assert clock.now >= 100
+
+
+def test_panics_leave_nothing(default_image: str, crash: Crash) -> None:
+    def life() -> None:
+        with rumpel.boot(image=default_image) as kernel:
+            crash(kernel)
+
+    life()
+    before = len(os.listdir("/proc/self/fd")), len(os.listdir("/proc/self/task"))
+    for _ in range(20):
+        life()
+    assert (len(os.listdir("/proc/self/fd")), len(os.listdir("/proc/self/task"))) == before
+
+
+def test_memory_that_runs_out_is_the_kernels_own_affair(boot: Boot) -> None:
+    """Errors, and perhaps its OOM killer's victims; the process and pid 1 live."""
+    kernel = boot(memory="32M")
+    kernel.mount("none", "/fill", "tmpfs", data="size=1G")
+    chunk = bytes(1 << 20)
+    written = 0
+    with pytest.raises((OSError, TaskExited)), kernel.process():
+        fd = kernel.os.open("/fill/x", kernel.os.O_CREAT | kernel.os.O_WRONLY)
+        while written < 1 << 30:
+            written += kernel.os.write(fd, chunk)
+    assert 1 << 20 < written < 32 << 20
+    assert kernel.state == "running"
+    kernel.os.unlink("/fill/x")
+    kernel.os.makedirs("/tmp/still")
+    assert kernel.os.getpid() == 1
+
+
+def test_tasks_of_a_kernel_out_of_memory_are_killed(kernel: Kernel) -> None:
+    """Its OOM killer ends the process that took all; the others live."""
+    process = kernel.process()
+    with process, pytest.raises((TaskExited, OSError)):
+        while True:
+            kernel.os.pipe()
+    process.close()
+    assert kernel.os.getpid() == 1
+    assert kernel.os.pipe()
+
+
+def test_descriptors_that_run_out(kernel: Kernel) -> None:
+    limit = (100).to_bytes(8, "little")
+    with kernel.process():
+        kernel.syscall("setrlimit", 7, limit + limit)
+        with pytest.raises(OSError, match="Too many open files"):
+            while True:
+                kernel.os.pipe()
+    kernel.os.pipe()
