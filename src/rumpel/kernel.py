@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Iterable
-from types import TracebackType
+from types import ModuleType, TracebackType
 from typing import IO, TYPE_CHECKING, Any
 
 from rumpel import _native, syscalls
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rumpel.devices import Device, MemoryDisk, Nic
     from rumpel.devices import Disk as DiskDevice
     from rumpel.os import Os
+    from rumpel.select import SelectModule
     from rumpel.socket import SocketModule
     from rumpel.sysctl import Sysctl
 
@@ -42,6 +43,8 @@ class Kernel:
         os: what makes sense of the module :mod:`os`, on this kernel.
         open: the built-in function :func:`open`, on this kernel's files.
         socket: the module :mod:`socket`, on this kernel's network.
+        select: the module :mod:`select`, for this kernel's descriptors.
+        selectors: the module :mod:`selectors` on top of it.
         sysctl: a mapping of the names under /proc/sys to their values.
         log: what the kernel said so far, also when it is gone.
         clock: its time.
@@ -50,6 +53,8 @@ class Kernel:
     os: Os
     open: Callable[..., IO[Any]]
     socket: SocketModule
+    select: SelectModule
+    selectors: ModuleType
     sysctl: Sysctl
 
     def __init__(
@@ -273,7 +278,26 @@ def _part_sysctl(kernel: Kernel) -> Any:
     return Sysctl(kernel.os)
 
 
-_PARTS = {"os": _part_os, "open": _part_open, "socket": _part_socket, "sysctl": _part_sysctl}
+def _part_select(kernel: Kernel) -> Any:
+    from rumpel.select import SelectModule
+
+    return SelectModule(kernel.os)
+
+
+def _part_selectors(kernel: Kernel) -> Any:
+    from rumpel.swapped import private_copy
+
+    return private_copy("selectors", {"select": kernel.select})
+
+
+_PARTS = {
+    "os": _part_os,
+    "open": _part_open,
+    "socket": _part_socket,
+    "select": _part_select,
+    "selectors": _part_selectors,
+    "sysctl": _part_sysctl,
+}
 
 _found: dict[tuple[str, str], str] = {}
 """Paths of images: looking for one again takes a millisecond."""

@@ -93,7 +93,7 @@ class SocketModule:
 
     def create_connection(
         self,
-        address: tuple[str | None, int],
+        address: tuple[str | bytes | None, int],
         timeout: float | None = _UNSET,
         source_address: tuple[str, int] | None = None,
         *,
