@@ -153,6 +153,11 @@ void __noreturn rumpel_caller_loop(void)
 	bool report = current->pid == 1;
 	unsigned int calls = 0;
 
+	/*
+	 * No memory: the call fails. Callers' memory is the host's, so to kill
+	 * one would free nothing; this flag keeps the OOM killer from them.
+	 */
+	current->flags |= PF_DUMPCORE;
 	for (;;) {
 		if (report) {
 			caller->state = RUMPEL_CALLER_USER;
