@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The few rtnetlink messages that it takes to configure an interface.
+"""Netlink, and the few messages that it takes to configure an interface.
 
-Source: rtnetlink(7), include/uapi/linux/rtnetlink.h. For all else there is pyroute2.
+Source: netlink(7), rtnetlink(7), include/uapi/linux/rtnetlink.h. For all else there
+is pyroute2.
 """
 
 from __future__ import annotations
@@ -10,13 +11,14 @@ import errno
 import socket
 import struct
 from os import strerror
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     from rumpel.os import Os
 
-__all__ = ["ifup"]
+__all__ = ["Netlink", "attribute", "attributes", "ifup"]
 
+_NETLINK_ROUTE = 0
 _NLM_F_REQUEST, _NLM_F_ACK, _NLM_F_REPLACE, _NLM_F_CREATE = 1, 4, 0x100, 0x400
 _NLM_F_DUMP = 0x300
 _NLMSG_ERROR, _NLMSG_DONE = 2, 3
@@ -80,16 +82,21 @@ def parse_address(text: str) -> tuple[int, bytes, int]:
     return family, packed, bits
 
 
-class Rtnetlink:
-    """A netlink socket in a kernel that sends requests and waits for the answer."""
+class Netlink:
+    """A netlink socket in a kernel that sends requests and waits for the answer.
 
-    def __init__(self, os: Os) -> None:
+    Args:
+        os: of the kernel.
+        protocol: NETLINK_ROUTE and so on.
+    """
+
+    def __init__(self, os: Os, protocol: int) -> None:
         self._os = os
         self._sequence = 0
         kind = socket.SOCK_RAW | socket.SOCK_CLOEXEC
-        self._fd = os._call("socket")(socket.AF_NETLINK, kind, 0)
+        self._fd = os._call("socket")(socket.AF_NETLINK, kind, protocol)
 
-    def __enter__(self) -> Rtnetlink:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -118,6 +125,13 @@ class Rtnetlink:
                 if error:
                     raise OSError(error, strerror(error), what)
                 return answers
+
+
+class Rtnetlink(Netlink):
+    """Interfaces, addresses and routes."""
+
+    def __init__(self, os: Os) -> None:
+        super().__init__(os, _NETLINK_ROUTE)
 
     def interfaces(self) -> list[tuple[int, str]]:
         """Numbers and names of all interfaces."""

@@ -40,9 +40,10 @@ Descriptor = int | HasFileno
 
 
 def _number(fd: Descriptor) -> int:
-    number = fd if isinstance(fd, int) else fd.fileno()
+    method = None if isinstance(fd, int) else getattr(fd, "fileno", None)
+    number = fd if method is None else method()
     if not isinstance(number, int):
-        raise TypeError("argument must be an int, or have a fileno() method")
+        raise TypeError("argument must be an int, or have a fileno() method.")
     if number < 0:
         raise ValueError(f"file descriptor cannot be a negative integer ({number})")
     return number

@@ -19,12 +19,11 @@ from typing import Any
 
 import pytest
 
-from rumpel import FdNic, Kernel, Link, UserNet
+from rumpel import FdNic, Kernel, Link, UserNet, mptcp
 
 pytestmark = pytest.mark.kernel
 
 Boot = Callable[..., Kernel]
-IPPROTO_MPTCP = 262
 
 
 class TestIfup:
@@ -323,10 +322,10 @@ class TestLinks:
         left, right = pair(boot, links=2)
         for kernel, end in ((left, 1), (right, 2)):
             assert kernel.sysctl["net.mptcp.enabled"] == "1"
-            mptcp_limits(kernel)
-            mptcp_endpoint(kernel, f"10.0.1.{end}", signal=end == 2)
+            mptcp.set_limits(kernel)
+            mptcp.add_endpoint(kernel, f"10.0.1.{end}", signal=end == 2, subflow=end == 1)
         before = [counters(left, f"eth{n}") for n in range(2)]
-        transfer(left, right, 64, IPPROTO_MPTCP)
+        transfer(left, right, 64, mptcp.IPPROTO_MPTCP)
         after = [counters(left, f"eth{n}") for n in range(2)]
         moved = [b - a for a, b in zip(before, after, strict=True)]
         assert min(moved) > 1 << 20, f"one link carried nothing: {moved}"
@@ -414,46 +413,6 @@ class TestLinks:
 def counters(kernel: Kernel, name: str) -> int:
     with kernel.open(f"/sys/class/net/{name}/statistics/tx_bytes") as file:
         return int(file.read())
-
-
-def mptcp_command(kernel: Kernel, command: int, payload: bytes) -> None:
-    """Send a command of the generic netlink family mptcp_pm."""
-    from rumpel.netlink import attribute, attributes
-
-    with kernel.socket.socket(host.AF_NETLINK, host.SOCK_RAW, 16) as sock:
-
-        def ask(family: int, command: int, version: int, payload: bytes) -> bytes:
-            body = struct.pack("=BBH", command, version, 0) + payload
-            sock.send(struct.pack("=IHHII", 16 + len(body), family, 5, 1, 0) + body)
-            answer = sock.recv(65536)
-            kind = struct.unpack_from("=H", answer, 4)[0]
-            if kind == 2:
-                number = -struct.unpack_from("=i", answer, 16)[0]
-                if number:
-                    raise OSError(number, os.strerror(number))
-            else:
-                sock.recv(65536)  # the acknowledgement
-            return answer
-
-        answer = ask(16, 3, 1, attribute(2, b"mptcp_pm\0"))
-        family = struct.unpack("=H", attributes(answer[20:])[1])[0]
-        ask(family, command, 1, payload)
-
-
-def mptcp_limits(kernel: Kernel) -> None:
-    from rumpel.netlink import attribute
-
-    payload = attribute(2, struct.pack("=I", 8)) + attribute(3, struct.pack("=I", 8))
-    mptcp_command(kernel, 5, payload)
-
-
-def mptcp_endpoint(kernel: Kernel, address: str, signal: bool) -> None:
-    """Let an address take part: announce it, or connect from it."""
-    from rumpel.netlink import attribute
-
-    inner = attribute(1, struct.pack("=H", host.AF_INET)) + attribute(3, host.inet_aton(address))
-    inner += attribute(6, struct.pack("=I", 1 if signal else 2))
-    mptcp_command(kernel, 1, attribute(1 | 0x8000, inner))
 
 
 class TestSocketPairs:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from rumpel.cli.table import LazyGroup, Row, run
 
 COMMANDS = (
+    Row("demo", "rumpel.cli.demo", "Show what a kernel can do, on real input."),
     Row("kernel", "rumpel.cli.kernel", "Build, list and verify kernel images."),
     Row("bench", "rumpel.cli.bench", "Measure a kernel beside the host's."),
 )

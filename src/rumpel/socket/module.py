@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["SocketModule"]
 
-_UNSET: Any = object()
+# The standard library passes this on where nobody has set a timeout.
+_UNSET: Any = host._GLOBAL_DEFAULT_TIMEOUT  # type: ignore[attr-defined]
 
 
 class SocketModule:
@@ -54,6 +55,7 @@ class SocketModule:
     CMSG_LEN = staticmethod(host.CMSG_LEN)
     CMSG_SPACE = staticmethod(host.CMSG_SPACE)
     SocketIO = host.SocketIO
+    _GLOBAL_DEFAULT_TIMEOUT = _UNSET
     AddressFamily = host.AddressFamily
     SocketKind = host.SocketKind
     MsgFlag = host.MsgFlag
