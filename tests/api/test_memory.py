@@ -17,7 +17,7 @@ NO_MEMORY = (errno.ENOMEM, errno.ENFILE, errno.EAGAIN)
 def test_no_memory_is_an_error_of_the_call(boot: Boot, tiny_image: str) -> None:
     k = boot(image=tiny_image, memory="16M")
     descriptors: list[int] = []
-    with pytest.raises(OSError, match="memory|files|temporarily") as caught:
+    with pytest.raises(OSError, match=r"memory|files|temporarily") as caught:
         for _ in range(10_000):
             reader, writer = k.os.pipe()
             descriptors += [reader, writer]
