@@ -90,6 +90,7 @@ struct rumpel_log {
 	uint64_t end; /* bytes ever written */
 	uint32_t word; /* futex: changes with every write */
 	uint32_t waiters;
+	uint32_t wakes; /* changes when they shall return, though there is nothing */
 	int fd; /* also written to; or -1 */
 	uint64_t copied; /* so far, to fd */
 };

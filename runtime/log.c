@@ -86,12 +86,17 @@ int rumpel_log_wait(struct rumpel_kernel *kernel, uint64_t position, int64_t tim
 {
 	struct rumpel_log *log = &kernel->log;
 	uint64_t limit = rumpel_host_limit(timeout_ns);
-	uint32_t word;
+	uint32_t word, wakes;
 	int result = 0;
 
 	pthread_mutex_lock(&log->lock);
 	log->waiters++;
+	wakes = log->wakes;
 	while (log->end <= position && result != -ETIMEDOUT && result != -EINTR) {
+		if (log->wakes != wakes) {
+			result = -EINTR;
+			break;
+		}
 		word = log->word;
 		pthread_mutex_unlock(&log->lock);
 		result = rumpel_futex_wait(&log->word, word, limit);
@@ -102,6 +107,17 @@ int rumpel_log_wait(struct rumpel_kernel *kernel, uint64_t position, int64_t tim
 		result = 0;
 	pthread_mutex_unlock(&log->lock);
 	return result;
+}
+
+void rumpel_log_wake(struct rumpel_kernel *kernel)
+{
+	struct rumpel_log *log = &kernel->log;
+
+	pthread_mutex_lock(&log->lock);
+	log->wakes++;
+	log->word++;
+	pthread_mutex_unlock(&log->lock);
+	rumpel_futex_wake(&log->word, INT_MAX);
 }
 
 void rumpel_log_copy(struct rumpel_log *log)

@@ -103,6 +103,8 @@ RUMPEL_API size_t rumpel_log_read(struct rumpel_kernel *kernel, uint64_t *positi
 				  size_t size);
 /* Waits until there is something behind `position`. 0, -ETIMEDOUT, -EINTR. */
 RUMPEL_API int rumpel_log_wait(struct rumpel_kernel *kernel, uint64_t position, int64_t timeout_ns);
+/* Ends the waits of all threads that wait so now, with -EINTR. */
+RUMPEL_API void rumpel_log_wake(struct rumpel_kernel *kernel);
 
 /* ---- tasks and system calls ---- */
 

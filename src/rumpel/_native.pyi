@@ -114,7 +114,12 @@ class Kernel:
     def log_read(self, position: int, /) -> tuple[bytes, int]:
         """Records in the format of /dev/kmsg from ``position`` on, and the next position."""
     def log_wait(self, position: int, timeout_ns: int, /) -> bool:
-        """Wait until there is something behind ``position``; False if the time is over."""
+        """Wait until there is something behind ``position``; False if the time is over.
+
+        Below zero it is for ever, or until :meth:`log_wake`.
+        """
+    def log_wake(self) -> None:
+        """End the waits of other threads for the log."""
 
 @final
 class Task:

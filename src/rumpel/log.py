@@ -118,8 +118,6 @@ class Log(Sequence[LogRecord]):
 class Forwarder:
     """A thread that hands records to a callable or a logger as they appear."""
 
-    _CHUNK_NS = 100_000_000
-
     def __init__(self, native: _native.Kernel, handler: LogHandler) -> None:
         import threading
 
@@ -133,7 +131,7 @@ class Forwarder:
     def _run(self) -> None:
         try:
             while not self._stop:
-                if self._native.log_wait(self._position, self._CHUNK_NS):
+                if self._native.log_wait(self._position, -1):
                     self._drain()
         except KernelClosed:
             pass
@@ -151,9 +149,13 @@ class Forwarder:
         self._stop = True
         import threading
 
-        if self._thread is not threading.current_thread():
-            self._thread.join()
-            self._drain()
+        if self._thread is threading.current_thread():
+            return
+        while self._thread.is_alive():
+            # It may not wait yet: again, then.
+            self._native.log_wake()
+            self._thread.join(0.01)
+        self._drain()
 
 
 def _emitter(handler: LogHandler) -> Callable[[LogRecord], object]:

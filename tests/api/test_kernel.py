@@ -6,6 +6,7 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import sys
 import threading
 import time
 import warnings
@@ -145,6 +146,21 @@ def test_the_log_is_handed_to_a_function(default_image: str) -> None:
     assert seen[0].text.startswith("Linux version")
     assert [r.level for r in seen if r.text == "something to say"] == [4]
     assert seen == list(kernel.log)
+    assert "rumpel-log" not in [t.name for t in threading.enumerate()]
+
+
+def test_a_handler_that_fails_is_shown_and_called_again(
+    tiny_image: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[str] = []
+    monkeypatch.setattr(sys, "excepthook", lambda kind, error, trace: shown.append(str(error)))
+
+    def handler(record: LogRecord) -> None:
+        raise ValueError(record.text)
+
+    rumpel.boot(image=tiny_image, log=handler).close()
+    assert len(shown) > 10
+    assert shown[0].startswith("Linux version")
 
 
 def test_the_log_is_handed_to_logging(default_image: str, caplog: pytest.LogCaptureFixture) -> None:

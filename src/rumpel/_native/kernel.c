@@ -270,6 +270,17 @@ static PyObject *kernel_log_wait(PyObject *self, PyObject *args)
 	return PyErr_CheckSignals() < 0 ? NULL : PyBool_FromLong(status == 0);
 }
 
+static PyObject *kernel_log_wake(PyObject *self, PyObject *unused)
+{
+	Kernel *kernel = (Kernel *)self;
+
+	(void)unused;
+	if (check_open(kernel) < 0)
+		return NULL;
+	rumpel_log_wake(kernel->handle);
+	Py_RETURN_NONE;
+}
+
 static PyObject *kernel_state(PyObject *self, void *unused)
 {
 	static const char *const names[] = { "running", "halted", "panicked", "forked" };
@@ -318,6 +329,7 @@ static PyMethodDef kernel_methods[] = {
 	{ "task", METHOD(kernel_task), METH_VARARGS | METH_KEYWORDS, NULL },
 	{ "log_read", kernel_log_read, METH_VARARGS, NULL },
 	{ "log_wait", kernel_log_wait, METH_VARARGS, NULL },
+	{ "log_wake", kernel_log_wake, METH_NOARGS, NULL },
 	{ NULL, NULL, 0, NULL },
 };
 
