@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import warnings
 from collections.abc import Callable, Iterable
 from types import ModuleType, TracebackType
@@ -383,8 +384,17 @@ def boot(
         devices=[d._native for d in every],
     )
     kernel = Kernel(native, clock, every, log)
+    _ignore_signals(native)
     _loopback_up(native)
     return kernel
+
+
+def _ignore_signals(native: _native.Kernel) -> None:
+    """Ignore what Python ignores in its own process, so that writes fail with EPIPE or EFBIG."""
+    sig_ign = (1).to_bytes(32, "little")
+    call = syscalls.bind(native, "rt_sigaction")
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):
+        call(number, sig_ign, None, 8)
 
 
 def _loopback_up(native: _native.Kernel) -> None:

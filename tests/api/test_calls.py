@@ -8,6 +8,7 @@ import errno
 import mmap
 import os
 import re
+import signal
 import struct
 import threading
 from pathlib import PurePosixPath
@@ -15,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from rumpel import Kernel, KernelClosed, syscalls
+from rumpel import Kernel, KernelClosed, TaskExited, syscalls
 from rumpel._native import Vector
 
 pytestmark = pytest.mark.kernel
@@ -319,6 +320,36 @@ class TestProcesses:
             process.syscall(39)
         kernel.os.close(w)
         assert kernel.os.read(r, 1) == b""
+
+    def test_a_broken_pipe_is_an_error(self, kernel: Kernel) -> None:
+        with kernel.process() as process:
+            r, w = kernel.os.pipe()
+            kernel.os.close(r)
+            with pytest.raises(BrokenPipeError):
+                kernel.os.write(w, b"x")
+            assert kernel.os.getpid() == process.id
+        process.close()
+
+    def test_it_can_be_killed(self, kernel: Kernel) -> None:
+        r, w = kernel.os.pipe()
+        process = kernel.process()
+        ends: list[BaseException] = []
+
+        def wait() -> None:
+            try:
+                with process:
+                    kernel.os.read(r, 1)
+            except BaseException as error:
+                ends.append(error)
+
+        thread = threading.Thread(target=wait)
+        thread.start()
+        kernel.sleep(0.05)
+        kernel.syscall("kill", process.id, signal.SIGKILL)
+        thread.join(10)
+        assert [type(e) for e in ends] == [TaskExited]
+        kernel.os.write(w, b"x")
+        assert kernel.os.read(r, 1) == b"x"
 
     def test_many_leave_nothing(self, kernel: Kernel) -> None:
         def processes() -> int:
