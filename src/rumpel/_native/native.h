@@ -11,7 +11,8 @@
  * clock.c    virtual clocks
  * vector.c   arrays of struct iovec
  * device.c   devices, before and after a kernel takes them
- * usernet.c  user-mode networks, which need libslirp
+ * usernet.c  user-mode networks
+ * slirp.c    what drives them, and needs libslirp
  *
  * The fields of all objects are guarded by the interpreter's lock. A kernel is
  * freed once nobody is inside a call of it: see struct Kernel.users.

@@ -1,0 +1,420 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* A user-mode network: see slirp.h. */
+#define _GNU_SOURCE
+#include "slirp.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#if __has_include(<slirp/libslirp.h>)
+#include <slirp/libslirp.h>
+
+#define LIBRARY "libslirp.so.0"
+#define FRAME_SIZE (64 << 10)
+#define FRAMES_AT_ONCE 64
+/* How long to wait for a kernel that does not take its frames. */
+#define FULL_MS 100
+
+struct timer {
+	SlirpTimerCb callback;
+	void *opaque;
+	int64_t expires; /* ms, or -1 */
+	struct timer *next;
+};
+
+struct slirp {
+	Slirp *slirp;
+	__typeof__(&slirp_new) new;
+	__typeof__(&slirp_cleanup) cleanup;
+	__typeof__(&slirp_pollfds_fill) fill;
+	__typeof__(&slirp_pollfds_poll) poll;
+	__typeof__(&slirp_input) input;
+	__typeof__(&slirp_add_hostfwd) add;
+	__typeof__(&slirp_remove_hostfwd) remove;
+	/* Guards slirp and what its callbacks touch, but while the thread sleeps. */
+	pthread_mutex_t lock;
+	pthread_cond_t awake; /* the thread has come back from its sleep */
+	unsigned int sleeps;
+	pthread_t thread;
+	bool stop;
+	int guest, host, wake; /* descriptors */
+	struct pollfd *polled; /* the first two are `host` and `wake` */
+	size_t count, room;
+	struct timer *timers;
+	uint8_t frame[FRAME_SIZE];
+};
+
+static int64_t now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * 1000000000LL + now.tv_nsec;
+}
+
+/* ---- what slirp calls ---- */
+
+static ssize_t on_send(const void *frame, size_t size, void *opaque)
+{
+	struct slirp *net = opaque;
+	struct pollfd room = { net->host, POLLOUT, 0 };
+
+	/* A full socket is a kernel that is busy; after a while the frame is lost. */
+	if (send(net->host, frame, size, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 && errno == EAGAIN &&
+	    poll(&room, 1, FULL_MS) > 0)
+		(void)!send(net->host, frame, size, MSG_DONTWAIT | MSG_NOSIGNAL);
+	return (ssize_t)size;
+}
+
+static void on_guest_error(const char *message, void *opaque)
+{
+	(void)message;
+	(void)opaque;
+}
+
+static int64_t on_clock(void *opaque)
+{
+	(void)opaque;
+	return now_ns();
+}
+
+static void *on_timer_new(SlirpTimerCb callback, void *argument, void *opaque)
+{
+	struct slirp *net = opaque;
+	struct timer *timer = malloc(sizeof(*timer));
+
+	if (!timer)
+		abort(); /* slirp cannot do without */
+	*timer = (struct timer){ callback, argument, -1, net->timers };
+	net->timers = timer;
+	return timer;
+}
+
+static void on_timer_free(void *timer, void *opaque)
+{
+	struct slirp *net = opaque;
+	struct timer **at = &net->timers;
+
+	while (*at && *at != timer)
+		at = &(*at)->next;
+	if (*at)
+		*at = (*at)->next;
+	free(timer);
+}
+
+static void on_timer_mod(void *timer, int64_t expires, void *opaque)
+{
+	(void)opaque;
+	((struct timer *)timer)->expires = expires;
+}
+
+static void on_poll_fd(int fd, void *opaque)
+{
+	(void)fd;
+	(void)opaque;
+}
+
+static void on_notify(void *opaque)
+{
+	(void)!eventfd_write(((struct slirp *)opaque)->wake, 1);
+}
+
+static const SlirpCb callbacks = {
+	.send_packet = on_send,
+	.guest_error = on_guest_error,
+	.clock_get_ns = on_clock,
+	.timer_new = on_timer_new,
+	.timer_free = on_timer_free,
+	.timer_mod = on_timer_mod,
+	.register_poll_fd = on_poll_fd,
+	.unregister_poll_fd = on_poll_fd,
+	.notify = on_notify,
+};
+
+/* ---- the thread ---- */
+
+static int on_add_poll(int fd, int events, void *opaque)
+{
+	static const short native[] = { POLLIN, POLLOUT, POLLPRI, POLLERR, POLLHUP };
+	struct slirp *net = opaque;
+	struct pollfd *more;
+	short wanted = 0;
+	int i;
+
+	if (net->count == net->room) {
+		more = realloc(net->polled, 2 * net->room * sizeof(*more));
+		if (!more)
+			return -1;
+		net->polled = more;
+		net->room *= 2;
+	}
+	for (i = 0; i < 5; i++)
+		if (events & 1 << i)
+			wanted |= native[i];
+	net->polled[net->count] = (struct pollfd){ fd, wanted, 0 };
+	return (int)net->count++;
+}
+
+static int on_revents(int index, void *opaque)
+{
+	short got = index < 0 ? 0 : ((struct slirp *)opaque)->polled[index].revents;
+
+	return (got & POLLIN ? SLIRP_POLL_IN : 0) | (got & POLLOUT ? SLIRP_POLL_OUT : 0) |
+	       (got & POLLPRI ? SLIRP_POLL_PRI : 0) | (got & POLLERR ? SLIRP_POLL_ERR : 0) |
+	       (got & POLLHUP ? SLIRP_POLL_HUP : 0);
+}
+
+static void run_timers(struct slirp *net)
+{
+	int64_t now = now_ns() / 1000000;
+	struct timer *timer = net->timers;
+
+	while (timer) {
+		if (timer->expires >= 0 && timer->expires <= now) {
+			timer->expires = -1;
+			timer->callback(timer->opaque);
+			timer = net->timers; /* the list may have changed */
+		} else {
+			timer = timer->next;
+		}
+	}
+}
+
+static int timeout_of(const struct slirp *net, uint32_t wanted)
+{
+	int64_t now = now_ns() / 1000000, timeout = wanted > INT32_MAX ? INT32_MAX : wanted;
+	const struct timer *timer;
+
+	for (timer = net->timers; timer; timer = timer->next)
+		if (timer->expires >= 0 && timer->expires - now < timeout)
+			timeout = timer->expires > now ? timer->expires - now : 0;
+	return (int)timeout;
+}
+
+static void take_frames(struct slirp *net)
+{
+	ssize_t size = 0;
+	int i;
+
+	for (i = 0; i < FRAMES_AT_ONCE; i++) {
+		size = recv(net->host, net->frame, sizeof(net->frame), MSG_DONTWAIT);
+		if (size <= 0)
+			break;
+		net->input(net->slirp, net->frame, (int)size);
+	}
+}
+
+static void *drive(void *argument)
+{
+	struct slirp *net = argument;
+	eventfd_t ignored;
+	uint32_t timeout;
+	int ready;
+
+	pthread_mutex_lock(&net->lock);
+	while (!net->stop) {
+		net->polled[0] = (struct pollfd){ net->host, POLLIN, 0 };
+		net->polled[1] = (struct pollfd){ net->wake, POLLIN, 0 };
+		net->count = 2;
+		timeout = UINT32_MAX;
+		net->fill(net->slirp, &timeout, on_add_poll, net);
+		pthread_mutex_unlock(&net->lock);
+		ready = poll(net->polled, net->count, timeout_of(net, timeout));
+		pthread_mutex_lock(&net->lock);
+		net->sleeps++;
+		pthread_cond_broadcast(&net->awake);
+		if (net->polled[1].revents)
+			eventfd_read(net->wake, &ignored);
+		net->poll(net->slirp, ready < 0, on_revents, net);
+		if (net->polled[0].revents)
+			take_frames(net);
+		run_timers(net);
+	}
+	pthread_mutex_unlock(&net->lock);
+	return NULL;
+}
+
+/* Signals are for the threads of the program. */
+static int start(struct slirp *net)
+{
+	sigset_t every, before;
+	int error;
+
+	sigfillset(&every);
+	pthread_sigmask(SIG_SETMASK, &every, &before);
+	error = pthread_create(&net->thread, NULL, drive, net);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	if (!error)
+		pthread_setname_np(net->thread, "rumpel-usernet");
+	return -error;
+}
+
+/* ---- the whole ---- */
+
+static int load(struct slirp *net, const char **why)
+{
+	/* Never closed: others may be using it. */
+	void *library = dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL);
+
+	if (!library) {
+		*why = dlerror();
+		return -ENOSYS;
+	}
+	net->new = dlsym(library, "slirp_new");
+	net->cleanup = dlsym(library, "slirp_cleanup");
+	net->fill = dlsym(library, "slirp_pollfds_fill");
+	net->poll = dlsym(library, "slirp_pollfds_poll");
+	net->input = dlsym(library, "slirp_input");
+	net->add = dlsym(library, "slirp_add_hostfwd");
+	net->remove = dlsym(library, "slirp_remove_hostfwd");
+	if (net->new && net->cleanup && net->fill && net->poll && net->input && net->add &&
+	    net->remove)
+		return 0;
+	*why = LIBRARY " is too old: 4.1 is needed";
+	return -ENOSYS;
+}
+
+static void release(struct slirp *net)
+{
+	if (net->slirp)
+		net->cleanup(net->slirp);
+	if (net->guest >= 0)
+		close(net->guest);
+	if (net->host >= 0)
+		close(net->host);
+	if (net->wake >= 0)
+		close(net->wake);
+	pthread_cond_destroy(&net->awake);
+	pthread_mutex_destroy(&net->lock);
+	free(net->polled);
+	free(net);
+}
+
+static int create(struct slirp *net, const struct slirp_addresses *addresses)
+{
+	static const int room = 4 << 20; /* as much of it as the host allows */
+	SlirpConfig config = {
+		.version = 1,
+		.in_enabled = true,
+		.vnetwork = addresses->network,
+		.vnetmask = addresses->mask,
+		.vhost = addresses->host,
+		.vdhcp_start = addresses->guest,
+		.vnameserver = addresses->dns,
+		.if_mtu = addresses->mtu,
+		.if_mru = addresses->mtu,
+		.disable_host_loopback = !addresses->host_loopback,
+	};
+	int pair[2], i;
+
+	net->polled = malloc(64 * sizeof(*net->polled));
+	if (!net->polled)
+		return -ENOMEM;
+	net->room = 64;
+	net->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (net->wake < 0 || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+		return -errno;
+	for (i = 0; i < 2; i++)
+		setsockopt(pair[i], SOL_SOCKET, SO_SNDBUF, &room, sizeof(room));
+	net->guest = pair[0];
+	net->host = pair[1];
+	net->slirp = net->new (&config, &callbacks, net);
+	return net->slirp ? start(net) : -EINVAL;
+}
+
+int slirp_open(const struct slirp_addresses *addresses, struct slirp **opened, const char **why)
+{
+	struct slirp *net = calloc(1, sizeof(*net));
+	int error;
+
+	*why = NULL;
+	if (!net)
+		return -ENOMEM;
+	net->guest = net->host = net->wake = -1;
+	pthread_mutex_init(&net->lock, NULL);
+	pthread_cond_init(&net->awake, NULL);
+	error = load(net, why);
+	if (!error)
+		error = create(net, addresses);
+	if (error)
+		release(net);
+	else
+		*opened = net;
+	return error;
+}
+
+void slirp_close(struct slirp *net)
+{
+	if (!net)
+		return;
+	pthread_mutex_lock(&net->lock);
+	net->stop = true;
+	pthread_mutex_unlock(&net->lock);
+	on_notify(net);
+	pthread_join(net->thread, NULL);
+	release(net);
+}
+
+int slirp_guest(const struct slirp *net)
+{
+	return net->guest;
+}
+
+int slirp_forward(struct slirp *net, bool udp, struct in_addr host, int host_port,
+		  const struct in_addr *guest, int guest_port)
+{
+	unsigned int sleeps;
+	int error;
+
+	pthread_mutex_lock(&net->lock);
+	errno = 0;
+	if (guest)
+		error = net->add(net->slirp, udp, host, host_port, *guest, guest_port);
+	else
+		error = net->remove(net->slirp, udp, host, host_port);
+	if (error)
+		error = errno ? -errno : -EADDRNOTAVAIL;
+	/* A socket that is closed lives on as long as the thread sleeps on it. */
+	sleeps = net->sleeps;
+	on_notify(net);
+	while (net->sleeps == sleeps)
+		pthread_cond_wait(&net->awake, &net->lock);
+	pthread_mutex_unlock(&net->lock);
+	return error;
+}
+
+#else /* without its header: all that is missing is said when one is made */
+
+int slirp_open(const struct slirp_addresses *addresses, struct slirp **net, const char **why)
+{
+	(void)addresses;
+	(void)net;
+	*why = "rumpel was built without libslirp-dev";
+	return -ENOSYS;
+}
+
+void slirp_close(struct slirp *net)
+{
+	(void)net;
+}
+
+int slirp_guest(const struct slirp *net)
+{
+	(void)net;
+	return -1;
+}
+
+int slirp_forward(struct slirp *net, bool udp, struct in_addr host, int host_port,
+		  const struct in_addr *guest, int guest_port)
+{
+	(void)net, (void)udp, (void)host, (void)host_port, (void)guest, (void)guest_port;
+	return -ENOSYS;
+}
+
+#endif

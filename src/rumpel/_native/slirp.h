@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * libslirp at the other end of a socket that a network interface of a kernel
+ * has for its cable. It answers the kernel's frames with sockets of this
+ * process, so it needs no privilege. No Python here.
+ *
+ * The library is opened when it is first used, so that nothing else depends
+ * on it. A thread drives each network; it never needs the interpreter.
+ */
+#ifndef RUMPEL_NATIVE_SLIRP_H
+#define RUMPEL_NATIVE_SLIRP_H
+
+#include <arpa/inet.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* As the kernel sees the network. */
+struct slirp_addresses {
+	struct in_addr network, mask;
+	struct in_addr host, dns; /* where the host and a name server are */
+	struct in_addr guest; /* who gets forwarded connections */
+	unsigned int mtu;
+	bool host_loopback; /* may the host's loopback be reached? */
+};
+
+struct slirp;
+
+/* 0, or a negative errno and *why: a static text, or what the loader says. */
+int slirp_open(const struct slirp_addresses *addresses, struct slirp **net, const char **why);
+/* Ends the thread and all connections; NULL is fine. */
+void slirp_close(struct slirp *net);
+/* The socket with the kernel's frames: a message each. */
+int slirp_guest(const struct slirp *net);
+/* Publishes a port of the guest on the host, or takes that back (guest NULL). */
+int slirp_forward(struct slirp *net, bool udp, struct in_addr host, int host_port,
+		  const struct in_addr *guest, int guest_port);
+
+#endif
