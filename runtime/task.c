@@ -108,20 +108,23 @@ static long collect(struct rumpel_task *task)
 	return result;
 }
 
-/* Token held. Runs it until it has ended or sleeps. */
-static void start(struct rumpel_task *task, long nr, const unsigned long args[6])
+static void set_call(struct rumpel_caller *caller, long nr, const unsigned long args[6])
+{
+	caller->nr = nr;
+	/* Word by word, as they were written a moment ago: wider loads would wait for that. */
+	for (int i = 0; i < 6; i++)
+		caller->args[i] = ((const volatile unsigned long *)args)[i];
+}
+
+/* Token held. Runs the call that was set until it has ended or sleeps. */
+static inline void start(struct rumpel_task *task)
 {
 	struct rumpel_kernel *kernel = task->kernel;
 	struct rumpel_vcpu *vcpu = kernel->vcpu;
 	struct rumpel_caller *caller = &task->caller;
 	unsigned int exit;
 
-	caller->nr = nr;
-	/* Word by word, as they were written a moment ago: wider loads would wait for that. */
-	for (int i = 0; i < 6; i++)
-		caller->args[i] = ((const volatile unsigned long *)args)[i];
 	caller->state = RUMPEL_CALLER_SUBMITTED;
-	task->state = TASK_BUSY;
 	vcpu->request = caller;
 	exit = kernel->enter();
 	if (likely(exit == RUMPEL_EXIT_DONE && vcpu->done == caller &&
@@ -130,6 +133,7 @@ static void start(struct rumpel_task *task, long nr, const unsigned long args[6]
 		task->state = TASK_DONE;
 		return;
 	}
+	task->state = TASK_BUSY;
 	rumpel_vcpu_handle(kernel, exit, task);
 }
 
@@ -149,6 +153,15 @@ static int check(const struct rumpel_task *task)
 	return -EBUSY;
 }
 
+/* The same for calls from outside, which end when a halt begins. */
+static int check_open(const struct rumpel_task *task)
+{
+	int status = check(task);
+
+	return unlikely(!status && task->kernel->halting) ? rumpel_kernel_error(task->kernel)
+							  : status;
+}
+
 int rumpel_task_submit(struct rumpel_task *task, unsigned int flags, long nr,
 		       const unsigned long args[6], long *result)
 {
@@ -160,14 +173,13 @@ int rumpel_task_submit(struct rumpel_task *task, unsigned int flags, long nr,
 			return -EAGAIN;
 		rumpel_token_take_slowly(kernel);
 	}
-	status = check(task);
-	if (likely(!status))
-		status = rumpel_kernel_error(kernel);
+	status = check_open(task);
 	if (unlikely(status)) {
 		rumpel_leave(kernel, false);
 		return status;
 	}
-	start(task, nr, args);
+	set_call(&task->caller, nr, args);
+	start(task);
 	if (likely(task->state == TASK_DONE)) {
 		*result = collect(task);
 		status = 1;
@@ -236,19 +248,14 @@ int rumpel_task_cancel(struct rumpel_task *task)
 	return error;
 }
 
-long rumpel_task_call(struct rumpel_task *task, long nr, const unsigned long args[6])
+/* Token held; gives it back. */
+static inline long call(struct rumpel_task *task)
 {
 	struct rumpel_kernel *kernel = task->kernel;
 	int status;
 	long result;
 
-	rumpel_token_take(kernel);
-	status = check(task);
-	if (unlikely(status)) {
-		rumpel_leave(kernel, false);
-		return status;
-	}
-	start(task, nr, args);
+	start(task);
 	if (likely(task->state == TASK_DONE)) {
 		status = ended(task, &result);
 		rumpel_leave(kernel, false);
@@ -260,14 +267,42 @@ long rumpel_task_call(struct rumpel_task *task, long nr, const unsigned long arg
 	return status == 1 ? result : status;
 }
 
+long rumpel_task_call(struct rumpel_task *task, long nr, const unsigned long args[6])
+{
+	struct rumpel_kernel *kernel = task->kernel;
+	int status;
+
+	rumpel_token_take(kernel);
+	status = check(task);
+	if (unlikely(status)) {
+		rumpel_leave(kernel, false);
+		return status;
+	}
+	set_call(&task->caller, nr, args);
+	return call(task);
+}
+
 long rumpel_syscall(struct rumpel_task *task, long nr, unsigned long a0, unsigned long a1,
 		    unsigned long a2, unsigned long a3, unsigned long a4, unsigned long a5)
 {
-	const unsigned long args[6] = { a0, a1, a2, a3, a4, a5 };
+	struct rumpel_kernel *kernel = task->kernel;
+	struct rumpel_caller *caller = &task->caller;
+	int status;
 
-	if (unlikely(task->kernel->halting))
-		return rumpel_kernel_error(task->kernel);
-	return rumpel_task_call(task, nr, args);
+	rumpel_token_take(kernel);
+	status = check_open(task);
+	if (unlikely(status)) {
+		rumpel_leave(kernel, false);
+		return status;
+	}
+	caller->nr = nr;
+	caller->args[0] = a0;
+	caller->args[1] = a1;
+	caller->args[2] = a2;
+	caller->args[3] = a3;
+	caller->args[4] = a4;
+	caller->args[5] = a5;
+	return call(task);
 }
 
 int rumpel_run(struct rumpel_kernel *kernel, int64_t timeout_ns, struct rumpel_task **done,

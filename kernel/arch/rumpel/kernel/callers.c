@@ -12,6 +12,7 @@
 #include <linux/seccomp.h>
 #include <linux/signal.h>
 #include <linux/syscalls.h>
+#include <asm/switch_stack.h>
 #include <asm/syscall.h>
 #include <trace/events/syscalls.h>
 
@@ -56,7 +57,7 @@ static long clone_caller(unsigned long flags, struct rumpel_caller *new)
 	return pid;
 }
 
-static long call(struct rumpel_caller *caller)
+static __always_inline long call(struct rumpel_caller *caller)
 {
 	unsigned long *args = caller->args;
 	unsigned long nr = caller->nr;
@@ -164,7 +165,10 @@ void __noreturn rumpel_caller_loop(void)
 			rumpel_vcpu.done = caller;
 			rumpel_vcpu.more = nr_running() > 1;
 			rumpel_leave(RUMPEL_EXIT_DONE);
-			rumpel_wake_requested(caller);
+			if (likely(rumpel_vcpu.request == caller && !rumpel_vcpu.interrupt))
+				rumpel_vcpu.request = NULL;
+			else
+				rumpel_wake_requested(caller);
 			if (unlikely(READ_ONCE(rumpel_vcpu.pending)))
 				local_irq_enable();
 		}

@@ -22,13 +22,6 @@ static unsigned int rumpel_enter(void)
 	return rumpel_vcpu.exit;
 }
 
-/* The other direction, on any kernel stack. */
-void rumpel_leave(unsigned int why)
-{
-	rumpel_vcpu.exit = why;
-	switch_stack(&rumpel_vcpu.kernel, &rumpel_vcpu.host);
-}
-
 static void __ref rumpel_start(void)
 {
 	start_kernel();

@@ -22,6 +22,16 @@ static __always_inline void switch_stack(struct rumpel_context *save, struct rum
 		       "r15", "memory", "cc");
 }
 
+/*
+ * The way to the host, on any kernel stack, until it enters again. Inline, so
+ * that the host's call of enter() returns where the CPU expects it to.
+ */
+static __always_inline void rumpel_leave(unsigned int why)
+{
+	rumpel_vcpu.exit = why;
+	switch_stack(&rumpel_vcpu.kernel, &rumpel_vcpu.host);
+}
+
 /* A context that starts with a call of fn on an empty stack. */
 static inline void context_init(struct rumpel_context *context, void *stack_top, void *fn)
 {
