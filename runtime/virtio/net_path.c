@@ -113,7 +113,9 @@ static int path_hand_over(struct link_path *path, const struct iovec *iov, unsig
 		rumpel_virtio_break(&net->virtio);
 	if (result < 0)
 		return -EMSGSIZE;
-	__atomic_store_n(&path->starved, false, __ATOMIC_RELAXED);
+	/* The other side looks at it often. */
+	if (path->starved)
+		__atomic_store_n(&path->starved, false, __ATOMIC_RELAXED);
 	path->overrun = false;
 
 	rumpel_iov_copy(path->rx.iov, RUMPEL_NET_HEADER, iov, RUMPEL_NET_HEADER,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Devices with the kernel's own drivers: RUMPEL_IMAGE names the image. */
 #define _GNU_SOURCE
+#include <fcntl.h>
 #include <pthread.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -276,6 +277,118 @@ static void test_same_trace(void)
 	EQUAL(memcmp(traces[0], traces[1], stat[0].st_size), 0);
 }
 
+/* ---- disks, console, entropy: where the image has the drivers ---- */
+
+/* A device file, or -1 if this image has no driver for it. */
+static long open_node(struct rumpel_kernel *kernel, const char *path, int flags)
+{
+	long fd = guest_call(rumpel_kernel_init(kernel), SYS_open, ptr(path), flags, 0);
+
+	if (fd == -ENOENT) {
+		printf("    no %s in this image: not tested\n", path);
+		return -1;
+	}
+	CHECK(fd >= 0);
+	return fd;
+}
+
+static void test_disk(void)
+{
+	static unsigned char data[1 << 20], back[1 << 20];
+	int file = memfd_create("disk", 0);
+	struct rumpel_kernel *kernel;
+	struct rumpel_device *disk;
+	struct rumpel_task *task;
+	char path[32];
+	long fd;
+
+	EQUAL(ftruncate(file, 16 << 20), 0);
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", file);
+	EQUAL(rumpel_block_file(path, 0, &disk), 0);
+	kernel = guest_boot(NULL, &disk, 1);
+	task = rumpel_kernel_init(kernel);
+	fd = open_node(kernel, "/dev/vda", O_RDWR);
+	if (fd >= 0) {
+		EQUAL(guest_call(task, SYS_lseek, fd, 0, SEEK_END), 16 << 20);
+		fill(data, 1, sizeof(data));
+		EQUAL(guest_call(task, SYS_pwrite64, fd, ptr(data), sizeof(data), 512 * 7),
+		      sizeof(data));
+		EQUAL(guest_call(task, SYS_fsync, fd), 0);
+		EQUAL(pread(file, back, sizeof(back), 512 * 7), sizeof(back));
+		EQUAL(memcmp(data, back, sizeof(data)), 0);
+		/* What was not read before comes from the file. */
+		fill(data, 2, sizeof(data));
+		EQUAL(pwrite(file, data, sizeof(data), 8 << 20), sizeof(data));
+		EQUAL(guest_call(task, SYS_pread64, fd, ptr(back), sizeof(back), 8 << 20),
+		      sizeof(back));
+		EQUAL(memcmp(data, back, sizeof(data)), 0);
+		guest_call(task, SYS_close, fd);
+	}
+	guest_end(kernel);
+	close(file);
+}
+
+static void test_console(void)
+{
+	struct rumpel_kernel *kernel;
+	struct rumpel_device *console;
+	struct rumpel_task *task;
+	char text[100];
+	int fds[2];
+	long fd;
+
+	EQUAL(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+	EQUAL(rumpel_console(fds[0], &console), 0);
+	kernel = guest_boot(NULL, &console, 1);
+	task = rumpel_kernel_init(kernel);
+	fd = open_node(kernel, "/dev/hvc0", O_RDWR | O_NOCTTY);
+	if (fd >= 0) {
+		EQUAL(guest_call(task, SYS_write, fd, ptr("hello\n"), 6), 6);
+		for (size_t got = 0; got < 7;)
+			got += read(fds[1], text + got, sizeof(text) - got);
+		EQUAL(memcmp(text, "hello\r\n", 7), 0);
+		EQUAL(write(fds[1], "typed\n", 6), 6);
+		EQUAL(guest_call(task, SYS_read, fd, ptr(text), sizeof(text)), 6);
+		EQUAL(memcmp(text, "typed\n", 6), 0);
+		guest_call(task, SYS_close, fd);
+	}
+	guest_end(kernel);
+	close(fds[0]);
+	close(fds[1]);
+}
+
+static bool read_entropy(struct rumpel_clock *clock, unsigned char data[64])
+{
+	struct rumpel_kernel *kernel;
+	struct rumpel_device *device;
+	long fd;
+
+	EQUAL(rumpel_entropy(&device), 0);
+	kernel = guest_boot(clock, &device, 1);
+	fd = open_node(kernel, "/dev/hwrng", O_RDONLY);
+	if (fd >= 0)
+		EQUAL(guest_call(rumpel_kernel_init(kernel), SYS_read, fd, ptr(data), 64), 64);
+	guest_end(kernel);
+	return fd >= 0;
+}
+
+static void test_entropy(void)
+{
+	unsigned char data[4][64];
+
+	for (int i = 0; i < 4; i++) {
+		struct rumpel_clock *clock = NULL;
+
+		if (i >= 2)
+			EQUAL(rumpel_clock_create(1000 * MS, 0, &clock), 0);
+		if (!read_entropy(clock, data[i]))
+			return;
+		rumpel_clock_free(clock);
+	}
+	CHECK(memcmp(data[0], data[1], 64));
+	EQUAL(memcmp(data[2], data[3], 64), 0);
+}
+
 static const struct test tests[] = {
 	{ test_link, "TCP over a link, both ways, whole frames" },
 	{ test_link_with_delay, "TCP over a link with delay" },
@@ -283,6 +396,9 @@ static const struct test tests[] = {
 	{ test_plug_is_pulled, "a kernel that goes leaves the other well" },
 	{ test_exact_delay, "with a virtual clock a frame takes exactly the cable's time" },
 	{ test_same_trace, "two simulations have one trace" },
+	{ test_disk, "a disk is written and read" },
+	{ test_console, "a console prints and takes input" },
+	{ test_entropy, "random numbers, the same ones in virtual time" },
 };
 
 TEST_MAIN(tests)
