@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Goodput of TCP over a link: bench_link [threads|one|virtual|rr] [write size]
+ * Goodput of TCP over a link: bench_link [threads|one|virtual|rr] [write size [MiB of memory]]
  * threads: a writer and a reader, each with a kernel of its own;
  * one: one thread, that lends itself to either; virtual: the same, in virtual
  * time. With SOCKET=MTU in the environment: over a pair of sockets instead.
@@ -15,6 +15,7 @@
 static struct rumpel_kernel *sides[2];
 static struct rumpel_device *devices[2];
 static size_t chunk = 65536;
+static uint64_t memory = 256 << 20; /* TCP takes its share for windows */
 static char out[1 << 20], in[1 << 20];
 
 static void boot_both(struct rumpel_clock *clock, unsigned int flags)
@@ -37,6 +38,7 @@ static void boot_both(struct rumpel_clock *clock, unsigned int flags)
 			.device_count = 1,
 			.flags = flags,
 			.cmdline = getenv("CMDLINE"),
+			.memory = memory,
 		};
 
 		EQUAL(rumpel_boot(&config, &sides[i]), 0);
@@ -197,6 +199,8 @@ int main(int argc, char **argv)
 
 	if (argc > 2)
 		chunk = strtoul(argv[2], NULL, 0);
+	if (argc > 3)
+		memory = strtoull(argv[3], NULL, 0) << 20;
 	CHECK(chunk && chunk <= sizeof(out));
 	if (!strcmp(mode, "threads"))
 		threads();
