@@ -14,6 +14,7 @@
 #include <linux/syscalls.h>
 #include <asm/switch_stack.h>
 #include <asm/syscall.h>
+#define CREATE_TRACE_POINTS
 #include <trace/events/syscalls.h>
 
 /* So often a caller that never sleeps gives way to others: time may stand still meanwhile. */
@@ -164,7 +165,7 @@ void __noreturn rumpel_caller_loop(void)
 			caller->state = RUMPEL_CALLER_USER;
 			rumpel_vcpu.done = caller;
 			rumpel_vcpu.more = nr_running() > 1;
-			rumpel_leave(RUMPEL_EXIT_DONE);
+			rumpel_leave_inline(RUMPEL_EXIT_DONE);
 			if (likely(rumpel_vcpu.request == caller && !rumpel_vcpu.interrupt))
 				rumpel_vcpu.request = NULL;
 			else

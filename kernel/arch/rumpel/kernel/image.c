@@ -22,6 +22,11 @@ static unsigned int rumpel_enter(void)
 	return rumpel_vcpu.exit;
 }
 
+void rumpel_leave(unsigned int why)
+{
+	rumpel_leave_inline(why);
+}
+
 static void __ref rumpel_start(void)
 {
 	start_kernel();

@@ -58,7 +58,7 @@ void flush_thread(void)
 /* Nothing can run: go back to the host, with interrupts as they are (off). */
 void arch_cpu_idle(void)
 {
-	rumpel_leave(RUMPEL_EXIT_IDLE);
+	rumpel_leave_inline(RUMPEL_EXIT_IDLE);
 	rumpel_wake_requested(NULL);
 }
 

@@ -10,8 +10,8 @@
 #include <linux/reboot.h>
 #include <linux/seq_file.h>
 #include <linux/string.h>
+#include <asm/host.h>
 #include <asm/setup.h>
-#include <asm/switch_stack.h>
 
 static char command_line[COMMAND_LINE_SIZE];
 

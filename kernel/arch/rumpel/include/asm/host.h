@@ -12,6 +12,7 @@ extern unsigned long long rumpel_boot_clock;
 /* host_call(print, text, len): one of host_ops. */
 #define host_call(op, ...) (rumpel_private.ops.op(rumpel_private.ops.host, ##__VA_ARGS__))
 
+void rumpel_leave(unsigned int why);
 void rumpel_irq_deliver(void);
 void rumpel_caller_loop(void) __attribute__((noreturn));
 void rumpel_wake_requested(struct rumpel_caller *self);

@@ -23,10 +23,11 @@ static __always_inline void switch_stack(struct rumpel_context *save, struct rum
 }
 
 /*
- * The way to the host, on any kernel stack, until it enters again. Inline, so
- * that the host's call of enter() returns where the CPU expects it to.
+ * The way to the host, on any kernel stack, until it enters again. Inline where
+ * it is hot, so that the host's call of enter() returns where the CPU expects
+ * it to; elsewhere rumpel_leave() will do.
  */
-static __always_inline void rumpel_leave(unsigned int why)
+static __always_inline void rumpel_leave_inline(unsigned int why)
 {
 	rumpel_vcpu.exit = why;
 	switch_stack(&rumpel_vcpu.kernel, &rumpel_vcpu.host);
