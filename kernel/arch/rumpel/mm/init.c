@@ -25,6 +25,7 @@ void __init rumpel_memory_init(void)
 	init_mm.end_data = (unsigned long)_edata;
 	init_mm.brk = (unsigned long)_end;
 #ifdef RUMPEL_BEFORE_7
+	set_max_mapnr(max_pfn);
 	free_area_init((unsigned long[MAX_NR_ZONES]){ [ZONE_NORMAL] = max_pfn });
 #endif
 }
