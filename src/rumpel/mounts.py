@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 __all__ = ["mount"]
 
 _WARNING = 4
+_NEED_OPTIONS = ("ufs",)
+"""Cannot be tried: there are several kinds, and the caller has to know."""
 
 
 def mount(
@@ -44,7 +46,7 @@ def _kinds(kernel: Kernel) -> list[str]:
     """The file systems that live on devices, in the order in which the kernel tries them."""
     with kernel.open("/proc/filesystems") as file:
         rows = [line.split() for line in file]
-    return [row[0] for row in rows if len(row) == 1]
+    return [row[0] for row in rows if len(row) == 1 and row[0] not in _NEED_OPTIONS]
 
 
 def _explained(error: OSError, kernel: Kernel, seen: int) -> OSError:

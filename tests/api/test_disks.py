@@ -50,6 +50,20 @@ def ext4(path: Path, tree: Path | None = None, size: str = "32M", *options: str)
     return path
 
 
+def damaged_directory(tmp_path: Path) -> Path:
+    """An image whose directory /d is nonsense."""
+    tree = tmp_path / "t"
+    (tree / "d").mkdir(parents=True)
+    for number in range(50):
+        (tree / f"d/{number}").write_text("x")
+    image = ext4(tmp_path / "disk.img", tree)
+    block = int(run("debugfs", "-R", "blocks /d", image).split()[0])
+    with image.open("r+b") as file:
+        file.seek(block * int(run("dumpe2fs", "-h", image).split("Block size:")[1].split()[0]))
+        file.write(b"\xff" * 512)
+    return image
+
+
 def compare(kernel: Kernel, mounted: str, tree: Path) -> int:
     """Compare all of a tree with what the kernel sees; the number of files."""
     count = 0
@@ -74,7 +88,7 @@ def test_a_round_trip(boot: Boot, tmp_path: Path, tree: Path) -> None:
     image = ext4(tmp_path / "disk.img", tree)
     kernel = boot(disks=[image])
     kernel.mount("/dev/vda", "/mnt", "ext4")
-    assert compare(kernel, "/mnt", tree) == 202
+    assert compare(kernel, "/mnt", tree) == 201
     written = os.urandom(1_000_000)
     with kernel.open("/mnt/a/new", "wb") as file:
         file.write(written)
@@ -132,7 +146,7 @@ def test_read_only(boot: Boot, tmp_path: Path, tree: Path) -> None:
         kernel.mount("/dev/vda", "/mnt", "ext4")
     assert caught.value.errno in (errno.EACCES, errno.EROFS)
     kernel.mount("/dev/vda", "/mnt", "ext4", read_only=True)
-    assert compare(kernel, "/mnt", tree) == 202
+    assert compare(kernel, "/mnt", tree) == 201
     with pytest.raises(OSError, match="Read-only file system"):
         kernel.os.mkdir("/mnt/x")
     kernel.halt()
@@ -144,7 +158,7 @@ def test_memory_as_a_disk(boot: Boot, tmp_path: Path, tree: Path) -> None:
     fixed = MemoryDisk(bytes(4096), read_only=True)
     kernel = boot(disks=[MemoryDisk(data), MemoryDisk("8M"), fixed])
     kernel.mount("/dev/vda", "/mnt")
-    assert compare(kernel, "/mnt", tree) == 202
+    assert compare(kernel, "/mnt", tree) == 201
     with kernel.open("/mnt/new", "w") as file:
         file.write("new")
     assert kernel.os.path.getsize("/sys/block/vdb") >= 0
@@ -181,7 +195,7 @@ class TestBadDisks:
     """What is wrong with a disk is in the exception, in the kernel's own words."""
 
     def mounting(self, kernel: Kernel, fstype: str | None = "ext4") -> OSError:
-        with pytest.raises(OSError, match="") as caught:  # noqa: PT011
+        with pytest.raises(OSError, match="Errno") as caught:
             kernel.mount("/dev/vda", "/mnt", fstype)
         return caught.value
 
@@ -195,7 +209,7 @@ class TestBadDisks:
         assert error.filename == "/dev/vda"
 
     def test_damaged_group_descriptors(self, boot: Boot, tmp_path: Path) -> None:
-        image = ext4(tmp_path / "disk.img")
+        image = ext4(tmp_path / "disk.img", None, "32M", "-b", "4096")
         with image.open("r+b") as file:
             file.seek(4096)
             file.write(b"\x55" * 4096)
@@ -219,15 +233,7 @@ class TestBadDisks:
         assert self.mounting(kernel).errno == errno.ENOENT
 
     def test_damaged_directories_are_errors_of_calls(self, boot: Boot, tmp_path: Path) -> None:
-        tree = tmp_path / "t"
-        (tree / "d").mkdir(parents=True)
-        for number in range(50):
-            (tree / f"d/{number}").write_text("x")
-        image = ext4(tmp_path / "disk.img", tree)
-        block = int(run("debugfs", "-R", "blocks /d", image).split()[0])
-        with image.open("r+b") as file:
-            file.seek(block * int(run("dumpe2fs", "-h", image).split("Block size:")[1].split()[0]))
-            file.write(b"\xff" * 512)
+        image = damaged_directory(tmp_path)
         kernel = boot(disks=[image])
         kernel.mount("/dev/vda", "/mnt", data="errors=continue")
         with pytest.raises(OSError, match=r"Structure needs cleaning|Bad message"):
@@ -257,19 +263,15 @@ def test_relatives_and_probing(
     run("e2fsck", "-fn", image)
 
 
-def test_a_mount_in_use(boot: Boot) -> None:
-    kernel = boot()
+def test_a_mount_in_use(kernel: Kernel) -> None:
     kernel.mount("none", "/mnt", "tmpfs", data="size=1m")
-    with kernel.open("/mnt/x", "wb") as file:
-        with pytest.raises(OSError, match="busy"):
-            kernel.umount("/mnt")
-        with pytest.raises(OSError, match="No space left"):
-            file.write(bytes(2 << 20))
-            file.flush()
-        kernel.os.ftruncate(file.fileno(), 0)
-        kernel.os.set_blocking(file.fileno(), True)
-        with pytest.raises(OSError, match="No space left"):
-            file.close()
+    fd = kernel.os.open("/mnt/x", os.O_CREAT | os.O_WRONLY)
+    with pytest.raises(OSError, match="busy"):
+        kernel.umount("/mnt")
+    assert kernel.os.write(fd, bytes(2 << 20)) == 1 << 20
+    with pytest.raises(OSError, match="No space left"):
+        kernel.os.write(fd, b"x")
+    kernel.os.close(fd)
     kernel.umount("/mnt")
     with pytest.raises(OSError, match="Invalid argument"):
         kernel.umount("/mnt")

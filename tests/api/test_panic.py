@@ -16,6 +16,7 @@ from elftools.elf.sections import SymbolTableSection
 
 import rumpel
 from rumpel import Kernel, KernelPanic, TaskExited, syscalls
+from tests.api.test_disks import damaged_directory
 
 pytestmark = pytest.mark.kernel
 
@@ -62,16 +63,17 @@ def test_a_fault_is_an_exception_with_everything(kernel: Kernel, crash: Crash) -
     assert kernel.state == "panicked"
 
 
-def test_a_panic_of_its_own_has_a_backtrace(boot: Boot) -> None:
-    """Asked to panic when it is out of memory, it does."""
-    kernel = boot(memory="32M")
-    kernel.sysctl["vm.panic_on_oom"] = 2
+def test_a_panic_of_its_own_has_a_backtrace(boot: Boot, tmp_path: Path) -> None:
+    """ext4, told to panic at the first error, meets a damaged directory."""
+    image = damaged_directory(tmp_path)
+    kernel = boot(disks=[image])
+    kernel.mount("/dev/vda", "/mnt", "ext4", data="errors=panic")
     with pytest.raises(KernelPanic) as caught:
-        while True:
-            kernel.os.pipe()
-    assert "Out of memory: compulsory panic_on_oom is enabled" in str(caught.value)
+        kernel.os.listdir("/mnt/d")
+    assert "EXT4-fs (device vda): panic forced after error" in str(caught.value)
+    assert "EXT4-fs error (device vda): " in caught.value.log
     names = [frame.split("+")[0] for frame in caught.value.backtrace]
-    assert names.index("panic") < names.index("do_pipe2")
+    assert names.index("panic") < names.index("ext4_readdir") < names.index("iterate_dir")
 
 
 def test_pid_1_that_exits_is_a_panic(kernel: Kernel) -> None:

@@ -69,13 +69,17 @@ int devices_take(Kernel *kernel, PyObject *devices, struct rumpel_device ***hand
 	return 0;
 }
 
-/* The kernel owns them from now on. */
+/* The kernel owns them, and what they use, from now on. */
 void devices_taken(Kernel *kernel, PyObject *devices)
 {
+	Device *device;
 	Py_ssize_t i;
 
-	for (i = 0; i < PyTuple_GET_SIZE(devices); i++)
-		((Device *)PyTuple_GET_ITEM(devices, i))->kernel = (Kernel *)refer(kernel);
+	for (i = 0; i < PyTuple_GET_SIZE(devices); i++) {
+		device = (Device *)PyTuple_GET_ITEM(devices, i);
+		device->kernel = (Kernel *)refer(kernel);
+		Py_CLEAR(device->pin);
+	}
 }
 
 static int check_open(Device *device)

@@ -48,9 +48,10 @@ def pair(boot: Boot, report: Report, amount: int) -> None:
             rate = _transfer(left, right, amount, 0)
         report.figure("Two kernels", f"{size(amount)} over TCP at {size(rate)}/s")
 
-        for kernel, end in ((left, 1), (right, 2)):
+        for kernel in (left, right):
             mptcp.set_limits(kernel)
-            mptcp.add_endpoint(kernel, f"10.0.1.{end}", signal=end == 2, subflow=end == 1)
+        # Announced to the left, which connects to it on its own second link.
+        mptcp.add_endpoint(right, "10.0.1.2", signal=True)
         before = [_carried(link[0]) for link in links]
         with report.step(f"{size(amount)} over MPTCP on two links"):
             rate = _transfer(left, right, amount, mptcp.IPPROTO_MPTCP)
@@ -73,7 +74,7 @@ def _transfer(left: Kernel, right: Kernel, amount: int, protocol: int) -> float:
     results: list[str] = []
     with right.socket.socket(socket.AF_INET, socket.SOCK_STREAM, protocol) as server:
         server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        server.bind(("10.0.0.2", _PORT))
+        server.bind(("", _PORT))
         server.listen()
         thread = threading.Thread(target=_receive, args=(server, bytearray(chunk), count, results))
         thread.start()
