@@ -213,8 +213,13 @@ struct rumpel_kernel {
 	struct rumpel_fault_range *range;
 };
 
-/* The error that calls of a kernel in this state return, or 0. */
+/* The error that new calls of a kernel in this state return, or 0. */
 int rumpel_kernel_error(const struct rumpel_kernel *kernel);
+/*
+ * The same for calls in progress: that a halt has begun does not end them,
+ * they use their callers' memory until they have ended.
+ */
+int rumpel_kernel_end(const struct rumpel_kernel *kernel);
 
 /* boot.c: in the child of a fork, where none of its threads is: only to be freed. */
 void rumpel_kernel_forked(struct rumpel_kernel *kernel);

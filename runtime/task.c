@@ -239,7 +239,7 @@ int rumpel_task_cancel(struct rumpel_task *task)
 	int error;
 
 	rumpel_token_take(kernel);
-	error = atomic_get(&kernel->state) == RUMPEL_RUNNING ? 0 : rumpel_kernel_error(kernel);
+	error = rumpel_kernel_end(kernel);
 	if (!error && task->state == TASK_BUSY) {
 		kernel->vcpu->interrupt = &task->caller;
 		rumpel_vcpu_handle(kernel, kernel->enter(), NULL);

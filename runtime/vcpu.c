@@ -76,9 +76,16 @@ void rumpel_vcpu_run(struct rumpel_kernel *kernel, const struct rumpel_task *unt
 
 int rumpel_kernel_error(const struct rumpel_kernel *kernel)
 {
+	int error = rumpel_kernel_end(kernel);
+
+	return error || !kernel->halting ? error : -ESHUTDOWN;
+}
+
+int rumpel_kernel_end(const struct rumpel_kernel *kernel)
+{
 	switch (atomic_get(&kernel->state)) {
 	case RUMPEL_RUNNING:
-		return kernel->halting ? -ESHUTDOWN : 0;
+		return 0;
 	case RUMPEL_HALTED:
 		return -ESHUTDOWN;
 	case RUMPEL_FORKED:

@@ -120,7 +120,7 @@ static int step(struct rumpel_kernel *kernel, struct rumpel_waiter *waiter, uint
 
 	if (rumpel_waiter_ready(kernel, waiter))
 		return 1;
-	error = rumpel_kernel_error(kernel);
+	error = rumpel_kernel_end(kernel);
 	if (error)
 		return error;
 	if (run_all(clock, kernel, waiter))

@@ -260,7 +260,7 @@ static int wait_once(struct rumpel_kernel *kernel, struct rumpel_waiter *waiter,
 		kernel->leader = waiter;
 	if (kernel->leader == waiter) {
 		rumpel_vcpu_run(kernel, waiter->task);
-		if (rumpel_waiter_ready(kernel, waiter) || rumpel_kernel_error(kernel) ||
+		if (rumpel_waiter_ready(kernel, waiter) || rumpel_kernel_end(kernel) ||
 		    do_job(kernel))
 			return -EAGAIN;
 	}
@@ -271,15 +271,6 @@ static int wait_once(struct rumpel_kernel *kernel, struct rumpel_waiter *waiter,
 	else
 		result = follow_sleep(kernel, waiter, limit);
 	return result ? result : -EAGAIN;
-}
-
-/*
- * The kernel's own end is an error; that a halt has begun is none, since the
- * call still uses the caller's memory until it has ended.
- */
-static int end_of(const struct rumpel_kernel *kernel)
-{
-	return atomic_get(&kernel->state) == RUMPEL_RUNNING ? 0 : rumpel_kernel_error(kernel);
 }
 
 int rumpel_wait(struct rumpel_kernel *kernel, struct rumpel_waiter *waiter, uint64_t limit)
@@ -294,7 +285,7 @@ int rumpel_wait(struct rumpel_kernel *kernel, struct rumpel_waiter *waiter, uint
 	do {
 		if (rumpel_waiter_ready(kernel, waiter))
 			result = 1;
-		else if ((result = end_of(kernel)) == 0) {
+		else if ((result = rumpel_kernel_end(kernel)) == 0) {
 			result = wait_once(kernel, waiter, limit);
 			if (result == 1)
 				return 1; /* the token is not held */

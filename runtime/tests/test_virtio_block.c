@@ -330,6 +330,31 @@ static void test_any_layout(void)
 	fake_kernel_free(disk.kernel);
 }
 
+/* What the device has said that it takes: seg_max, and two for the rest. */
+static void test_most_segments(void)
+{
+	struct driver_buffer buffers[RUMPEL_QUEUE_MAX];
+	struct rumpel_device *device;
+	struct disk disk;
+	uint64_t pages;
+
+	EQUAL(rumpel_block_memory(NULL, DISK, 0, &device), 0);
+	disk = disk_up(device, false);
+	pages = fake_pages(disk.kernel, RUMPEL_QUEUE_MAX * 512);
+	header(&disk, VIRTIO_BLK_T_IN, 0);
+	buffers[0] = (struct driver_buffer){ disk.header, 16, false };
+	for (unsigned int i = 1; i < RUMPEL_QUEUE_MAX - 1; i++)
+		buffers[i] = (struct driver_buffer){ pages + i * 512, 512, true };
+	buffers[RUMPEL_QUEUE_MAX - 1] = (struct driver_buffer){ disk.data, 1, true };
+	*(uint8_t *)fake_at(disk.kernel, disk.data) = 0xff;
+	driver_add_indirect(&disk.queue, buffers, RUMPEL_QUEUE_MAX);
+	driver_kick(&disk.queue);
+	fake_run(disk.kernel);
+	CHECK(driver_used(&disk.queue, NULL, NULL));
+	EQUAL(*(uint8_t *)fake_at(disk.kernel, disk.data), VIRTIO_BLK_S_OK);
+	fake_kernel_free(disk.kernel);
+}
+
 static void test_malformed(void)
 {
 	struct rumpel_device *device;
@@ -441,6 +466,7 @@ static const struct test tests[] = {
 	{ test_zeroes, "write zeroes and discard touch their range only" },
 	{ test_discard_gives_room_back, "discard makes the file smaller on the host's disk" },
 	{ test_id, "the disk has a name" },
+	{ test_most_segments, "a request may have as many segments as the device says" },
 	{ test_any_layout, "a request may be cut into buffers anywhere" },
 	{ test_malformed, "a request without header or status breaks the device, not the host" },
 	{ test_reset_voids_jobs, "jobs from before a reset touch nothing" },

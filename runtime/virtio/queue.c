@@ -100,6 +100,7 @@ int rumpel_queue_peek(struct rumpel_queue *queue, unsigned int ahead, struct iov
 			size = desc.len / sizeof(desc);
 			indirect = true;
 			next = 0;
+			left = RUMPEL_QUEUE_MAX; /* the descriptor of the table does not count */
 			continue;
 		}
 
