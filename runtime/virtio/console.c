@@ -3,6 +3,9 @@
  * virtio-console with one port (VIRTIO 1.2, 5.3): bytes to and from a
  * descriptor of any kind. It may be one that blocks and that others use too,
  * so each read and write is asked for first, and is small.
+ *
+ * Linux's driver spins until its output is taken. So all output is taken at
+ * once, into a buffer; of a reader that is too slow, it loses the rest.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -22,7 +25,8 @@
 #include "mmio.h"
 
 /* A pipe that is ready takes a page without blocking, a terminal a line. */
-#define CONSOLE_WRITE 512
+#define CONSOLE_WRITE 512u
+#define CONSOLE_BUFFER (1u << 20)
 #define CONSOLE_BATCH 64
 
 struct console {
@@ -31,7 +35,8 @@ struct console {
 	struct rumpel_watch watch;
 	bool no_input, no_output; /* the descriptor's end, or not its direction */
 	bool always; /* a file: poll() has nothing to say */
-	size_t sent; /* of the chain that is next */
+	char *buffer; /* output that was taken, a ring */
+	size_t written, taken; /* bytes ever */
 	struct iovec iov[RUMPEL_QUEUE_MAX];
 };
 
@@ -67,27 +72,63 @@ static ssize_t console_write(int fd, const void *data, size_t len)
 	return done;
 }
 
-/* Some bytes of the chain from `sent` on. 0: all is sent, or lost. */
-static int console_send(struct console *console, const struct rumpel_chain *chain)
+/* Writes what was taken, as far as the descriptor goes. */
+static void console_flush(struct console *console)
 {
-	char buffer[CONSOLE_WRITE];
-
-	while (console->sent < chain->out_len && !console->no_output) {
-		size_t len = rumpel_iov_read(console->iov, chain->out, console->sent, buffer,
-					     sizeof(buffer));
+	while (console->written != console->taken && !console->no_output) {
+		size_t at = console->written % CONSOLE_BUFFER;
+		size_t len = console->taken - console->written;
 		ssize_t done;
 
+		if (len > CONSOLE_BUFFER - at)
+			len = CONSOLE_BUFFER - at;
+		if (len > CONSOLE_WRITE)
+			len = CONSOLE_WRITE;
 		if (!console_can(console, POLLOUT))
-			return -EAGAIN;
-		done = console_write(console->watch.fd, buffer, len);
+			break;
+		done = console_write(console->watch.fd, console->buffer + at, len);
 		if (done == -EAGAIN || done == -EINTR)
-			return -EAGAIN;
+			break;
 		if (done < 0)
 			console->no_output = true;
 		else
-			console->sent += done;
+			console->written += done;
 	}
-	return 0;
+	if (console->written == console->taken || console->no_output)
+		console->watch.events &= ~POLLOUT;
+	else
+		console->watch.events |= POLLOUT;
+}
+
+/* Bytes that there is room for, in one piece. */
+static size_t console_room(struct console *console)
+{
+	size_t at = console->taken % CONSOLE_BUFFER;
+	size_t room = CONSOLE_BUFFER - (console->taken - console->written);
+
+	return room < CONSOLE_BUFFER - at ? room : CONSOLE_BUFFER - at;
+}
+
+/* Takes bytes of a chain; false: some are lost. */
+static bool console_take(struct console *console, const struct rumpel_chain *chain)
+{
+	size_t done = 0;
+
+	while (done < chain->out_len && !console->no_output) {
+		size_t at = console->taken % CONSOLE_BUFFER;
+		size_t len;
+
+		if (!console_room(console))
+			console_flush(console);
+		len = rumpel_iov_read(console->iov, chain->out, done, console->buffer + at,
+				      console_room(console));
+		if (!len)
+			break;
+		console->taken += len;
+		done += len;
+	}
+	rumpel_virtio_count(&console->virtio.stats.out_bytes, done);
+	return done == chain->out_len;
 }
 
 static int console_transmit_one(struct console *console)
@@ -102,12 +143,7 @@ static int console_transmit_one(struct console *console)
 		return result;
 	if (chain.in)
 		return -EIO;
-	result = console_send(console, &chain);
-	if (result)
-		return result;
-	rumpel_virtio_count(console->sent < chain.out_len ? &stats->dropped : &stats->out, 1);
-	rumpel_virtio_count(&stats->out_bytes, console->sent);
-	console->sent = 0;
+	rumpel_virtio_count(console_take(console, &chain) ? &stats->out : &stats->dropped, 1);
 	rumpel_queue_take(queue, 1);
 	rumpel_queue_put(queue, chain.head, 0);
 	return 1;
@@ -119,16 +155,11 @@ static void console_transmit(struct console *console)
 	bool moved = false;
 	int result;
 
-	console->watch.events &= ~POLLOUT;
-	do {
-		rumpel_queue_notify_off(queue);
-		while ((result = console_transmit_one(console)) > 0)
-			moved = true;
-		if (result < 0)
-			break;
-	} while (rumpel_queue_notify_on(queue, 0));
-	if (result == -EAGAIN)
-		console->watch.events |= POLLOUT;
+	while ((result = console_transmit_one(console)) > 0)
+		moved = true;
+	/* While the descriptor is watched, there is no room in it. */
+	if (!(console->watch.events & POLLOUT))
+		console_flush(console);
 	if (moved)
 		rumpel_virtio_publish(&console->virtio, queue);
 	if (result == -EIO)
@@ -203,20 +234,19 @@ static void console_ready(struct rumpel_watch *watch, short revents)
 {
 	struct console *console = (void *)((char *)watch - offsetof(struct console, watch));
 
-	if (!rumpel_virtio_is_live(&console->virtio)) {
-		watch->events = 0;
-		return;
-	}
 	if (revents & POLLNVAL)
 		console->no_input = console->no_output = true;
-	console_transmit(console);
-	console_receive(console);
+	console_flush(console);
+	if (rumpel_virtio_is_live(&console->virtio))
+		console_receive(console);
+	else
+		watch->events &= ~POLLIN;
 }
 
+/* Output that was taken is still written. */
 static void console_quiesce(struct rumpel_virtio *virtio)
 {
-	to_console(virtio)->watch.events = 0;
-	to_console(virtio)->sent = 0;
+	to_console(virtio)->watch.events &= ~POLLIN;
 }
 
 static int console_attach(struct rumpel_virtio *virtio)
@@ -228,12 +258,16 @@ static int console_attach(struct rumpel_virtio *virtio)
 static void console_detach(struct rumpel_virtio *virtio)
 {
 	rumpel_kernel_unwatch(virtio->device.kernel, &to_console(virtio)->watch);
+	console_flush(to_console(virtio));
 }
 
 static void console_free(struct rumpel_virtio *virtio)
 {
-	close(to_console(virtio)->watch.fd);
-	free(virtio);
+	struct console *console = to_console(virtio);
+
+	close(console->watch.fd);
+	free(console->buffer);
+	free(console);
 }
 
 static const struct rumpel_virtio_ops console_ops = {
@@ -282,10 +316,12 @@ int rumpel_console(int fd, struct rumpel_device **device)
 	console = calloc(1, sizeof(*console));
 	if (!console)
 		return -ENOMEM;
-	console->watch.fd = console_open(fd, mode);
+	console->buffer = malloc(CONSOLE_BUFFER);
+	console->watch.fd = console->buffer ? console_open(fd, mode) : -ENOMEM;
 	if (console->watch.fd < 0) {
 		int error = console->watch.fd;
 
+		free(console->buffer);
 		free(console);
 		return error;
 	}
