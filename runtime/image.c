@@ -121,9 +121,10 @@ static int map_segment(int fd, char *base, const Elf64_Phdr *segment)
 		return -errno;
 	if (!writable)
 		return segment->p_memsz == segment->p_filesz ? 0 : -ENOEXEC;
-	rumpel_populate(base + start, page_up(data_end) - start);
+	/* Of what is only relocated, most pages stay the file's. */
 	if (segment->p_memsz == segment->p_filesz)
 		return 0;
+	rumpel_populate(base + start, page_up(data_end) - start);
 	/* What follows the data in its last page belongs to something else in the file. */
 	if (segment->p_filesz)
 		memset(base + data_end, 0, page_up(data_end) - data_end);
