@@ -10,12 +10,12 @@ import warnings
 from collections.abc import Callable
 from typing import IO, TYPE_CHECKING, Any
 
-from rumpel import _native, syscalls
 from rumpel.errors import RumpelError
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
+    from rumpel import _native
     from rumpel.os import Os
 
 __all__ = ["RawFile", "opener"]
@@ -75,8 +75,6 @@ class RawFile(io.RawIOBase):
             path = os.fspath(file)
             flags |= os.O_CLOEXEC
             self._fd = opener(path, flags) if opener else self._os.open(path, flags, 0o666)
-        native = self._os._native
-        self._into = syscalls.bind(native, "read", shape=_native.READINTO)
         try:
             status = self._os.fstat(self._fd)
             if status.st_mode & 0o170000 == 0o040000:
@@ -144,7 +142,7 @@ class RawFile(io.RawIOBase):
         if not self._readable:
             raise io.UnsupportedOperation("File not open for reading")
         try:
-            return self._into(self._fd, buffer)
+            return self._os._readinto(self._fd, buffer)
         except BlockingIOError:
             return None
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from rumpel._native import Vector
-from rumpel.os.base import READ, VOID, WRITE, AnyPath, Base, at
+from rumpel.os.base import READ, READINTO, VOID, WRITE, AnyPath, Base, at
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -46,6 +46,7 @@ class Descriptors(Base):
         self.close = bind("close", flags=VOID)
         self.read = bind("read", shape=READ)
         self.write = bind("write", shape=WRITE)
+        self._readinto: Callable[[int, Buffer], int] = bind("read", shape=READINTO)
         self.pread = bind("pread64", shape=READ)
         self.pwrite = bind("pwrite64", shape=WRITE)
         self.lseek = bind("lseek")
