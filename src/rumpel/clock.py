@@ -24,7 +24,9 @@ class VirtualClock:
     a timer is set. So sleeping takes no time, and the same program sees the same
     times on every run. Use the kernels of one clock from one thread at a time.
 
-    A call that nothing can ever end raises :class:`rumpel.Deadlock`.
+    A call that nothing can ever end raises :class:`rumpel.Deadlock` if no kernel of the
+    clock has set a timer. Most have some of their own; then the clock jumps from one to
+    the next until the call is interrupted (Ctrl-C).
 
     Args:
         start: what monotonic clocks read at first, in seconds.

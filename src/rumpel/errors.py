@@ -79,7 +79,7 @@ class TaskExited(RumpelError):
 class Deadlock(RumpelError):
     """On a virtual clock a call waits for something that nobody can ever do.
 
-    No timer is due in any kernel of the clock and no other caller is inside one.
+    No timer is set in any kernel of the clock and no other caller is inside one.
     """
 
 
