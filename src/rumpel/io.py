@@ -200,7 +200,7 @@ class RawFile(io.RawIOBase):
 
     def _dealloc_warn(self, source: object) -> None:
         """Complain about a file that nobody closed; buffers call it with themselves."""
-        if self._fd >= 0 and self._closefd and not self.closed:
+        if self._fd >= 0 and self._closefd and not self.closed and self._os._alive():
             warnings.warn(f"unclosed file {source!r}", ResourceWarning, source=source, stacklevel=2)
 
     def __del__(self) -> None:

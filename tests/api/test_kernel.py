@@ -9,6 +9,7 @@ import os
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -120,6 +121,17 @@ def test_a_kernel_that_is_dropped_is_complained_about(default_image: str) -> Non
         del kernel
         gc.collect()
     assert len(os.listdir("/proc/self/task")) <= threads
+
+
+def test_what_is_left_open_ends_with_its_kernel(default_image: str) -> None:
+    """No complaint about sockets and files of a kernel that is gone."""
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        with rumpel.boot(image=default_image) as kernel:
+            left = [kernel.socket.socket(), kernel.open("/proc/version")]
+        del left
+        gc.collect()
+    assert said == []
 
 
 def test_several_at_once(boot: Boot, tiny_image: str) -> None:

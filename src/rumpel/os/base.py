@@ -34,6 +34,10 @@ class Base:
         self._native = native
         self._bound: dict[str, Any] = {}
 
+    def _alive(self) -> bool:
+        """Does the kernel run? Else its descriptors are gone, whoever forgot to close them."""
+        return self._native.state == "running"
+
     def _now(self) -> int:
         """The kernel's monotonic clock, in ns."""
         return self._native.now_ns

@@ -339,7 +339,8 @@ class Socket(Transfer):
     def __del__(self) -> None:
         if getattr(self, "_fd", -1) == -1:
             return
-        warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=2)
+        if self._os._alive():
+            warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=2)
         self._io_refs = 0
         self.close()
 
