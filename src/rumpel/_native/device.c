@@ -2,6 +2,8 @@
 /* Devices, before and after a kernel takes them. */
 #include "native.h"
 
+#include <limits.h>
+
 typedef struct {
 	PyObject_HEAD
 	struct rumpel_device *handle; /* NULL if kernel is closed */
@@ -102,10 +104,22 @@ static PyObject *device_stats(PyObject *self, PyObject *unused)
 			     stats.errors, stats.dropped);
 }
 
+/* -1 and an exception, or what is -1 itself. */
+static int descriptor_of(PyObject *number)
+{
+	long fd = PyLong_AsLong(number);
+
+	if (fd < INT_MIN || fd > INT_MAX) {
+		PyErr_SetString(PyExc_OverflowError, "a descriptor must fit in 32 bits");
+		return -1;
+	}
+	return (int)fd;
+}
+
 static PyObject *device_capture(PyObject *self, PyObject *argument)
 {
 	Device *device = (Device *)self;
-	int error, fd = _PyLong_AsInt(argument);
+	int error, fd = descriptor_of(argument);
 
 	if ((fd == -1 && PyErr_Occurred()) || check_open(device) < 0)
 		return NULL;
@@ -251,7 +265,7 @@ static PyObject *entropy(PyObject *module, PyObject *unused)
 static PyObject *console(PyObject *module, PyObject *argument)
 {
 	struct rumpel_device *handle;
-	int error, fd = _PyLong_AsInt(argument);
+	int error, fd = descriptor_of(argument);
 
 	if (fd == -1 && PyErr_Occurred())
 		return NULL;
