@@ -175,6 +175,8 @@ static void mount_all(struct rumpel_task *init)
 			  (unsigned long)mounts[i].target, (unsigned long)mounts[i].type,
 			  mounts[i].flags, (unsigned long)mounts[i].options);
 	}
+	/* A tmpfs begins as everybody's. */
+	task_call(init, SYS_chmod, (unsigned long)"/", 0755);
 	task_call(init, SYS_mkdir, (unsigned long)"/etc", 0755);
 	task_call(init, SYS_mkdir, (unsigned long)"/mnt", 0755);
 }

@@ -13,14 +13,17 @@
 #define NAP (NS_PER_SEC / 1000)
 #define QUIET_NAPS 10
 
-void rumpel_housekeeper_call(struct rumpel_kernel *kernel)
+static void wake(struct rumpel_housekeeper *housekeeper)
 {
-	struct rumpel_housekeeper *housekeeper = &kernel->housekeeper;
-
-	if (atomic_get(&housekeeper->state) == HOUSEKEEPER_NONE)
-		return;
 	__atomic_fetch_add(&housekeeper->word, 1, __ATOMIC_SEQ_CST);
 	rumpel_futex_wake(&housekeeper->word, 1);
+}
+
+void rumpel_housekeeper_call(struct rumpel_kernel *kernel)
+{
+	/* If it naps it will look soon enough: to wake it for each packet costs half of them. */
+	if (atomic_get(&kernel->housekeeper.state) == HOUSEKEEPER_RESTS)
+		wake(&kernel->housekeeper);
 }
 
 /* Token held; free while it sleeps. */
@@ -53,10 +56,11 @@ static void nap(struct rumpel_kernel *kernel)
 	}
 }
 
+/* Until callers come back. */
 static void lead(struct rumpel_kernel *kernel)
 {
 	struct rumpel_waiter *self = &kernel->housekeeper.waiter;
-	uint32_t kick;
+	uint64_t calls = kernel->calls;
 
 	atomic_set(&kernel->housekeeper.state, HOUSEKEEPER_LEADS);
 	kernel->leader = self;
@@ -64,9 +68,8 @@ static void lead(struct rumpel_kernel *kernel)
 		rumpel_vcpu_run(kernel, NULL);
 		if (atomic_get(&kernel->jobs.queued))
 			rumpel_jobs_delegate(&kernel->jobs);
-		kick = atomic_get(&kernel->kick);
 		rumpel_lead_sleep(kernel, self, NEVER);
-	} while (kernel->leader == self && kick == atomic_get(&kernel->kick) &&
+	} while (kernel->leader == self && kernel->calls == calls && !kernel->housekeeper.stop &&
 		 atomic_get(&kernel->state) == RUMPEL_RUNNING);
 	if (kernel->leader == self)
 		kernel->leader = NULL;
@@ -110,7 +113,7 @@ void rumpel_housekeeper_stop(struct rumpel_kernel *kernel)
 	kernel->housekeeper.stop = true;
 	rumpel_token_give(kernel);
 	rumpel_kick(kernel);
-	rumpel_housekeeper_call(kernel);
+	wake(&kernel->housekeeper);
 	pthread_join(kernel->housekeeper.thread, NULL);
 	kernel->housekeeper.thread = 0;
 }
