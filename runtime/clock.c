@@ -24,7 +24,9 @@ uint64_t rumpel_host_now(void)
 
 uint64_t rumpel_host_limit(int64_t timeout_ns)
 {
-	return timeout_ns < 0 ? NEVER : rumpel_host_now() + timeout_ns;
+	if (timeout_ns <= 0)
+		return timeout_ns ? NEVER : 0;
+	return rumpel_host_now() + timeout_ns;
 }
 
 uint64_t rumpel_kernel_now(struct rumpel_kernel *kernel)

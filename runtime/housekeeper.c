@@ -4,9 +4,10 @@
  * that its timers and its network go on.
  *
  * While callers come and go it only looks in every millisecond, for to hand it
- * the lead each time would cost more than most calls do. When they stay away it
- * leads, and then an idle kernel costs nothing; when one of them leads all the
- * time it rests.
+ * the lead each time would cost more than most calls do. It then also sees to
+ * the timers of a leader who sleeps: its one timer of the host's is cheaper than
+ * one for each sleep. When callers stay away it leads, and then an idle kernel
+ * costs nothing; when one of them leads and no call is made it rests.
  */
 #include "core.h"
 
@@ -33,25 +34,26 @@ static void doze(struct rumpel_kernel *kernel, enum housekeeper_state state, uin
 	uint32_t word = atomic_get(&housekeeper->word);
 
 	atomic_set(&housekeeper->state, state);
+	housekeeper->looks = state == HOUSEKEEPER_NAPS ? until : 0;
 	rumpel_leave(kernel, false);
 	rumpel_futex_wait(&housekeeper->word, word, until);
 	rumpel_token_take(kernel);
+	housekeeper->looks = 0;
 	atomic_set(&housekeeper->state, HOUSEKEEPER_NAPS);
 }
 
 static void nap(struct rumpel_kernel *kernel)
 {
 	unsigned int quiet = 0;
-	uint64_t calls;
+	uint64_t calls, until, deadline;
 
 	while (quiet < QUIET_NAPS && !kernel->housekeeper.stop) {
 		calls = kernel->calls + 1; /* that of doze() */
-		doze(kernel, HOUSEKEEPER_NAPS, rumpel_host_now() + NAP);
-		if (kernel->leader || calls == kernel->calls)
-			quiet++;
-		else
-			quiet = 0;
-		if (!kernel->leader)
+		until = rumpel_host_now() + NAP;
+		deadline = rumpel_next_deadline(kernel);
+		doze(kernel, HOUSEKEEPER_NAPS, deadline < until ? deadline : until);
+		quiet = calls == kernel->calls ? quiet + 1 : 0;
+		if (!kernel->leader || atomic_get(&kernel->asleep))
 			rumpel_vcpu_run(kernel, NULL);
 	}
 }

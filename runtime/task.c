@@ -179,12 +179,13 @@ int rumpel_task_submit(struct rumpel_task *task, unsigned int flags, long nr,
 		return status;
 	}
 	set_call(&task->caller, nr, args);
+	task->async = flags & RUMPEL_SUBMIT_ASYNC;
 	start(task);
 	if (likely(task->state == TASK_DONE)) {
+		if (unlikely(task->reported))
+			unreport(kernel, task);
 		*result = collect(task);
 		status = 1;
-	} else {
-		task->async = flags & RUMPEL_SUBMIT_ASYNC;
 	}
 	rumpel_leave(kernel, !status);
 	return status;

@@ -29,6 +29,18 @@ static void relax(struct rumpel_kernel *kernel)
 		sched_yield();
 }
 
+/*
+ * Whoever submits an asynchronous call goes on when another one has ended: what
+ * is left is for the next who comes, unless somebody would be woken for it.
+ */
+static bool is_enough(const struct rumpel_kernel *kernel, const struct rumpel_task *until)
+{
+	if (until->state != TASK_BUSY)
+		return true;
+	return until->async && kernel->done &&
+	       (!kernel->leader || kernel->leader == &kernel->housekeeper.waiter);
+}
+
 void rumpel_vcpu_handle(struct rumpel_kernel *kernel, unsigned int exit,
 			const struct rumpel_task *until)
 {
@@ -56,7 +68,7 @@ void rumpel_vcpu_handle(struct rumpel_kernel *kernel, unsigned int exit,
 			ended(kernel, RUMPEL_PANICKED);
 			return;
 		}
-		if (until && until->state != TASK_BUSY)
+		if (until && is_enough(kernel, until))
 			return;
 		rumpel_devices_serve(kernel);
 		rumpel_expire(kernel);

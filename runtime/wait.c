@@ -98,11 +98,19 @@ static bool watches_changed(const struct rumpel_kernel *kernel)
 	return false;
 }
 
+/* The housekeeper will look before that. */
+static bool is_looked_after(const struct rumpel_kernel *kernel, uint64_t deadline)
+{
+	return kernel->housekeeper.looks && kernel->housekeeper.looks <= deadline;
+}
+
 static bool leader_is_late(struct rumpel_kernel *kernel)
 {
+	uint64_t deadline = rumpel_next_deadline(kernel);
+
 	return atomic_get(&kernel->asleep) &&
-	       (rumpel_vcpu_has_work(kernel) ||
-		rumpel_next_deadline(kernel) < kernel->sleep_until || watches_changed(kernel));
+	       (rumpel_vcpu_has_work(kernel) || watches_changed(kernel) ||
+		(deadline < kernel->sleep_until && !is_looked_after(kernel, deadline)));
 }
 
 /* Nobody leads, or not any more: somebody who waits anyway takes over. */
@@ -194,6 +202,8 @@ int rumpel_lead_sleep(struct rumpel_kernel *kernel, struct rumpel_waiter *waiter
 		watches[count++] = watch;
 	}
 	polled[0] = (struct pollfd){ kernel->eventfd, POLLIN, 0 };
+	if (is_looked_after(kernel, until))
+		until = NEVER;
 	if (limit < until)
 		until = limit;
 	kernel->sleep_until = until;

@@ -127,7 +127,8 @@ RUMPEL_API int rumpel_task_id(const struct rumpel_task *task);
 enum rumpel_submit_flags {
 	/* -EAGAIN instead of waiting for another thread to leave the kernel. */
 	RUMPEL_SUBMIT_NOWAIT = 1 << 0,
-	/* Completion is reported by rumpel_run, not waited for. */
+	/* Completion is reported by rumpel_run, not waited for. Comes back as
+	 * soon as another asynchronous call has ended, too. */
 	RUMPEL_SUBMIT_ASYNC = 1 << 1,
 };
 
