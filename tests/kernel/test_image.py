@@ -12,6 +12,7 @@ import re
 import subprocess
 from collections.abc import Iterator
 from functools import cache
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,7 @@ IMAGES = images()
 @cache
 def elf(path: Path) -> ELFFile:
     """The parsed file; stays open for the run."""
-    return ELFFile(path.open("rb"))
+    return ELFFile(BytesIO(path.read_bytes()))
 
 
 @pytest.fixture(params=list(IMAGES.values()), ids=list(IMAGES))
