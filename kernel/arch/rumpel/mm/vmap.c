@@ -29,20 +29,16 @@ static pte_t lookup(unsigned long address, unsigned long *skip)
 	return *pte_offset_kernel(pmd, address);
 }
 
-static void apply(unsigned long start, unsigned long end, unsigned long pa, int prot, int new)
+static void apply(unsigned long start, unsigned long end, unsigned long pa, int prot)
 {
-	if (end > start && !prot)
-		host_call(unmap, start, end - start);
-	else if (end > start && new)
+	if (end > start && prot)
 		host_call(map, start, pa, end - start, prot);
+	else if (end > start)
+		host_call(unmap, start, end - start);
 }
 
-/*
- * Brings the host's mappings of [start, end) in line with the page tables. A
- * flush is for what is gone (new: 0), over a range that may have other
- * mappings in between: these are there already.
- */
-void rumpel_mmu_sync(unsigned long start, unsigned long end, int new)
+/* Brings the host's mappings of [start, end) in line with the page tables. */
+void rumpel_mmu_sync(unsigned long start, unsigned long end)
 {
 	/* What is alike and lies together is one call. */
 	unsigned long run = 0, run_pa = 0, run_end = 0, skip, next, address;
@@ -60,12 +56,12 @@ void rumpel_mmu_sync(unsigned long start, unsigned long end, int new)
 			prot = RUMPEL_PROT_READ | (pte_write(pte) ? RUMPEL_PROT_WRITE : 0);
 		if (run_end != address || prot != run_prot ||
 		    (prot && pa != run_pa + (address - run))) {
-			apply(run, run_end, run_pa, run_prot, new);
+			apply(run, run_end, run_pa, run_prot);
 			run = address;
 			run_pa = pa;
 			run_prot = prot;
 		}
 		run_end = next;
 	}
-	apply(run, run_end, run_pa, run_prot, new);
+	apply(run, run_end, run_pa, run_prot);
 }
