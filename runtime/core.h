@@ -136,6 +136,7 @@ struct rumpel_waiter {
 
 enum sleep_mode {
 	SLEEP_NOT,
+	SLEEP_SPIN, /* not yet: looks at kernel->kick */
 	SLEEP_FUTEX, /* on kernel->kick */
 	SLEEP_POLL, /* in ppoll, with kernel->eventfd */
 };
@@ -187,6 +188,8 @@ struct rumpel_kernel {
 	uint32_t kick; /* futex of the leader: changes with every kick */
 	uint32_t asleep; /* enum sleep_mode; any thread may look */
 	uint64_t sleep_until; /* of the leader */
+	uint32_t spin_ns; /* how long a leader looks for a kick before it sleeps */
+	int kicker_cpu; /* where the last kick came from */
 	int eventfd; /* wakes a leader that polls; -1 until there is a watch */
 	uint64_t polled_at;
 

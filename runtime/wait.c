@@ -11,9 +11,11 @@
 
 #include <limits.h>
 #include <poll.h>
+#include <sched.h>
 #include <unistd.h>
 
 #define MOST_WATCHES 64
+#define SPIN_MOST (NS_PER_SEC / 20000)
 
 bool rumpel_waiter_ready(const struct rumpel_kernel *kernel, const struct rumpel_waiter *waiter)
 {
@@ -27,6 +29,7 @@ void rumpel_kick(struct rumpel_kernel *kernel)
 	const uint64_t one = 1;
 	ssize_t written = 0;
 
+	__atomic_store_n(&kernel->kicker_cpu, sched_getcpu(), __ATOMIC_RELAXED);
 	__atomic_fetch_add(&kernel->kick, 1, __ATOMIC_SEQ_CST);
 	switch (__atomic_exchange_n(&kernel->asleep, SLEEP_NOT, __ATOMIC_SEQ_CST)) {
 	case SLEEP_FUTEX:
@@ -155,6 +158,55 @@ void rumpel_leave(struct rumpel_kernel *kernel, bool back_soon)
 		rouse(kernel);
 }
 
+/*
+ * A thread that is woken on another CPU runs some 20 us later, far longer than
+ * most calls take. So a leader whose last wait was short, and ended from another
+ * CPU, looks for the next kick for a while. True: it came.
+ */
+static bool spin(struct rumpel_kernel *kernel, uint32_t word, uint64_t start, uint64_t until)
+{
+	uint64_t end = start + kernel->spin_ns;
+
+	if (until < end)
+		end = until;
+	do {
+		for (int i = 0; i < 16; i++) {
+			if (atomic_get(&kernel->kick) != word)
+				return true;
+			__builtin_ia32_pause();
+		}
+	} while (rumpel_host_now() < end);
+	return false;
+}
+
+static void learn(struct rumpel_kernel *kernel, uint64_t start, int cpu)
+{
+	uint32_t ns = kernel->spin_ns;
+
+	if (rumpel_host_now() - start < SPIN_MOST &&
+	    __atomic_load_n(&kernel->kicker_cpu, __ATOMIC_RELAXED) != cpu)
+		ns = SPIN_MOST;
+	else
+		ns = ns < 1000 ? 0 : ns / 4;
+	kernel->spin_ns = ns;
+}
+
+static int sleep_on_futex(struct rumpel_kernel *kernel, uint32_t word, uint64_t until)
+{
+	uint64_t start = rumpel_host_now();
+	uint32_t mode = SLEEP_SPIN;
+	int cpu = sched_getcpu(), result = 0;
+
+	if (!kernel->spin_ns || !spin(kernel, word, start, until)) {
+		/* Fails after a kick, and the futex is another then. */
+		__atomic_compare_exchange_n(&kernel->asleep, &mode, SLEEP_FUTEX, false,
+					    __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+		result = rumpel_futex_wait(&kernel->kick, word, until);
+	}
+	learn(kernel, start, cpu);
+	return result;
+}
+
 static int sleep_polling(struct pollfd *polled, nfds_t count, uint64_t until)
 {
 	struct timespec timeout = { 0 };
@@ -207,7 +259,7 @@ int rumpel_lead_sleep(struct rumpel_kernel *kernel, struct rumpel_waiter *waiter
 	if (limit < until)
 		until = limit;
 	kernel->sleep_until = until;
-	atomic_set(&kernel->asleep, count > 1 ? SLEEP_POLL : SLEEP_FUTEX);
+	atomic_set(&kernel->asleep, count > 1 ? SLEEP_POLL : SLEEP_SPIN);
 	/* What came before that could not kick. */
 	if (rumpel_vcpu_has_work(kernel)) {
 		atomic_set(&kernel->asleep, SLEEP_NOT);
@@ -217,7 +269,7 @@ int rumpel_lead_sleep(struct rumpel_kernel *kernel, struct rumpel_waiter *waiter
 	if (count > 1)
 		result = sleep_polling(polled, count, until);
 	else
-		result = rumpel_futex_wait(&kernel->kick, word, until);
+		result = sleep_on_futex(kernel, word, until);
 	if (ended_elsewhere(waiter))
 		return 1;
 	rumpel_token_take(kernel);
