@@ -11,6 +11,8 @@
  */
 #include "core.h"
 
+#include <sys/mman.h>
+
 #define NAP (NS_PER_SEC / 1000)
 #define QUIET_NAPS 10
 
@@ -58,6 +60,20 @@ static void nap(struct rumpel_kernel *kernel)
 	}
 }
 
+/*
+ * Booting has touched most of the kernel's text, and what an idle kernel needs of
+ * it is little: what is needed comes back from the page cache, 64 KiB at a time.
+ */
+static void let_text_go(struct rumpel_kernel *kernel)
+{
+	uint64_t start = ((uint64_t)kernel->image->text_start + PAGE - 1) & ~(PAGE - 1);
+	uint64_t end = (uint64_t)kernel->image->text_end & ~(PAGE - 1);
+
+	rumpel_leave(kernel, false);
+	madvise((void *)start, end - start, MADV_DONTNEED);
+	rumpel_token_take(kernel);
+}
+
 /* Until callers come back. */
 static void lead(struct rumpel_kernel *kernel)
 {
@@ -82,12 +98,16 @@ static void lead(struct rumpel_kernel *kernel)
 static void *housekeeper_main(void *argument)
 {
 	struct rumpel_kernel *kernel = argument;
+	bool first = true;
 
 	rumpel_token_take(kernel);
 	while (!kernel->housekeeper.stop && atomic_get(&kernel->state) == RUMPEL_RUNNING) {
 		nap(kernel);
 		if (kernel->housekeeper.stop)
 			break;
+		if (first)
+			let_text_go(kernel);
+		first = false;
 		if (kernel->leader)
 			doze(kernel, HOUSEKEEPER_RESTS, NEVER);
 		else
