@@ -178,4 +178,19 @@ def test_memory_of_fresh_processes(
     found = memory.child(default_image, tiny_image)
     assert 0.1 < found["memory-further-tiny"] < found["memory-further"] < 64
     assert found["memory"] > found["memory-further"]
-    assert found["idle"] < 1e6
+    assert found["memory"] > found["python"] > 1
+    assert found["without"] < 1e5
+
+
+def test_a_process_that_fails_says_why(tmp_path: Path) -> None:
+    """As here, where there is no image."""
+    with pytest.raises(RumpelError, match=r"failed: .*BootError: cannot open"):
+        memory.child(str(tmp_path / "none"), str(tmp_path / "none"))
+
+
+def test_what_cannot_be_told_from_nothing_is_no_loss() -> None:
+    """The ratio is of what can be measured, the values are what was measured."""
+    figure = Figure("x", "us/s", 1, "nothing", "rests", least=100)
+    result = figure.result([50.0], [2.0])
+    assert (result.value, result.peer_value, result.ratio, result.met) == (50.0, 2.0, 1.0, True)
+    assert figure.result([200.0], [2.0]).ratio == 0.5

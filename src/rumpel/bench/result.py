@@ -21,8 +21,9 @@ class Figure:
         unit: of both values.
         target: how much of the peer's value ours should be (times) or should reach (rates).
         peer: what the other value is of.
-        more: more is better.
         work: one line that says what is done.
+        more: more is better.
+        least: a value below this cannot be told from nothing, and counts as this.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Figure:
     peer: str
     work: str
     more: bool = False
+    least: float = 0.0
 
     @property
     def least_ratio(self) -> float:
@@ -45,7 +47,9 @@ class Figure:
             peers: the same for the peer.
         """
         value, peer_value = statistics.median(ours), statistics.median(peers)
-        good, bad = (value, peer_value) if self.more else (peer_value, value)
+        good, bad = max(peer_value, self.least), max(value, self.least)
+        if self.more:
+            good, bad = bad, good
         return Result(self, value, peer_value, good / bad, len(ours), spread(ours))
 
 

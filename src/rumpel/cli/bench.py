@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import nullcontext
 
 import click
 from rich.console import Console
@@ -14,6 +15,9 @@ from rich.table import Table
 from rumpel.bench import Benchmark, Options, Result, find
 from rumpel.bench.result import TARGET, Figure
 from rumpel.build import DEFAULT_PROFILE, DEFAULT_VERSION
+
+WIDE = 140
+"""From this width on, each row also says what is done."""
 
 
 @click.command()
@@ -54,18 +58,27 @@ def command(
 
 def show(chosen: list[Benchmark], options: Options, console: Console) -> None:
     """Fill a table, a row as soon as it is known."""
-    table = Table("", "rumpel", "host", "ratio", "target", "spread", "work", box=None)
+    columns = ["", "rumpel", "host", "ratio", "target", "spread"]
+    if console.width >= WIDE:
+        columns.append("what is done")
+    table = Table(*columns, box=None)
     for column in table.columns:
-        column.no_wrap = column.header != "work"
-        column.justify = "right" if column.header in ("rumpel", "host", "ratio") else "left"
+        column.no_wrap = True
+        column.justify = "right" if column.header in columns[1:4] else "left"
     errors = Console(stderr=True)
     load, cpus = os.getloadavg()[0], os.cpu_count() or 1
     if load > cpus / 2:
         errors.print(f"this machine is busy (load {load:.1f}): figures will be noisy")
-    with Live(table, console=console, refresh_per_second=4):
+    # Drawn by nobody but this thread, which must not be disturbed.
+    live = Live(table, console=console, auto_refresh=False) if console.is_terminal else None
+    with live or nullcontext():
         for benchmark in chosen:
             for result in benchmark.run(options):
-                table.add_row(*row(result))
+                table.add_row(*row(result)[: len(columns)])
+                if live:
+                    live.refresh()
+    if not live:
+        console.print(table)
 
 
 def row(result: Result) -> list[str]:
