@@ -141,6 +141,14 @@ enum sleep_mode {
 	SLEEP_POLL, /* in ppoll, with kernel->eventfd */
 };
 
+/* Whether a leader looks for a kick before it sleeps. */
+struct rumpel_spin {
+	int kicker_cpu; /* where the last kick came from */
+	bool near; /* it came soon, and from another CPU */
+	uint8_t misses; /* in a row */
+	uint16_t rest; /* sleeps until it is tried again */
+};
+
 /* ---- housekeeper.c ---- */
 
 enum housekeeper_state {
@@ -188,8 +196,7 @@ struct rumpel_kernel {
 	uint32_t kick; /* futex of the leader: changes with every kick */
 	uint32_t asleep; /* enum sleep_mode; any thread may look */
 	uint64_t sleep_until; /* of the leader */
-	uint32_t spin_ns; /* how long a leader looks for a kick before it sleeps */
-	int kicker_cpu; /* where the last kick came from */
+	struct rumpel_spin spin;
 	int eventfd; /* wakes a leader that polls; -1 until there is a watch */
 	uint64_t polled_at;
 

@@ -11,8 +11,11 @@
 #include <time.h>
 #include <unistd.h>
 
-/* A call takes well under a microsecond: look a few times before sleeping. */
-#define TOKEN_SPINS 40
+/*
+ * The holder is done within some microseconds; to be woken on another CPU takes
+ * 20. So look for about as long before sleeping.
+ */
+#define TOKEN_SPINS 1000
 
 __thread uint32_t rumpel_tid;
 

@@ -15,7 +15,10 @@
 #include <unistd.h>
 
 #define MOST_WATCHES 64
-#define SPIN_MOST (NS_PER_SEC / 20000)
+#define SPIN (50 * 1000)
+/* A wait that spinning might have ended, had it begun while the other was awake. */
+#define NEAR (200 * 1000)
+#define MOST_MISSES 8
 
 bool rumpel_waiter_ready(const struct rumpel_kernel *kernel, const struct rumpel_waiter *waiter)
 {
@@ -29,7 +32,7 @@ void rumpel_kick(struct rumpel_kernel *kernel)
 	const uint64_t one = 1;
 	ssize_t written = 0;
 
-	__atomic_store_n(&kernel->kicker_cpu, sched_getcpu(), __ATOMIC_RELAXED);
+	__atomic_store_n(&kernel->spin.kicker_cpu, sched_getcpu(), __ATOMIC_RELAXED);
 	__atomic_fetch_add(&kernel->kick, 1, __ATOMIC_SEQ_CST);
 	switch (__atomic_exchange_n(&kernel->asleep, SLEEP_NOT, __ATOMIC_SEQ_CST)) {
 	case SLEEP_FUTEX:
@@ -161,11 +164,21 @@ void rumpel_leave(struct rumpel_kernel *kernel, bool back_soon)
 /*
  * A thread that is woken on another CPU runs some 20 us later, far longer than
  * most calls take. So a leader whose last wait was short, and ended from another
- * CPU, looks for the next kick for a while. True: it came.
+ * CPU, looks for the next kick for a while; less often the more it looked in vain.
  */
-static bool spin(struct rumpel_kernel *kernel, uint32_t word, uint64_t start, uint64_t until)
+static bool is_worth_spinning(struct rumpel_spin *spin)
 {
-	uint64_t end = start + kernel->spin_ns;
+	if (spin->near && spin->rest)
+		spin->rest--;
+	else if (spin->near)
+		return true;
+	return false;
+}
+
+/* True: the kick came. */
+static bool spin(const struct rumpel_kernel *kernel, uint32_t word, uint64_t start, uint64_t until)
+{
+	uint64_t end = start + SPIN;
 
 	if (until < end)
 		end = until;
@@ -179,31 +192,33 @@ static bool spin(struct rumpel_kernel *kernel, uint32_t word, uint64_t start, ui
 	return false;
 }
 
-static void learn(struct rumpel_kernel *kernel, uint64_t start, int cpu)
+static void count_miss(struct rumpel_spin *spin)
 {
-	uint32_t ns = kernel->spin_ns;
-
-	if (rumpel_host_now() - start < SPIN_MOST &&
-	    __atomic_load_n(&kernel->kicker_cpu, __ATOMIC_RELAXED) != cpu)
-		ns = SPIN_MOST;
-	else
-		ns = ns < 1000 ? 0 : ns / 4;
-	kernel->spin_ns = ns;
+	if (spin->misses < MOST_MISSES)
+		spin->misses++;
+	spin->rest = 1u << spin->misses;
 }
 
 static int sleep_on_futex(struct rumpel_kernel *kernel, uint32_t word, uint64_t until)
 {
+	struct rumpel_spin *state = &kernel->spin;
 	uint64_t start = rumpel_host_now();
 	uint32_t mode = SLEEP_SPIN;
 	int cpu = sched_getcpu(), result = 0;
+	bool spins = is_worth_spinning(state);
 
-	if (!kernel->spin_ns || !spin(kernel, word, start, until)) {
+	if (spins && spin(kernel, word, start, until)) {
+		state->misses = 0;
+	} else {
+		if (spins)
+			count_miss(state);
 		/* Fails after a kick, and the futex is another then. */
 		__atomic_compare_exchange_n(&kernel->asleep, &mode, SLEEP_FUTEX, false,
 					    __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
 		result = rumpel_futex_wait(&kernel->kick, word, until);
 	}
-	learn(kernel, start, cpu);
+	state->near = rumpel_host_now() - start < NEAR &&
+		      __atomic_load_n(&state->kicker_cpu, __ATOMIC_RELAXED) != cpu;
 	return result;
 }
 
