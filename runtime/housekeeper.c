@@ -15,6 +15,7 @@
 
 #define NAP (NS_PER_SEC / 1000)
 #define QUIET_NAPS 10
+#define AGAIN (NS_PER_SEC / 10000)
 
 static void wake(struct rumpel_housekeeper *housekeeper)
 {
@@ -39,7 +40,14 @@ static void doze(struct rumpel_kernel *kernel, enum housekeeper_state state, uin
 	housekeeper->looks = state == HOUSEKEEPER_NAPS ? until : 0;
 	rumpel_leave(kernel, false);
 	rumpel_futex_wait(&housekeeper->word, word, until);
-	rumpel_token_take(kernel);
+	/* Callers who are in and out all the time look at timers themselves: do not disturb. */
+	while (!rumpel_token_try(kernel)) {
+		if (state != HOUSEKEEPER_NAPS || atomic_get(&housekeeper->word) != word) {
+			rumpel_token_take(kernel);
+			break;
+		}
+		rumpel_futex_wait(&housekeeper->word, word, rumpel_host_now() + AGAIN);
+	}
 	housekeeper->looks = 0;
 	atomic_set(&housekeeper->state, HOUSEKEEPER_NAPS);
 }
