@@ -384,6 +384,8 @@ void rumpel_task_free(struct rumpel_task *task)
 		    rumpel_task_wait(task, NS_PER_SEC / 100, &result) < 0)
 			break;
 	}
+	if (task->state == TASK_DONE)
+		collect(task); /* nobody took the result */
 	if (task->state == TASK_READY && atomic_get(&kernel->state) == RUMPEL_RUNNING)
 		task_call(task, SYS_exit, 0);
 	rumpel_token_take(kernel);
