@@ -334,6 +334,9 @@ void rumpel_clock_ops(struct host_ops *ops);
 
 /* ---- device.c: token held ---- */
 
+/* Descriptors that one kernel's devices may watch. */
+#define MOST_WATCHES 64
+
 void rumpel_devices_serve(struct rumpel_kernel *kernel);
 /* Calls ready() for descriptors that are ready now. */
 void rumpel_watches_poll(struct rumpel_kernel *kernel);

@@ -6,8 +6,6 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#define MOST_WATCHES 64
-
 static struct rumpel_device *device_at(struct rumpel_kernel *kernel, unsigned long address)
 {
 	uint64_t slot = (address - kernel->mmio) / RUMPEL_MMIO_SIZE;

@@ -68,7 +68,7 @@ bool rumpel_kernel_is_virtual(const struct rumpel_kernel *kernel);
 
 /*
  * A device as the kernel's slots see it. The first member of every device
- * model's own struct; src/virtio/mmio.c fills ops for all virtio devices.
+ * model's own struct; virtio/mmio.c fills ops for all virtio devices.
  */
 struct rumpel_device_ops {
 	/* Register access from a kernel stack: shallow, never blocks. */

@@ -14,7 +14,6 @@
 #include <sched.h>
 #include <unistd.h>
 
-#define MOST_WATCHES 64
 #define SPIN (50 * 1000)
 /* A wait that spinning might have ended, had it begun while the other was awake. */
 #define NEAR (200 * 1000)

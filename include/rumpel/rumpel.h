@@ -72,8 +72,9 @@ RUMPEL_API int rumpel_boot(const struct rumpel_config *config, struct rumpel_ker
 
 /*
  * Syncs, unmounts and powers the kernel off. Calls of other threads return
- * -ESHUTDOWN. Returns 0, -EBUSY-like errors of unmounting are not fatal;
- * -ENOTRECOVERABLE if it panicked (before or now).
+ * -ESHUTDOWN. What cannot be unmounted becomes read-only, so that it is clean.
+ * 0; -EALREADY: another thread is at it; -ENOTRECOVERABLE: it panicked, before
+ * or now; -EOWNERDEAD: forked.
  */
 RUMPEL_API int rumpel_halt(struct rumpel_kernel *kernel);
 
@@ -97,7 +98,8 @@ RUMPEL_API uintptr_t rumpel_kernel_load_address(const struct rumpel_kernel *kern
 /*
  * Log records from *position on (0: the oldest kept), in the format of
  * /dev/kmsg, whole lines, as much as fits. Advances *position; returns the
- * number of bytes. Works on a dead kernel too.
+ * number of bytes. A record is at most 8 KiB: less room may not do. Works on a
+ * dead kernel too.
  */
 RUMPEL_API size_t rumpel_log_read(struct rumpel_kernel *kernel, uint64_t *position, char *buffer,
 				  size_t size);

@@ -26,25 +26,26 @@ static inline long guest_call6(struct rumpel_task *task, long nr, const unsigned
 	return rumpel_syscall(task, nr, a[0], a[1], a[2], a[3], a[4], a[5]);
 }
 
-static inline struct rumpel_kernel *guest_boot(struct rumpel_clock *clock,
-					       struct rumpel_device **devices, size_t count)
+static inline struct rumpel_kernel *guest_boot_with(struct rumpel_config config)
 {
-	struct rumpel_config config = {
-		.image = getenv("RUMPEL_IMAGE"),
-		.clock = clock,
-		.devices = devices,
-		.device_count = count,
-	};
 	struct rumpel_kernel *kernel = NULL;
 	const char *why = NULL;
 	int error;
 
+	config.image = getenv("RUMPEL_IMAGE");
 	config.error = &why;
 	error = rumpel_boot(&config, &kernel);
 	if (error)
 		fprintf(stderr, "boot: %s %s\n", strerror(-error), why ? why : "");
 	EQUAL(error, 0);
 	return kernel;
+}
+
+static inline struct rumpel_kernel *guest_boot(struct rumpel_clock *clock,
+					       struct rumpel_device **devices, size_t count)
+{
+	return guest_boot_with((struct rumpel_config){
+		.clock = clock, .devices = devices, .device_count = count });
 }
 
 static inline void guest_end(struct rumpel_kernel *kernel)

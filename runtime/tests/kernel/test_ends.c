@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* How calls and kernels end: interrupted, halted, in a panic, in a fork, for want of an image. */
+#define _GNU_SOURCE
+#include <dirent.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <sys/wait.h>
+
+#include "guest.h"
+
+#define MS 1000000ll
+
+static void sleep_a_moment(struct rumpel_task *task)
+{
+	struct timespec moment = { 0, MS };
+
+	EQUAL(guest_call(task, SYS_nanosleep, ptr(&moment)), 0);
+}
+
+static unsigned int entries(const char *directory)
+{
+	DIR *dir = opendir(directory);
+	unsigned int count = 0;
+
+	CHECK(dir);
+	while (readdir(dir))
+		count++;
+	closedir(dir);
+	return count;
+}
+
+struct blocked {
+	struct rumpel_kernel *kernel;
+	struct rumpel_task *task;
+	int fd;
+	atomic_bool entered;
+	long result;
+	pthread_t thread;
+};
+
+static void *block(void *argument)
+{
+	struct blocked *blocked = argument;
+	char c;
+
+	blocked->entered = true;
+	blocked->result = guest_call(blocked->task, SYS_read, blocked->fd, ptr(&c), 1);
+	return NULL;
+}
+
+static void block_in_thread(struct blocked *blocked)
+{
+	int fds[2];
+
+	EQUAL(rumpel_task_create(blocked->kernel, 0, &blocked->task), 0);
+	EQUAL(guest_call(blocked->task, SYS_pipe2, ptr(fds)), 0);
+	blocked->fd = fds[0];
+	pthread_create(&blocked->thread, NULL, block, blocked);
+	while (!blocked->entered)
+		sched_yield();
+	usleep(5000);
+}
+
+static void cancelling(void)
+{
+	struct rumpel_kernel *kernel = guest_boot(NULL, NULL, 0);
+	struct blocked blocked = { .kernel = kernel };
+
+	block_in_thread(&blocked);
+	EQUAL(rumpel_task_cancel(blocked.task), 0);
+	pthread_join(blocked.thread, NULL);
+	EQUAL(blocked.result, -EINTR);
+	sleep_a_moment(blocked.task);
+	rumpel_task_free(blocked.task);
+	guest_end(kernel);
+}
+
+static void halting_ends_calls(void)
+{
+	struct rumpel_kernel *kernel = guest_boot(NULL, NULL, 0);
+	struct blocked blocked[3];
+
+	memset(blocked, 0, sizeof(blocked));
+	for (int i = 0; i < 3; i++) {
+		blocked[i].kernel = kernel;
+		block_in_thread(&blocked[i]);
+	}
+	EQUAL(rumpel_halt(kernel), 0);
+	for (int i = 0; i < 3; i++) {
+		pthread_join(blocked[i].thread, NULL);
+		EQUAL(blocked[i].result, -ESHUTDOWN);
+	}
+	EQUAL(guest_call(rumpel_kernel_init(kernel), SYS_getpid), -ESHUTDOWN);
+	rumpel_kernel_free(kernel);
+}
+
+static void on_signal(int number)
+{
+	(void)number;
+}
+
+static void *signal_soon(void *thread)
+{
+	usleep(20000);
+	pthread_kill(*(pthread_t *)thread, SIGUSR1);
+	return NULL;
+}
+
+static void host_signals(void)
+{
+	struct sigaction action = { .sa_handler = on_signal };
+	struct rumpel_kernel *kernel = guest_boot(NULL, NULL, 0);
+	struct rumpel_task *init = rumpel_kernel_init(kernel);
+	const struct timespec minute = { 60, 0 };
+	const unsigned long args[6] = { ptr(&minute) };
+	pthread_t self = pthread_self(), thread;
+	long result = 0;
+
+	sigaction(SIGUSR1, &action, NULL);
+	EQUAL(rumpel_task_submit(init, 0, SYS_nanosleep, args, &result), 0);
+	EQUAL(rumpel_task_submit(init, 0, SYS_getpid, args, &result), -EBUSY);
+	EQUAL(rumpel_task_wait(init, MS, &result), 0);
+	pthread_create(&thread, NULL, signal_soon, &self);
+	EQUAL(rumpel_task_wait(init, -1, &result), -EINTR);
+	EQUAL(rumpel_task_cancel(init), 0);
+	EQUAL(rumpel_task_wait(init, -1, &result), 1);
+	EQUAL(result, -EINTR);
+	pthread_join(thread, NULL);
+	guest_end(kernel);
+}
+
+static void panic(void)
+{
+	struct rumpel_kernel *kernel = guest_boot(NULL, NULL, 0),
+			     *other = guest_boot(NULL, NULL, 0);
+	struct blocked blocked = { .kernel = kernel };
+	uint64_t position = 0;
+	static char log[1 << 20];
+	size_t len;
+
+	block_in_thread(&blocked);
+	/* pid 1 is gone first; that its last thread has ended is what the kernel cannot bear. */
+	CHECK(guest_call(rumpel_kernel_init(kernel), SYS_exit_group, 3) < 0);
+	pthread_join(blocked.thread, NULL);
+	CHECK(blocked.result == -ENOTRECOVERABLE || blocked.result == -ESRCH);
+	for (int i = 0; i < 2000 && rumpel_kernel_state(kernel) == RUMPEL_RUNNING; i++)
+		usleep(1000);
+	EQUAL(rumpel_kernel_state(kernel), RUMPEL_PANICKED);
+	EQUAL(guest_call(rumpel_kernel_init(kernel), SYS_getpid), -ENOTRECOVERABLE);
+	EQUAL(rumpel_halt(kernel), -ENOTRECOVERABLE);
+	len = rumpel_log_read(kernel, &position, log, sizeof(log) - 1);
+	log[len] = 0;
+	CHECK(strstr(log, "Attempted to kill init"));
+	CHECK(strstr(log, "Call Trace:"));
+	rumpel_kernel_free(kernel);
+	EQUAL(guest_call(rumpel_kernel_init(other), SYS_getpid), 1);
+	guest_end(other);
+}
+
+static void again_and_again(void)
+{
+	unsigned int fds, threads;
+
+	guest_end(guest_boot(NULL, NULL, 0));
+	fds = entries("/proc/self/fd");
+	threads = entries("/proc/self/task");
+	for (int i = 0; i < 50; i++)
+		guest_end(guest_boot(NULL, NULL, 0));
+	EQUAL(entries("/proc/self/fd"), fds);
+	EQUAL(entries("/proc/self/task"), threads);
+}
+
+static void forked(void)
+{
+	struct rumpel_kernel *kernel = guest_boot(NULL, NULL, 0);
+	struct blocked blocked = { .kernel = kernel };
+	int status;
+	pid_t child;
+
+	block_in_thread(&blocked);
+	child = fork();
+	if (!child) {
+		alarm(10);
+		EQUAL(guest_call(rumpel_kernel_init(kernel), SYS_getpid), -EOWNERDEAD);
+		EQUAL(rumpel_kernel_state(kernel), RUMPEL_FORKED);
+		CHECK(rumpel_halt(kernel) < 0);
+		rumpel_kernel_free(kernel);
+		kernel = guest_boot(NULL, NULL, 0);
+		EQUAL(guest_call(rumpel_kernel_init(kernel), SYS_getpid), 1);
+		guest_end(kernel);
+		_exit(7);
+	}
+	EQUAL(waitpid(child, &status, 0), child);
+	EQUAL(WEXITSTATUS(status), 7);
+	EQUAL(guest_call(rumpel_kernel_init(kernel), SYS_getpid), 1);
+	EQUAL(rumpel_task_cancel(blocked.task), 0);
+	pthread_join(blocked.thread, NULL);
+	guest_end(kernel);
+}
+
+static void bad_configuration(void)
+{
+	const char *why = NULL;
+	struct rumpel_config config = { .image = "/nowhere", .error = &why };
+	struct rumpel_kernel *kernel;
+
+	EQUAL(rumpel_boot(&config, &kernel), -ENOENT);
+	config.image = "/proc/self/exe";
+	EQUAL(rumpel_boot(&config, &kernel), -ENOEXEC);
+	CHECK(why);
+	config.image = "/etc/hostname";
+	EQUAL(rumpel_boot(&config, &kernel), -ENOEXEC);
+	config.image = getenv("RUMPEL_IMAGE");
+	config.memory = 4096;
+	EQUAL(rumpel_boot(&config, &kernel), -EINVAL);
+	CHECK(strstr(why, "memory"));
+}
+
+static const struct test tests[] = {
+	{ bad_configuration, "a bad configuration is an error that says what is wrong" },
+	{ cancelling, "a blocked call can be interrupted" },
+	{ host_signals, "host signals end waiting, not calls" },
+	{ halting_ends_calls, "halting ends other threads' calls" },
+	{ panic, "a panic ends one kernel only, and its callers are told" },
+	{ forked, "the child of a fork cannot use its parent's kernel, but boot its own" },
+	{ again_and_again, "booting and halting leaks no descriptors and no threads" },
+};
+
+TEST_MAIN(tests)
