@@ -59,7 +59,10 @@ void flush_thread(void)
 void arch_cpu_idle(void)
 {
 	rumpel_leave_inline(RUMPEL_EXIT_IDLE);
+	/* What follows is an interrupt, as far as lockdep is concerned. */
+	trace_hardirqs_off();
 	rumpel_wake_requested(NULL);
+	trace_hardirqs_on();
 }
 
 void cpu_relax(void)
