@@ -329,7 +329,8 @@ class TestLinks:
         after = [counters(left, f"eth{n}") for n in range(2)]
         moved = [b - a for a, b in zip(before, after, strict=True)]
         assert min(moved) > 1 << 20, f"one link carried nothing: {moved}"
-        assert sum(moved) > 64 << 20
+        # virtio-net counts a frame when its buffer comes back: the last ones may not have.
+        assert sum(moved) > 62 << 20
 
     def test_mistakes_with_mptcp(self, kernel: Kernel) -> None:
         with pytest.raises(ValueError, match="not an address"):
