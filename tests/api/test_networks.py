@@ -278,6 +278,8 @@ def transfer(left: Kernel, right: Kernel, megabytes: int, proto: int = 0) -> Non
     data = os.urandom(1 << 20)
     failures: list[BaseException] = []
     with right.socket.socket(host.AF_INET, host.SOCK_STREAM, proto) as server:
+        # The connection of a transfer before may still be closing.
+        server.setsockopt(host.SOL_SOCKET, host.SO_REUSEADDR, 1)
         server.bind(("", 5001))
         server.listen()
 
