@@ -216,7 +216,8 @@ class TestUserNet:
 
 @contextlib.contextmanager
 def serving(server: Any) -> Iterator[Any]:
-    """Serve in a thread."""
+    """Serve in a thread; all threads of the server end before its kernel does."""
+    server.daemon_threads = False  # so that closing it waits for them
     with server:
         thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()
