@@ -68,7 +68,7 @@ uint64_t rumpel_next_deadline(const struct rumpel_kernel *kernel)
 
 void rumpel_expire(struct rumpel_kernel *kernel)
 {
-	uint64_t now = rumpel_kernel_now(kernel);
+	uint64_t now = rumpel_cycles_now(kernel);
 	struct rumpel_timer *timer;
 
 	if (!kernel->clock && kernel->watches && now - kernel->polled_at > POLL_PERIOD) {
@@ -89,7 +89,7 @@ void rumpel_expire(struct rumpel_kernel *kernel)
 
 static unsigned long long op_clock(void *host)
 {
-	return rumpel_kernel_now(host);
+	return rumpel_cycles_look(host);
 }
 
 static unsigned long long op_realtime(void *host)

@@ -11,6 +11,7 @@
  *	housekeeper.c  runs a kernel whose callers are elsewhere
  *	virtual.c  virtual clocks, and waiting on them
  *	clock.c    time of the host, timers
+ *	cycles.c   the same by the CPU's cycle counter
  *	task.c     tasks and their calls
  *	jobs.c     work of devices that blocks
  *	device.c   slots, interrupts, watches
@@ -180,10 +181,17 @@ struct rumpel_jobs {
 	bool stop;
 };
 
+/* ---- cycles.c ---- */
+
+struct rumpel_cycles {
+	uint64_t first_cycles, first_ns; /* of the measurement of cycle_mult */
+};
+
 /* ---- a kernel ---- */
 
 struct rumpel_kernel {
 	uint32_t token; /* see token.c */
+	uint32_t runner; /* whose token it is, or was last */
 	bool runnable; /* a task could run now */
 	bool halting; /* no more calls but from halt.c */
 	uint32_t state; /* enum rumpel_state; any thread may look */
@@ -213,6 +221,7 @@ struct rumpel_kernel {
 	struct rumpel_timer *timers;
 
 	struct rumpel_clock *clock; /* NULL: the host's */
+	struct rumpel_cycles cycles;
 	struct rumpel_kernel *clock_next; /* the next one on the same clock */
 	uint64_t clock_order;
 
@@ -245,6 +254,8 @@ extern __thread uint32_t rumpel_tid __attribute__((tls_model("initial-exec")));
 void rumpel_thread_init(void);
 void rumpel_token_take_slowly(struct rumpel_kernel *kernel);
 void rumpel_token_wake(struct rumpel_kernel *kernel);
+/* Token held, as it was by another thread before. */
+void rumpel_token_moved(struct rumpel_kernel *kernel);
 
 static inline bool rumpel_token_try(struct rumpel_kernel *kernel)
 {
@@ -252,8 +263,12 @@ static inline bool rumpel_token_try(struct rumpel_kernel *kernel)
 
 	if (unlikely(!rumpel_tid))
 		rumpel_thread_init();
-	return __atomic_compare_exchange_n(&kernel->token, &free, rumpel_tid, false,
-					   __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
+	if (!__atomic_compare_exchange_n(&kernel->token, &free, rumpel_tid, false, __ATOMIC_SEQ_CST,
+					 __ATOMIC_RELAXED))
+		return false;
+	if (unlikely(kernel->runner != rumpel_tid))
+		rumpel_token_moved(kernel);
+	return true;
 }
 
 static inline void rumpel_token_take(struct rumpel_kernel *kernel)
@@ -310,6 +325,13 @@ int rumpel_housekeeper_start(struct rumpel_kernel *kernel);
 void rumpel_housekeeper_stop(struct rumpel_kernel *kernel);
 /* Any thread: there is work and nobody who leads. */
 void rumpel_housekeeper_call(struct rumpel_kernel *kernel);
+
+/* ---- cycles.c: token held ---- */
+
+/* Now on the host's clock, at most 100 ns late, and never earlier than before. */
+uint64_t rumpel_cycles_now(struct rumpel_kernel *kernel);
+/* The same by asking the host: sets the vcpu's cycle_ variables. */
+uint64_t rumpel_cycles_look(struct rumpel_kernel *kernel);
 
 /* ---- clock.c, virtual.c ---- */
 

@@ -68,8 +68,10 @@ void rumpel_token_take_slowly(struct rumpel_kernel *kernel)
 		/* Whoever has slept cannot know whether others still do. */
 		if (!word) {
 			if (__atomic_compare_exchange_n(&kernel->token, &word, mine, false,
-							__ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
+							__ATOMIC_SEQ_CST, __ATOMIC_RELAXED)) {
+				rumpel_token_moved(kernel);
 				return;
+			}
 			continue;
 		}
 		if (!(word & TOKEN_WAITED) &&
@@ -79,6 +81,13 @@ void rumpel_token_take_slowly(struct rumpel_kernel *kernel)
 		rumpel_futex_wait(&kernel->token, word | TOKEN_WAITED, NEVER);
 		mine = rumpel_tid | TOKEN_WAITED;
 	}
+}
+
+void rumpel_token_moved(struct rumpel_kernel *kernel)
+{
+	kernel->runner = rumpel_tid;
+	/* The counter may be read ahead of the token: ask the host's clock, which does not. */
+	kernel->vcpu->cycle_limit = 0;
 }
 
 void rumpel_token_wake(struct rumpel_kernel *kernel)

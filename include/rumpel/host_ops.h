@@ -18,7 +18,7 @@
 #define RUMPEL_HOST_OPS_H
 
 #define RUMPEL_MAGIC 0x6c65706d7572ULL /* "rumpel" */
-#define RUMPEL_ABI 1
+#define RUMPEL_ABI 2
 
 #define RUMPEL_NO_DEADLINE (~0ULL)
 
@@ -88,6 +88,12 @@ struct rumpel_vcpu {
 	unsigned int more; /* out: other tasks could run now */
 	unsigned int notified; /* host: a device wants service */
 	unsigned int dying; /* kernel: a fault is being reported */
+	/*
+	 * The clock by the CPU's cycle counter: less than cycle_limit after
+	 * cycle_base it is clock_base + (cycles since then * cycle_mult >> 32).
+	 * Otherwise ask host_ops.clock, which sets these (or leaves the limit 0).
+	 */
+	unsigned long long cycle_base, cycle_limit, cycle_mult, clock_base;
 };
 
 /* Memory protection for host_ops.map, as in PROT_*. */

@@ -17,7 +17,7 @@ u64 rumpel_boot_clock;
 
 static u64 host_clock_read(struct clocksource *cs)
 {
-	return host_call(clock);
+	return rumpel_clock();
 }
 
 static struct clocksource host_clocksource = {
@@ -39,12 +39,12 @@ struct clocksource *__init clocksource_default_clock(void)
 
 unsigned long long notrace sched_clock(void)
 {
-	return host_call(clock) - rumpel_boot_clock;
+	return rumpel_clock() - rumpel_boot_clock;
 }
 
 static int set_deadline(unsigned long ns, struct clock_event_device *dev)
 {
-	rumpel_vcpu.deadline = host_call(clock) + ns;
+	rumpel_vcpu.deadline = rumpel_clock() + ns;
 	return 0;
 }
 
@@ -67,7 +67,7 @@ static struct clock_event_device vcpu_clockevent = {
 static irqreturn_t timer_interrupt(int irq, void *dev)
 {
 	/* Early ones happen: another thread saw an older deadline. */
-	if (host_call(clock) < rumpel_vcpu.deadline)
+	if (rumpel_clock() < rumpel_vcpu.deadline)
 		return IRQ_HANDLED;
 	rumpel_vcpu.deadline = RUMPEL_NO_DEADLINE;
 	vcpu_clockevent.event_handler(&vcpu_clockevent);
