@@ -29,16 +29,20 @@ static pte_t lookup(unsigned long address, unsigned long *skip)
 	return *pte_offset_kernel(pmd, address);
 }
 
-static void apply(unsigned long start, unsigned long end, unsigned long pa, int prot)
+static void apply(unsigned long start, unsigned long end, unsigned long pa, int prot, int new)
 {
-	if (end > start && prot)
-		host_call(map, start, pa, end - start, prot);
-	else if (end > start)
+	if (end > start && !prot)
 		host_call(unmap, start, end - start);
+	else if (end > start && new)
+		host_call(map, start, pa, end - start, prot);
 }
 
-/* Brings the host's mappings of [start, end) in line with the page tables. */
-void rumpel_mmu_sync(unsigned long start, unsigned long end)
+/*
+ * Brings the host's mappings of [start, end) in line with the page tables. A
+ * flush is for what is gone (new: 0), over a range that may have other
+ * mappings in between: these are there already.
+ */
+void rumpel_mmu_sync(unsigned long start, unsigned long end, int new)
 {
 	/* What is alike and lies together is one call. */
 	unsigned long run = 0, run_pa = 0, run_end = 0, skip, next, address;
@@ -56,12 +60,12 @@ void rumpel_mmu_sync(unsigned long start, unsigned long end)
 			prot = RUMPEL_PROT_READ | (pte_write(pte) ? RUMPEL_PROT_WRITE : 0);
 		if (run_end != address || prot != run_prot ||
 		    (prot && pa != run_pa + (address - run))) {
-			apply(run, run_end, run_pa, run_prot);
+			apply(run, run_end, run_pa, run_prot, new);
 			run = address;
 			run_pa = pa;
 			run_prot = prot;
 		}
 		run_end = next;
 	}
-	apply(run, run_end, run_pa, run_prot);
+	apply(run, run_end, run_pa, run_prot, new);
 }

@@ -17,4 +17,4 @@ void rumpel_irq_deliver(void);
 void rumpel_caller_loop(void) __attribute__((noreturn));
 void rumpel_wake_requested(struct rumpel_caller *self);
 int rumpel_fault(struct rumpel_fault *fault);
-void rumpel_mmu_sync(unsigned long start, unsigned long end);
+void rumpel_mmu_sync(unsigned long start, unsigned long end, int new);

@@ -10,5 +10,5 @@
 
 static inline void flush_tlb_kernel_range(unsigned long start, unsigned long end)
 {
-	rumpel_mmu_sync(start, end);
+	rumpel_mmu_sync(start, end, 0);
 }
