@@ -46,10 +46,10 @@ if TYPE_CHECKING:
         Link,
         MemoryDisk,
         Nic,
+        UserNet,
     )
     from rumpel.kernel import Kernel, boot
     from rumpel.log import Log, LogRecord
-    from rumpel.usernet import UserNet
 
 __version__ = "0.1.0"
 
@@ -93,10 +93,10 @@ _WHERE = {
         "Link",
         "MemoryDisk",
         "Nic",
+        "UserNet",
     ),
     "kernel": ("Kernel", "boot"),
     "log": ("Log", "LogRecord"),
-    "usernet": ("UserNet",),
 }
 _MODULES = {name: module for module, names in _WHERE.items() for name in names}
 

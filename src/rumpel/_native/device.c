@@ -11,7 +11,8 @@ typedef struct {
 	PyObject *pin; /* what the device uses and must outlive it */
 } Device;
 
-static PyObject *device_wrap(PyObject *module, struct rumpel_device *handle, PyObject *pin)
+/* Python's view of a new device; frees it if there is no memory for that. */
+PyObject *device_wrap(PyObject *module, struct rumpel_device *handle, PyObject *pin)
 {
 	struct native_state *state = PyModule_GetState(module);
 	Device *device = PyObject_New(Device, state->device_type);
@@ -131,124 +132,6 @@ static PyObject *device_capture(PyObject *self, PyObject *argument)
 	Py_RETURN_NONE;
 }
 
-/* None or 6 bytes. */
-static int mac_of(PyObject *value, const uint8_t **mac)
-{
-	*mac = NULL;
-	if (!value || value == Py_None)
-		return 0;
-	if (PyBytes_Check(value) && PyBytes_GET_SIZE(value) == 6) {
-		*mac = (const uint8_t *)PyBytes_AS_STRING(value);
-		return 0;
-	}
-	PyErr_SetString(PyExc_ValueError, "a MAC address must be 6 bytes");
-	return -1;
-}
-
-static PyObject *block_file(PyObject *module, PyObject *args)
-{
-	struct rumpel_device *handle;
-	PyObject *path, *encoded;
-	unsigned int flags = 0;
-	int error;
-
-	if (!PyArg_ParseTuple(args, "O|I:block_file", &path, &flags) ||
-	    !PyUnicode_FSConverter(path, &encoded))
-		return NULL;
-	error = rumpel_block_file(PyBytes_AS_STRING(encoded), flags, &handle);
-	Py_DECREF(encoded);
-	if (error) {
-		error_of_device(error, "a disk", path);
-		return NULL;
-	}
-	return device_wrap(module, handle, NULL);
-}
-
-/* block_memory(size or buffer, flags) */
-static PyObject *block_memory(PyObject *module, PyObject *args)
-{
-	PyObject *what, *pin = NULL, *device = NULL;
-	struct rumpel_device *handle;
-	unsigned int flags = 0;
-	void *data = NULL;
-	size_t size;
-	int error;
-
-	if (!PyArg_ParseTuple(args, "O|I:block_memory", &what, &flags))
-		return NULL;
-	if (PyLong_Check(what)) {
-		size = PyLong_AsSize_t(what);
-		if (size == (size_t)-1 && PyErr_Occurred())
-			return NULL;
-	} else {
-		pin = PyMemoryView_FromObject(what);
-		if (!pin)
-			return NULL;
-		data = PyMemoryView_GET_BUFFER(pin)->buf;
-		size = (size_t)PyMemoryView_GET_BUFFER(pin)->len;
-		if (!PyBuffer_IsContiguous(PyMemoryView_GET_BUFFER(pin), 'C') ||
-		    (PyMemoryView_GET_BUFFER(pin)->readonly && !(flags & RUMPEL_BLOCK_READ_ONLY))) {
-			PyErr_SetString(PyExc_ValueError,
-					"a disk needs a contiguous, writable buffer");
-			goto out;
-		}
-	}
-	error = rumpel_block_memory(data, size, flags, &handle);
-	if (error)
-		error_of_device(error, "a disk", NULL);
-	else
-		device = device_wrap(module, handle, pin);
-out:
-	Py_XDECREF(pin);
-	return device;
-}
-
-/* net_fd(fd, mac, mtu) */
-static PyObject *net_fd(PyObject *module, PyObject *args)
-{
-	struct rumpel_device *handle;
-	PyObject *mac = NULL;
-	const uint8_t *address;
-	unsigned int mtu = 1500;
-	int fd, error;
-
-	if (!PyArg_ParseTuple(args, "i|OI:net_fd", &fd, &mac, &mtu) || mac_of(mac, &address) < 0)
-		return NULL;
-	error = rumpel_net_fd(fd, address, mtu, &handle);
-	if (error) {
-		error_of_device(error, "a network interface", NULL);
-		return NULL;
-	}
-	return device_wrap(module, handle, NULL);
-}
-
-/* net_link(delay_ns, mtu, mac0, mac1) */
-static PyObject *net_link(PyObject *module, PyObject *args)
-{
-	PyObject *mac[2] = { NULL, NULL }, *end[2];
-	struct rumpel_device *handles[2];
-	const uint8_t *address[2];
-	unsigned long long delay = 0;
-	unsigned int mtu = 1500;
-	int error;
-
-	if (!PyArg_ParseTuple(args, "|KIOO:net_link", &delay, &mtu, &mac[0], &mac[1]) ||
-	    mac_of(mac[0], &address[0]) < 0 || mac_of(mac[1], &address[1]) < 0)
-		return NULL;
-	error = rumpel_net_link(delay, mtu, address[0], address[1], handles);
-	if (error) {
-		error_of_device(error, "a link", NULL);
-		return NULL;
-	}
-	end[0] = device_wrap(module, handles[0], NULL);
-	end[1] = device_wrap(module, handles[1], NULL);
-	if (end[0] && end[1])
-		return Py_BuildValue("NN", end[0], end[1]);
-	Py_XDECREF(end[0]);
-	Py_XDECREF(end[1]);
-	return NULL;
-}
-
 static PyObject *entropy(PyObject *module, PyObject *unused)
 {
 	struct rumpel_device *handle;
@@ -279,10 +162,6 @@ static PyObject *console(PyObject *module, PyObject *argument)
 
 PyMethodDef device_functions[] = {
 	{ "boot", METHOD(kernel_boot), METH_VARARGS | METH_KEYWORDS, NULL },
-	{ "block_file", block_file, METH_VARARGS, NULL },
-	{ "block_memory", block_memory, METH_VARARGS, NULL },
-	{ "net_fd", net_fd, METH_VARARGS, NULL },
-	{ "net_link", net_link, METH_VARARGS, NULL },
 	{ "entropy", entropy, METH_NOARGS, NULL },
 	{ "console", console, METH_O, NULL },
 	{ NULL, NULL, 0, NULL },

@@ -59,6 +59,9 @@ static int native_exec(PyObject *module)
 		if (!*types[i].type)
 			return -1;
 	}
+	if (PyModule_AddFunctions(module, block_functions) < 0 ||
+	    PyModule_AddFunctions(module, net_functions) < 0)
+		return -1;
 	return add_constants(module);
 }
 

@@ -11,6 +11,8 @@
  * clock.c    virtual clocks
  * vector.c   arrays of struct iovec
  * device.c   devices, before and after a kernel takes them
+ * block.c    making disks
+ * net.c      making network interfaces
  * usernet.c  user-mode networks
  * slirp.c    what drives them, and needs libslirp
  *
@@ -139,10 +141,11 @@ PyObject *kernel_log_all(Kernel *kernel, unsigned long long *position);
 struct rumpel_clock *clock_handle(struct native_state *state, PyObject *clock);
 int devices_take(Kernel *kernel, PyObject *devices, struct rumpel_device ***handles);
 void devices_taken(Kernel *kernel, PyObject *devices);
+PyObject *device_wrap(PyObject *module, struct rumpel_device *handle, PyObject *pin);
 
 extern PyType_Spec kernel_spec, task_spec, call_spec, slot_spec, clock_spec, device_spec,
 	vector_spec, usernet_spec;
-extern PyMethodDef device_functions[];
+extern PyMethodDef device_functions[], block_functions[], net_functions[];
 
 static inline struct native_state *native_state(PyTypeObject *type)
 {

@@ -13,9 +13,9 @@ from pathlib import Path
 
 from rumpel.demo.report import Report
 from rumpel.demo.tools import DemoError, check, size
+from rumpel.devices import UserNet
 from rumpel.kernel import Kernel
 from rumpel.swapped import private_copy
-from rumpel.usernet import UserNet
 
 __all__ = ["page"]
 

@@ -9,7 +9,7 @@ import socket
 from typing import NamedTuple
 
 from rumpel import _native
-from rumpel.devices import Nic, to_mac
+from rumpel.devices.nic import Nic, to_mac
 
 __all__ = ["Forward", "UserNet"]
 

@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Virtual devices: make them, and hand them to :func:`rumpel.boot`.
+
+A device belongs to the one kernel that is booted with it. One module for each kind.
+"""
+
+from rumpel.devices.console import Console
+from rumpel.devices.device import Device, DeviceStats, HasFileno
+from rumpel.devices.disk import Disk, MemoryDisk
+from rumpel.devices.entropy import Entropy
+from rumpel.devices.fd import FdNic
+from rumpel.devices.link import Link
+from rumpel.devices.nic import Nic, to_mac
+from rumpel.devices.usernet import Forward, UserNet
+
+__all__ = [
+    "Console",
+    "Device",
+    "DeviceStats",
+    "Disk",
+    "Entropy",
+    "FdNic",
+    "Forward",
+    "HasFileno",
+    "Link",
+    "MemoryDisk",
+    "Nic",
+    "UserNet",
+    "to_mac",
+]

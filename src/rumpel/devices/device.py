@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What all virtual devices have in common."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+from rumpel import _native
+
+__all__ = ["Device", "DeviceStats", "HasFileno"]
+
+
+class HasFileno(Protocol):
+    """Anything with a descriptor, such as a socket."""
+
+    def fileno(self) -> int:
+        """The descriptor."""
+
+
+class DeviceStats(NamedTuple):
+    """What went through a device, as the kernel sees it.
+
+    Attributes:
+        received: frames or read requests.
+        received_bytes: their size.
+        sent: frames or write requests.
+        sent_bytes: their size.
+        errors: requests that failed.
+        dropped: frames for which there was no room.
+    """
+
+    received: int
+    received_bytes: int
+    sent: int
+    sent_bytes: int
+    errors: int
+    dropped: int
+
+
+class Device:
+    """What all devices have in common."""
+
+    def __init__(self, native: _native.Device) -> None:
+        self._native = native
+
+    @property
+    def stats(self) -> DeviceStats:
+        """The counters so far."""
+        return DeviceStats(*self._native.stats())
+
+    def close(self) -> None:
+        """Called when the kernel is gone."""

@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Disks: files, and memory."""
+
+from __future__ import annotations
+
+import os
+
+from rumpel import _native
+from rumpel.devices.device import Device
+from rumpel.sizes import to_bytes
+
+__all__ = ["Disk", "MemoryDisk"]
+
+
+class Disk(Device):
+    """A file or block device of the host as a disk: /dev/vda and so on.
+
+    A flush by the kernel is an fdatasync on the host.
+
+    Args:
+        path: of the file.
+        read_only: open it so, and tell the kernel.
+
+    Raises:
+        OSError: if it cannot be opened.
+
+    Example:
+        >>> with rumpel.boot(disks=[Disk("root.img", read_only=True)]) as k:  # doctest: +SKIP
+        ...     k.mount("/dev/vda", "/mnt", "ext4", read_only=True)
+    """
+
+    def __init__(self, path: str | os.PathLike[str], read_only: bool = False) -> None:
+        self.path = os.fspath(path)
+        self.read_only = read_only
+        super().__init__(_native.block_file(path, _native.READ_ONLY if read_only else 0))
+
+
+class MemoryDisk(Device):
+    """Memory as a disk.
+
+    Args:
+        data: a size, in bytes or such as ``"64M"``, for zeroes; or a buffer, which the
+            disk uses in place for as long as the kernel lives.
+        read_only: refuse writes; necessary for a buffer such as bytes.
+    """
+
+    def __init__(
+        self, data: int | str | bytes | bytearray | memoryview, read_only: bool = False
+    ) -> None:
+        what = to_bytes(data) if isinstance(data, int | str) else data
+        super().__init__(_native.block_memory(what, _native.READ_ONLY if read_only else 0))

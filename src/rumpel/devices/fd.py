@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A network interface on a socket of the host."""
+
+from __future__ import annotations
+
+from rumpel import _native
+from rumpel.devices.device import HasFileno
+from rumpel.devices.nic import Nic, to_mac
+
+__all__ = ["FdNic"]
+
+
+class FdNic(Nic):
+    """An interface whose frames are the messages of a socket of the host.
+
+    Args:
+        fd: a SOCK_SEQPACKET or SOCK_DGRAM socket (its number or an object with
+            ``fileno()``), which is duplicated.
+        mac: as text, such as ``"02:00:00:00:00:01"``; None makes one up.
+        mtu: in bytes.
+    """
+
+    def __init__(self, fd: int | HasFileno, mac: str | None = None, mtu: int = 1500) -> None:
+        number = fd if isinstance(fd, int) else fd.fileno()
+        super().__init__(_native.net_fd(number, to_mac(mac), mtu))
