@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import sys
 from pathlib import Path
 
 from setuptools import Extension, setup
@@ -15,6 +17,9 @@ NOT_OURS = {"tests", "fuzz", "intercept"}
 """Directories of runtime/ that are not part of the library."""
 
 DATA = ["kernel/arch/rumpel", "kernel/configs", "kernel/versions.toml", "include/rumpel"]
+
+IMAGES = os.environ.get("RUMPEL_WHEEL_IMAGES", "6.12:default 6.12:tiny").split()
+"""Kernels that a wheel holds. They are built if the cache has none, which takes minutes."""
 
 
 def sources() -> list[str]:
@@ -86,6 +91,21 @@ class BuildPy(build_py):
                 shutil.copytree(origin, copy, dirs_exist_ok=True)
             elif origin.exists():
                 shutil.copyfile(origin, copy)
+        self.add_images()
+
+    def add_images(self) -> None:
+        """Put the kernels into the package: who installs it needs no compiler."""
+        sys.path.insert(0, str(ROOT / "src"))
+        from rumpel.build import ensure_image
+        from rumpel.build.progress import Lines
+
+        for name in IMAGES:
+            version, _, profile = name.partition(":")
+            image = ensure_image(version, profile, progress=Lines(sys.stderr))
+            into = Path(self.build_lib) / "rumpel/_images" / f"{version}-{profile}"
+            into.mkdir(parents=True, exist_ok=True)
+            for file in ("rumpel.so", "image.json"):
+                shutil.copyfile(image.path.parent / file, into / file)
 
 
 setup(ext_modules=extensions(), cmdclass={"build_py": BuildPy, "build_ext": BuildExt})

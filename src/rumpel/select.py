@@ -34,6 +34,7 @@ class HasFileno(Protocol):
 
     def fileno(self) -> int:
         """The descriptor."""
+        ...
 
 
 Descriptor = int | HasFileno

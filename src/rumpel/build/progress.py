@@ -109,5 +109,7 @@ class Bar(Progress):
 
 def for_stream(stream: TextIO | None = None) -> Progress:
     """A bar if the stream is a terminal, else sparse lines."""
-    stream = stream if stream is not None else sys.stderr
-    return Bar(stream) if stream.isatty() else Lines(stream)
+    to = stream or sys.stderr
+    if to is None:  # a process without a standard error
+        return Progress()
+    return Bar(to) if to.isatty() else Lines(to)

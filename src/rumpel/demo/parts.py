@@ -53,6 +53,7 @@ def run(image: Path, tree: Path, amount: int, console: Console) -> None:
 def _introduce(boot: Callable[..., Kernel], report: Report, image: Path) -> None:
     """Boot a few times: how long until the first system call has returned?"""
     times = []
+    name = None
     with report.step("booted, asked for its name, halted; and again"):
         for _ in range(_BOOTS):
             start = time.perf_counter()
@@ -61,6 +62,7 @@ def _introduce(boot: Callable[..., Kernel], report: Report, image: Path) -> None
             times.append(time.perf_counter() - start)
             name = kernel.os.uname()
             kernel.halt()
+    assert name is not None
     report.figure(
         "Kernel", f"{name.sysname} {name.release}, an image of {size(image.stat().st_size)}"
     )

@@ -15,6 +15,7 @@ class HasFileno(Protocol):
 
     def fileno(self) -> int:
         """The descriptor."""
+        ...
 
 
 class DeviceStats(NamedTuple):

@@ -37,12 +37,15 @@ class Names(Protocol):
         Raises:
             gaierror: if the name is not known.
         """
+        ...
 
     def if_nametoindex(self, name: str, /) -> int:
         """Find an interface's number."""
+        ...
 
     def if_indextoname(self, index: int, /) -> str:
         """Find an interface's name."""
+        ...
 
 
 def encode(family: int, address: Any, names: Names) -> bytes:

@@ -124,9 +124,8 @@ class Transfer(Waiting):
         if bufsize < 0:
             raise ValueError("negative buffer size in recvmsg()")
         buffer = bytearray(bufsize)
-        count, *rest = self.recvmsg_into([buffer], ancbufsize, flags)
-        control, flags, name = rest
-        return bytes(buffer[:count]), control, flags, name
+        count, control, seen, name = self.recvmsg_into([buffer], ancbufsize, flags)
+        return bytes(buffer[:count]), control, seen, name
 
     def recvmsg_into(
         self, buffers: Iterable[Buffer], ancbufsize: int = 0, flags: int = 0, /
