@@ -35,6 +35,8 @@ prepare:
 init/%.o: $(SRC)init/%.c .config
 	@mkdir -p init; echo '  CC      $@'; $(CC) -fPIC -c -o $@ $<
 vmlinux: $(OBJS)
+	@echo 'savedcmd_init/init_task.o := $(CC) -c -o init/init_task.o $(SRC)init/f0.c' \
+		>init/.init_task.o.cmd
 	@echo '  LD      vmlinux'; gcc -shared -nostdlib -o $@ $(OBJS)
 endif
 """

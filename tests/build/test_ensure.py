@@ -28,6 +28,7 @@ def test_build_makes_an_image_with_all_it_promises(layout: Layout) -> None:
     assert image.path.read_bytes()[:4] == b"\x7fELF"
     assert b".symtab" not in image.path.read_bytes()
     assert b".symtab" in image.vmlinux.read_bytes()
+    assert b".debug_info" in image.path.with_name("types.o").read_bytes()
     assert (image.version, image.release, image.profile) == ("6.12", "6.12.99", "default")
     assert image.modified is False
     assert json.loads(json.dumps(image.to_json()))["key"] == image.key

@@ -4,7 +4,7 @@
 The order of the modules, from the bottom: ``layout`` (directories), ``memo``,
 ``progress``, ``lock``; ``versions``, ``pin``, ``apt``, ``tree`` and ``source`` (what
 is built from), ``kconfig`` and ``config`` (what is
-built), ``toolchain`` and ``compile`` (by
+built), ``toolchain``, ``compile`` and ``types`` (by
 what); ``image`` (the result), ``build`` (all steps), ``ensure`` (find or
 build), ``compare`` and ``verify`` (is the source untouched).
 

@@ -20,6 +20,7 @@ from rumpel.build.memo import write_atomic
 from rumpel.build.pin import Source
 from rumpel.build.progress import Progress
 from rumpel.build.source import own, packaged
+from rumpel.build.types import TYPES, compile_types
 from rumpel.errors import BuildError, ConfigError
 
 
@@ -88,6 +89,7 @@ def _build(
     progress.start("keep the image")
     stripped = home / IMAGE
     _strip(make.objects / "vmlinux", stripped)
+    compile_types(make.objects, home / TYPES)
     with open(stripped, "rb") as f:
         digest = file_digest(f, "sha256").hexdigest()
     image = Image(
@@ -110,7 +112,12 @@ def _build(
         manifest=tree.manifest(source.tree),
         warnings=warnings,
     )
-    return publish(layout, image, make.objects / "vmlinux", make.objects / ".config")
+    kept = {
+        "vmlinux": make.objects / "vmlinux",
+        "config": make.objects / ".config",
+        TYPES: home / TYPES,
+    }
+    return publish(layout, image, kept)
 
 
 def _configure(make: Make, wanted: dict[str, str], extra: dict[str, str]) -> list[str]:

@@ -133,8 +133,8 @@ def stored(layout: Layout) -> Iterator[Image]:
                     yield image
 
 
-def publish(layout: Layout, image: Image, vmlinux: Path, config: Path) -> Image:
-    """Move a finished image into the cache, whole or not at all."""
+def publish(layout: Layout, image: Image, files: Mapping[str, Path]) -> Image:
+    """Move a finished image into the cache with files beside it, whole or not at all."""
     from rumpel.build.layout import make_dir
 
     final = make_dir(layout.images) / image.key
@@ -143,8 +143,8 @@ def publish(layout: Layout, image: Image, vmlinux: Path, config: Path) -> Image:
     part.mkdir()
     try:
         shutil.copyfile(image.path, part / IMAGE)
-        shutil.copyfile(vmlinux, part / "vmlinux")
-        shutil.copyfile(config, part / "config")
+        for name, file in files.items():
+            shutil.copyfile(file, part / name)
         done = replace(image, path=final / IMAGE, vmlinux=final / "vmlinux")
         (part / META).write_text(json.dumps(done.to_json(), indent=2) + "\n")
         shutil.rmtree(final, ignore_errors=True)

@@ -8,7 +8,7 @@ one root, a checkout or the data of an installed package, always as::
 
 Outputs lie in the cache::
 
-    images/KEY/     rumpel.so, vmlinux, config, image.json
+    images/KEY/     rumpel.so, vmlinux, types.o, config, image.json
     sources/        packages, what was extracted from them, VERSION.json
     build/NAME/     the composed tree with the copy of the port, objects, build.log
     state/          results remembered by the stat of what they came from
