@@ -39,6 +39,11 @@ bool rumpel_kernel_is_virtual(const struct rumpel_kernel *kernel)
 	return kernel->clock;
 }
 
+uint64_t rumpel_kernel_number(const struct rumpel_kernel *kernel)
+{
+	return kernel->clock_order;
+}
+
 void rumpel_timer_arm(struct rumpel_kernel *kernel, struct rumpel_timer *timer, uint64_t deadline)
 {
 	struct rumpel_timer **at = &kernel->timers;

@@ -21,6 +21,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
+#include <sys/uio.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -200,17 +201,85 @@ RUMPEL_API int rumpel_block_file(const char *path, unsigned int flags,
 RUMPEL_API int rumpel_block_memory(void *data, size_t size, unsigned int flags,
 				   struct rumpel_device **device);
 
-/* A network interface without a peer yet. mac NULL: a locally administered
- * one is made up (the same each time, from the order of creation). */
-/* Frames go to and come from a descriptor that keeps message boundaries (a
- * SOCK_SEQPACKET or SOCK_DGRAM socket): one frame a message. The descriptor
- * is duplicated. */
+/*
+ * Network interfaces. mac NULL: a locally administered one is made up, at random.
+ * On a virtual clock those of links and callbacks are the same in every run,
+ * from the order in which the clock's kernels booted and the device's slot.
+ * mtu 0: 1500.
+ */
+enum rumpel_net_flags {
+	/* Checksums and segmentation are the kernel's: plain frames only. */
+	RUMPEL_NET_NO_OFFLOADS = 1 << 0,
+};
+
+/*
+ * Frames go to and come from a socket, which is duplicated. SOCK_SEQPACKET or
+ * SOCK_DGRAM: one frame a message; SOCK_STREAM, which must be connected: each
+ * frame behind its length in four bytes, most significant first, as QEMU's
+ * "-netdev stream" and passt have it.
+ */
 RUMPEL_API int rumpel_net_fd(int fd, const uint8_t mac[6], unsigned int mtu,
 			     struct rumpel_device **device);
 /* Two interfaces joined by a cable, with offloads kept across it.
  * delay_ns: propagation delay each way. */
 RUMPEL_API int rumpel_net_link(uint64_t delay_ns, unsigned int mtu, const uint8_t mac0[6],
 			       const uint8_t mac1[6], struct rumpel_device *device[2]);
+
+enum rumpel_unix_flags {
+	RUMPEL_UNIX_LISTEN = 1 << 0, /* instead of connecting: one peer at a time */
+};
+
+/*
+ * The same over a unix socket of type SOCK_STREAM. When the peer goes away, or
+ * was not there yet, the next one is accepted, or it is tried to connect every
+ * again_ns (0: never; then there must be one now). A path that begins with "@"
+ * is an abstract address.
+ */
+RUMPEL_API int rumpel_net_unix(const char *path, unsigned int flags, uint64_t again_ns,
+			       const uint8_t mac[6], unsigned int mtu,
+			       struct rumpel_device **device);
+/* Over unix datagram sockets, one frame each, as QEMU's "-netdev dgram". The
+ * peer may come and go. */
+RUMPEL_API int rumpel_net_datagram(const char *local, const char *peer, const uint8_t mac[6],
+				   unsigned int mtu, struct rumpel_device **device);
+
+enum rumpel_tap_flags {
+	RUMPEL_TAP_PERSIST = 1 << 0, /* it stays when the descriptor is closed */
+};
+
+/*
+ * Makes a TAP device in the host's network namespace that this thread is in,
+ * or attaches to one. name: may be "" or a pattern such as "tap%d". Returns a
+ * descriptor. -EPERM; -EBUSY: somebody else is attached to it; -EINVAL: the
+ * name is that of another kind of interface.
+ */
+RUMPEL_API int rumpel_tap_open(const char *name, unsigned int flags, char actual[16]);
+/*
+ * An interface with the descriptor of a TAP device at its other end (duplicated;
+ * it becomes non-blocking). mtu 0: as the TAP device. -EPROTOTYPE: it is not
+ * IFF_TAP with IFF_NO_PI. Without IFF_VNET_HDR there are no offloads.
+ */
+RUMPEL_API int rumpel_net_tap(int fd, unsigned int flags, const uint8_t mac[6], unsigned int mtu,
+			      struct rumpel_device **device);
+
+/* Frames that a kernel sends, without offloads; they are gone when this returns. */
+typedef void rumpel_net_transmit(void *opaque, const struct iovec *frames, size_t count);
+/*
+ * An interface with a function at its other end. It is called by a thread of
+ * the interface's own, which may take its time and call any kernel. With a
+ * virtual clock it is called at once instead, by the thread that runs the
+ * kernel: then it must not call kernels of that clock (-EDEADLK).
+ */
+RUMPEL_API int rumpel_net_callback(rumpel_net_transmit *transmit, void *opaque,
+				   const uint8_t mac[6], unsigned int mtu,
+				   struct rumpel_device **device);
+/*
+ * Frames for the kernel that has this interface of rumpel_net_callback; also
+ * from inside transmit(). Returns how many were taken: there is no room for
+ * the others, or they are no frames. -ENETDOWN: it is in no kernel yet.
+ */
+RUMPEL_API int rumpel_net_receive(struct rumpel_device *device, const struct iovec *frames,
+				  size_t count);
 
 RUMPEL_API int rumpel_entropy(struct rumpel_device **device);
 /* hvc0: bytes to and from a descriptor, which is duplicated. */

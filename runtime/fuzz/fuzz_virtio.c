@@ -367,10 +367,18 @@ static struct rumpel_device *file_device(void)
 	return device;
 }
 
+/* A cable with a mirror at its end. */
+static void give_back(void *scene, const struct iovec *frames, size_t count)
+{
+	struct rumpel_device *device = ((struct scene *)scene)->victims[0].device;
+
+	CHECK(rumpel_net_receive(device, frames, count) >= 0);
+}
+
 static void set_scene(struct input *in, struct scene *scene)
 {
 	struct rumpel_device *device[2];
-	uint8_t kind = u8(in) % 10;
+	uint8_t kind = u8(in) % 11;
 
 	*scene = (struct scene){ .peer = -1 };
 	switch (kind) {
@@ -389,6 +397,10 @@ static void set_scene(struct input *in, struct scene *scene)
 	case 4:
 	case 5:
 		add_victim(in, scene, socket_device(scene, kind), NULL, 2);
+		break;
+	case 10:
+		EQUAL(rumpel_net_callback(give_back, scene, NULL, 0, device), 0);
+		add_victim(in, scene, device[0], NULL, 2);
 		break;
 	default:
 		EQUAL(rumpel_net_link(kind & 1 ? 10000000 : 0, 0, NULL, NULL, device), 0);

@@ -76,6 +76,11 @@ bool rumpel_kernel_is_virtual(const struct rumpel_kernel *kernel)
 	return kernel->is_virtual;
 }
 
+uint64_t rumpel_kernel_number(const struct rumpel_kernel *kernel)
+{
+	return kernel->is_virtual;
+}
+
 uint64_t rumpel_kernel_now(struct rumpel_kernel *kernel)
 {
 	return __atomic_load_n(&kernel->now, __ATOMIC_RELAXED);

@@ -322,12 +322,8 @@ static void test_arguments(void)
 	struct rumpel_device *device;
 	int fds[2], null = open("/dev/null", O_RDWR);
 
-	EQUAL(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
-	EQUAL(rumpel_net_fd(fds[0], NULL, 0, &device), -EPROTOTYPE);
 	EQUAL(rumpel_net_fd(null, NULL, 0, &device), -ENOTSOCK);
 	EQUAL(rumpel_net_fd(9999, NULL, 0, &device), -EBADF);
-	close(fds[0]);
-	close(fds[1]);
 	EQUAL(socketpair(AF_UNIX, SOCK_DGRAM, 0, fds), 0);
 	EQUAL(rumpel_net_fd(fds[0], NULL, 67, &device), -EINVAL);
 	close(fds[0]);

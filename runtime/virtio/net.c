@@ -6,24 +6,29 @@
 #include <linux/virtio_ids.h>
 #include <stddef.h>
 #include <string.h>
+#include <sys/random.h>
 
 #define NET_MTU 1500
 #define NET_MTU_MIN 68 /* 5.1.4.1 */
-#define NET_MTU_MAX 65535
 
-/*
- * The one thing of the process: interfaces that are made one after the other
- * have addresses one after the other, in whatever kernels they end up.
- */
-static uint32_t net_created;
-
-static void made_up_mac(uint8_t mac[6])
+/* Locally administered, unicast, and of nobody else. */
+static int make_up_mac(uint8_t mac[6])
 {
-	uint32_t n = __atomic_add_fetch(&net_created, 1, __ATOMIC_RELAXED);
-	/* Locally administered, unicast. */
-	const uint8_t made_up[6] = { 0x02, 0x72, 0x75, n >> 16, n >> 8, n };
+	if (getrandom(mac, 6, 0) != 6)
+		return -EAGAIN;
+	mac[0] = (mac[0] & 0xfc) | 0x02;
+	return 0;
+}
 
-	memcpy(mac, made_up, sizeof(made_up));
+void rumpel_net_settle_mac(struct rumpel_net *net)
+{
+	uint64_t number = rumpel_kernel_number(net->virtio.device.kernel);
+	const uint8_t mac[6] = {
+		0x02, 0x72, number >> 16, number >> 8, number, net->virtio.device.slot,
+	};
+
+	if (net->made_up_mac && number)
+		memcpy(net->config.mac, mac, sizeof(mac));
 }
 
 /* An address of one interface: neither of a group nor of nobody. */
@@ -34,17 +39,35 @@ static bool is_station(const uint8_t mac[6])
 	return !(mac[0] & 1) && memcmp(mac, nobody, sizeof(nobody));
 }
 
+uint64_t rumpel_net_offloads(bool uso)
+{
+	static const unsigned char bits[] = {
+		VIRTIO_NET_F_CSUM,	 VIRTIO_NET_F_GUEST_CSUM, VIRTIO_NET_F_HOST_TSO4,
+		VIRTIO_NET_F_HOST_TSO6,	 VIRTIO_NET_F_HOST_ECN,	  VIRTIO_NET_F_GUEST_TSO4,
+		VIRTIO_NET_F_GUEST_TSO6, VIRTIO_NET_F_GUEST_ECN,
+	};
+	uint64_t features = 0;
+
+	for (size_t i = 0; i < sizeof(bits); i++)
+		features |= 1ull << bits[i];
+	if (uso)
+		features |= 1ull << RUMPEL_NET_F_GUEST_USO4 | 1ull << RUMPEL_NET_F_GUEST_USO6 |
+			    1ull << RUMPEL_NET_F_HOST_USO;
+	return features;
+}
+
 int rumpel_net_init(struct rumpel_net *net, const struct rumpel_virtio_ops *ops, uint64_t features,
 		    const uint8_t mac[6], unsigned int mtu)
 {
 	if (!mtu)
 		mtu = NET_MTU;
-	if (mtu < NET_MTU_MIN || mtu > NET_MTU_MAX || (mac && !is_station(mac)))
+	if (mtu < NET_MTU_MIN || mtu > RUMPEL_NET_MTU_MAX || (mac && !is_station(mac)))
 		return -EINVAL;
 	if (mac)
 		memcpy(net->config.mac, mac, sizeof(net->config.mac));
-	else
-		made_up_mac(net->config.mac);
+	else if (make_up_mac(net->config.mac))
+		return -EAGAIN;
+	net->made_up_mac = !mac;
 	net->config.mtu = mtu;
 	rumpel_capture_init(&net->capture);
 	/*
@@ -115,6 +138,54 @@ void rumpel_net_deliver(struct rumpel_net *net, struct rumpel_net_rx *rx, size_t
 	rumpel_queue_publish(queue);
 	rumpel_virtio_count(&net->virtio.stats.in, 1);
 	rumpel_virtio_count(&net->virtio.stats.in_bytes, bytes);
+}
+
+bool rumpel_net_takes(const struct rumpel_net *net, const struct virtio_net_hdr_v1 *header)
+{
+	const struct rumpel_virtio *virtio = &net->virtio;
+
+	switch (header->gso_type & ~VIRTIO_NET_HDR_GSO_ECN) {
+	case VIRTIO_NET_HDR_GSO_NONE:
+		return true;
+	case VIRTIO_NET_HDR_GSO_TCPV4:
+		return rumpel_virtio_has(virtio, VIRTIO_NET_F_GUEST_TSO4);
+	case VIRTIO_NET_HDR_GSO_TCPV6:
+		return rumpel_virtio_has(virtio, VIRTIO_NET_F_GUEST_TSO6);
+	case RUMPEL_NET_GSO_UDP_L4:
+		return rumpel_virtio_has(virtio, RUMPEL_NET_F_GUEST_USO4) &&
+		       rumpel_virtio_has(virtio, RUMPEL_NET_F_GUEST_USO6);
+	}
+	return false;
+}
+
+int rumpel_net_fill_checksum(struct rumpel_net_rx *rx, size_t len,
+			     const struct virtio_net_hdr_v1 *header)
+{
+	size_t at = RUMPEL_NET_HEADER + header->csum_start;
+	size_t place = at + header->csum_offset;
+	uint64_t sum = 0;
+	uint16_t folded;
+	uint8_t bytes[256];
+
+	if (place + sizeof(folded) > len)
+		return -EINVAL;
+	while (at < len) {
+		size_t n = len - at < sizeof(bytes) ? len - at : sizeof(bytes);
+
+		rumpel_iov_read(rx->iov, rx->iov_count, at, bytes, n);
+		for (size_t i = 0; i < n; i++)
+			sum += i & 1 ? bytes[i] : (uint64_t)bytes[i] << 8;
+		at += n;
+	}
+	while (sum >> 16)
+		sum = (sum & 0xffff) + (sum >> 16);
+	folded = ~sum;
+	/* Zero means "none" to UDP, and the other zero is as good to all. */
+	if (!folded)
+		folded = 0xffff;
+	folded = folded >> 8 | folded << 8;
+	rumpel_iov_write(rx->iov, rx->iov_count, place, &folded, sizeof(folded));
+	return 0;
 }
 
 void rumpel_net_record(struct rumpel_net *net, const struct iovec *iov, unsigned int count,

@@ -20,6 +20,7 @@
 
 /* With VERSION_1 every frame has a header of this length (5.1.6). */
 #define RUMPEL_NET_HEADER sizeof(struct virtio_net_hdr_v1)
+#define RUMPEL_NET_MTU_MAX 65535
 #define RUMPEL_NET_FRAME_MIN 14
 #define RUMPEL_NET_FRAME_MAX (65535 + 14 + 8)
 /* With GSO it is the payload of IP that has this limit. */
@@ -46,6 +47,7 @@ struct rumpel_net {
 	struct rumpel_virtio virtio;
 	struct virtio_net_config config;
 	struct rumpel_capture capture;
+	bool made_up_mac;
 };
 
 /* Receive buffers that were gathered for a frame. */
@@ -59,11 +61,23 @@ struct rumpel_net_rx {
 };
 
 /*
+ * Features for checksums and segments that are left to the other side, both
+ * ways. uso: those of UDP too, which Linux has since 6.2.
+ */
+uint64_t rumpel_net_offloads(bool uso);
+/*
  * `mtu` 0: 1500. `mac` NULL: one is made up. -EINVAL: a bad MTU or a
  * multicast address.
  */
 int rumpel_net_init(struct rumpel_net *net, const struct rumpel_virtio_ops *ops, uint64_t features,
 		    const uint8_t mac[6], unsigned int mtu);
+/*
+ * When it is attached: for interfaces whose frames stay in this process. On a
+ * virtual clock a made-up address is then that of the kernel's number and of
+ * the slot, the same in every run. All others are random, since their
+ * neighbours may be anywhere.
+ */
+void rumpel_net_settle_mac(struct rumpel_net *net);
 /* Frees what rumpel_net_init made, but not `net`. */
 void rumpel_net_exit(struct rumpel_net *net);
 
@@ -85,6 +99,15 @@ static inline struct rumpel_queue *rumpel_net_tx_queue(struct rumpel_net *net)
 int rumpel_net_gather(struct rumpel_net *net, struct rumpel_net_rx *rx, size_t len);
 /* `len` bytes are in the buffers, but for the number of buffers: hands them over. */
 void rumpel_net_deliver(struct rumpel_net *net, struct rumpel_net_rx *rx, size_t len);
+
+/* Has the driver said that it can take such a frame? */
+bool rumpel_net_takes(const struct rumpel_net *net, const struct virtio_net_hdr_v1 *header);
+/*
+ * For a driver without GUEST_CSUM: the sum over a frame that is in its buffers.
+ * 0, or -EINVAL: it would not be inside.
+ */
+int rumpel_net_fill_checksum(struct rumpel_net_rx *rx, size_t len,
+			     const struct virtio_net_hdr_v1 *header);
 
 /*
  * A frame passes: the `len` bytes behind the first `skip` of iov. Any thread

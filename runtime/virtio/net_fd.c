@@ -15,7 +15,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "net.h"
+#include "net_socket.h"
 
 #define FD_BATCH 64 /* frames of one system call */
 #define FD_READS 4 /* system calls before others get their turn */
@@ -26,6 +26,10 @@
 struct net_fd {
 	struct rumpel_net net; /* first */
 	struct rumpel_watch watch;
+	/* With names: the peer's, who may come and go, and a socket to send to it. */
+	struct rumpel_watch sender;
+	struct sockaddr_un local_name, peer_name;
+	socklen_t peer_len; /* 0: no names */
 	bool seqpacket; /* an empty message is the end */
 	bool local; /* errors are the peer's end, not a hint of the network */
 	bool down;
@@ -45,6 +49,12 @@ struct net_fd {
 static struct net_fd *to_fd(struct rumpel_virtio *virtio)
 {
 	return (struct net_fd *)virtio;
+}
+
+/* Where frames are sent. */
+static struct rumpel_watch *fd_out(struct net_fd *fd)
+{
+	return fd->peer_len ? &fd->sender : &fd->watch;
 }
 
 /* The peer has gone: what is sent is lost, and nothing comes any more. */
@@ -114,6 +124,12 @@ static void fd_reject(struct net_fd *fd, uint16_t head)
 	rumpel_queue_take(rumpel_net_tx_queue(&fd->net), 1);
 }
 
+/* Is there a peer of that name, again? */
+static bool fd_reconnect(struct net_fd *fd)
+{
+	return connect(fd->sender.fd, (struct sockaddr *)&fd->peer_name, fd->peer_len) == 0;
+}
+
 /* False: the socket is full. */
 static bool fd_send(struct net_fd *fd, unsigned int count)
 {
@@ -128,7 +144,7 @@ static bool fd_send(struct net_fd *fd, unsigned int count)
 	for (unsigned int i = 0; i < count; i++)
 		len[i] = fd->out[i].msg_len;
 	do {
-		done = sendmmsg(fd->watch.fd, fd->out, count, MSG_DONTWAIT | MSG_NOSIGNAL);
+		done = sendmmsg(fd_out(fd)->fd, fd->out, count, MSG_DONTWAIT | MSG_NOSIGNAL);
 	} while (done < 0 && errno == EINTR);
 	for (unsigned int i = 0; i < count; i++)
 		fd->out[i].msg_len = len[i];
@@ -138,6 +154,8 @@ static bool fd_send(struct net_fd *fd, unsigned int count)
 	}
 	if (errno == EAGAIN)
 		return false;
+	if (fd->peer_len && (errno == ECONNREFUSED || errno == ENOTCONN) && fd_reconnect(fd))
+		return true;
 	if (fd->local && errno != ENOBUFS && errno != ENOMEM && errno != EMSGSIZE)
 		fd_down(fd);
 	fd_settle(fd, 1, -errno);
@@ -163,9 +181,9 @@ static void fd_transmit(struct net_fd *fd)
 			break;
 	} while (!full);
 	if (full)
-		fd->watch.events |= POLLOUT;
+		fd_out(fd)->events |= POLLOUT;
 	else
-		fd->watch.events &= ~POLLOUT;
+		fd_out(fd)->events &= ~POLLOUT;
 	if (queue->next_used != before)
 		rumpel_virtio_publish(virtio, queue);
 	if (result == -EIO)
@@ -283,19 +301,34 @@ static void fd_ready(struct rumpel_watch *watch, short revents)
 		fd_receive(fd);
 }
 
+static void fd_writable(struct rumpel_watch *watch, short revents)
+{
+	struct net_fd *fd = (void *)((char *)watch - offsetof(struct net_fd, sender));
+
+	(void)revents;
+	if (rumpel_virtio_is_live(&fd->net.virtio))
+		fd_transmit(fd);
+	else
+		watch->events = 0;
+}
+
 /* No driver, no frames: they wait in the socket. */
 static void fd_quiesce(struct rumpel_virtio *virtio)
 {
 	struct net_fd *fd = to_fd(virtio);
 
-	fd->watch.events = 0;
+	fd->watch.events = fd->sender.events = 0;
 	rumpel_virtio_count(&virtio->stats.dropped, fd->count - fd->next);
 	fd->next = fd->count;
 }
 
 static int fd_attach(struct rumpel_virtio *virtio)
 {
-	rumpel_kernel_watch(virtio->device.kernel, &to_fd(virtio)->watch);
+	struct net_fd *fd = to_fd(virtio);
+
+	rumpel_kernel_watch(virtio->device.kernel, &fd->watch);
+	if (fd->peer_len)
+		rumpel_kernel_watch(virtio->device.kernel, &fd->sender);
 	return 0;
 }
 
@@ -304,6 +337,7 @@ static void fd_detach(struct rumpel_virtio *virtio)
 	struct net_fd *fd = to_fd(virtio);
 
 	rumpel_kernel_unwatch(virtio->device.kernel, &fd->watch);
+	rumpel_kernel_unwatch(virtio->device.kernel, &fd->sender);
 	rumpel_capture_start(&fd->net.capture, -1);
 }
 
@@ -313,6 +347,10 @@ static void fd_free(struct rumpel_virtio *virtio)
 
 	rumpel_net_exit(&fd->net);
 	close(fd->watch.fd);
+	if (fd->peer_len) {
+		close(fd->sender.fd);
+		net_socket_unlink(&fd->local_name);
+	}
 	free(fd->frames);
 	free(fd);
 }
@@ -352,10 +390,32 @@ static int fd_option(int fd, int option, int *value)
 	return getsockopt(fd, SOL_SOCKET, option, value, &len) ? -errno : 0;
 }
 
-/* What kind of socket it is. */
-static int fd_examine(struct net_fd *fd, int socket)
+/* Owns `socket` from now on, also if it fails. */
+static int fd_create(int socket, const uint8_t mac[6], unsigned int mtu, struct net_fd **result)
 {
-	int type = 0, domain = 0, error;
+	struct net_fd *fd = calloc(1, sizeof(*fd));
+	int error = fd ? rumpel_net_init(&fd->net, &fd_ops, 0, mac, mtu) : -ENOMEM;
+
+	if (!error) {
+		error = fd_make_room(fd);
+		if (error)
+			rumpel_net_exit(&fd->net);
+	}
+	if (error) {
+		close(socket);
+		free(fd);
+		return error;
+	}
+	fd->watch.ready = fd_ready;
+	fd->watch.fd = socket;
+	*result = fd;
+	return 0;
+}
+
+int rumpel_net_fd(int socket, const uint8_t mac[6], unsigned int mtu, struct rumpel_device **device)
+{
+	int type = 0, domain = 0, own, error;
+	struct net_fd *fd;
 
 	error = fd_option(socket, SO_TYPE, &type);
 	if (!error)
@@ -363,38 +423,48 @@ static int fd_examine(struct net_fd *fd, int socket)
 	if (error)
 		return error;
 	if (type == SOCK_STREAM)
-		return -EPROTOTYPE;
+		return net_stream_on(socket, mac, mtu, device);
+	own = fcntl(socket, F_DUPFD_CLOEXEC, 0);
+	if (own < 0)
+		return -errno;
+	error = fd_create(own, mac, mtu, &fd);
+	if (error)
+		return error;
 	fd->seqpacket = type == SOCK_SEQPACKET;
 	fd->local = domain == AF_UNIX;
-	fd->watch.ready = fd_ready;
-	fd->watch.fd = fcntl(socket, F_DUPFD_CLOEXEC, 0);
-	return fd->watch.fd < 0 ? -errno : 0;
+	*device = &fd->net.virtio.device;
+	return 0;
 }
 
-int rumpel_net_fd(int socket, const uint8_t mac[6], unsigned int mtu, struct rumpel_device **device)
+int rumpel_net_datagram(const char *local, const char *peer, const uint8_t mac[6], unsigned int mtu,
+			struct rumpel_device **device)
 {
+	struct sockaddr_un local_name, peer_name;
+	socklen_t local_len, peer_len;
+	int socket, sender, error;
 	struct net_fd *fd;
-	int error;
 
-	fd = calloc(1, sizeof(*fd));
-	if (!fd)
-		return -ENOMEM;
-	error = fd_examine(fd, socket);
+	error = net_socket_address(local, &local_name, &local_len);
+	if (!error)
+		error = net_socket_address(peer, &peer_name, &peer_len);
+	if (error)
+		return error;
+	sender = net_socket_new(SOCK_DGRAM);
+	if (sender < 0)
+		return sender;
+	socket = net_socket_bind(SOCK_DGRAM, &local_name, local_len);
+	error = socket < 0 ? socket : fd_create(socket, mac, mtu, &fd);
 	if (error) {
-		free(fd);
+		close(sender);
+		if (socket >= 0)
+			net_socket_unlink(&local_name);
 		return error;
 	}
-	error = rumpel_net_init(&fd->net, &fd_ops, 0, mac, mtu);
-	if (!error) {
-		error = fd_make_room(fd);
-		if (error)
-			rumpel_net_exit(&fd->net);
-	}
-	if (error) {
-		close(fd->watch.fd);
-		free(fd);
-		return error;
-	}
+	fd->sender.ready = fd_writable;
+	fd->sender.fd = sender;
+	fd->local_name = local_name;
+	fd->peer_name = peer_name;
+	fd->peer_len = peer_len;
 	*device = &fd->net.virtio.device;
 	return 0;
 }

@@ -93,6 +93,7 @@ static int link_attach(struct rumpel_virtio *virtio)
 {
 	struct link_end *end = to_end(virtio);
 
+	rumpel_net_settle_mac(&end->net);
 	path_set(end->out, &end->out->from, end);
 	path_set(end->in, &end->in->to, end);
 	return 0;
@@ -133,22 +134,6 @@ static const struct rumpel_virtio_ops link_ops = {
 	.free = link_free,
 };
 
-/* Both ends understand all of it, so a large frame crosses as one. */
-static uint64_t link_features(void)
-{
-	static const unsigned char bits[] = {
-		VIRTIO_NET_F_CSUM,	 VIRTIO_NET_F_GUEST_CSUM, VIRTIO_NET_F_HOST_TSO4,
-		VIRTIO_NET_F_HOST_TSO6,	 VIRTIO_NET_F_HOST_ECN,	  VIRTIO_NET_F_GUEST_TSO4,
-		VIRTIO_NET_F_GUEST_TSO6, VIRTIO_NET_F_GUEST_ECN,  RUMPEL_NET_F_GUEST_USO4,
-		RUMPEL_NET_F_GUEST_USO6, RUMPEL_NET_F_HOST_USO,
-	};
-	uint64_t features = 0;
-
-	for (size_t i = 0; i < sizeof(bits); i++)
-		features |= 1ull << bits[i];
-	return features;
-}
-
 static int end_create(const uint8_t mac[6], unsigned int mtu, struct link_end **result)
 {
 	struct link_end *end = calloc(1, sizeof(*end));
@@ -156,7 +141,8 @@ static int end_create(const uint8_t mac[6], unsigned int mtu, struct link_end **
 
 	if (!end)
 		return -ENOMEM;
-	error = rumpel_net_init(&end->net, &link_ops, link_features(), mac, mtu);
+	/* Both ends understand all of it, so a large frame crosses as one. */
+	error = rumpel_net_init(&end->net, &link_ops, rumpel_net_offloads(true), mac, mtu);
 	if (error) {
 		free(end);
 		return error;

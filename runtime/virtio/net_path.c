@@ -31,56 +31,6 @@ static void end_arm(struct link_end *end, uint64_t deadline)
 		rumpel_timer_arm(end->net.virtio.device.kernel, &end->timer, deadline);
 }
 
-/* Has the receiver said that it can take such a frame? */
-static bool end_takes(const struct link_end *end, const struct virtio_net_hdr_v1 *header)
-{
-	const struct rumpel_virtio *virtio = &end->net.virtio;
-
-	switch (header->gso_type & ~VIRTIO_NET_HDR_GSO_ECN) {
-	case VIRTIO_NET_HDR_GSO_NONE:
-		return true;
-	case VIRTIO_NET_HDR_GSO_TCPV4:
-		return rumpel_virtio_has(virtio, VIRTIO_NET_F_GUEST_TSO4);
-	case VIRTIO_NET_HDR_GSO_TCPV6:
-		return rumpel_virtio_has(virtio, VIRTIO_NET_F_GUEST_TSO6);
-	case RUMPEL_NET_GSO_UDP_L4:
-		return rumpel_virtio_has(virtio, RUMPEL_NET_F_GUEST_USO4) &&
-		       rumpel_virtio_has(virtio, RUMPEL_NET_F_GUEST_USO6);
-	}
-	return false;
-}
-
-/* For a receiver without GUEST_CSUM: the sum over what is in its buffers. */
-static int fill_checksum(struct rumpel_net_rx *rx, size_t len,
-			 const struct virtio_net_hdr_v1 *header)
-{
-	size_t at = RUMPEL_NET_HEADER + header->csum_start;
-	size_t place = at + header->csum_offset;
-	uint64_t sum = 0;
-	uint16_t folded;
-	uint8_t bytes[256];
-
-	if (place + sizeof(folded) > len)
-		return -EINVAL;
-	while (at < len) {
-		size_t n = len - at < sizeof(bytes) ? len - at : sizeof(bytes);
-
-		rumpel_iov_read(rx->iov, rx->iov_count, at, bytes, n);
-		for (size_t i = 0; i < n; i++)
-			sum += i & 1 ? bytes[i] : (uint64_t)bytes[i] << 8;
-		at += n;
-	}
-	while (sum >> 16)
-		sum = (sum & 0xffff) + (sum >> 16);
-	folded = ~sum;
-	/* Zero means "none" to UDP, and the other zero is as good to all. */
-	if (!folded)
-		folded = 0xffff;
-	folded = folded >> 8 | folded << 8;
-	rumpel_iov_write(rx->iov, rx->iov_count, place, &folded, sizeof(folded));
-	return 0;
-}
-
 /* Asks to be told of new receive buffers. True: there are some by now. */
 static bool path_await(struct link_path *path)
 {
@@ -102,7 +52,7 @@ static int path_hand_over(struct link_path *path, const struct iovec *iov, unsig
 	rumpel_iov_read(iov, count, 0, &header, sizeof(header));
 	/* 5.1.6.4.1: of the flags, the device may only set what it means. */
 	header.flags &= VIRTIO_NET_HDR_F_NEEDS_CSUM;
-	if (!end_takes(path->to, &header))
+	if (!rumpel_net_takes(net, &header))
 		return -EMSGSIZE;
 	do {
 		result = rumpel_net_gather(net, &path->rx, len);
@@ -122,7 +72,7 @@ static int path_hand_over(struct link_path *path, const struct iovec *iov, unsig
 			len - RUMPEL_NET_HEADER);
 	if ((header.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) &&
 	    !rumpel_virtio_has(&net->virtio, VIRTIO_NET_F_GUEST_CSUM)) {
-		if (fill_checksum(&path->rx, len, &header))
+		if (rumpel_net_fill_checksum(&path->rx, len, &header))
 			return -EMSGSIZE;
 		header.flags = 0;
 	}

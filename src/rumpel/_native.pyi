@@ -13,7 +13,7 @@ the call.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from os import PathLike
 from typing import final
 
@@ -37,6 +37,13 @@ NO_HOUSEKEEPER: int
 """Flag of :func:`boot`: no thread that serves timers and devices of an idle kernel."""
 READ_ONLY: int
 """Flag of :func:`block_file` and :func:`block_memory`."""
+
+NO_OFFLOADS: int
+"""Flag of :func:`net_tap`: plain frames only."""
+UNIX_LISTEN: int
+"""Flag of :func:`net_unix`: take peers instead of connecting to one."""
+TAP_PERSIST: int
+"""Flag of :func:`tap_open`: the device stays when its descriptor is closed."""
 
 def boot(
     image: str | bytes | PathLike[str],
@@ -211,6 +218,8 @@ class Device:
         """Requests or frames in, bytes in, the same out, errors, drops."""
     def capture(self, fd: int, /) -> None:
         """Write frames to a descriptor in pcap format; -1 stops."""
+    def receive(self, frames: Sequence[_Buffer], /) -> int:
+        """Hand frames to the kernel, of a device of :func:`net_callback`; how many it took."""
 
 def block_file(path: str | bytes | PathLike[str], flags: int = 0, /) -> Device:
     """Make a disk of a file or a block device."""
@@ -219,7 +228,7 @@ def block_memory(size_or_buffer: int | _Buffer, flags: int = 0, /) -> Device:
     """Make a disk of new memory or of a buffer."""
 
 def net_fd(fd: int, mac: bytes | None = None, mtu: int = 1500, /) -> Device:
-    """Make an interface whose frames are the messages of a socket."""
+    """Make an interface whose frames are a socket's messages, or go through its stream."""
 
 def net_link(
     delay_ns: int = 0,
@@ -229,6 +238,36 @@ def net_link(
     /,
 ) -> tuple[Device, Device]:
     """Two interfaces joined by a cable."""
+
+def net_callback(
+    function: Callable[[list[bytes]], object], mac: bytes | None = None, mtu: int = 0, /
+) -> Device:
+    """Make an interface whose frames a function gets, in batches."""
+
+def net_unix(
+    path: str | bytes | PathLike[str],
+    flags: int = 0,
+    again_ns: int = 0,
+    mac: bytes | None = None,
+    mtu: int = 0,
+    /,
+) -> Device:
+    """Make an interface whose frames go through a unix stream socket."""
+
+def net_datagram(
+    local: str | bytes | PathLike[str],
+    peer: str | bytes | PathLike[str],
+    mac: bytes | None = None,
+    mtu: int = 0,
+    /,
+) -> Device:
+    """Make an interface whose frames are datagrams between unix sockets."""
+
+def tap_open(name: str, flags: int = 0, /) -> tuple[int, str]:
+    """Make a TAP device, or attach to one: a descriptor, and the device's name."""
+
+def net_tap(fd: int, flags: int = 0, mac: bytes | None = None, mtu: int = 0, /) -> Device:
+    """Make an interface on the descriptor of a TAP device; MTU 0 is the device's own."""
 
 def entropy() -> Device:
     """Make a source of random numbers."""

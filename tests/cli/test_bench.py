@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from rumpel.bench import Options, Result, find, memory, native, table
+from rumpel.bench import Options, Result, find, memory, native, table, wire
 from rumpel.bench.measure import compare, rounds_for
 from rumpel.bench.result import TARGET, Figure, spread
 from rumpel.bench.table import Benchmark
@@ -26,6 +27,7 @@ ALONE = Figure("fake-alone", "ms", 1, TARGET, "what no host does")
 
 ISSUE = ["boot", "boot-tiny", "memory", "getpid-c", "getpid-python", "pipe", "switch", "handoff"]
 ISSUE += ["tcp-lo-64k", "tcp-lo-16k", "tcp-lo-1k", "tcp-lo-threads", "rr-lo"]
+ISSUE += ["tap-tcp-out", "tap-tcp-in", "tap-rr", "link-tcp"]
 
 
 def _fake(options: Options) -> Iterator[Result]:
@@ -166,6 +168,26 @@ def test_each_loop_runs_on_both_kernels(default_image: str) -> None:
         for name in ("getpid", "pipe", "tcp", "round_trip", "tasks", "threads", "tcp_threads"):
             for side in bench.sides(name, 1024):
                 assert 1e-9 < side(100) / 100 < 1e-3, name
+
+
+@pytest.mark.kernel
+def test_each_network_carries_bytes(default_image: str) -> None:
+    """Both ways, and leaves no namespace behind."""
+    if os.geteuid():
+        pytest.skip("to make a network namespace takes root")
+    options = Options(image=default_image)
+    for made in (wire.tap(options), wire.linked(options), wire.veth()):
+        with made as network:
+            for work in (network.work("stream", 1024), network.work("stream", 1024, True)):
+                assert 1e-9 < work(100) / 100 < 1e-2
+            assert 1e-7 < network.work("trips")(20) / 20 < 1e-2
+    assert not list(Path("/run/netns").glob(f"rumpel-bench-{os.getpid()}-*"))
+
+
+def test_namespaces_take_root(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1)
+    with pytest.raises(RumpelError, match="network namespaces, which takes root"), wire.veth():
+        pass
 
 
 @pytest.mark.kernel

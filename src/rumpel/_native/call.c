@@ -109,7 +109,7 @@ int call_run(Task *task, unsigned int flags, long nr, const unsigned long raw[CA
 	Kernel *kernel = task->kernel;
 	int status = -EAGAIN;
 
-	if (task_check(task) < 0)
+	if (task_check(task) < 0 || kernel_check_outside(kernel) < 0)
 		return -1;
 	if (kernel->closing)
 		return error_closed(kernel);

@@ -92,6 +92,12 @@ static int check_open(Device *device)
 	return error_closed(device->kernel);
 }
 
+/* NULL and an exception if its kernel is gone. */
+struct rumpel_device *device_handle(PyObject *device)
+{
+	return check_open((Device *)device) < 0 ? NULL : ((Device *)device)->handle;
+}
+
 static PyObject *device_stats(PyObject *self, PyObject *unused)
 {
 	Device *device = (Device *)self;
@@ -170,6 +176,7 @@ PyMethodDef device_functions[] = {
 static PyMethodDef device_methods[] = {
 	{ "stats", device_stats, METH_NOARGS, NULL },
 	{ "capture", device_capture, METH_O, NULL },
+	{ "receive", device_receive, METH_O, NULL },
 	{ NULL, NULL, 0, NULL },
 };
 

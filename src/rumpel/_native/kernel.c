@@ -169,7 +169,7 @@ static PyObject *kernel_halt(PyObject *self, PyObject *unused)
 	int error;
 
 	(void)unused;
-	if (check_open(kernel) < 0)
+	if (check_open(kernel) < 0 || kernel_check_outside(kernel) < 0)
 		return NULL;
 	kernel_enter(kernel);
 	Py_BEGIN_ALLOW_THREADS
@@ -184,6 +184,8 @@ static PyObject *kernel_halt(PyObject *self, PyObject *unused)
 static PyObject *kernel_close(PyObject *self, PyObject *unused)
 {
 	(void)unused;
+	if (kernel_check_outside((Kernel *)self) < 0)
+		return NULL;
 	shut((Kernel *)self);
 	Py_RETURN_NONE;
 }
@@ -202,7 +204,7 @@ static PyObject *kernel_task(PyObject *self, PyObject *args, PyObject *keywords)
 	Task *task;
 
 	if (!PyArg_ParseTupleAndKeywords(args, keywords, "|$p:task", known, &process) ||
-	    check_open(kernel) < 0)
+	    check_open(kernel) < 0 || kernel_check_outside(kernel) < 0)
 		return NULL;
 	kernel_enter(kernel);
 	Py_BEGIN_ALLOW_THREADS

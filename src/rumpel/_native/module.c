@@ -25,6 +25,9 @@ static int add_constants(PyObject *module)
 		{ "VOID", CALL_VOID },
 		{ "NO_HOUSEKEEPER", RUMPEL_BOOT_NO_HOUSEKEEPER },
 		{ "READ_ONLY", RUMPEL_BLOCK_READ_ONLY },
+		{ "UNIX_LISTEN", RUMPEL_UNIX_LISTEN },
+		{ "NO_OFFLOADS", RUMPEL_NET_NO_OFFLOADS },
+		{ "TAP_PERSIST", RUMPEL_TAP_PERSIST },
 	};
 	size_t i;
 

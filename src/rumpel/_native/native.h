@@ -13,6 +13,7 @@
  * device.c   devices, before and after a kernel takes them
  * block.c    making disks
  * net.c      making network interfaces
+ * callback.c those that are Python objects
  * usernet.c  user-mode networks
  * slirp.c    what drives them, and needs libslirp
  *
@@ -135,12 +136,18 @@ PyObject *call_new(Kernel *kernel, Task *task, PyObject *args, PyObject *keyword
 PyObject *kernel_boot(PyObject *module, PyObject *args, PyObject *keywords);
 void kernel_enter(Kernel *kernel);
 void kernel_leave(Kernel *kernel);
+/* 0, or -1 and an exception: this thread is inside a callback of a kernel on a virtual clock. */
+int kernel_check_outside(Kernel *kernel);
 PyObject *kernel_log_all(Kernel *kernel, unsigned long long *position);
 
 /* clock.c, device.c */
 struct rumpel_clock *clock_handle(struct native_state *state, PyObject *clock);
 int devices_take(Kernel *kernel, PyObject *devices, struct rumpel_device ***handles);
 void devices_taken(Kernel *kernel, PyObject *devices);
+PyObject *net_callback(PyObject *module, PyObject *args);
+int mac_of(PyObject *value, const uint8_t **mac);
+PyObject *device_receive(PyObject *self, PyObject *frames);
+struct rumpel_device *device_handle(PyObject *device);
 PyObject *device_wrap(PyObject *module, struct rumpel_device *handle, PyObject *pin);
 
 extern PyType_Spec kernel_spec, task_spec, call_spec, slot_spec, clock_spec, device_spec,

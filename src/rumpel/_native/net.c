@@ -3,7 +3,7 @@
 #include "native.h"
 
 /* None or 6 bytes. */
-static int mac_of(PyObject *value, const uint8_t **mac)
+int mac_of(PyObject *value, const uint8_t **mac)
 {
 	*mac = NULL;
 	if (!value || value == Py_None)
@@ -62,8 +62,98 @@ static PyObject *net_link(PyObject *module, PyObject *args)
 	return NULL;
 }
 
+/* net_unix(path, flags, again_ns, mac, mtu) */
+static PyObject *net_unix(PyObject *module, PyObject *args)
+{
+	PyObject *path, *encoded, *mac = NULL;
+	unsigned int flags = 0, mtu = 0;
+	struct rumpel_device *handle;
+	unsigned long long again = 0;
+	const uint8_t *address;
+	int error;
+
+	if (!PyArg_ParseTuple(args, "O|IKOI:net_unix", &path, &flags, &again, &mac, &mtu) ||
+	    mac_of(mac, &address) < 0 || !PyUnicode_FSConverter(path, &encoded))
+		return NULL;
+	error = rumpel_net_unix(PyBytes_AS_STRING(encoded), flags, again, address, mtu, &handle);
+	Py_DECREF(encoded);
+	if (error) {
+		error_of_device(error, "a unix socket", path);
+		return NULL;
+	}
+	return device_wrap(module, handle, NULL);
+}
+
+/* net_datagram(local, peer, mac, mtu) */
+static PyObject *net_datagram(PyObject *module, PyObject *args)
+{
+	PyObject *local, *peer = NULL, *mac = NULL;
+	struct rumpel_device *handle;
+	const uint8_t *address;
+	unsigned int mtu = 0;
+	int error;
+
+	if (!PyArg_ParseTuple(args, "O&O&|OI:net_datagram", PyUnicode_FSConverter, &local,
+			      PyUnicode_FSConverter, &peer, &mac, &mtu))
+		return NULL;
+	error = mac_of(mac, &address);
+	if (!error) {
+		error = rumpel_net_datagram(PyBytes_AS_STRING(local), PyBytes_AS_STRING(peer),
+					    address, mtu, &handle);
+		if (error)
+			error_of_device(error, "a unix socket", PyTuple_GET_ITEM(args, 0));
+	}
+	Py_DECREF(local);
+	Py_DECREF(peer);
+	return error ? NULL : device_wrap(module, handle, NULL);
+}
+
+/* tap_open(name, flags) -> (fd, name) */
+static PyObject *tap_open(PyObject *module, PyObject *args)
+{
+	unsigned int flags = 0;
+	const char *name;
+	char actual[16];
+	int fd;
+
+	(void)module;
+	if (!PyArg_ParseTuple(args, "s|I:tap_open", &name, &flags))
+		return NULL;
+	fd = rumpel_tap_open(name, flags, actual);
+	if (fd < 0) {
+		error_of_device(fd, "a TAP device", PyTuple_GET_ITEM(args, 0));
+		return NULL;
+	}
+	return Py_BuildValue("is", fd, actual);
+}
+
+/* net_tap(fd, flags, mac, mtu) */
+static PyObject *net_tap(PyObject *module, PyObject *args)
+{
+	struct rumpel_device *handle;
+	unsigned int flags = 0, mtu = 0;
+	const uint8_t *address;
+	PyObject *mac = NULL;
+	int fd, error;
+
+	if (!PyArg_ParseTuple(args, "i|IOI:net_tap", &fd, &flags, &mac, &mtu) ||
+	    mac_of(mac, &address) < 0)
+		return NULL;
+	error = rumpel_net_tap(fd, flags, address, mtu, &handle);
+	if (error) {
+		error_of_device(error, "a TAP device", NULL);
+		return NULL;
+	}
+	return device_wrap(module, handle, NULL);
+}
+
 PyMethodDef net_functions[] = {
 	{ "net_fd", net_fd, METH_VARARGS, NULL },
 	{ "net_link", net_link, METH_VARARGS, NULL },
+	{ "net_unix", net_unix, METH_VARARGS, NULL },
+	{ "net_datagram", net_datagram, METH_VARARGS, NULL },
+	{ "net_callback", net_callback, METH_VARARGS, NULL },
+	{ "net_tap", net_tap, METH_VARARGS, NULL },
+	{ "tap_open", tap_open, METH_VARARGS, NULL },
 	{ NULL, NULL, 0, NULL },
 };

@@ -98,6 +98,8 @@ static Task *task_create(Kernel *kernel, unsigned int flags, bool holds_kernel)
 		error_closed(kernel);
 		return NULL;
 	}
+	if (kernel_check_outside(kernel) < 0)
+		return NULL;
 	kernel_enter(kernel);
 	Py_BEGIN_ALLOW_THREADS
 	error = rumpel_task_create(kernel->handle, flags, &handle);

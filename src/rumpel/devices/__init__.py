@@ -11,6 +11,9 @@ from rumpel.devices.entropy import Entropy
 from rumpel.devices.fd import FdNic
 from rumpel.devices.link import Link
 from rumpel.devices.nic import Nic, to_mac
+from rumpel.devices.python import PythonNic
+from rumpel.devices.tap import Tap
+from rumpel.devices.unix import UnixNic
 from rumpel.devices.usernet import Forward, UserNet
 
 __all__ = [
@@ -25,6 +28,9 @@ __all__ = [
     "Link",
     "MemoryDisk",
     "Nic",
+    "PythonNic",
+    "Tap",
+    "UnixNic",
     "UserNet",
     "to_mac",
 ]

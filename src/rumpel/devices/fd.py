@@ -11,11 +11,12 @@ __all__ = ["FdNic"]
 
 
 class FdNic(Nic):
-    """An interface whose frames are the messages of a socket of the host.
+    """An interface whose frames go through a socket of the host.
 
     Args:
-        fd: a SOCK_SEQPACKET or SOCK_DGRAM socket (its number or an object with
-            ``fileno()``), which is duplicated.
+        fd: a socket (its number or an object with ``fileno()``), which is duplicated. Of
+            type SOCK_SEQPACKET or SOCK_DGRAM: each message is a frame; SOCK_STREAM: frames
+            have their length before them, in four bytes (``!I``), as QEMU's and passt's.
         mac: as text, such as ``"02:00:00:00:00:01"``; None makes one up.
         mtu: in bytes.
     """

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Unix sockets and their names (unix(7)). */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "net_socket.h"
+
+int net_socket_address(const char *path, struct sockaddr_un *address, socklen_t *len)
+{
+	size_t size = strlen(path);
+
+	if (!size)
+		return -EINVAL;
+	if (size >= sizeof(address->sun_path))
+		return -ENAMETOOLONG;
+	*address = (struct sockaddr_un){ .sun_family = AF_UNIX };
+	memcpy(address->sun_path, path, size);
+	*len = offsetof(struct sockaddr_un, sun_path) + size;
+	if (*path == '@')
+		address->sun_path[0] = '\0';
+	else
+		++*len;
+	return 0;
+}
+
+int net_socket_new(int type)
+{
+	int fd = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	return fd < 0 ? -errno : fd;
+}
+
+/* Is it a socket's name that nobody answers to? */
+static bool is_left_behind(int type, const struct sockaddr_un *address, socklen_t len)
+{
+	struct stat stat;
+	bool refused;
+	int fd;
+
+	if (!address->sun_path[0] || lstat(address->sun_path, &stat) || !S_ISSOCK(stat.st_mode))
+		return false;
+	fd = net_socket_new(type);
+	if (fd < 0)
+		return false;
+	refused = connect(fd, (const struct sockaddr *)address, len) < 0 && errno == ECONNREFUSED;
+	close(fd);
+	return refused;
+}
+
+int net_socket_bind(int type, const struct sockaddr_un *address, socklen_t len)
+{
+	int fd = net_socket_new(type), error;
+
+	if (fd < 0)
+		return fd;
+	error = bind(fd, (const struct sockaddr *)address, len) < 0 ? -errno : 0;
+	if (error == -EADDRINUSE && is_left_behind(type, address, len)) {
+		net_socket_unlink(address);
+		error = bind(fd, (const struct sockaddr *)address, len) < 0 ? -errno : 0;
+	}
+	if (!error)
+		return fd;
+	close(fd);
+	return error;
+}
+
+void net_socket_unlink(const struct sockaddr_un *address)
+{
+	if (address->sun_path[0])
+		unlink(address->sun_path);
+}
