@@ -4,26 +4,49 @@
  *
  * Integers, signed or unsigned, go as they are; None is 0 or NULL; buffers go
  * by address and stay pinned until args_release; str and os.PathLike become
- * bytes in the file system's encoding with a NUL behind them.
+ * bytes in the file system's encoding with a NUL behind them. Paths that
+ * belong to a kernel have a method of their own for it, __kernel_fspath__,
+ * since __fspath__ would let the host's functions take them for the host's.
  */
 #include "native.h"
 
 #include <string.h>
 
-void args_init(struct call_args *args)
+void args_init(struct call_args *args, Kernel *kernel)
 {
+	args->kernel = kernel;
 	args->buffer_count = 0;
 	args->encoded_count = 0;
 	args->filename = NULL;
 	args->filename2 = NULL;
 }
 
+/* Takes the reference. */
 static void name_in_errors(struct call_args *args, PyObject *path)
 {
 	if (!args->filename)
 		args->filename = path;
 	else if (!args->filename2)
 		args->filename2 = path;
+	else
+		Py_DECREF(path);
+}
+
+/* A new reference to str or bytes; whatever cannot be a path stays as it is. */
+static PyObject *fspath(struct call_args *args, PyObject *value)
+{
+	PyObject *name, *path;
+
+	if (PyUnicode_Check(value) || PyBytes_Check(value))
+		return Py_NewRef(value);
+	if (PyObject_HasAttrString((PyObject *)Py_TYPE(value), "__kernel_fspath__")) {
+		name = PyUnicode_FromString("__kernel_fspath__");
+		path = name ? PyObject_CallMethodOneArg(value, name, (PyObject *)args->kernel)
+			    : NULL;
+		Py_XDECREF(name);
+		return path;
+	}
+	return PyOS_FSPath(value);
 }
 
 static int from_integer(struct call_args *args, int index, PyObject *value)
@@ -50,14 +73,18 @@ too_large:
 
 static int from_path(struct call_args *args, int index, PyObject *value)
 {
-	PyObject *encoded;
+	PyObject *path = fspath(args, value), *encoded;
 
-	/* Refuses NUL bytes within, which the kernel would take for the end. */
-	if (!PyUnicode_FSConverter(value, &encoded))
+	if (!path)
 		return -1;
+	/* Refuses NUL bytes within, which the kernel would take for the end. */
+	if (!PyUnicode_FSConverter(path, &encoded)) {
+		Py_DECREF(path);
+		return -1;
+	}
 	args->encoded[args->encoded_count++] = encoded;
 	args->raw[index] = (unsigned long)PyBytes_AS_STRING(encoded);
-	name_in_errors(args, value);
+	name_in_errors(args, path);
 	return 0;
 }
 
@@ -127,4 +154,6 @@ void args_release(struct call_args *args)
 		PyBuffer_Release(&args->buffers[--args->buffer_count]);
 	while (args->encoded_count)
 		Py_DECREF(args->encoded[--args->encoded_count]);
+	Py_CLEAR(args->filename);
+	Py_CLEAR(args->filename2);
 }

@@ -206,7 +206,7 @@ static PyObject *call_vectorcall(PyObject *self, PyObject *const *given, size_t 
 		return PyErr_Format(PyExc_TypeError, "%U takes no keyword arguments", call->name);
 	if (check_count(call, count) < 0)
 		return NULL;
-	args_init(&args);
+	args_init(&args, call->kernel);
 	if (convert(call, &args, given, count, &bytes) < 0)
 		goto out;
 	if (call->size >= 0 && args.raw[call->size] > CALL_LONG_SIZE)

@@ -103,10 +103,11 @@ struct call_args {
 	Py_buffer buffers[CALL_ARGS];
 	PyObject *encoded[CALL_ARGS];
 	int buffer_count, encoded_count;
-	PyObject *filename, *filename2; /* borrowed */
+	PyObject *filename, *filename2;
+	Kernel *kernel; /* borrowed: whose paths these are */
 };
 
-void args_init(struct call_args *args);
+void args_init(struct call_args *args, Kernel *kernel);
 int args_convert(struct call_args *args, int index, PyObject *value, bool path);
 int args_buffer(struct call_args *args, int index, PyObject *value, bool writable,
 		Py_ssize_t *size);

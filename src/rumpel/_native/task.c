@@ -343,7 +343,7 @@ static PyObject *task_syscall(PyObject *self, PyObject *const *given, Py_ssize_t
 	nr = PyLong_AsLong(given[0]);
 	if (nr == -1 && PyErr_Occurred())
 		return NULL;
-	args_init(&args);
+	args_init(&args, task->kernel);
 	for (i = 0; i < CALL_ARGS; i++)
 		args.raw[i] = 0;
 	for (i = 1; i < count; i++)
