@@ -11,14 +11,14 @@ from collections.abc import Callable
 from typing import IO, TYPE_CHECKING, Any
 
 from rumpel.errors import RumpelError
+from rumpel.swapped import Names
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-    from rumpel import _native
     from rumpel.os import Os
 
-__all__ = ["RawFile", "opener"]
+__all__ = ["RawFile", "io_module", "opener"]
 
 _MODES = {
     "r": os.O_RDONLY,
@@ -27,10 +27,11 @@ _MODES = {
     "x": os.O_WRONLY | os.O_CREAT | os.O_EXCL,
 }
 _BUFFER = io.DEFAULT_BUFFER_SIZE
+_ENCODING = "utf-8"
 
 
 class RawFile(io.RawIOBase):
-    """An unbuffered file, as :class:`io.FileIO`.
+    """An unbuffered file, as :class:`io.FileIO`; a subclass for each kernel says whose it is.
 
     Attributes:
         name: the path or descriptor it was opened with.
@@ -39,10 +40,10 @@ class RawFile(io.RawIOBase):
 
     _fd = -1
     _closefd = True
+    _os: Os
 
     def __init__(
         self,
-        owner: Os,
         file: Any,
         mode: str = "r",
         closefd: bool = True,
@@ -51,7 +52,6 @@ class RawFile(io.RawIOBase):
         kind = mode.replace("b", "").replace("+", "")
         if kind not in _MODES or mode.count("+") > 1:
             raise ValueError(f"invalid mode: {mode!r}")
-        self._os = owner
         self._closefd = closefd
         self._plus = "+" in mode
         self._readable = kind == "r" or self._plus
@@ -72,7 +72,7 @@ class RawFile(io.RawIOBase):
         else:
             if not self._closefd:
                 raise ValueError("Cannot use closefd=False with file name")
-            path = os.fspath(file)
+            path = self._os.fspath(file)
             flags |= os.O_CLOEXEC
             self._fd = opener(path, flags) if opener else self._os.open(path, flags, 0o666)
         try:
@@ -225,8 +225,26 @@ class RawFile(io.RawIOBase):
         return f"<rumpel.io.RawFile {state}>"
 
 
-def opener(native: _native.Kernel, owner: Os) -> Callable[..., IO[Any]]:
+def file_type(owner: Os) -> type[RawFile]:
+    """Make the type ``FileIO`` of a kernel."""
+    return type("FileIO", (RawFile,), {"_os": owner, "__module__": "rumpel.io"})
+
+
+def io_module(owner: Os) -> Names:
+    """Make the module :mod:`io` of a kernel: the host's, with the kernel's files."""
+    every = {name: getattr(io, name) for name in io.__all__}
+    own = {"FileIO": file_type(owner), "open": opener(owner), "text_encoding": _text_encoding}
+    return Names("rumpel.io", **{**every, **own, "OpenWrapper": own["open"]})
+
+
+def _text_encoding(encoding: Any, stacklevel: int = 2, /) -> Any:
+    """The encoding of text files of which none was said: not the host's locale's."""
+    return _ENCODING if encoding is None else encoding
+
+
+def opener(owner: Os) -> Callable[..., IO[Any]]:
     """Make the function ``open`` of a kernel."""
+    make = file_type(owner)
 
     def open(
         file: Any,
@@ -246,7 +264,7 @@ def opener(native: _native.Kernel, owner: Os) -> Callable[..., IO[Any]]:
             raise TypeError(f"invalid file: {file!r}")
         _check_mode(mode, encoding, errors, newline)
         binary = "b" in mode
-        raw = RawFile(owner, file, mode.replace("t", ""), closefd, opener)
+        raw = make(file, mode.replace("t", ""), closefd, opener)
         result: Any = raw
         try:
             line = buffering == 1 or (buffering < 0 and not binary and raw.isatty())
@@ -263,7 +281,7 @@ def opener(native: _native.Kernel, owner: Os) -> Callable[..., IO[Any]]:
                 result = io.BufferedWriter(raw, size)
             if binary:
                 return result
-            result = io.TextIOWrapper(result, encoding or "utf-8", errors, newline, line)
+            result = io.TextIOWrapper(result, _text_encoding(encoding), errors, newline, line)
             result.mode = mode
         except BaseException:
             result.close()

@@ -17,8 +17,12 @@ from rumpel.log import Forwarder, Log, LogHandler
 from rumpel.sizes import to_bytes
 
 if TYPE_CHECKING:
+    import pathlib as host_pathlib
+
+    from rumpel.copying import Copied
     from rumpel.devices import Device, MemoryDisk, Nic
     from rumpel.devices import Disk as DiskDevice
+    from rumpel.fcntl import FcntlModule
     from rumpel.os import Os
     from rumpel.select import SelectModule
     from rumpel.socket import SocketModule
@@ -26,7 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Kernel", "boot"]
 
-Path = str | os.PathLike[str]
+AnyPath = str | os.PathLike[str]
 
 
 class Kernel:
@@ -43,6 +47,11 @@ class Kernel:
     Attributes:
         os: what makes sense of the module :mod:`os`, on this kernel.
         open: the built-in function :func:`open`, on this kernel's files.
+        io, fcntl: the modules of these names, for this kernel's files.
+        Path: :class:`pathlib.Path`, on this kernel; pathlib is its module.
+        shutil, tempfile, glob, tarfile, zipfile, gzip, bz2, lzma: the standard library's
+            modules, on this kernel's files only. See :meth:`copy_in` and :meth:`copy_out`.
+        pwd, grp: the users and groups of this kernel's /etc.
         socket: the module :mod:`socket`, on this kernel's network.
         select: the module :mod:`select`, for this kernel's descriptors.
         selectors: the module :mod:`selectors` on top of it.
@@ -53,6 +62,20 @@ class Kernel:
 
     os: Os
     open: Callable[..., IO[Any]]
+    io: ModuleType
+    fcntl: FcntlModule
+    pathlib: ModuleType
+    Path: type[host_pathlib.Path]
+    shutil: ModuleType
+    tempfile: ModuleType
+    glob: ModuleType
+    gzip: ModuleType
+    bz2: ModuleType
+    lzma: ModuleType
+    tarfile: ModuleType
+    zipfile: ModuleType
+    pwd: ModuleType
+    grp: ModuleType
     socket: SocketModule
     select: SelectModule
     selectors: ModuleType
@@ -133,8 +156,8 @@ class Kernel:
 
     def mount(
         self,
-        source: Path,
-        target: Path,
+        source: AnyPath,
+        target: AnyPath,
         fstype: str | None = None,
         *,
         flags: int = 0,
@@ -158,7 +181,7 @@ class Kernel:
 
         mount(self, source, target, fstype, flags | bool(read_only), data)
 
-    def umount(self, target: Path, flags: int = 0) -> None:
+    def umount(self, target: AnyPath, flags: int = 0) -> None:
         """Unmount a file system: all is on its disk afterwards.
 
         Args:
@@ -166,6 +189,65 @@ class Kernel:
             flags: MNT_* of umount2(2).
         """
         self.syscall("umount2", target, flags)
+
+    def copy_in(
+        self,
+        source: AnyPath,
+        target: AnyPath,
+        *,
+        one_file_system: bool = False,
+        progress: Callable[[Copied], object] | None = None,
+    ) -> Copied:
+        """Copy a file or a tree from the host into the kernel.
+
+        Kept are modes, owners, times to the nanosecond, extended attributes (access control
+        lists and capabilities among them), holes, symbolic and hard links, devices, named
+        pipes and sockets. Existing directories are merged, other existing files replaced;
+        links in the target are not followed.
+
+        Args:
+            source: a path of the host.
+            target: the copy's path in the kernel; if it is a directory and the source is
+                not, the copy is made in there, under the source's name.
+            one_file_system: leave directories empty on which something is mounted.
+            progress: called after each entry, and every now and then within large files,
+                with what was copied so far.
+
+        Returns:
+            What was copied; ``lost`` tells what the target could not keep (owners without
+            privilege, extended attributes of a file system that has none, ...).
+
+        Raises:
+            OSError: if there is no such source.
+            shutil.Error: when all else is copied, with a list of (source, target, reason)
+                of what could not be.
+
+        Example:
+            >>> k.copy_in("/usr/share/zoneinfo", "/mnt/zoneinfo").files  # doctest: +SKIP
+            1783
+        """
+        from rumpel.copying import copy
+
+        args = os, os.fspath(source), self.os, self.os.fspath(target)
+        return copy(*args, one_file_system=one_file_system, progress=progress)
+
+    def copy_out(
+        self,
+        source: AnyPath,
+        target: AnyPath,
+        *,
+        one_file_system: bool = False,
+        progress: Callable[[Copied], object] | None = None,
+    ) -> Copied:
+        """Copy a file or a tree from the kernel to the host; as :meth:`copy_in`.
+
+        Only root can make devices and give files away on the host. For others owners are
+        ``lost``, and devices are errors.
+        """
+        from rumpel.copying import copy
+
+        args = self.os, self.os.fspath(source), os, os.fspath(target)
+        return copy(*args, one_file_system=one_file_system, progress=progress)
 
     def ifup(
         self,
@@ -261,10 +343,51 @@ def _part_os(kernel: Kernel) -> Any:
     return Os(kernel._native)
 
 
-def _part_open(kernel: Kernel) -> Any:
-    from rumpel.io import opener
+def _part_io(kernel: Kernel) -> Any:
+    from rumpel.io import io_module
 
-    return opener(kernel._native, kernel.os)
+    return io_module(kernel.os)
+
+
+def _part_open(kernel: Kernel) -> Any:
+    return kernel.io.open
+
+
+def _part_fcntl(kernel: Kernel) -> Any:
+    from rumpel.fcntl import FcntlModule
+
+    return FcntlModule(kernel.os)
+
+
+def _part_pathlib(kernel: Kernel) -> Any:
+    from rumpel.path import pathlib_module
+
+    return pathlib_module(kernel)
+
+
+def _part_path(kernel: Kernel) -> Any:
+    return kernel.pathlib.Path
+
+
+def _part_pwd(kernel: Kernel) -> Any:
+    from rumpel.users import pwd_module
+
+    return pwd_module(kernel.os)
+
+
+def _part_grp(kernel: Kernel) -> Any:
+    from rumpel.users import grp_module
+
+    return grp_module(kernel.os)
+
+
+def _swapped(name: str) -> Callable[[Kernel], Any]:
+    def part(kernel: Kernel) -> Any:
+        from rumpel.modules import module
+
+        return module(kernel, name)
+
+    return part
 
 
 def _part_socket(kernel: Kernel) -> Any:
@@ -293,7 +416,21 @@ def _part_selectors(kernel: Kernel) -> Any:
 
 _PARTS = {
     "os": _part_os,
+    "io": _part_io,
     "open": _part_open,
+    "fcntl": _part_fcntl,
+    "pathlib": _part_pathlib,
+    "Path": _part_path,
+    "pwd": _part_pwd,
+    "grp": _part_grp,
+    "bz2": _swapped("bz2"),
+    "glob": _swapped("glob"),
+    "gzip": _swapped("gzip"),
+    "lzma": _swapped("lzma"),
+    "shutil": _swapped("shutil"),
+    "tarfile": _swapped("tarfile"),
+    "tempfile": _swapped("tempfile"),
+    "zipfile": _swapped("zipfile"),
     "socket": _part_socket,
     "select": _part_select,
     "selectors": _part_selectors,
@@ -325,9 +462,9 @@ def boot(
     memory: int | str = "64M",
     version: str = "6.12",
     profile: str = "default",
-    image: Path | None = None,
+    image: AnyPath | None = None,
     cmdline: str = "",
-    disks: Iterable[Path | DiskDevice | MemoryDisk] = (),
+    disks: Iterable[AnyPath | DiskDevice | MemoryDisk] = (),
     nics: Iterable[Nic] = (),
     devices: Iterable[Device] = (),
     clock: VirtualClock | None = None,

@@ -9,10 +9,30 @@ from collections.abc import Mapping
 from types import ModuleType
 from typing import Any
 
-__all__ = ["private_copy"]
+__all__ = ["Names", "private_copy"]
 
 
-def private_copy(name: str, instead: Mapping[str, Any]) -> ModuleType:
+class Names(ModuleType):
+    """A module of given names, to be imported by private copies.
+
+    Example:
+        >>> Names("tiny", answer=42).answer
+        42
+    """
+
+    def __init__(self, name: str, /, **names: Any) -> None:
+        super().__init__(name)
+        self.__dict__.update(names)
+        self.__all__ = list(names)
+
+
+def private_copy(
+    name: str,
+    instead: Mapping[str, Any],
+    *,
+    globals: Mapping[str, Any] | None = None,
+    keep: Mapping[str, type] | None = None,
+) -> ModuleType:
     """Execute a module written in Python once more, with other modules for some of its imports.
 
     The copy is nobody else's: it does not stand in :data:`sys.modules`.
@@ -20,6 +40,8 @@ def private_copy(name: str, instead: Mapping[str, Any]) -> ModuleType:
     Args:
         name: of the module.
         instead: what to import instead, by name.
+        globals: what its functions find instead of built-in functions, such as ``open``.
+        keep: classes that it shall not make anew, by name.
 
     Example:
         >>> import types
@@ -35,10 +57,22 @@ def private_copy(name: str, instead: Mapping[str, Any]) -> ModuleType:
     def import_(
         name: str, globals: Any = None, locals: Any = None, fromlist: Any = (), level: int = 0
     ) -> Any:
-        if level == 0 and name in instead:
-            return instead[name]
+        # "import os.path" binds os, "from os.path import x" looks into os.path.
+        wanted = name if fromlist else name.partition(".")[0]
+        if level == 0 and wanted in instead:
+            return instead[wanted]
         return builtins.__import__(name, globals, locals, fromlist, level)
 
-    module.__dict__["__builtins__"] = {**builtins.__dict__, "__import__": import_}
+    def build_class(body: Any, name: str, /, *bases: Any, **keywords: Any) -> Any:
+        if keep and name in keep:
+            return keep[name]
+        return builtins.__build_class__(body, name, *bases, **keywords)
+
+    module.__dict__["__builtins__"] = {
+        **builtins.__dict__,
+        "__import__": import_,
+        "__build_class__": build_class,
+        **(globals or {}),
+    }
     spec.loader.exec_module(module)
     return module

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from rumpel import Kernel
-from tests.api.test_os import relative
+from tests.api.stories import relative
 
 pytestmark = pytest.mark.kernel
 

@@ -1,35 +1,55 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The module :mod:`os` on a library kernel: ``kernel.os``.
 
-``base`` has what the parts share; ``descriptors``, ``paths``, ``directories``,
-``xattrs`` and ``processes`` are the parts. Functions that are one system call with the
-same arguments are that system call, bound in C; the rest is Python.
+``base`` has what the parts share; ``descriptors``, ``events``, ``terminals``, ``paths``,
+``directories``, ``xattrs``, ``processes``, ``identity`` and ``scheduling`` are the parts.
+Functions that are one system call with the same arguments are that system call, bound in
+C; the rest is Python.
 
-``path`` is a copy of the standard library's module on this kernel. Constants,
-``fspath`` and the like are the host's: they do not depend on the kernel. What would
-need a host process in the kernel (fork, exec, kill, environ) is not there.
+What the standard library's module has in Python itself (``walk``, ``makedirs``,
+``environ``, ...) is its own code, executed once more on top of the parts (``stdlib``).
+Constants, ``strerror`` and the like are the host's. ``names`` tells all names, and why some
+are missing.
 """
 
 from __future__ import annotations
 
 import os as host
+from collections.abc import Callable, Iterator, MutableMapping
 from types import ModuleType
 from typing import IO, TYPE_CHECKING, Any
 
+from rumpel.os import names
+from rumpel.os.base import AnyPath
 from rumpel.os.descriptors import Descriptors
 from rumpel.os.directories import Directories, DirEntry
+from rumpel.os.events import Events
+from rumpel.os.identity import Identity
 from rumpel.os.paths import Paths
 from rumpel.os.processes import Processes
+from rumpel.os.scheduling import Scheduling
+from rumpel.os.terminals import Terminals
 from rumpel.os.xattrs import Xattrs
-
-if TYPE_CHECKING:
-    from rumpel import _native
 
 __all__ = ["Os"]
 
 
-class Os(Descriptors, Paths, Directories, Xattrs, Processes):
+class Os(
+    Descriptors,
+    Events,
+    Terminals,
+    Paths,
+    Directories,
+    Xattrs,
+    Processes,
+    Identity,
+    Scheduling,
+):
     """What makes sense of the module :mod:`os`, on one kernel.
+
+    Attributes:
+        environ: a mapping of its own. It tells ``path.expanduser``, ``shutil.which``,
+            ``tempfile`` and the like where to look, and has nothing of the host's.
 
     Example:
         >>> with rumpel.boot() as k:  # doctest: +SKIP
@@ -38,58 +58,65 @@ class Os(Descriptors, Paths, Directories, Xattrs, Processes):
         5
     """
 
-    fspath = staticmethod(host.fspath)
-    fsencode = staticmethod(host.fsencode)
-    fsdecode = staticmethod(host.fsdecode)
-    strerror = staticmethod(host.strerror)
-    major = staticmethod(host.major)
-    minor = staticmethod(host.minor)
-    makedev = staticmethod(host.makedev)
-    PathLike = host.PathLike
     DirEntry = DirEntry
-    stat_result = host.stat_result
-    statvfs_result = host.statvfs_result
-    uname_result = host.uname_result
-    error = OSError
-    name = host.name
-    linesep = host.linesep
-    sep = host.sep
-    altsep = host.altsep
-    curdir = host.curdir
-    pardir = host.pardir
-    extsep = host.extsep
-    devnull = host.devnull
 
-    def __init__(self, native: _native.Kernel) -> None:
-        super().__init__(native)
+    if TYPE_CHECKING:
+        _stdlib: ModuleType
+        PathLike = host.PathLike
+        error = OSError
+        environ: MutableMapping[str, str]
+        environb: MutableMapping[bytes, bytes]
+        fdopen: Callable[..., IO[Any]]
+        fsdecode: Callable[[AnyPath], str]
+        fsencode: Callable[[AnyPath], bytes]
+        fwalk: Callable[..., Iterator[tuple[Any, list[Any], list[Any], int]]]
+        get_exec_path: Callable[..., list[str]]
+        getenv: Callable[..., Any]
+        getenvb: Callable[..., Any]
+        makedirs: Callable[..., None]
+        removedirs: Callable[[AnyPath], None]
+        renames: Callable[[AnyPath, AnyPath], None]
+        strerror: Callable[[int], str]
+        supports_dir_fd: set[Callable[..., Any]]
+        supports_effective_ids: set[Callable[..., Any]]
+        supports_fd: set[Callable[..., Any]]
+        supports_follow_symlinks: set[Callable[..., Any]]
+        walk: Callable[..., Iterator[tuple[Any, list[Any], list[Any]]]]
 
-    def fdopen(self, fd: int, *args: Any, **keywords: Any) -> IO[Any]:
-        """Make a file of a descriptor; arguments are those of ``kernel.open``."""
-        if not isinstance(fd, int):
-            raise TypeError(f"invalid fd type ({type(fd).__name__}, expected integer)")
-        from rumpel.io import opener
+        def __getattr__(self, name: str) -> int:
+            """Constants are the host's."""
+            ...
 
-        return opener(self._native, self)(fd, *args, **keywords)
+    else:
 
-    def __getattr__(self, name: str) -> int:
-        """Constants are the host's."""
+        def __getattr__(self, name: str) -> Any:
+            """What is not the kernel's own is looked up when it is first used."""
+            value = self.__dict__[name] = self._look_up(name)
+            return value
+
+    def _look_up(self, name: str) -> Any:
         if name == "path":
-            self.path = _path(self)
-            return self.path  # type: ignore[return-value]
-        value = getattr(host, name, None)
-        if not name.isupper() or not isinstance(value, int):
-            raise AttributeError(f"kernel.os has no {name!r}")
-        self.__dict__[name] = value
-        return value
+            from rumpel.os.stdlib import path_module
 
+            return path_module(self)
+        if name == "_stdlib":
+            from rumpel.os.stdlib import os_module
 
-def _path(owner: Os) -> ModuleType:
-    """os.path, whose functions ask the kernel about its files."""
-    from rumpel.swapped import private_copy
+            return os_module(self)
+        if name in names.STDLIB:
+            return getattr(self._stdlib, name)
+        if names.from_host(name):
+            return getattr(host, name)
+        reason = names.why_absent(name)
+        raise AttributeError(f"kernel.os has no {name!r}" + (f": {reason}" if reason else ""))
 
-    generic = private_copy("genericpath", {"os": owner})
-    path = private_copy("posixpath", {"os": owner, "genericpath": generic})
-    path.__name__ = "rumpel.os.path"
-    # These two are about the host's users and environment.
-    path.__dict__.update(expanduser=host.path.expanduser, expandvars=host.path.expandvars)
-    return path
+    def own_names(self) -> list[str]:
+        """Names of the kernel's own functions, and of the types that go with them."""
+        return [
+            name
+            for name in (*dir(type(self)), *self.__dict__)
+            if not name.startswith("_")
+            and name not in ("own_names", "path")
+            and name not in names.STDLIB
+            and not names.from_host(name)
+        ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from rumpel import _native, syscalls
 
@@ -21,6 +21,17 @@ AT_EMPTY_PATH = 0x1000
 AnyPath = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 FileOrPath = int | AnyPath
 
+
+class HasFileno(Protocol):
+    """Anything with a descriptor of the kernel."""
+
+    def fileno(self) -> int:
+        """The descriptor."""
+        ...
+
+
+Descriptor = int | HasFileno
+
 LONG, VOID = _native.LONG, _native.VOID
 READ, WRITE, READINTO = _native.READ, _native.WRITE, _native.READINTO
 
@@ -33,6 +44,13 @@ class Base:
     def __init__(self, native: _native.Kernel) -> None:
         self._native = native
         self._bound: dict[str, Any] = {}
+
+    def fspath(self, path: Any) -> Any:
+        """The path itself, as str or bytes; also of paths that belong to this kernel."""
+        if isinstance(path, str | bytes):
+            return path
+        own = getattr(type(path), "__kernel_fspath__", None)
+        return os.fspath(path) if own is None else own(path, self._native)
 
     def _alive(self) -> bool:
         """Does the kernel run? Else its descriptors are gone, whoever forgot to close them."""
@@ -56,6 +74,32 @@ class Base:
         """
         call: Call = syscalls.bind(self._native, name, shape=shape, flags=flags, paths=paths)
         return call
+
+
+def fileno(file: Descriptor) -> int:
+    """The descriptor of a file, or the descriptor itself."""
+    method = None if isinstance(file, int) else getattr(file, "fileno", None)
+    number = file if method is None else method()
+    if not isinstance(number, int):
+        raise TypeError("argument must be an int, or have a fileno() method.")
+    if number < 0:
+        raise ValueError(f"file descriptor cannot be a negative integer ({number})")
+    return number
+
+
+def on_descriptor(name: str, dir_fd: int | None = None, follow_symlinks: bool = True) -> None:
+    """Refuse what says nothing where a path is a descriptor, in :mod:`os`'s words."""
+    if dir_fd is not None:
+        reason = "both dir_fd and fd" if name == "chown" else "dir_fd without matching path"
+        raise ValueError(f"{name}: can't specify {reason}")
+    if not follow_symlinks:
+        raise ValueError(f"{name}: cannot use fd and follow_symlinks together")
+
+
+def raise_about(error: OSError, fd: int) -> NoReturn:
+    """Raise an error that names the descriptor that stood for the path."""
+    error.filename = fd
+    raise error
 
 
 def at(dir_fd: int | None) -> int:

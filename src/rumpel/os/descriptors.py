@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import struct
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from rumpel._native import Vector
-from rumpel.os.base import READ, READINTO, VOID, WRITE, AnyPath, Base, at
+from rumpel.os.base import READ, READINTO, VOID, WRITE, AnyPath, Base, Descriptor, at, fileno
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
 
 _FD_CLOEXEC = 1
 _F_GETFD, _F_SETFD, _F_GETFL, _F_SETFL, _F_DUPFD_CLOEXEC = 1, 2, 3, 4, 1030
+_F_GETLK, _F_SETLK, _F_SETLKW = 5, 6, 7
+_F_RDLCK, _F_WRLCK, _F_UNLCK = 0, 1, 2
+_FLOCK = struct.Struct("hhxxxxqqixxxx")
+"""struct flock: kind, whence, start, length, owner."""
 
 
 class Descriptors(Base):
@@ -26,16 +31,14 @@ class Descriptors(Base):
     Those that are attributes are bound system calls; see the module :mod:`os` for them.
     """
 
+    getpid: Callable[[], int]
     close: Callable[[int], None]
     read: Callable[[int, int], bytes]
     write: Callable[[int, Buffer], int]
     pread: Callable[[int, int, int], bytes]
     pwrite: Callable[[int, Buffer, int], int]
     lseek: Callable[[int, int, int], int]
-    fsync: Callable[[int], None]
-    fdatasync: Callable[[int], None]
     ftruncate: Callable[[int, int], None]
-    fchdir: Callable[[int], None]
     fchmod: Callable[[int, int], None]
     fchown: Callable[[int, int, int], None]
     sync: Callable[[], None]
@@ -50,10 +53,9 @@ class Descriptors(Base):
         self.pread = bind("pread64", shape=READ)
         self.pwrite = bind("pwrite64", shape=WRITE)
         self.lseek = bind("lseek")
-        self.fsync = bind("fsync", flags=VOID)
-        self.fdatasync = bind("fdatasync", flags=VOID)
+        self._fsync = bind("fsync", flags=VOID)
+        self._fdatasync = bind("fdatasync", flags=VOID)
         self.ftruncate = bind("ftruncate", flags=VOID)
-        self.fchdir = bind("fchdir", flags=VOID)
         self.fchmod = bind("fchmod", flags=VOID)
         self.fchown = bind("fchown", flags=VOID)
         self.sync = bind("sync", flags=VOID)
@@ -65,17 +67,23 @@ class Descriptors(Base):
         self._pwritev = bind("pwritev2")
         self._sendfile = bind("sendfile")
         self._copy = bind("copy_file_range")
-        self._eventfd = bind("eventfd2")
         self._memfd = bind("memfd_create")
         self._fallocate = bind("fallocate", flags=VOID)
         self._fadvise = bind("fadvise64", flags=VOID)
-        self._ioctl = bind("ioctl")
 
     def open(
         self, path: AnyPath, flags: int, mode: int = 0o777, *, dir_fd: int | None = None
     ) -> int:
         """Open a file; the descriptor is not inherited by programs."""
         return self._openat(at(dir_fd), path, flags | os.O_CLOEXEC, mode)  # type: ignore[no-any-return]
+
+    def fsync(self, fd: Descriptor) -> None:
+        """Write all of a file to its disk."""
+        self._fsync(fileno(fd))
+
+    def fdatasync(self, fd: Descriptor) -> None:
+        """Write a file's content to its disk."""
+        self._fdatasync(fileno(fd))
 
     def closerange(self, fd_low: int, fd_high: int, /) -> None:
         """Close a range of descriptors, whatever they are."""
@@ -154,6 +162,23 @@ class Descriptors(Base):
         call = self._call("splice")
         return call(src, _offset(offset_src), dst, _offset(offset_dst), count, flags)  # type: ignore[no-any-return]
 
+    def lockf(self, fd: int, command: int, len: int, /) -> None:
+        """Lock, test or unlock a part of a file, from its position on."""
+        operations = {
+            os.F_LOCK: (_F_SETLKW, _F_WRLCK),
+            os.F_TLOCK: (_F_SETLK, _F_WRLCK),
+            os.F_ULOCK: (_F_SETLK, _F_UNLCK),
+            os.F_TEST: (_F_GETLK, _F_RDLCK),
+        }
+        if command not in operations:
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        operation, kind = operations[command]
+        lock = bytearray(_FLOCK.pack(kind, os.SEEK_CUR, 0, len, 0))
+        self._fcntl(fd, operation, lock)
+        found, _, _, _, owner = _FLOCK.unpack(lock)
+        if command == os.F_TEST and found != _F_UNLCK and owner != self.getpid():
+            raise OSError(errno.EACCES, os.strerror(errno.EACCES))
+
     def posix_fallocate(self, fd: int, offset: int, len: int, /) -> None:
         """Make sure that a range of a file has room on the disk."""
         self._fallocate(fd, 0, offset, len)
@@ -161,18 +186,6 @@ class Descriptors(Base):
     def posix_fadvise(self, fd: int, offset: int, len: int, advice: int, /) -> None:
         """Say how a file will be read."""
         self._fadvise(fd, offset, len, advice)
-
-    def eventfd(self, initval: int, flags: int = os.EFD_CLOEXEC) -> int:
-        """Make a counter to wait for."""
-        return self._eventfd(initval, flags)  # type: ignore[no-any-return]
-
-    def eventfd_read(self, fd: int) -> int:
-        """Take the value of a counter."""
-        return int.from_bytes(self.read(fd, 8), "little")
-
-    def eventfd_write(self, fd: int, value: int) -> None:
-        """Add to a counter."""
-        self.write(fd, struct.pack("Q", value))
 
     def memfd_create(self, name: AnyPath, flags: int = os.MFD_CLOEXEC) -> int:
         """Make a file without a name."""
@@ -194,15 +207,6 @@ class Descriptors(Base):
     def set_inheritable(self, fd: int, inheritable: bool, /) -> None:
         """Say whether a descriptor is inherited by programs."""
         self._fcntl(fd, _F_SETFD, 0 if inheritable else _FD_CLOEXEC)
-
-    def isatty(self, fd: int, /) -> bool:
-        """Is it a terminal?"""
-        tcgets = 0x5401
-        try:
-            self._ioctl(fd, tcgets, bytearray(60))
-        except OSError:
-            return False
-        return True
 
 
 def _offset(value: int | None) -> bytearray | None:

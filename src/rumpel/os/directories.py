@@ -6,8 +6,9 @@ from __future__ import annotations
 import contextlib
 import os
 import struct
+import warnings
 from collections.abc import Callable, Iterator
-from types import TracebackType
+from types import GenericAlias, TracebackType
 from typing import TYPE_CHECKING, Any
 
 from rumpel.errors import RumpelError
@@ -20,9 +21,17 @@ _DIRENT = struct.Struct("<QqHB")
 _BUFFER = 32768
 _DT_UNKNOWN, _DT_DIR, _DT_REG, _DT_LNK = 0, 4, 8, 10
 
+Entry = tuple[bytes, int, int]
+"""Name, inode number and type."""
+
 
 class Directories(Base):
-    """Functions of :mod:`os` on directories."""
+    """Functions of :mod:`os` on directories.
+
+    ``makedirs``, ``walk`` and the like are the standard library's own, on top of these.
+    """
+
+    stat: Callable[..., os.stat_result]
 
     def __init__(self, native: _native.Kernel) -> None:
         super().__init__(native)
@@ -35,91 +44,49 @@ class Directories(Base):
         """Make a directory."""
         self._mkdirat(at(dir_fd), path, mode)
 
-    def makedirs(self, name: AnyPath, mode: int = 0o777, exist_ok: bool = False) -> None:
-        """Make a directory and all that lead to it."""
-        name = os.fspath(name)
-        head, tail = os.path.split(name)
-        if not tail:
-            head, tail = os.path.split(head)
-        if head and tail and not self.path.exists(head):
-            with contextlib.suppress(FileExistsError):
-                self.makedirs(head, exist_ok=exist_ok)
-            if tail in (".", b"."):
-                return
-        try:
-            self.mkdir(name, mode)
-        except OSError:
-            if not exist_ok or not self.path.isdir(name):
-                raise
-
-    def removedirs(self, name: AnyPath) -> None:
-        """Remove an empty directory, and those above it as long as they are empty."""
-        rmdir: Callable[[Any], None] = self.rmdir  # type: ignore[attr-defined]
-        rmdir(name)
-        head, tail = os.path.split(os.fspath(name))
-        if not tail:
-            head, tail = os.path.split(head)
-        while head and tail:
-            try:
-                rmdir(head)
-            except OSError:
-                break
-            head, tail = os.path.split(head)
-
-    def listdir(self, path: FileOrPath = ".") -> list[Any]:
+    def listdir(self, path: FileOrPath | None = None) -> list[Any]:
         """Names in a directory: str, or bytes for a path of bytes."""
-        with self.scandir(path) as entries:
-            return [entry.name for entry in entries]
+        fd, prefix = self._directory(path)
+        try:
+            names = [name for batch in self._batches(fd) for name, _, _ in batch]
+        finally:
+            self._closedir(fd)
+        return names if isinstance(prefix, bytes) else [os.fsdecode(name) for name in names]
 
-    def scandir(self, path: FileOrPath = ".") -> ScandirIterator:
+    def scandir(self, path: FileOrPath | None = None) -> ScandirIterator:
         """Iterate over the entries of a directory."""
         return ScandirIterator(self, path)
 
-    def walk(
-        self,
-        top: AnyPath,
-        topdown: bool = True,
-        onerror: Callable[[OSError], object] | None = None,
-        followlinks: bool = False,
-    ) -> Iterator[tuple[Any, list[Any], list[Any]]]:
-        """Walk a tree of directories, as :func:`os.walk` does."""
-        stack: list[Any] = [os.fspath(top)]
-        while stack:
-            here = stack.pop()
-            if isinstance(here, tuple):
-                yield here
-                continue
+    def _directory(self, path: FileOrPath | None) -> tuple[int, Any]:
+        """Open a directory; and what stands before the names in the paths of its entries."""
+        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+        if isinstance(path, int):
+            # A descriptor of its own, since the position belongs to the caller.
             try:
-                with self.scandir(here) as entries:
-                    found = list(entries)
+                return self._opendir(path, ".", flags), ""
             except OSError as error:
-                if onerror is not None:
-                    onerror(error)
-                continue
-            dirs = [e.name for e in found if _is_dir(e)]
-            rest = [e.name for e in found if not _is_dir(e)]
-            if topdown:
-                yield here, dirs, rest
-                below = [os.path.join(here, name) for name in dirs]  # noqa: PTH118
-                stack += [p for p in reversed(below) if followlinks or not self.path.islink(p)]
-            else:
-                stack.append((here, dirs, rest))
-                stack += [
-                    e.path
-                    for e in reversed(found)
-                    if _is_dir(e) and (followlinks or not e.is_symlink())
-                ]
+                error.filename = None
+                raise
+        given = "." if path is None else self.fspath(path)
+        slash: Any = b"/" if isinstance(given, bytes) else "/"
+        fd = self._opendir(at(None), given, flags)
+        if path is None:
+            return fd, "./"
+        return fd, given if given.endswith(slash) else given + slash
 
-    def _lstat(self, path: Any, follow_symlinks: bool) -> os.stat_result:
-        result: os.stat_result = self.stat(path, follow_symlinks=follow_symlinks)  # type: ignore[attr-defined]
-        return result
-
-
-def _is_dir(entry: DirEntry) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:
-        return False
+    def _batches(self, fd: int) -> Iterator[list[Entry]]:
+        """What getdents64(2) returns until the end, without the directory and its parent."""
+        buffer = bytearray(_BUFFER)
+        while size := self._getdents(fd, buffer, _BUFFER):
+            batch: list[Entry] = []
+            at = 0
+            while at < size:
+                ino, _, length, kind = _DIRENT.unpack_from(buffer, at)
+                name = bytes(buffer[at + _DIRENT.size : buffer.index(0, at + _DIRENT.size)])
+                at += length
+                if name not in (b".", b".."):
+                    batch.append((name, ino, kind))
+            yield batch
 
 
 class DirEntry:
@@ -130,16 +97,22 @@ class DirEntry:
         path: the directory's path as it was given, and the name.
     """
 
-    __slots__ = ("_ino", "_lstat", "_os", "_stat", "_type", "name", "path")
+    __slots__ = ("_dir_fd", "_ino", "_lstat", "_os", "_stat", "_type", "name", "path")
 
-    def __init__(self, owner: Directories, name: Any, path: Any, ino: int, kind: int) -> None:
-        self.name = name
-        self.path = path
-        self._os = owner
-        self._ino = ino
-        self._type = kind
-        self._stat: os.stat_result | None = None
-        self._lstat: os.stat_result | None = None
+    __class_getitem__: Any = classmethod(GenericAlias)
+
+    _dir_fd: int | None
+    _ino: int
+    _lstat: os.stat_result | None
+    _os: Directories
+    _stat: os.stat_result | None
+    _type: int
+    name: Any
+    path: Any
+
+    def __new__(cls) -> DirEntry:
+        """Refuse to make one: scandir does."""
+        raise TypeError("cannot create 'DirEntry' instances")
 
     def inode(self) -> int:
         """Its inode number."""
@@ -147,13 +120,16 @@ class DirEntry:
 
     def stat(self, *, follow_symlinks: bool = True) -> os.stat_result:
         """Look at the file; the result is kept."""
-        if self._lstat is None and not follow_symlinks:
-            self._lstat = self._os._lstat(self.path, False)
-        if self._stat is None and follow_symlinks:
-            self._stat = self._os._lstat(self.path, True)
-        result = self._stat if follow_symlinks else self._lstat
-        assert result is not None
-        return result
+        follows = follow_symlinks and self.is_symlink()
+        known = self._stat if follows else self._lstat
+        if known is None:
+            at = self._dir_fd
+            known = self._os.stat(self.path, dir_fd=at, follow_symlinks=follow_symlinks)
+            if follows:
+                self._stat = known
+            else:
+                self._lstat = known
+        return known
 
     def _is(self, kind: int, follow_symlinks: bool) -> bool:
         if self._type != _DT_UNKNOWN and not (follow_symlinks and self._type == _DT_LNK):
@@ -180,10 +156,23 @@ class DirEntry:
         return False
 
     def __fspath__(self) -> Any:
+        raise host_path_error(self)
+
+    def __kernel_fspath__(self, native: _native.Kernel) -> Any:
+        if native is not self._os._native:
+            raise TypeError(f"{self!r} is an entry of another kernel's directory")
         return self.path
 
     def __repr__(self) -> str:
         return f"<DirEntry {self.name!r}>"
+
+
+def host_path_error(path: object) -> TypeError:
+    """What to raise when a kernel's path is about to be taken for the host's."""
+    return TypeError(
+        f"{path!r} belongs to a kernel, not to the host: "
+        "use the kernel's open and os, or str() if only the name is meant"
+    )
 
 
 class ScandirIterator:
@@ -191,53 +180,41 @@ class ScandirIterator:
 
     _fd = -1
 
-    def __init__(self, owner: Directories, path: FileOrPath) -> None:
+    def __init__(self, owner: Directories, path: FileOrPath | None) -> None:
         self._os = owner
-        self._batch: list[DirEntry] = []
-        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-        if isinstance(path, int):
-            self._prefix: Any = ""
-            self._fd = owner._opendir(path, ".", flags)
-        else:
-            given = os.fspath(path)
-            slash: Any = b"/" if isinstance(given, bytes) else "/"
-            self._prefix = given if given.endswith(slash) else given + slash
-            self._fd = owner._opendir(at(None), path, flags)
+        self._dir_fd = path if isinstance(path, int) else None
+        self._entries: list[DirEntry] = []
+        self._fd, self._prefix = owner._directory(path)
+        self._batches = owner._batches(self._fd)
 
-    def _read(self) -> list[DirEntry]:
-        """The next entries, the last of them first; none if there are no more."""
-        buffer = bytearray(_BUFFER)
-        as_bytes = isinstance(self._prefix, bytes)
-        found: list[DirEntry] = []
-        while self._fd >= 0 and not found:
-            size = self._os._getdents(self._fd, buffer, _BUFFER)
-            if size == 0:
-                self.close()
-            at = 0
-            while at < size:
-                ino, _, length, kind = _DIRENT.unpack_from(buffer, at)
-                raw = bytes(buffer[at + _DIRENT.size : buffer.index(0, at + _DIRENT.size)])
-                at += length
-                if raw not in (b".", b".."):
-                    name = raw if as_bytes else os.fsdecode(raw)
-                    found.append(DirEntry(self._os, name, self._prefix + name, ino, kind))
-        found.reverse()
-        return found
+    def _entry(self, entry: Entry) -> DirEntry:
+        made = object.__new__(DirEntry)
+        raw, made._ino, made._type = entry
+        made.name = raw if isinstance(self._prefix, bytes) else os.fsdecode(raw)
+        made.path = self._prefix + made.name
+        made._os = self._os
+        made._dir_fd = self._dir_fd
+        made._stat = made._lstat = None
+        return made
 
     def __iter__(self) -> ScandirIterator:
         return self
 
     def __next__(self) -> DirEntry:
-        if not self._batch:
-            self._batch = self._read()
-            if not self._batch:
-                raise StopIteration
-        return self._batch.pop()
+        if not self._entries:
+            self._entries = [self._entry(e) for e in next(self._batches, ())]
+            self._entries.reverse()
+        if not self._entries:
+            self.close()
+            raise StopIteration
+        return self._entries.pop()
 
     def close(self) -> None:
         """Close the directory."""
+        self._entries.clear()
         if self._fd >= 0:
             fd, self._fd = self._fd, -1
+            self._batches.close()  # type: ignore[attr-defined]
             self._os._closedir(fd)
 
     def __enter__(self) -> ScandirIterator:
@@ -252,5 +229,10 @@ class ScandirIterator:
         self.close()
 
     def __del__(self) -> None:
+        if self._fd >= 0 and self._os._alive():
+            warnings.warn(
+                f"unclosed scandir iterator {self!r}", ResourceWarning, source=self, stacklevel=2
+            )
+        # With the kernel gone the descriptor is, too.
         with contextlib.suppress(OSError, RumpelError):
             self.close()

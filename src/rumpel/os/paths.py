@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import struct
 from collections.abc import Callable
@@ -16,8 +17,12 @@ from rumpel.os.base import (
     VOID,
     AnyPath,
     Base,
+    Descriptor,
     FileOrPath,
     at,
+    fileno,
+    on_descriptor,
+    raise_about,
 )
 
 if TYPE_CHECKING:
@@ -30,6 +35,8 @@ _STATFS = struct.Struct("<qqQQQQQ8xqqq")
 _ST_VALID = 0x20
 _NS = 1_000_000_000
 _UTIME_NOW = (1 << 30) - 1
+_PATHCONF = {"PC_NAME_MAX": 0, "PC_PATH_MAX": 4096, "PC_PIPE_BUF": 4096}
+"""Names that are about the kernel, and what it says; 0: see the file system."""
 
 
 class Paths(Base):
@@ -42,6 +49,7 @@ class Paths(Base):
         bind = self._bind
         self.umask = bind("umask")
         self._statx = bind("statx", flags=VOID, paths=2)
+        self._fstatx = bind("statx", flags=VOID)
         self._statfs = bind("statfs", flags=VOID, paths=1)
         self._fstatfs = bind("fstatfs", flags=VOID)
         self._linkat = bind("linkat", flags=VOID, paths=10)
@@ -52,6 +60,7 @@ class Paths(Base):
         self._fchmodat = bind("fchmodat", flags=VOID, paths=2)
         self._fchmod = bind("fchmod", flags=VOID)
         self._fchownat = bind("fchownat", flags=VOID, paths=2)
+        self._fchown = bind("fchown", flags=VOID)
         self._truncate = bind("truncate", flags=VOID, paths=1)
         self._ftruncate = bind("ftruncate", flags=VOID)
         self._faccessat = bind("faccessat2", flags=VOID, paths=2)
@@ -68,7 +77,11 @@ class Paths(Base):
         """Look at a file."""
         buffer = bytearray(256)
         if isinstance(path, int):
-            self._statx(path, b"", AT_EMPTY_PATH, _STATX_BASIC, buffer)
+            on_descriptor("stat", dir_fd, follow_symlinks)
+            try:
+                self._fstatx(path, b"", AT_EMPTY_PATH, _STATX_BASIC, buffer)
+            except OSError as error:
+                raise_about(error, path)
         else:
             flags = 0 if follow_symlinks else AT_SYMLINK_NOFOLLOW
             self._statx(at(dir_fd), path, flags, _STATX_BASIC, buffer)
@@ -80,29 +93,26 @@ class Paths(Base):
 
     def fstat(self, fd: int) -> os.stat_result:
         """Look at an open file."""
-        return self.stat(fd)
+        buffer = bytearray(256)
+        self._fstatx(fd, b"", AT_EMPTY_PATH, _STATX_BASIC, buffer)
+        return stat_result(buffer)
 
     def statvfs(self, path: FileOrPath) -> os.statvfs_result:
         """Look at a file system."""
-        buffer = bytearray(120)
         if isinstance(path, int):
-            self._fstatfs(path, buffer)
-        else:
-            self._statfs(path, buffer)
-        (_, bsize, blocks, bfree, bavail, files, ffree, namelen, frsize, flags) = (
-            _STATFS.unpack_from(buffer)
-        )
-        fsid = int.from_bytes(buffer[56:64], "little")
-        return os.statvfs_result(
-            (
-                *(bsize, frsize or bsize, blocks, bfree, bavail),
-                *(files, ffree, ffree, flags & ~_ST_VALID, namelen, fsid),
-            )
-        )
+            try:
+                return self.fstatvfs(path)
+            except OSError as error:
+                raise_about(error, path)
+        buffer = bytearray(120)
+        self._statfs(path, buffer)
+        return statvfs_result(buffer)
 
     def fstatvfs(self, fd: int, /) -> os.statvfs_result:
         """Look at the file system of an open file."""
-        return self.statvfs(fd)
+        buffer = bytearray(120)
+        self._fstatfs(fd, buffer)
+        return statvfs_result(buffer)
 
     def access(
         self,
@@ -134,7 +144,9 @@ class Paths(Base):
         follow_symlinks: bool = True,
     ) -> None:
         """Give a file another name."""
-        flags = AT_SYMLINK_FOLLOW if follow_symlinks else 0
+        # link(2) does not follow, whatever the default says; nor does the host's os.link.
+        at_all = src_dir_fd is not None or dst_dir_fd is not None
+        flags = AT_SYMLINK_FOLLOW if follow_symlinks and at_all else 0
         self._linkat(at(src_dir_fd), src, at(dst_dir_fd), dst, flags)
 
     def symlink(
@@ -150,7 +162,7 @@ class Paths(Base):
 
     def readlink(self, path: AnyPath, *, dir_fd: int | None = None) -> str | bytes:
         """Say where a symbolic link leads: str, or bytes for a path of bytes."""
-        path = os.fspath(path)
+        path = self.fspath(path)
         buffer = bytearray(4096)
         size = self._readlinkat(at(dir_fd), path, buffer, len(buffer))
         target = bytes(buffer[:size])
@@ -189,12 +201,22 @@ class Paths(Base):
     ) -> None:
         """Change permissions."""
         if isinstance(path, int):
-            self._fchmod(path, mode)
+            try:
+                self._fchmod(path, mode)
+            except OSError as error:
+                raise_about(error, path)
         elif follow_symlinks:
             self._fchmodat(at(dir_fd), path, mode)
         else:
             fchmodat2 = self._call("fchmodat2", VOID, paths=2)
-            fchmodat2(at(dir_fd), path, mode, AT_SYMLINK_NOFOLLOW)
+            try:
+                fchmodat2(at(dir_fd), path, mode, AT_SYMLINK_NOFOLLOW)
+            except OSError as error:
+                if error.errno != errno.EOPNOTSUPP:
+                    raise
+                # Modes of symbolic links: the host's os.chmod says it in this way, too.
+                text = "chmod: follow_symlinks unavailable on this platform"
+                raise NotImplementedError(text) from error
 
     def chown(
         self,
@@ -207,7 +229,11 @@ class Paths(Base):
     ) -> None:
         """Change owner and group; -1 leaves one as it is."""
         if isinstance(path, int):
-            self._fchownat(path, b"", uid, gid, AT_EMPTY_PATH)
+            on_descriptor("chown", dir_fd, follow_symlinks)
+            try:
+                self._fchown(path, uid, gid)
+            except OSError as error:
+                raise_about(error, path)
         else:
             flags = 0 if follow_symlinks else AT_SYMLINK_NOFOLLOW
             self._fchownat(at(dir_fd), path, uid, gid, flags)
@@ -235,6 +261,13 @@ class Paths(Base):
         """Set the times of last access and modification; by default to now."""
         if times is not None and ns is not None:
             raise ValueError("utime: you may specify either 'times' or 'ns' but not both")
+        for name, pair in (("times", times), ("ns", ns)):
+            if pair is not None and not (isinstance(pair, tuple) and len(pair) == 2):
+                raise TypeError(
+                    f"utime: '{name}' must be either a tuple of two ints or None"
+                    if name == "times"
+                    else "utime: 'ns' must be a tuple of two ints"
+                )
         if times is not None:
             ns = (_to_ns(times[0]), _to_ns(times[1]))
         if ns is None:
@@ -242,6 +275,7 @@ class Paths(Base):
         else:
             packed = struct.pack("<qqqq", *divmod(ns[0], _NS), *divmod(ns[1], _NS))
         if isinstance(path, int):
+            on_descriptor("utime", dir_fd, follow_symlinks)
             self._utimensat(path, None, packed, 0)
         else:
             flags = 0 if follow_symlinks else AT_SYMLINK_NOFOLLOW
@@ -265,9 +299,38 @@ class Paths(Base):
     def chdir(self, path: FileOrPath) -> None:
         """Change the working directory of all threads."""
         if isinstance(path, int):
-            self._fchdir(path)
+            try:
+                self._fchdir(path)
+            except OSError as error:
+                raise_about(error, path)
         else:
             self._chdir(path)
+
+    def fchdir(self, fd: Descriptor) -> None:
+        """Change the working directory of all threads to one that is open."""
+        self._fchdir(fileno(fd))
+
+    @property
+    def pathconf_names(self) -> dict[str, int]:
+        """What :meth:`pathconf` knows: what is about the kernel, not about a C library."""
+        return {name: os.pathconf_names[name] for name in _PATHCONF}
+
+    def pathconf(self, path: FileOrPath, name: str | int) -> int:
+        """Ask for a limit of a file or directory.
+
+        Raises:
+            ValueError: if there is no such name, or only a C library knows.
+        """
+        for each, number in self.pathconf_names.items():
+            if name in (each, number):
+                return _PATHCONF[each] or self.statvfs(path).f_namemax
+        if isinstance(name, str | int):
+            raise ValueError("unrecognized configuration name")
+        raise TypeError("configuration names must be strings or integers")
+
+    def fpathconf(self, fd: int, name: str | int, /) -> int:
+        """Ask for a limit of an open file."""
+        return self.pathconf(fd, name)
 
     def chroot(self, path: AnyPath) -> None:
         """Change the root directory of all threads."""
@@ -311,6 +374,20 @@ def stat_result(buffer: bytes | bytearray) -> os.stat_result:
             blksize,
             blocks,
             os.makedev(rdev_major, rdev_minor),
+        )
+    )
+
+
+def statvfs_result(buffer: bytes | bytearray) -> os.statvfs_result:
+    """Make of a struct statfs what os.statvfs returns."""
+    (_, bsize, blocks, bfree, bavail, files, ffree, namelen, frsize, flags) = _STATFS.unpack_from(
+        buffer
+    )
+    fsid = int.from_bytes(buffer[56:64], "little")
+    return os.statvfs_result(
+        (
+            *(bsize, frsize or bsize, blocks, bfree, bavail),
+            *(files, ffree, ffree, flags & ~_ST_VALID, namelen, fsid),
         )
     )
 

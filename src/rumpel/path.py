@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The module :mod:`pathlib` on a library kernel: ``kernel.pathlib``, and ``kernel.Path``.
+
+The classes that touch files are the standard library's code once more; those that only
+compute are the standard library's own, so a kernel's path is a
+:class:`pathlib.PurePosixPath` and compares as one.
+
+A kernel's path is no path of the host. ``__fspath__``, by which ``open()`` and the module
+os would take it for one of theirs, raises TypeError; the kernel's own functions ask by
+``__kernel_fspath__``, which refuses other kernels.
+"""
+
+from __future__ import annotations
+
+import pathlib as host
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from rumpel.os.directories import host_path_error
+from rumpel.swapped import private_copy
+from rumpel.users import grp_module, pwd_module
+
+if TYPE_CHECKING:
+    from rumpel import _native
+    from rumpel.kernel import Kernel
+
+__all__ = ["pathlib_module"]
+
+_SOURCE = "pathlib._local" if sys.version_info >= (3, 13) else "pathlib"
+_PURE = ("PurePath", "PurePosixPath", "PureWindowsPath")
+
+
+def pathlib_module(kernel: Kernel) -> ModuleType:
+    """Make the module for a kernel."""
+    instead: dict[str, Any] = {
+        "glob": kernel.glob,
+        "grp": grp_module(kernel.os),
+        "io": kernel.io,
+        "os": kernel.os,
+        "os.path": kernel.os.path,
+        "posixpath": kernel.os.path,
+        "pwd": pwd_module(kernel.os),
+    }
+    keep = {name: getattr(host, name) for name in _PURE}
+    module = private_copy(_SOURCE, instead, keep=keep)
+    path: Any = module.PosixPath
+
+    def fspath(self: Any) -> str:
+        raise host_path_error(self)
+
+    def kernel_fspath(self: Any, native: _native.Kernel) -> str:
+        if native is not kernel.os._native:
+            raise TypeError(f"{self!r} is a path of another kernel")
+        return str(self)
+
+    path.__fspath__ = fspath
+    path.__kernel_fspath__ = kernel_fspath
+    if hasattr(path, "_globber"):
+        path._globber = kernel.glob._StringGlobber
+    return module
