@@ -43,7 +43,7 @@ def headers() -> list[str]:
 
 
 def extensions() -> list[Extension]:
-    """The one extension, once it has a binding."""
+    """The extension, once it has a binding, and what programs are given to load."""
     binding = (ROOT / "src/rumpel/_native").glob("*.c")
     if not any("PyInit__native" in file.read_text() for file in binding):
         return []
@@ -62,7 +62,21 @@ def extensions() -> list[Extension]:
                 "-std=gnu11",
                 "-fvisibility=hidden",
             ],
-        )
+        ),
+        # No module: it is preloaded into programs of the host, see rumpel.net.relay.
+        Extension(
+            "rumpel.net._preload",
+            ["runtime/intercept/netlink.c"],
+            extra_compile_args=[
+                "-D_GNU_SOURCE",
+                "-O2",
+                "-Wall",
+                "-Wextra",
+                "-Werror",
+                "-std=gnu11",
+                "-fvisibility=hidden",
+            ],
+        ),
     ]
 
 

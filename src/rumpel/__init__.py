@@ -10,7 +10,7 @@ The layers, each of which knows only those below it::
 
     cli, demo                               what is made with it
     os, io, path, modules, copying, ...     what Python people expect of files, on a kernel
-    socket, select, sysctl, netlink, mounts and of the rest
+    socket, select, sysctl, net, mounts and of the rest
     kernel, log, clock, devices, errors     the core
     syscalls, sizes                         tables and parsers
     _native                                 the binding of include/rumpel/rumpel.h

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from rumpel.devices import Device, MemoryDisk, Nic
     from rumpel.devices import Disk as DiskDevice
     from rumpel.fcntl import FcntlModule
+    from rumpel.net import Net
+    from rumpel.net.module import Pyroute2
     from rumpel.os import Os
     from rumpel.select import SelectModule
     from rumpel.socket import SocketModule
@@ -55,6 +57,8 @@ class Kernel:
         socket: the module :mod:`socket`, on this kernel's network.
         select: the module :mod:`select`, for this kernel's descriptors.
         selectors: the module :mod:`selectors` on top of it.
+        net: interfaces, addresses, routes, queueing disciplines, namespaces and so on.
+        pyroute2: the module pyroute2, for this kernel's netlink.
         sysctl: a mapping of the names under /proc/sys to their values.
         log: what the kernel said so far, also when it is gone.
         clock: its time.
@@ -79,6 +83,8 @@ class Kernel:
     socket: SocketModule
     select: SelectModule
     selectors: ModuleType
+    net: Net
+    pyroute2: Pyroute2
     sysctl: Sysctl
 
     def __init__(
@@ -273,6 +279,33 @@ class Kernel:
 
         ifup(self.os, name, address, gateway, mtu)
 
+    def iproute(self, **options: Any) -> Any:
+        """Make a ``pyroute2.IPRoute`` that speaks to this kernel; close it, or use ``with``.
+
+        Args:
+            options: what pyroute2's class takes.
+
+        Example:
+            >>> with k.iproute() as ipr:  # doctest: +SKIP
+            ...     [link.get("ifname") for link in ipr.link("dump")]
+            ['lo', 'eth0']
+        """
+        return self.pyroute2.IPRoute(**options)
+
+    def ndb(self, **options: Any) -> Any:
+        """Make a ``pyroute2.NDB``, a database of this kernel's network that follows its events.
+
+        It has threads of its own, so the kernel must not be on a virtual clock.
+
+        Args:
+            options: what pyroute2's class takes.
+
+        Example:
+            >>> with k.ndb() as ndb:  # doctest: +SKIP
+            ...     ndb.interfaces.create(ifname="br0", kind="bridge").commit()
+        """
+        return self.pyroute2.NDB(**options)
+
     def sleep(self, seconds: float) -> None:
         """Sleep on the kernel's clock."""
         self.os._sleep(seconds)
@@ -408,6 +441,18 @@ def _part_select(kernel: Kernel) -> Any:
     return SelectModule(kernel.os)
 
 
+def _part_net(kernel: Kernel) -> Any:
+    from rumpel.net import Net
+
+    return Net(kernel)
+
+
+def _part_pyroute2(kernel: Kernel) -> Any:
+    from rumpel.net.module import Pyroute2
+
+    return Pyroute2(kernel)
+
+
 def _part_selectors(kernel: Kernel) -> Any:
     from rumpel.swapped import private_copy
 
@@ -434,6 +479,8 @@ _PARTS = {
     "socket": _part_socket,
     "select": _part_select,
     "selectors": _part_selectors,
+    "net": _part_net,
+    "pyroute2": _part_pyroute2,
     "sysctl": _part_sysctl,
 }
 

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Netlink, and the few messages that it takes to configure an interface.
+"""Netlink: a socket for requests, and the few messages that it takes to configure an interface.
 
-Source: netlink(7), rtnetlink(7), include/uapi/linux/rtnetlink.h. For all else there
-is pyroute2.
+This is what :meth:`rumpel.Kernel.ifup` needs right after a boot, and where structures are
+simpler than pyroute2, which takes a while to import. All else is in :mod:`rumpel.net`.
+
+Source: netlink(7), rtnetlink(7), include/uapi/linux/rtnetlink.h.
 """
 
 from __future__ import annotations
@@ -22,6 +24,9 @@ _NETLINK_ROUTE = 0
 _NLM_F_REQUEST, _NLM_F_ACK, _NLM_F_REPLACE, _NLM_F_CREATE = 1, 4, 0x100, 0x400
 _NLM_F_DUMP = 0x300
 _NLMSG_ERROR, _NLMSG_DONE = 2, 3
+_SOL_NETLINK, _NETLINK_CAP_ACK, _NETLINK_EXT_ACK = 270, 10, 11
+_NLM_F_CAPPED, _NLM_F_ACK_TLVS = 0x100, 0x200
+_NLMSGERR_ATTR_MSG = 1
 _RTM_NEWLINK, _RTM_GETLINK, _RTM_NEWADDR, _RTM_NEWROUTE = 16, 18, 20, 24
 _IFLA_IFNAME, _IFLA_MTU = 3, 4
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_BROADCAST, _IFA_FLAGS = 1, 2, 4, 8
@@ -95,6 +100,8 @@ class Netlink:
         self._sequence = 0
         kind = socket.SOCK_RAW | socket.SOCK_CLOEXEC
         self._fd = os._call("socket")(socket.AF_NETLINK, kind, protocol)
+        for option in (_NETLINK_CAP_ACK, _NETLINK_EXT_ACK):
+            os._call("setsockopt")(self._fd, _SOL_NETLINK, option, struct.pack("=i", 1), 4)
 
     def __enter__(self) -> Self:
         return self
@@ -106,7 +113,7 @@ class Netlink:
         """Send a request; return the payloads of the answers before the last.
 
         Raises:
-            OSError: with ``what`` as file name.
+            OSError: with ``what`` as file name, and what the kernel said about it.
         """
         self._sequence += 1
         self._os.write(self._fd, message(kind, flags, self._sequence, payload))
@@ -114,7 +121,7 @@ class Netlink:
         while True:
             data = self._os.read(self._fd, 65536)
             while data:
-                length, type_, _, sequence, _ = _HEADER.unpack_from(data)
+                length, type_, given, sequence, _ = _HEADER.unpack_from(data)
                 body, data = data[_HEADER.size : length], data[(length + 3) & ~3 :]
                 if sequence != self._sequence:
                     continue
@@ -123,8 +130,22 @@ class Netlink:
                     continue
                 error = -struct.unpack_from("=i", body)[0]
                 if error:
-                    raise OSError(error, strerror(error), what)
+                    raise OSError(error, _explanation(error, type_, given, body), what)
                 return answers
+
+
+def _explanation(error: int, kind: int, flags: int, body: bytes) -> str:
+    """The error's name, and the kernel's own words about it if there are any."""
+    text = strerror(error)
+    if not flags & _NLM_F_ACK_TLVS:
+        return text
+    at = 4
+    if kind == _NLMSG_ERROR:
+        # Behind the error is the request: its header, and the rest if it was not cut off.
+        (length,) = struct.unpack_from("=I", body, 4)
+        at += _HEADER.size if flags & _NLM_F_CAPPED else (length + 3) & ~3
+    said = attributes(body[at:]).get(_NLMSGERR_ATTR_MSG)
+    return f"{text}: {said.rstrip(bytes(1)).decode(errors='replace')}" if said else text
 
 
 class Rtnetlink(Netlink):
@@ -149,6 +170,11 @@ class Rtnetlink(Netlink):
             raise OSError(errno.ENODEV, strerror(errno.ENODEV), name)
         number: int = _IFINFO.unpack_from(answers[0])[2]
         return number
+
+    def name(self, index: int) -> str:
+        """Find the name of an interface."""
+        answer = self.request(_RTM_GETLINK, 0, _IFINFO.pack(0, 0, index, 0, 0), f"#{index}")[0]
+        return attributes(answer[_IFINFO.size :])[_IFLA_IFNAME].rstrip(b"\0").decode()
 
     def link(self, name: str, index: int, mtu: int | None) -> None:
         """Set an interface up."""

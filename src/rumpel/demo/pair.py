@@ -10,11 +10,11 @@ import threading
 import time
 from collections.abc import Callable
 
-from rumpel import mptcp
 from rumpel.demo.report import Report
 from rumpel.demo.tools import check, size
 from rumpel.devices import Link, Nic
 from rumpel.kernel import Kernel
+from rumpel.net import IPPROTO_MPTCP
 from rumpel.socket import Socket
 
 __all__ = ["pair"]
@@ -49,12 +49,12 @@ def pair(boot: Boot, report: Report, amount: int) -> None:
         report.figure("Two kernels", f"{size(amount)} over TCP at {size(rate)}/s")
 
         for kernel in (left, right):
-            mptcp.set_limits(kernel)
+            kernel.net.mptcp.limits = 8, 8
         # Announced to the left, which connects to it on its own second link.
-        mptcp.add_endpoint(right, "10.0.1.2", signal=True)
+        right.net.mptcp.add("10.0.1.2", signal=True)
         before = [_carried(link[0]) for link in links]
         with report.step(f"{size(amount)} over MPTCP on two links"):
-            rate = _transfer(left, right, amount, mptcp.IPPROTO_MPTCP)
+            rate = _transfer(left, right, amount, IPPROTO_MPTCP)
         carried = [_carried(link[0]) - old for link, old in zip(links, before, strict=True)]
         check(min(carried) > 0.01 * amount, f"one link carried nothing: {carried}")
         shares = " and ".join(f"{100 * part / sum(carried):.0f} %" for part in carried)
