@@ -262,6 +262,14 @@ RUMPEL_API int rumpel_tap_open(const char *name, unsigned int flags, char actual
 RUMPEL_API int rumpel_net_tap(int fd, unsigned int flags, const uint8_t mac[6], unsigned int mtu,
 			      struct rumpel_device **device);
 
+/*
+ * An interface that is one more station on the network of an interface of the
+ * host, by name, in the host's network namespace that this thread is in. mtu 0:
+ * as that interface. -EPROTOTYPE: it does not carry Ethernet.
+ */
+RUMPEL_API int rumpel_net_packet(const char *interface, unsigned int flags, const uint8_t mac[6],
+				 unsigned int mtu, struct rumpel_device **device);
+
 /* Frames that a kernel sends, without offloads; they are gone when this returns. */
 typedef void rumpel_net_transmit(void *opaque, const struct iovec *frames, size_t count);
 /*
@@ -293,11 +301,16 @@ struct rumpel_device_stats {
 };
 RUMPEL_API void rumpel_device_stats(const struct rumpel_device *device,
 				    struct rumpel_device_stats *stats);
+enum rumpel_capture_flags {
+	RUMPEL_CAPTURE_PCAPNG = 1 << 0, /* instead of pcap */
+};
 /*
  * Write all frames that pass the interface to a file in pcap format (with
  * times of the kernel's clock, ns). The descriptor is duplicated; -1 stops.
+ * name: what a pcapng file calls the interface; may be NULL.
  */
-RUMPEL_API int rumpel_net_capture(struct rumpel_device *device, int fd);
+RUMPEL_API int rumpel_net_capture(struct rumpel_device *device, int fd, unsigned int flags,
+				  const char *name);
 
 #ifdef __cplusplus
 }

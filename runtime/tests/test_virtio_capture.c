@@ -63,7 +63,7 @@ static void test_file(void)
 	ssize_t len;
 
 	cable_up();
-	EQUAL(rumpel_net_capture(a.device, fd), 0);
+	EQUAL(rumpel_net_capture(a.device, fd, 0, NULL), 0);
 	a.kernel->now = 1234567890123456789ull;
 	nic_pattern(frame, 100, 1);
 	nic_send(&a, frame, 100);
@@ -73,9 +73,9 @@ static void test_file(void)
 	a.kernel->now += 1;
 	nic_pattern(frame, 60000, 3);
 	nic_send(&a, frame, 60000);
-	EQUAL(rumpel_net_capture(a.device, -1), 0);
+	EQUAL(rumpel_net_capture(a.device, -1, 0, NULL), 0);
 	nic_send(&a, frame, 100);
-	EQUAL(rumpel_net_capture(a.device, -1), 0);
+	EQUAL(rumpel_net_capture(a.device, -1, 0, NULL), 0);
 
 	len = pread(fd, &pcap, sizeof(pcap), 0);
 	EQUAL(pcap.header.magic, 0xa1b23c4d);
@@ -101,7 +101,7 @@ static void test_what_counts(void)
 	ssize_t len;
 
 	cable_up();
-	EQUAL(rumpel_net_capture(a.device, fd), 0);
+	EQUAL(rumpel_net_capture(a.device, fd, 0, NULL), 0);
 	driver_write(b.device, VIRTIO_MMIO_STATUS, 0);
 	nic_pattern(frame, 100, 1);
 	nic_send(&a, frame, 13);
@@ -131,7 +131,7 @@ static void test_nobody_reads(void)
 	EQUAL(pipe(fds), 0);
 	cable_up();
 	driver_write(b.device, VIRTIO_MMIO_STATUS, 0);
-	EQUAL(rumpel_net_capture(a.device, fds[1]), 0);
+	EQUAL(rumpel_net_capture(a.device, fds[1], 0, NULL), 0);
 	for (int i = 0; i < 1000; i++) {
 		nic_send(&a, frame, 60000);
 		EQUAL(nic_sent(&a), 1);
@@ -155,7 +155,7 @@ static void test_pipe(void)
 
 	EQUAL(pipe(fds), 0);
 	cable_up();
-	EQUAL(rumpel_net_capture(a.device, fds[1]), 0);
+	EQUAL(rumpel_net_capture(a.device, fds[1], 0, NULL), 0);
 	close(fds[1]);
 	EQUAL(read(fds[0], &pcap.header, sizeof(pcap.header)), sizeof(pcap.header));
 	for (int i = 0; i < 10; i++) {
@@ -184,7 +184,7 @@ static void test_reader_gone(void)
 
 	EQUAL(pipe(fds), 0);
 	cable_up();
-	EQUAL(rumpel_net_capture(a.device, fds[1]), 0);
+	EQUAL(rumpel_net_capture(a.device, fds[1], 0, NULL), 0);
 	close(fds[0]);
 	for (int i = 0; i < 20; i++) {
 		nic_send(&a, frame, 1000);
@@ -193,8 +193,8 @@ static void test_reader_gone(void)
 	EQUAL(nic_sent(&a), 20);
 	/* Another file, in its place. */
 	null = open("/dev/null", O_WRONLY);
-	EQUAL(rumpel_net_capture(a.device, null), 0);
-	EQUAL(rumpel_net_capture(a.device, -1), 0);
+	EQUAL(rumpel_net_capture(a.device, null, 0, NULL), 0);
+	EQUAL(rumpel_net_capture(a.device, -1, 0, NULL), 0);
 	cable_down();
 	close(fds[1]);
 	close(null);
@@ -206,12 +206,12 @@ static void test_arguments(void)
 	int fd = open("/dev/null", O_RDONLY);
 
 	EQUAL(rumpel_block_memory(NULL, 4096, 0, &disk), 0);
-	EQUAL(rumpel_net_capture(disk, 1), -EINVAL);
+	EQUAL(rumpel_net_capture(disk, 1, 0, NULL), -EINVAL);
 	rumpel_device_free(disk);
 	cable_up();
-	EQUAL(rumpel_net_capture(a.device, 9999), -EBADF);
-	EQUAL(rumpel_net_capture(a.device, fd), -EBADF);
-	EQUAL(rumpel_net_capture(a.device, -1), 0);
+	EQUAL(rumpel_net_capture(a.device, 9999, 0, NULL), -EBADF);
+	EQUAL(rumpel_net_capture(a.device, fd, 0, NULL), -EBADF);
+	EQUAL(rumpel_net_capture(a.device, -1, 0, NULL), 0);
 	cable_down();
 	close(fd);
 }
@@ -224,11 +224,11 @@ static void test_fork(void)
 	pid_t child;
 
 	cable_up();
-	EQUAL(rumpel_net_capture(a.device, fd), 0);
+	EQUAL(rumpel_net_capture(a.device, fd, 0, NULL), 0);
 	nic_send(&a, frame, 1000);
 	child = fork();
 	if (!child) {
-		EQUAL(rumpel_net_capture(a.device, -1), 0);
+		EQUAL(rumpel_net_capture(a.device, -1, 0, NULL), 0);
 		_exit(0);
 	}
 	EQUAL(waitpid(child, &status, 0), child);

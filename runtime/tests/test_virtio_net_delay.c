@@ -212,7 +212,7 @@ static void talk(int capture)
 	unsigned int state = 12345;
 
 	cable_up(8);
-	EQUAL(rumpel_net_capture(a.device, capture), 0);
+	EQUAL(rumpel_net_capture(a.device, capture, 0, NULL), 0);
 	for (int round = 0; round < 200; round++) {
 		struct nic *nic = round & 1 ? &a : &b;
 

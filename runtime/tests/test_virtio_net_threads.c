@@ -85,7 +85,7 @@ static void *run(void *argument)
 	struct nic nic;
 
 	fake_attach(kernel, side->device);
-	EQUAL(rumpel_net_capture(side->device, trace), 0);
+	EQUAL(rumpel_net_capture(side->device, trace, 0, NULL), 0);
 	mark = kernel->next_page;
 	nic_start(&nic, kernel, side->device, ~0ull, RX_SIZE);
 	nic_post(&nic, 20 + pick(side, 40));

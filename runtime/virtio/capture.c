@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Frames to a file in pcap format with nanoseconds. The file may be a pipe
+ * Frames to a file with times in nanoseconds, in pcap format or in pcapng
+ * (draft-ietf-opsawg-pcap, draft-ietf-opsawg-pcapng). The file may be a pipe
  * that nobody reads, which must hold up neither the kernel nor any of its
  * callers: frames are copied to a buffer, and a thread writes that.
  */
@@ -9,6 +10,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -37,6 +39,31 @@ struct pcap_record {
 	uint32_t seconds, nanoseconds, captured, len;
 };
 
+/* The same of pcapng. Each block begins and ends with its length. */
+#define PCAPNG_SECTION 0x0a0d0d0a
+#define PCAPNG_INTERFACE 1
+#define PCAPNG_PACKET 6
+#define PCAPNG_BYTE_ORDER 0x1a2b3c4d
+#define PCAPNG_IF_NAME 2
+#define PCAPNG_IF_MAC 6
+#define PCAPNG_IF_RESOLUTION 9
+
+struct pcapng_start {
+	uint32_t type, len, order;
+	uint16_t major, minor;
+	int64_t section;
+	uint32_t len_again;
+} __attribute__((packed));
+
+struct pcapng_option {
+	uint16_t code, len;
+	char value[RUMPEL_CAPTURE_NAME];
+};
+
+struct pcapng_packet {
+	uint32_t type, block_len, interface, time_high, time_low, captured, len;
+};
+
 /* Locked. Room for `len` bytes, or NULL. */
 static char *capture_room(struct rumpel_capture *capture, size_t len)
 {
@@ -56,8 +83,8 @@ static char *capture_room(struct rumpel_capture *capture, size_t len)
 	return at;
 }
 
-bool rumpel_capture_frame(struct rumpel_capture *capture, uint64_t now, const struct iovec *iov,
-			  unsigned int count, size_t skip, size_t len)
+/* Locked. Where the frame goes behind its record, or NULL. */
+static char *record_pcap(struct rumpel_capture *capture, uint64_t now, size_t len)
 {
 	const struct pcap_record record = {
 		.seconds = now / 1000000000,
@@ -65,18 +92,51 @@ bool rumpel_capture_frame(struct rumpel_capture *capture, uint64_t now, const st
 		.captured = len,
 		.len = len,
 	};
+	char *at = capture_room(capture, sizeof(record) + len);
+
+	if (!at)
+		return NULL;
+	memcpy(at, &record, sizeof(record));
+	return at + sizeof(record);
+}
+
+/* The same of pcapng. */
+static char *record_pcapng(struct rumpel_capture *capture, uint64_t now, size_t len)
+{
+	size_t padding = -len & 3;
+	const struct pcapng_packet packet = {
+		.type = PCAPNG_PACKET,
+		.block_len = sizeof(packet) + len + padding + sizeof(uint32_t),
+		.time_high = now >> 32,
+		.time_low = now,
+		.captured = len,
+		.len = len,
+	};
+	char *at = capture_room(capture, packet.block_len);
+
+	if (!at)
+		return NULL;
+	memcpy(at, &packet, sizeof(packet));
+	at += sizeof(packet);
+	memset(at + len, 0, padding);
+	memcpy(at + len + padding, &packet.block_len, sizeof(packet.block_len));
+	return at;
+}
+
+bool rumpel_capture_frame(struct rumpel_capture *capture, uint64_t now, const struct iovec *iov,
+			  unsigned int count, size_t skip, size_t len)
+{
 	bool kept = true;
-	char *at;
+	char *at = NULL;
 
 	pthread_mutex_lock(&capture->lock);
 	if (capture->active) {
-		at = NULL;
 		if (capture->used < CAPTURE_MAX)
-			at = capture_room(capture, sizeof(record) + len);
+			at = capture->pcapng ? record_pcapng(capture, now, len)
+					     : record_pcap(capture, now, len);
 		kept = at;
 		if (at) {
-			memcpy(at, &record, sizeof(record));
-			rumpel_iov_read(iov, count, skip, at + sizeof(record), len);
+			rumpel_iov_read(iov, count, skip, at, len);
 			pthread_cond_signal(&capture->more);
 		}
 	}
@@ -213,8 +273,8 @@ static void capture_stop(struct rumpel_capture *capture)
 	pthread_mutex_unlock(&capture->lock);
 }
 
-/* The control lock is held, nothing is active. */
-static int capture_begin(struct rumpel_capture *capture, int fd)
+/* Locked. What a file begins with: the reader of a pipe wants to see it at once. */
+static int begin_pcap(struct rumpel_capture *capture)
 {
 	const struct pcap_header header = {
 		.magic = PCAP_MAGIC_NS,
@@ -223,18 +283,71 @@ static int capture_begin(struct rumpel_capture *capture, int fd)
 		.snaplen = PCAP_SNAPLEN,
 		.link = PCAP_ETHERNET,
 	};
-	char *at;
+	char *at = capture_room(capture, sizeof(header));
+
+	if (!at)
+		return -ENOMEM;
+	memcpy(at, &header, sizeof(header));
+	return 0;
+}
+
+static size_t put_option(char *at, uint16_t code, const void *value, uint16_t len)
+{
+	struct pcapng_option option = { .code = code, .len = len };
+	size_t size = offsetof(struct pcapng_option, value) + ((len + 3) & ~3);
+
+	if (len)
+		memcpy(option.value, value, len);
+	memcpy(at, &option, size);
+	return size;
+}
+
+/* A section with one interface. */
+static int begin_pcapng(struct rumpel_capture *capture, const char *name, const uint8_t mac[6])
+{
+	const struct pcapng_start start = {
+		.type = PCAPNG_SECTION,
+		.len = sizeof(start),
+		.order = PCAPNG_BYTE_ORDER,
+		.major = 1,
+		.section = -1,
+		.len_again = sizeof(start),
+	};
+	const uint32_t snaplen = PCAP_SNAPLEN;
+	char block[256] = { PCAPNG_INTERFACE, [8] = PCAP_ETHERNET }, *at;
+	uint32_t len = 16;
+
+	memcpy(block + 12, &snaplen, sizeof(snaplen));
+	if (name && *name)
+		len += put_option(block + len, PCAPNG_IF_NAME, name,
+				  strnlen(name, RUMPEL_CAPTURE_NAME));
+	len += put_option(block + len, PCAPNG_IF_MAC, mac, 6);
+	len += put_option(block + len, PCAPNG_IF_RESOLUTION, "\x09", 1); /* 10^-9 s */
+	len += put_option(block + len, 0, NULL, 0); /* no more */
+	len += sizeof(len);
+	memcpy(block + 4, &len, sizeof(len));
+	memcpy(block + len - sizeof(len), &len, sizeof(len));
+	at = capture_room(capture, sizeof(start) + len);
+	if (!at)
+		return -ENOMEM;
+	memcpy(at, &start, sizeof(start));
+	memcpy(at + sizeof(start), block, len);
+	return 0;
+}
+
+/* The control lock is held, nothing is active. */
+static int capture_begin(struct rumpel_capture *capture, int fd, bool pcapng, const char *name,
+			 const uint8_t mac[6])
+{
 	int error;
 
 	pthread_mutex_lock(&capture->lock);
 	error = capture_open(capture, fd);
-	if (!error) {
-		/* The reader of a pipe wants to see it before the first frame. */
-		at = capture_room(capture, sizeof(header));
-		if (at)
-			memcpy(at, &header, sizeof(header));
-		error = at ? capture_spawn(capture) : -ENOMEM;
-	}
+	capture->pcapng = pcapng;
+	if (!error)
+		error = pcapng ? begin_pcapng(capture, name, mac) : begin_pcap(capture);
+	if (!error)
+		error = capture_spawn(capture);
 	if (error)
 		capture_reset(capture);
 	else
@@ -244,16 +357,23 @@ static int capture_begin(struct rumpel_capture *capture, int fd)
 	return error;
 }
 
-int rumpel_capture_start(struct rumpel_capture *capture, int fd)
+int rumpel_capture_start(struct rumpel_capture *capture, int fd, bool pcapng, const char *name,
+			 const uint8_t mac[6])
 {
-	int error = 0;
+	int error;
 
 	pthread_mutex_lock(&capture->control);
 	capture_stop(capture);
-	if (fd >= 0)
-		error = capture_begin(capture, fd);
+	error = capture_begin(capture, fd, pcapng, name, mac);
 	pthread_mutex_unlock(&capture->control);
 	return error;
+}
+
+void rumpel_capture_end(struct rumpel_capture *capture)
+{
+	pthread_mutex_lock(&capture->control);
+	capture_stop(capture);
+	pthread_mutex_unlock(&capture->control);
 }
 
 void rumpel_capture_init(struct rumpel_capture *capture)
@@ -266,7 +386,7 @@ void rumpel_capture_init(struct rumpel_capture *capture)
 
 void rumpel_capture_exit(struct rumpel_capture *capture)
 {
-	rumpel_capture_start(capture, -1);
+	rumpel_capture_end(capture);
 	pthread_mutex_destroy(&capture->control);
 	pthread_mutex_destroy(&capture->lock);
 	pthread_cond_destroy(&capture->more);

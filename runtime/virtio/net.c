@@ -200,11 +200,15 @@ void rumpel_net_record(struct rumpel_net *net, const struct iovec *iov, unsigned
 		rumpel_virtio_count(&net->virtio.stats.errors, 1);
 }
 
-int rumpel_net_capture(struct rumpel_device *device, int fd)
+int rumpel_net_capture(struct rumpel_device *device, int fd, unsigned int flags, const char *name)
 {
-	struct rumpel_virtio *virtio = rumpel_virtio_of(device, VIRTIO_ID_NET);
+	struct rumpel_net *net = (struct rumpel_net *)rumpel_virtio_of(device, VIRTIO_ID_NET);
 
-	if (!virtio)
+	if (!net)
 		return -EINVAL;
-	return rumpel_capture_start(&((struct rumpel_net *)virtio)->capture, fd);
+	if (fd >= 0)
+		return rumpel_capture_start(&net->capture, fd, flags & RUMPEL_CAPTURE_PCAPNG, name,
+					    net->config.mac);
+	rumpel_capture_end(&net->capture);
+	return 0;
 }

@@ -28,6 +28,8 @@
 /* Room for a frame in receive buffers of a page and less, with some to spare. */
 #define RUMPEL_NET_RX_IOV (2 * RUMPEL_QUEUE_MAX)
 
+#define RUMPEL_CAPTURE_NAME 64 /* bytes of an interface's name */
+
 /* Frames on their way to a file in pcap format; see capture.c. */
 struct rumpel_capture {
 	pthread_mutex_t control; /* who starts and stops */
@@ -35,6 +37,7 @@ struct rumpel_capture {
 	pthread_cond_t more;
 	bool active; /* atomic: is there anything to do? */
 	bool stop; /* atomic: write what is left, then end */
+	bool pcapng;
 	int fd;
 	size_t most; /* bytes of one write() */
 	pid_t process;
@@ -120,8 +123,11 @@ void rumpel_net_record(struct rumpel_net *net, const struct iovec *iov, unsigned
 
 void rumpel_capture_init(struct rumpel_capture *capture);
 void rumpel_capture_exit(struct rumpel_capture *capture);
-/* Writes to fd (duplicated) from now on; -1: stops, once all is written. */
-int rumpel_capture_start(struct rumpel_capture *capture, int fd);
+/* Writes to fd (duplicated) from now on. name: of the interface, or NULL. */
+int rumpel_capture_start(struct rumpel_capture *capture, int fd, bool pcapng, const char *name,
+			 const uint8_t mac[6]);
+/* Stops, once all is written. */
+void rumpel_capture_end(struct rumpel_capture *capture);
 /* As rumpel_net_record, at this time. False: lost. */
 bool rumpel_capture_frame(struct rumpel_capture *capture, uint64_t now, const struct iovec *iov,
 			  unsigned int count, size_t skip, size_t len);

@@ -406,7 +406,7 @@ static int callback_attach(struct rumpel_virtio *virtio)
 static void callback_detach(struct rumpel_virtio *virtio)
 {
 	outbox_stop(to_callback(virtio)->outbox);
-	rumpel_capture_start(&to_callback(virtio)->net.capture, -1);
+	rumpel_capture_end(&to_callback(virtio)->net.capture);
 }
 
 static void callback_free(struct rumpel_virtio *virtio)

@@ -338,7 +338,7 @@ static void fd_detach(struct rumpel_virtio *virtio)
 
 	rumpel_kernel_unwatch(virtio->device.kernel, &fd->watch);
 	rumpel_kernel_unwatch(virtio->device.kernel, &fd->sender);
-	rumpel_capture_start(&fd->net.capture, -1);
+	rumpel_capture_end(&fd->net.capture);
 }
 
 static void fd_free(struct rumpel_virtio *virtio)

@@ -105,7 +105,7 @@ static void link_detach(struct rumpel_virtio *virtio)
 
 	path_set(end->out, &end->out->from, NULL);
 	path_set(end->in, &end->in->to, NULL);
-	rumpel_capture_start(&end->net.capture, -1);
+	rumpel_capture_end(&end->net.capture);
 }
 
 static void link_free(struct rumpel_virtio *virtio)

@@ -418,7 +418,7 @@ static void stream_detach(struct rumpel_virtio *virtio)
 	rumpel_kernel_unwatch(kernel, &stream->watch);
 	rumpel_kernel_unwatch(kernel, &stream->listener);
 	rumpel_timer_arm(kernel, &stream->timer, RUMPEL_NO_DEADLINE);
-	rumpel_capture_start(&stream->net.capture, -1);
+	rumpel_capture_end(&stream->net.capture);
 }
 
 static void stream_free(struct rumpel_virtio *virtio)

@@ -127,5 +127,6 @@ int rumpel_net_tap(int tap, unsigned int flags, const uint8_t mac[6], unsigned i
 		ioctl(fd, TUNSETOFFLOAD, 0); /* no driver, no features */
 	if (!mtu)
 		mtu = net_vnet_host_mtu(request.ifr_name);
-	return net_vnet_create(&tap_ops, fd, header ? header_len : 0, features, mac, mtu, device);
+	return net_vnet_init(calloc(1, sizeof(struct net_vnet)), &tap_ops, fd,
+			     header ? header_len : 0, features, mac, mtu, device);
 }

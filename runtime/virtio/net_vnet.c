@@ -286,7 +286,7 @@ static void vnet_detach(struct rumpel_virtio *virtio)
 	struct net_vnet *vnet = to_vnet(virtio);
 
 	rumpel_kernel_unwatch(virtio->device.kernel, &vnet->watch);
-	rumpel_capture_start(&vnet->net.capture, -1);
+	rumpel_capture_end(&vnet->net.capture);
 }
 
 static void vnet_free(struct rumpel_virtio *virtio)
@@ -306,14 +306,12 @@ static const struct rumpel_virtio_ops vnet_ops = {
 	.free = vnet_free,
 };
 
-int net_vnet_create(const struct net_vnet_ops *ops, int fd, size_t header_len, uint64_t features,
-		    const uint8_t mac[6], unsigned int mtu, struct rumpel_device **device)
+int net_vnet_init(struct net_vnet *vnet, const struct net_vnet_ops *ops, int fd, size_t header_len,
+		  uint64_t features, const uint8_t mac[6], unsigned int mtu,
+		  struct rumpel_device **device)
 {
-	struct net_vnet *vnet = calloc(1, sizeof(*vnet));
-	int error = -ENOMEM;
+	int error = vnet ? rumpel_net_init(&vnet->net, &vnet_ops, features, mac, mtu) : -ENOMEM;
 
-	if (vnet)
-		error = rumpel_net_init(&vnet->net, &vnet_ops, features, mac, mtu);
 	if (error) {
 		free(vnet);
 		close(fd);

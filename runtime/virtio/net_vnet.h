@@ -35,9 +35,10 @@ struct net_vnet {
 	struct iovec iov[RUMPEL_NET_RX_IOV + 2];
 };
 
-/* Owns the descriptor from now on, also if it fails. */
-int net_vnet_create(const struct net_vnet_ops *ops, int fd, size_t header_len, uint64_t features,
-		    const uint8_t mac[6], unsigned int mtu, struct rumpel_device **device);
+/* Of all zeroes (calloc); owns it and the descriptor from now on, also if it fails. */
+int net_vnet_init(struct net_vnet *vnet, const struct net_vnet_ops *ops, int fd, size_t header_len,
+		  uint64_t features, const uint8_t mac[6], unsigned int mtu,
+		  struct rumpel_device **device);
 
 /* The MTU of an interface of the network namespace that this thread is in, or 0. */
 unsigned int net_vnet_host_mtu(const char *name);

@@ -39,7 +39,9 @@ READ_ONLY: int
 """Flag of :func:`block_file` and :func:`block_memory`."""
 
 NO_OFFLOADS: int
-"""Flag of :func:`net_tap`: plain frames only."""
+"""Flag of :func:`net_tap` and :func:`net_packet`: plain frames only."""
+CAPTURE_PCAPNG: int
+"""Flag of :meth:`Device.capture`: in pcapng format."""
 UNIX_LISTEN: int
 """Flag of :func:`net_unix`: take peers instead of connecting to one."""
 TAP_PERSIST: int
@@ -216,7 +218,7 @@ class Device:
 
     def stats(self) -> tuple[int, int, int, int, int, int]:
         """Requests or frames in, bytes in, the same out, errors, drops."""
-    def capture(self, fd: int, /) -> None:
+    def capture(self, fd: int, flags: int = 0, name: str | None = None, /) -> None:
         """Write frames to a descriptor in pcap format; -1 stops."""
     def receive(self, frames: Sequence[_Buffer], /) -> int:
         """Hand frames to the kernel, of a device of :func:`net_callback`; how many it took."""
@@ -243,6 +245,9 @@ def net_callback(
     function: Callable[[list[bytes]], object], mac: bytes | None = None, mtu: int = 0, /
 ) -> Device:
     """Make an interface whose frames a function gets, in batches."""
+
+def net_packet(interface: str, flags: int = 0, mac: bytes | None = None, mtu: int = 0, /) -> Device:
+    """Make an interface on the network of one of the host's; MTU 0 is that one's."""
 
 def net_unix(
     path: str | bytes | PathLike[str],

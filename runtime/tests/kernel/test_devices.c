@@ -228,7 +228,7 @@ static void simulate(int trace)
 
 	EQUAL(rumpel_clock_create(1000 * MS, 0, &clock), 0);
 	EQUAL(rumpel_net_link(MS, 0, macs[0], macs[1], devices), 0);
-	EQUAL(rumpel_net_capture(devices[0], trace), 0);
+	EQUAL(rumpel_net_capture(devices[0], trace, 0, NULL), 0);
 	boot_both(clock);
 	writer = rumpel_kernel_init(sides[0]);
 	reader = rumpel_kernel_init(sides[1]);

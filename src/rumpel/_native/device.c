@@ -123,14 +123,17 @@ static int descriptor_of(PyObject *number)
 	return (int)fd;
 }
 
-static PyObject *device_capture(PyObject *self, PyObject *argument)
+/* capture(fd, flags, name) */
+static PyObject *device_capture(PyObject *self, PyObject *args)
 {
 	Device *device = (Device *)self;
-	int error, fd = descriptor_of(argument);
+	const char *name = NULL;
+	unsigned int flags = 0;
+	int error, fd;
 
-	if ((fd == -1 && PyErr_Occurred()) || check_open(device) < 0)
+	if (!PyArg_ParseTuple(args, "i|Iz:capture", &fd, &flags, &name) || check_open(device) < 0)
 		return NULL;
-	error = rumpel_net_capture(device->handle, fd);
+	error = rumpel_net_capture(device->handle, fd, flags, name);
 	if (error) {
 		error_of_device(error, "capture", NULL);
 		return NULL;
@@ -175,7 +178,7 @@ PyMethodDef device_functions[] = {
 
 static PyMethodDef device_methods[] = {
 	{ "stats", device_stats, METH_NOARGS, NULL },
-	{ "capture", device_capture, METH_O, NULL },
+	{ "capture", device_capture, METH_VARARGS, NULL },
 	{ "receive", device_receive, METH_O, NULL },
 	{ NULL, NULL, 0, NULL },
 };

@@ -62,6 +62,27 @@ static PyObject *net_link(PyObject *module, PyObject *args)
 	return NULL;
 }
 
+/* net_packet(interface, flags, mac, mtu) */
+static PyObject *net_packet(PyObject *module, PyObject *args)
+{
+	struct rumpel_device *handle;
+	unsigned int flags = 0, mtu = 0;
+	const uint8_t *address;
+	PyObject *mac = NULL;
+	const char *name;
+	int error;
+
+	if (!PyArg_ParseTuple(args, "s|IOI:net_packet", &name, &flags, &mac, &mtu) ||
+	    mac_of(mac, &address) < 0)
+		return NULL;
+	error = rumpel_net_packet(name, flags, address, mtu, &handle);
+	if (error) {
+		error_of_device(error, "a packet socket", PyTuple_GET_ITEM(args, 0));
+		return NULL;
+	}
+	return device_wrap(module, handle, NULL);
+}
+
 /* net_unix(path, flags, again_ns, mac, mtu) */
 static PyObject *net_unix(PyObject *module, PyObject *args)
 {
@@ -150,6 +171,7 @@ static PyObject *net_tap(PyObject *module, PyObject *args)
 PyMethodDef net_functions[] = {
 	{ "net_fd", net_fd, METH_VARARGS, NULL },
 	{ "net_link", net_link, METH_VARARGS, NULL },
+	{ "net_packet", net_packet, METH_VARARGS, NULL },
 	{ "net_unix", net_unix, METH_VARARGS, NULL },
 	{ "net_datagram", net_datagram, METH_VARARGS, NULL },
 	{ "net_callback", net_callback, METH_VARARGS, NULL },

@@ -11,6 +11,7 @@ from rumpel.devices.entropy import Entropy
 from rumpel.devices.fd import FdNic
 from rumpel.devices.link import Link
 from rumpel.devices.nic import Nic, to_mac
+from rumpel.devices.packet import PacketNic
 from rumpel.devices.python import PythonNic
 from rumpel.devices.tap import Tap
 from rumpel.devices.unix import UnixNic
@@ -28,6 +29,7 @@ __all__ = [
     "Link",
     "MemoryDisk",
     "Nic",
+    "PacketNic",
     "PythonNic",
     "Tap",
     "UnixNic",

@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
-from typing import IO
+from typing import IO, Literal
 
+from rumpel import _native
 from rumpel.devices.device import Device
 
 __all__ = ["Nic", "to_mac"]
@@ -13,16 +14,36 @@ __all__ = ["Nic", "to_mac"]
 class Nic(Device):
     """A network interface: eth0 and so on, in the order given at boot."""
 
-    def capture(self, file: IO[bytes] | int | None) -> None:
-        """Write all frames to a file in pcap format, with times of the kernel's clock.
+    def capture(
+        self,
+        file: IO[bytes] | int | None,
+        format: Literal["pcap", "pcapng"] = "pcap",
+        name: str | None = None,
+    ) -> None:
+        """Write all frames to a file, with times of the kernel's clock in nanoseconds.
+
+        The file may be a pipe to a program that reads such files live. A reader that is
+        too slow loses frames (which :attr:`stats` counts as errors), and holds up nobody.
 
         Args:
-            file: a binary file or a descriptor, which is duplicated; None stops.
+            file: a binary file or a descriptor, which is duplicated; None stops, once all
+                is written.
+            format: ``pcap``, which every program reads, or ``pcapng``, which also names
+                the interface and has its address.
+            name: of the interface, in a pcapng file; at most 64 bytes.
+
+        Raises:
+            OSError: if the file cannot be written to.
+            KernelClosed: if the kernel is gone.
+
+        Example:
+            >>> tcpdump = subprocess.Popen(["tcpdump", "-nr", "-"], stdin=PIPE)  # doctest: +SKIP
+            >>> nic.capture(tcpdump.stdin)  # doctest: +SKIP
         """
-        if file is None:
-            self._native.capture(-1)
-        else:
-            self._native.capture(file if isinstance(file, int) else file.fileno())
+        if format not in ("pcap", "pcapng"):
+            raise ValueError(f"not a capture format: {format!r}")
+        fd = -1 if file is None else file if isinstance(file, int) else file.fileno()
+        self._native.capture(fd, _native.CAPTURE_PCAPNG * (format == "pcapng"), name)
 
 
 def to_mac(text: str | None) -> bytes | None:
