@@ -88,6 +88,7 @@ static int load(struct rumpel_kernel *kernel, const struct rumpel_config *config
 	rumpel_image_close(&file);
 	if (error)
 		return error;
+	rumpel_valgrind_announce(&kernel->arena);
 	kernel->vcpu = kernel->image->vcpu;
 	kernel->enter = kernel->image->enter;
 	return rumpel_fault_add(kernel);
@@ -322,6 +323,7 @@ void rumpel_kernel_free(struct rumpel_kernel *kernel)
 	if (kernel->state != RUMPEL_FORKED)
 		stop(kernel);
 	rumpel_fault_remove(kernel);
+	rumpel_valgrind_forget(&kernel->arena);
 	rumpel_arena_destroy(&kernel->arena);
 	while ((task = kernel->tasks)) {
 		kernel->tasks = task->next;

@@ -17,6 +17,7 @@
  *	device.c   slots, interrupts, watches
  *	fault.c    faults of kernel code
  *	log.c      what the kernel prints
+ *	valgrind.c the stacks valgrind has to know of
  *	boot.c halt.c  the ends of its life
  *
  * Unless a line says otherwise, everything in struct rumpel_kernel belongs to
@@ -39,6 +40,9 @@
 #define unlikely(x) __builtin_expect(!!(x), 0)
 #define atomic_get(p) __atomic_load_n(p, __ATOMIC_SEQ_CST)
 #define atomic_set(p, value) __atomic_store_n(p, value, __ATOMIC_SEQ_CST)
+/* Of what is only a hint, or is looked at again. */
+#define relaxed_get(p) __atomic_load_n(p, __ATOMIC_RELAXED)
+#define relaxed_set(p, value) __atomic_store_n(p, value, __ATOMIC_RELAXED)
 
 #define PAGE 4096ull
 #define NS_PER_SEC 1000000000ll
@@ -142,7 +146,7 @@ enum sleep_mode {
 	SLEEP_POLL, /* in ppoll, with kernel->eventfd */
 };
 
-/* Whether a leader looks for a kick before it sleeps. */
+/* Whether a leader looks for a kick before it sleeps: hints, by whoever leads. */
 struct rumpel_spin {
 	int kicker_cpu; /* where the last kick came from */
 	bool near; /* it came soon, and from another CPU */
@@ -389,6 +393,13 @@ int rumpel_fault_add(struct rumpel_kernel *kernel);
 void rumpel_fault_remove(struct rumpel_kernel *kernel);
 /* Gives this thread a stack for fault handlers. */
 void rumpel_fault_thread_init(void);
+
+/* ---- valgrind.c ---- */
+
+/* A new kernel's memory holds stacks. */
+void rumpel_valgrind_announce(const struct rumpel_arena *arena);
+/* It is about to go. */
+void rumpel_valgrind_forget(const struct rumpel_arena *arena);
 
 /* ---- futex ---- */
 

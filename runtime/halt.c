@@ -24,7 +24,7 @@ static struct rumpel_task *busy_task(struct rumpel_kernel *kernel)
 	if (kernel->init->state == TASK_BUSY)
 		return kernel->init;
 	for (task = kernel->tasks; task; task = task->next)
-		if (task->state == TASK_BUSY && task != kernel->agent)
+		if (relaxed_get(&task->state) == TASK_BUSY && task != kernel->agent)
 			return task;
 	return NULL;
 }
@@ -43,7 +43,7 @@ static void end_calls(struct rumpel_kernel *kernel)
 		waiting = false;
 		rumpel_token_take(kernel);
 		for (task = kernel->tasks; task; task = task->next) {
-			if (task->state != TASK_BUSY || task == kernel->agent)
+			if (relaxed_get(&task->state) != TASK_BUSY || task == kernel->agent)
 				continue;
 			kernel->vcpu->interrupt = &task->caller;
 			rumpel_vcpu_handle(kernel, kernel->enter(), NULL);

@@ -11,7 +11,9 @@
  */
 #include "core.h"
 
+#include <fcntl.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #define NAP (NS_PER_SEC / 1000)
 #define QUIET_NAPS 10
@@ -68,6 +70,22 @@ static void nap(struct rumpel_kernel *kernel)
 	}
 }
 
+/* Breakpoints of a debugger are in private pages of the text, which must stay. */
+static bool is_traced(void)
+{
+	char status[4096], *line;
+	ssize_t len;
+	int fd = open("/proc/self/status", O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return false;
+	len = read(fd, status, sizeof(status) - 1);
+	close(fd);
+	status[len > 0 ? len : 0] = 0;
+	line = strstr(status, "\nTracerPid:\t");
+	return line && line[12] != '0';
+}
+
 /*
  * Booting has touched most of the kernel's text, and what an idle kernel needs of
  * it is little: what is needed comes back from the page cache, 64 KiB at a time.
@@ -78,7 +96,8 @@ static void let_text_go(struct rumpel_kernel *kernel)
 	uint64_t end = (uint64_t)kernel->image->text_end & ~(PAGE - 1);
 
 	rumpel_leave(kernel, false);
-	madvise((void *)start, end - start, MADV_DONTNEED);
+	if (!is_traced())
+		madvise((void *)start, end - start, MADV_DONTNEED);
 	rumpel_token_take(kernel);
 }
 

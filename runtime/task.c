@@ -104,7 +104,7 @@ static long collect(struct rumpel_task *task)
 
 	task->async = false;
 	task->waiter = NULL;
-	task->state = exited ? TASK_EXITED : TASK_READY;
+	relaxed_set(&task->state, exited ? TASK_EXITED : TASK_READY);
 	return result;
 }
 
@@ -372,18 +372,36 @@ struct rumpel_task *rumpel_kernel_init(struct rumpel_kernel *kernel)
 	return kernel->init;
 }
 
-void rumpel_task_free(struct rumpel_task *task)
+/*
+ * Ends the task's call. A task that is stopped by a signal, or by a tracer, does
+ * not even notice that: it has to be killed. False: it is pid 1's, whom nobody kills.
+ */
+static bool end_call(struct rumpel_task *task)
 {
 	struct rumpel_kernel *kernel = task->kernel;
 	long result;
 
-	if (task == kernel->init)
-		return;
-	while (task->state == TASK_BUSY) {
+	for (unsigned int i = 0; task->state == TASK_BUSY && i < 100; i++) {
 		if (rumpel_task_cancel(task) ||
 		    rumpel_task_wait(task, NS_PER_SEC / 100, &result) < 0)
-			break;
+			return true;
+		if (task->state != TASK_BUSY || rumpel_kernel_error(kernel))
+			continue;
+		pthread_mutex_lock(&kernel->agent_lock);
+		task_call(kernel->agent, SYS_tkill, (unsigned long)task->id, SIGKILL);
+		pthread_mutex_unlock(&kernel->agent_lock);
 	}
+	return task->state != TASK_BUSY;
+}
+
+void rumpel_task_free(struct rumpel_task *task)
+{
+	struct rumpel_kernel *kernel = task->kernel;
+
+	if (task == kernel->init)
+		return;
+	if (!end_call(task))
+		return; /* the kernel still knows it: freed with the kernel */
 	if (task->state == TASK_DONE)
 		collect(task); /* nobody took the result */
 	if (task->state == TASK_READY && atomic_get(&kernel->state) == RUMPEL_RUNNING)

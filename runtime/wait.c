@@ -141,7 +141,7 @@ void rumpel_leave(struct rumpel_kernel *kernel, bool back_soon)
 {
 	bool call = false;
 
-	if (unlikely(kernel->vcpu->notified))
+	if (unlikely(relaxed_get(&kernel->vcpu->notified)))
 		rumpel_devices_serve(kernel);
 	if (unlikely(++kernel->calls % 64 == 0) && !kernel->clock)
 		rumpel_expire(kernel);
@@ -167,10 +167,13 @@ void rumpel_leave(struct rumpel_kernel *kernel, bool back_soon)
  */
 static bool is_worth_spinning(struct rumpel_spin *spin)
 {
-	if (spin->near && spin->rest)
-		spin->rest--;
-	else if (spin->near)
+	uint16_t rest = relaxed_get(&spin->rest);
+
+	if (!relaxed_get(&spin->near))
+		return false;
+	if (!rest)
 		return true;
+	relaxed_set(&spin->rest, rest - 1);
 	return false;
 }
 
@@ -193,9 +196,11 @@ static bool spin(const struct rumpel_kernel *kernel, uint32_t word, uint64_t sta
 
 static void count_miss(struct rumpel_spin *spin)
 {
-	if (spin->misses < MOST_MISSES)
-		spin->misses++;
-	spin->rest = 1u << spin->misses;
+	uint8_t misses = relaxed_get(&spin->misses);
+
+	if (misses < MOST_MISSES)
+		relaxed_set(&spin->misses, ++misses);
+	relaxed_set(&spin->rest, 1u << misses);
 }
 
 static int sleep_on_futex(struct rumpel_kernel *kernel, uint32_t word, uint64_t until)
@@ -207,7 +212,7 @@ static int sleep_on_futex(struct rumpel_kernel *kernel, uint32_t word, uint64_t 
 	bool spins = is_worth_spinning(state);
 
 	if (spins && spin(kernel, word, start, until)) {
-		state->misses = 0;
+		relaxed_set(&state->misses, 0);
 	} else {
 		if (spins)
 			count_miss(state);
@@ -216,8 +221,8 @@ static int sleep_on_futex(struct rumpel_kernel *kernel, uint32_t word, uint64_t 
 					    __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
 		result = rumpel_futex_wait(&kernel->kick, word, until);
 	}
-	state->near = rumpel_host_now() - start < NEAR &&
-		      __atomic_load_n(&state->kicker_cpu, __ATOMIC_RELAXED) != cpu;
+	relaxed_set(&state->near,
+		    rumpel_host_now() - start < NEAR && relaxed_get(&state->kicker_cpu) != cpu);
 	return result;
 }
 

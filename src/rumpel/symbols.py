@@ -12,9 +12,10 @@ from __future__ import annotations
 import bisect
 import os
 import struct
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator
+from pathlib import Path
 
-__all__ = ["Symbols", "of_image"]
+__all__ = ["Symbols", "addresses", "of_image"]
 
 _SECTION = struct.Struct("<IIQQQQIIQQ")
 _SYMBOL = struct.Struct("<IBBHQQ")
@@ -58,26 +59,33 @@ def of_image(image: str | bytes, base: int) -> Symbols:
     try:
         with open(path, "rb") as file:
             data = file.read()
-        return Symbols(_functions(data), base)
+        functions = [(s[4], s[5], name) for s, name in _symbols(data) if s[1] & 15 == _STT_FUNC]
+        return Symbols((x for x in functions if x[1]), base)
     except (OSError, struct.error, IndexError, ValueError):
         return Symbols([])
 
 
-def _functions(data: bytes) -> list[tuple[int, int, str]]:
-    """Read the symbol table of an ELF file."""
+def addresses(vmlinux: Path, names: Collection[str]) -> dict[str, int]:
+    """Where some symbols lie, before the kernel's load address is added.
+
+    Raises:
+        OSError: if the file cannot be read.
+        ValueError: if it is no ELF file.
+    """
+    return {name: s[4] for s, name in _symbols(vmlinux.read_bytes()) if name in names}
+
+
+def _symbols(data: bytes) -> Iterator[tuple[tuple[int, ...], str]]:
+    """The symbol table of an ELF file."""
     if data[:6] != b"\x7fELF\2\1":
         raise ValueError("not an ELF file")
     (offset,) = struct.unpack_from("<Q", data, 40)
     size, count = struct.unpack_from("<HH", data, 58)
     sections = [_SECTION.unpack_from(data, offset + i * size) for i in range(count)]
-    found = []
     for section in sections:
         if section[1] != _SHT_SYMTAB:
             continue
         names = sections[section[6]][4]
         for symbol in _SYMBOL.iter_unpack(data[section[4] : section[4] + section[5]]):
-            if symbol[1] & 15 == _STT_FUNC and symbol[5]:
-                start = names + symbol[0]
-                name = data[start : data.index(0, start)].decode()
-                found.append((symbol[4], symbol[5], name))
-    return found
+            start = names + symbol[0]
+            yield symbol, data[start : data.index(0, start)].decode()

@@ -15,6 +15,7 @@ from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import SymbolTableSection
 
 import rumpel
+import rumpel.crash
 from rumpel import Kernel, KernelPanic, TaskExited, syscalls
 from tests.api.test_disks import damaged_directory
 
@@ -49,6 +50,19 @@ def crash(sys_call_table: int) -> Callable[[Kernel], KernelPanic]:
 
 
 Crash = Callable[[Kernel], KernelPanic]
+
+
+def test_a_report_is_one_page(kernel: Kernel, crash: Crash) -> None:
+    """Reason, kernel, its stack, the Python code that called it, and the log, on 60 lines."""
+    page = rumpel.crash.report(crash(kernel), kernel)
+    assert page.startswith("KERNEL PANIC: BUG: signal 11 at address 0000000000000010")
+    assert f"Linux {kernel.release}" in page
+    assert "test_panic.py" in page
+    assert "kernel.syscall(" in page
+    assert "Kernel panic - not syncing" in page
+    assert len(page.splitlines()) <= 60
+    bare = rumpel.crash.report(KernelPanic("no more"))
+    assert bare.count("(not known)") == 3
 
 
 def test_a_fault_is_an_exception_with_everything(kernel: Kernel, crash: Crash) -> None:
