@@ -56,12 +56,12 @@ def test_valgrind(default_image: str, tmp_path: Path) -> None:
     """A boot, an ext4 mount, a copy and a halt, without a word from valgrind."""
     binary, source, disk = tmp_path / "copy", tmp_path / "source", tmp_path / "disk"
     runtime = [*(ROOT / "runtime").glob("*.c"), *(ROOT / "runtime/virtio").glob("*.c")]
-    compiler = ["gcc", "-O1", "-g", f"-I{ROOT}/include", "-pthread", "-o", binary]
+    compiler: list[str | Path] = ["gcc", "-O1", "-g", f"-I{ROOT}/include", "-pthread", "-o", binary]
     subprocess.run([*compiler, ROOT / "examples/copy.c", *runtime], check=True)
     source.write_bytes(os.urandom(100_000))
     subprocess.run(["mke2fs", "-q", "-t", "ext4", disk, "32M"], check=True)
     valgrind = [sys.executable, "-c", "from rumpel.cli import main; main()", "valgrind"]
-    program = [binary, default_image, disk, source, "copied"]
+    program: list[str | Path] = [binary, default_image, disk, source, "copied"]
     done = subprocess.run(
         [*valgrind, "-q", "--error-exitcode=9", *program],
         capture_output=True,
