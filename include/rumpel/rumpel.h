@@ -37,6 +37,7 @@ struct rumpel_kernel; /* a booted kernel: one arena, one virtual CPU */
 struct rumpel_task; /* a kernel task bound to a caller in the host */
 struct rumpel_clock; /* a virtual clock, shared by any number of kernels */
 struct rumpel_device; /* a virtio device, host side */
+struct rumpel_overlay; /* what is written to a disk, apart from it */
 struct rumpel_link; /* a cable between two network devices */
 
 /* ---- boot and halt ---- */
@@ -191,6 +192,7 @@ RUMPEL_API int rumpel_clock_advance(struct rumpel_clock *clock, uint64_t until_n
 
 enum rumpel_block_flags {
 	RUMPEL_BLOCK_READ_ONLY = 1 << 0,
+	RUMPEL_BLOCK_NO_DISCARD = 1 << 1, /* rumpel_block_served: do not offer it */
 };
 
 /* A file or block device of the host as disk. A flush is an fdatasync. */
@@ -200,6 +202,63 @@ RUMPEL_API int rumpel_block_file(const char *path, unsigned int flags,
  * buffer, which must outlive the kernel, else zeroes. */
 RUMPEL_API int rumpel_block_memory(void *data, size_t size, unsigned int flags,
 				   struct rumpel_device **device);
+
+struct rumpel_block_server; /* the program's end of a disk that it serves itself */
+
+enum rumpel_block_op {
+	RUMPEL_BLOCK_READ,
+	RUMPEL_BLOCK_WRITE,
+	RUMPEL_BLOCK_FLUSH,
+	RUMPEL_BLOCK_DISCARD,
+	RUMPEL_BLOCK_ZERO,
+};
+
+struct rumpel_block_io {
+	enum rumpel_block_op op;
+	uint64_t offset, len; /* bytes, on the disk, in whole blocks */
+	void *request; /* the runtime's */
+};
+
+/*
+ * A disk whose requests the program takes and ends itself. block_size: the unit
+ * of transfers, 512 to 4096. ready: called, with a virtual clock only, when
+ * there are requests, which must have ended when it returns; it must not use
+ * the kernel. The server is freed apart from the device.
+ */
+RUMPEL_API int rumpel_block_served(uint64_t size, uint32_t block_size, unsigned int flags,
+				   void (*ready)(void *context), void *context,
+				   struct rumpel_block_server **server,
+				   struct rumpel_device **device);
+/* Takes up to `count` requests, without waiting or once there are some. Their
+ * number; -ESHUTDOWN: the kernel is gone. */
+RUMPEL_API int rumpel_block_take(struct rumpel_block_server *server, bool wait,
+				 struct rumpel_block_io *ios, size_t count);
+/* Copies what is to be written. -ECANCELED: nobody wants it any more. */
+RUMPEL_API int rumpel_block_io_data(const struct rumpel_block_io *io, void *data);
+/* Ends a request; data: what was read. error: 0 or a negative errno, of which
+ * the driver learns -EOPNOTSUPP, and that it failed. */
+RUMPEL_API void rumpel_block_io_end(const struct rumpel_block_io *io, const void *data, int error);
+/* As if the disk had died: all requests fail, also those that were taken. */
+RUMPEL_API void rumpel_block_fail(struct rumpel_block_server *server);
+RUMPEL_API void rumpel_block_server_free(struct rumpel_block_server *server);
+
+/*
+ * A copy-on-write overlay over a file or block device `base`, which is only
+ * read, or over another overlay `below` (then base is its file's name, or
+ * NULL). What is written goes to `file`, a qcow2 file that is made if it does
+ * not exist or is empty; NULL: to memory. A device, or an overlay above, holds
+ * it. -EBUSY: a disk uses the base or the file; -ESTALE: the base is not what
+ * it was when the file was made; *why (static) explains, or is NULL.
+ */
+RUMPEL_API int rumpel_overlay_open(const char *base, struct rumpel_overlay *below, const char *file,
+				   struct rumpel_overlay **overlay, const char **why);
+RUMPEL_API void rumpel_overlay_free(struct rumpel_overlay *overlay);
+/* Puts what was written into the base and empties the overlay; throws it away.
+ * -EBUSY: a kernel has it as disk, or another overlay lies above. */
+RUMPEL_API int rumpel_overlay_commit(struct rumpel_overlay *overlay);
+RUMPEL_API int rumpel_overlay_discard(struct rumpel_overlay *overlay);
+/* The overlay as disk; for one device at a time (-EBUSY). */
+RUMPEL_API int rumpel_block_overlay(struct rumpel_overlay *overlay, struct rumpel_device **device);
 
 /*
  * Network interfaces. mac NULL: a locally administered one is made up, at random.
@@ -224,6 +283,19 @@ RUMPEL_API int rumpel_net_fd(int fd, const uint8_t mac[6], unsigned int mtu,
  * delay_ns: propagation delay each way. */
 RUMPEL_API int rumpel_net_link(uint64_t delay_ns, unsigned int mtu, const uint8_t mac0[6],
 			       const uint8_t mac1[6], struct rumpel_device *device[2]);
+
+enum rumpel_directory_flags {
+	RUMPEL_DIRECTORY_READ_ONLY = 1 << 0,
+};
+
+/*
+ * A directory of the host, to be mounted as virtiofs by its tag (up to 36
+ * bytes). Nothing outside of it can be reached. Files are made as this
+ * process's user, who is root in the kernel. valid_ns: how long the kernel may
+ * believe names and attributes that it knows; 0: it asks each time.
+ */
+RUMPEL_API int rumpel_host_directory(const char *path, const char *tag, unsigned int flags,
+				     uint64_t valid_ns, struct rumpel_device **device);
 
 enum rumpel_unix_flags {
 	RUMPEL_UNIX_LISTEN = 1 << 0, /* instead of connecting: one peer at a time */

@@ -17,22 +17,6 @@
 #define BLOCK_RANGE_SECTORS (1u << 22) /* 2 GiB */
 #define BLOCK_RANGE_FLAGS VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP
 
-struct rumpel_block_request {
-	struct rumpel_job job; /* first */
-	struct rumpel_block *block;
-	struct rumpel_block_request *spare; /* the next one that is free */
-	struct rumpel_block_request *all; /* the next one there is */
-	unsigned int epoch;
-	uint32_t type; /* VIRTIO_BLK_T_* */
-	uint64_t offset; /* bytes */
-	size_t len;
-	struct rumpel_chain chain;
-	struct iovec *data; /* in iov */
-	unsigned int data_count;
-	struct iovec iov[RUMPEL_QUEUE_MAX];
-	uint8_t *status;
-};
-
 static struct rumpel_block *to_block(struct rumpel_virtio *virtio)
 {
 	return (struct rumpel_block *)virtio;
@@ -71,7 +55,7 @@ static uint8_t status_of(int error)
 }
 
 /* Locked. The request's element goes on the used ring; not published yet. */
-static void request_end(struct rumpel_block_request *request, int error)
+static void request_answer(struct rumpel_block_request *request, int error)
 {
 	struct rumpel_block *block = request->block;
 	struct rumpel_device_stats *stats = &block->virtio.stats;
@@ -90,6 +74,12 @@ static void request_end(struct rumpel_block_request *request, int error)
 	/* 2.7.8: no more than was surely written, counted from the start. */
 	rumpel_queue_put(&block->virtio.queues[0], request->chain.head,
 			 !error ? request->chain.in_len : !reads);
+}
+
+/* Locked. */
+static void request_end(struct rumpel_block_request *request, int error)
+{
+	request_answer(request, error);
 	request_release(request);
 }
 
@@ -150,6 +140,39 @@ static int request_do(struct rumpel_block_request *request)
 	}
 }
 
+/* Locked. */
+void rumpel_block_end_locked(struct rumpel_block_request *request, int error)
+{
+	struct rumpel_block *block = request->block;
+
+	request->taken = false;
+	if (request->epoch != block->epoch) {
+		request_release(request);
+		return;
+	}
+	request_end(request, error);
+	rumpel_virtio_publish(&block->virtio, &block->virtio.queues[0]);
+	if (block->starved) {
+		block->starved = false;
+		rumpel_device_notify(&block->virtio.device);
+	}
+}
+
+void rumpel_block_fail_taken(struct rumpel_block *block)
+{
+	bool any = false;
+
+	for (struct rumpel_block_request *request = block->all; request; request = request->all) {
+		if (!request->taken || request->epoch != block->epoch)
+			continue;
+		request_answer(request, -EIO);
+		request->epoch--;
+		any = true;
+	}
+	if (any)
+		rumpel_virtio_publish(&block->virtio, &block->virtio.queues[0]);
+}
+
 /* A job: without the token, on any thread of the kernel. */
 static void request_run(struct rumpel_job *job)
 {
@@ -170,16 +193,7 @@ static void request_run(struct rumpel_job *job)
 
 	pthread_mutex_lock(&block->lock);
 	block->running--;
-	if (request->epoch == block->epoch) {
-		request_end(request, error);
-		rumpel_virtio_publish(&block->virtio, &block->virtio.queues[0]);
-	} else {
-		request_release(request);
-	}
-	if (block->starved) {
-		block->starved = false;
-		rumpel_device_notify(&block->virtio.device);
-	}
+	rumpel_block_end_locked(request, error);
 	if (!block->running)
 		pthread_cond_broadcast(&block->idle);
 	pthread_mutex_unlock(&block->lock);
@@ -193,6 +207,8 @@ static int request_try(struct rumpel_block_request *request, int *error)
 	ssize_t done;
 
 	*error = 0;
+	if (ops->submit)
+		return 0;
 	if (ops->instant || rumpel_kernel_is_virtual(request->block->virtio.device.kernel)) {
 		*error = request_do(request);
 		return 1;
@@ -285,6 +301,7 @@ static int request_start(struct rumpel_block *block, struct rumpel_block_request
 	last = &request->iov[chain->out + chain->in - 1];
 	request->status = (uint8_t *)last->iov_base + last->iov_len - 1;
 	request->epoch = block->epoch;
+	request->taken = false;
 	state = request_parse(block, request);
 	error = state;
 	if (state <= 0 || request_try(request, &error)) {
@@ -338,11 +355,22 @@ static int block_drain(struct rumpel_block *block, struct rumpel_job **jobs)
 	return result;
 }
 
+static void defer_all(struct rumpel_kernel *kernel, struct rumpel_job *jobs)
+{
+	struct rumpel_job *job;
+
+	while ((job = jobs)) {
+		jobs = job->next;
+		job->next = NULL;
+		rumpel_kernel_defer(kernel, job);
+	}
+}
+
 static void block_service(struct rumpel_virtio *virtio)
 {
 	struct rumpel_block *block = to_block(virtio);
 	struct rumpel_queue *queue = &virtio->queues[0];
-	struct rumpel_job *jobs, *job;
+	struct rumpel_job *jobs;
 	int result;
 
 	do {
@@ -353,11 +381,10 @@ static void block_service(struct rumpel_virtio *virtio)
 		if (result == -EIO)
 			rumpel_virtio_break(virtio);
 		pthread_mutex_unlock(&block->lock);
-		while ((job = jobs)) {
-			jobs = job->next;
-			job->next = NULL;
-			rumpel_kernel_defer(virtio->device.kernel, job);
-		}
+		if (!block->ops->submit)
+			defer_all(virtio->device.kernel, jobs);
+		else if (jobs)
+			block->ops->submit(block, (struct rumpel_block_request *)jobs);
 	} while (!result && rumpel_queue_notify_on(queue, 0));
 }
 
@@ -384,9 +411,16 @@ static void block_quiesce(struct rumpel_virtio *virtio)
 		pthread_cond_wait(&block->idle, &block->lock);
 }
 
-static void block_free(struct rumpel_virtio *virtio)
+static void block_detach(struct rumpel_virtio *virtio)
 {
 	struct rumpel_block *block = to_block(virtio);
+
+	if (block->ops->detach)
+		block->ops->detach(block);
+}
+
+void rumpel_block_free(struct rumpel_block *block)
+{
 	struct rumpel_block_request *request = block->all, *next;
 
 	for (; request; request = next) {
@@ -398,11 +432,20 @@ static void block_free(struct rumpel_virtio *virtio)
 	block->ops->free(block);
 }
 
+static void block_free(struct rumpel_virtio *virtio)
+{
+	struct rumpel_block *block = to_block(virtio);
+
+	if (!block->ops->linger || !block->ops->linger(block))
+		rumpel_block_free(block);
+}
+
 static const struct rumpel_virtio_ops block_virtio_ops = {
 	.service = block_service,
 	.lock = block_lock,
 	.unlock = block_unlock,
 	.quiesce = block_quiesce,
+	.detach = block_detach,
 	.free = block_free,
 };
 

@@ -15,6 +15,23 @@
 
 struct rumpel_block;
 
+struct rumpel_block_request {
+	struct rumpel_job job; /* first */
+	struct rumpel_block *block;
+	struct rumpel_block_request *spare; /* the next one that is free */
+	struct rumpel_block_request *all; /* the next one there is */
+	unsigned int epoch; /* of the block; another one's request is void */
+	uint32_t type; /* VIRTIO_BLK_T_* */
+	uint64_t offset; /* bytes */
+	size_t len;
+	struct rumpel_chain chain;
+	struct iovec *data; /* in iov */
+	unsigned int data_count;
+	struct iovec iov[RUMPEL_QUEUE_MAX];
+	uint8_t *status;
+	bool taken; /* by somebody who will end it, at some time */
+};
+
 /*
  * Ranges are checked against the disk and whole sectors. 0 or a negative
  * errno; reads and writes are complete or have failed. Several calls may run
@@ -38,6 +55,16 @@ struct rumpel_block_ops {
 	/* The range reads as zeroes; with `unmap` it need not take room. */
 	int (*zero)(struct rumpel_block *block, uint64_t offset, uint64_t len, bool unmap);
 	void (*free)(struct rumpel_block *block);
+	/*
+	 * Instead of all of the above: takes the requests, which are chained by
+	 * job.next, and ends each by rumpel_block_end_locked, in any thread. It must
+	 * not wait; with a virtual clock they have all ended when it returns.
+	 */
+	void (*submit)(struct rumpel_block *block, struct rumpel_block_request *requests);
+	/* The kernel is gone. */
+	void (*detach)(struct rumpel_block *block);
+	/* True: somebody has requests still, and calls rumpel_block_free later. */
+	bool (*linger)(struct rumpel_block *block);
 };
 
 struct rumpel_block {
@@ -59,5 +86,10 @@ struct rumpel_block {
  * sector; -ENOMEM. */
 int rumpel_block_init(struct rumpel_block *block, const struct rumpel_block_ops *ops, uint64_t size,
 		      bool read_only, const char *id);
+/* Locked. All that were taken fail now, and are void when they are ended. */
+void rumpel_block_fail_taken(struct rumpel_block *block);
+/* Any thread, locked. A void request is only given back. */
+void rumpel_block_end_locked(struct rumpel_block_request *request, int error);
+void rumpel_block_free(struct rumpel_block *block);
 
 #endif

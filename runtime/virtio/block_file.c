@@ -2,18 +2,13 @@
 /* A file or block device of the host as disk. */
 #define _GNU_SOURCE
 #include <errno.h>
-#include <fcntl.h>
-#include <linux/fs.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
 #include "block.h"
-
-#define FILE_ZEROES (64 << 10)
+#include "file.h"
 
 struct block_file {
 	struct rumpel_block block;
@@ -60,36 +55,14 @@ static ssize_t file_write_some(struct rumpel_block *block, const struct iovec *i
 			   &file->no_write_some);
 }
 
-static int file_transfer(struct rumpel_block *block, struct iovec *iov, unsigned int count,
-			 uint64_t offset, bool write)
-{
-	int fd = to_file(block)->fd;
-
-	while (count) {
-		ssize_t done =
-			write ? pwritev(fd, iov, count, offset) : preadv(fd, iov, count, offset);
-
-		if (done < 0 && errno == EINTR)
-			continue;
-		if (done < 0)
-			return -errno;
-		/* Somebody has made the file shorter. */
-		if (!done)
-			return -EIO;
-		offset += done;
-		count = rumpel_iov_skip(&iov, count, done);
-	}
-	return 0;
-}
-
 static int file_read(struct rumpel_block *block, struct iovec *iov, int count, uint64_t offset)
 {
-	return file_transfer(block, iov, count, offset, false);
+	return rumpel_file_transfer(to_file(block)->fd, iov, count, offset, false);
 }
 
 static int file_write(struct rumpel_block *block, struct iovec *iov, int count, uint64_t offset)
 {
-	return file_transfer(block, iov, count, offset, true);
+	return rumpel_file_transfer(to_file(block)->fd, iov, count, offset, true);
 }
 
 static int file_flush(struct rumpel_block *block)
@@ -100,46 +73,14 @@ static int file_flush(struct rumpel_block *block)
 	return fdatasync(to_file(block)->fd) ? -errno : 0;
 }
 
-static int file_allocate(struct block_file *file, int mode, uint64_t offset, uint64_t len)
-{
-	int error;
-
-	do {
-		error = fallocate(file->fd, mode | FALLOC_FL_KEEP_SIZE, offset, len);
-	} while (error && errno == EINTR);
-	return error ? -errno : 0;
-}
-
 static int file_discard(struct rumpel_block *block, uint64_t offset, uint64_t len)
 {
-	int error = file_allocate(to_file(block), FALLOC_FL_PUNCH_HOLE, offset, len);
-
-	/* A discard is a hint: where the host has no holes, nothing is lost. */
-	return error == -EOPNOTSUPP ? 0 : error;
+	return rumpel_file_discard(to_file(block)->fd, offset, len);
 }
 
 static int file_zero(struct rumpel_block *block, uint64_t offset, uint64_t len, bool unmap)
 {
-	struct iovec iov;
-	void *zeroes;
-	int error;
-
-	error = file_allocate(to_file(block), unmap ? FALLOC_FL_PUNCH_HOLE : FALLOC_FL_ZERO_RANGE,
-			      offset, len);
-	if (error != -EOPNOTSUPP)
-		return error;
-	zeroes = calloc(1, FILE_ZEROES);
-	if (!zeroes)
-		return -ENOMEM;
-	for (error = 0; len && !error; offset += FILE_ZEROES) {
-		size_t n = len < FILE_ZEROES ? len : FILE_ZEROES;
-
-		iov = (struct iovec){ zeroes, n };
-		error = file_transfer(block, &iov, 1, offset, true);
-		len -= n;
-	}
-	free(zeroes);
-	return error;
+	return rumpel_file_zero(to_file(block)->fd, offset, len, unmap);
 }
 
 static void file_free(struct rumpel_block *block)
@@ -161,60 +102,6 @@ static const struct rumpel_block_ops file_ops = {
 	.free = file_free,
 };
 
-/*
- * Two kernels that write to one file system destroy it. The lock belongs to
- * the open file, so it also holds within a process and goes when it dies.
- */
-static int file_lock(int fd, bool read_only)
-{
-	struct flock lock = {
-		.l_type = read_only ? F_RDLCK : F_WRLCK,
-		.l_whence = SEEK_SET,
-	};
-
-	if (!fcntl(fd, F_OFD_SETLK, &lock))
-		return 0;
-	if (errno == EAGAIN || errno == EACCES)
-		return -EBUSY;
-	/* Some network file systems have no locks. */
-	return 0;
-}
-
-/* Bytes of what is open as fd. */
-static int file_size(int fd, uint64_t *size)
-{
-	struct stat stat;
-
-	if (fstat(fd, &stat))
-		return -errno;
-	if (S_ISDIR(stat.st_mode))
-		return -EISDIR;
-	if (S_ISBLK(stat.st_mode))
-		return ioctl(fd, BLKGETSIZE64, size) ? -errno : 0;
-	if (!S_ISREG(stat.st_mode))
-		return -ENOTBLK;
-	*size = stat.st_size;
-	return 0;
-}
-
-static int file_open(const char *path, bool read_only, int *fd, uint64_t *size)
-{
-	int error;
-
-	/* Not to wait for the other end of a pipe. */
-	*fd = open(path, (read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NONBLOCK);
-	if (*fd < 0)
-		return -errno;
-	error = file_size(*fd, size);
-	if (!error)
-		error = file_lock(*fd, read_only);
-	if (!error && fcntl(*fd, F_SETFL, fcntl(*fd, F_GETFL) & ~O_NONBLOCK))
-		error = -errno;
-	if (error)
-		close(*fd);
-	return error;
-}
-
 int rumpel_block_file(const char *path, unsigned int flags, struct rumpel_device **device)
 {
 	bool read_only = flags & RUMPEL_BLOCK_READ_ONLY;
@@ -228,7 +115,7 @@ int rumpel_block_file(const char *path, unsigned int flags, struct rumpel_device
 	file = calloc(1, sizeof(*file));
 	if (!file)
 		return -ENOMEM;
-	error = file_open(path, read_only, &file->fd, &size);
+	error = rumpel_file_open(path, read_only, &file->fd, &size);
 	if (error) {
 		free(file);
 		return error;

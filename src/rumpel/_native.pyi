@@ -35,6 +35,20 @@ VOID: int
 """Flag of a call that returns None."""
 NO_HOUSEKEEPER: int
 """Flag of :func:`boot`: no thread that serves timers and devices of an idle kernel."""
+NO_DISCARD: int
+"""Flag of :func:`block_served`: the disk does not take discards."""
+DIRECTORY_READ_ONLY: int
+"""Flag of :func:`host_directory`."""
+BLOCK_READ: int
+"""What is asked of a disk that Python serves: :attr:`BlockIo.op`."""
+BLOCK_WRITE: int
+"""The same: write ``data``."""
+BLOCK_FLUSH: int
+"""The same: what was written must survive."""
+BLOCK_DISCARD: int
+"""The same: the range need not be kept."""
+BLOCK_ZERO: int
+"""The same: the range reads as zeroes from now on."""
 READ_ONLY: int
 """Flag of :func:`block_file` and :func:`block_memory`."""
 
@@ -222,12 +236,75 @@ class Device:
         """Write frames to a descriptor in pcap format; -1 stops."""
     def receive(self, frames: Sequence[_Buffer], /) -> int:
         """Hand frames to the kernel, of a device of :func:`net_callback`; how many it took."""
+    @property
+    def taken(self) -> bool:
+        """A kernel has it, or had it."""
+    @property
+    def gone(self) -> bool:
+        """That kernel is closed, and the device with it."""
+
+@final
+class Overlay:
+    """What is written to a disk, apart from it.
+
+    Args:
+        base: path of what is read; of ``below`` the file, or None.
+        below: another overlay, or None.
+        file: where it is kept; None is memory.
+    """
+
+    def __init__(
+        self,
+        base: str | bytes | PathLike[str] | None,
+        below: Overlay | None,
+        file: str | bytes | PathLike[str] | None,
+        /,
+    ) -> None: ...
+    def commit(self) -> None:
+        """Put all into the base."""
+    def discard(self) -> None:
+        """Forget all."""
+    def device(self) -> Device:
+        """A disk, of which there may be one at a time."""
+
+@final
+class BlockIo:
+    """A request for a disk that Python serves. If it is dropped it fails."""
+
+    @property
+    def op(self) -> int:
+        """One of ``BLOCK_*``."""
+    @property
+    def offset(self) -> int:
+        """Where on the disk."""
+    @property
+    def length(self) -> int:
+        """How many bytes."""
+    @property
+    def data(self) -> bytes | None:
+        """What is to be written."""
+    def end(self, errno: int, data: _Buffer | None = None, /) -> None:
+        """End it, with what was read."""
+
+@final
+class BlockServer:
+    """Where the requests of such a disk come from."""
+
+    def take(self, wait: bool, most: int = 64, /) -> list[BlockIo] | None:
+        """Some requests; None once the kernel is gone."""
+    def fail(self) -> None:
+        """All requests fail from now on, also those that were taken."""
 
 def block_file(path: str | bytes | PathLike[str], flags: int = 0, /) -> Device:
     """Make a disk of a file or a block device."""
 
 def block_memory(size_or_buffer: int | _Buffer, flags: int = 0, /) -> Device:
     """Make a disk of new memory or of a buffer."""
+
+def block_served(
+    size: int, block_size: int, flags: int, ready: Callable[[], object], /
+) -> tuple[BlockServer, Device]:
+    """Make a disk that Python serves; with a virtual clock ``ready`` is called for it."""
 
 def net_fd(fd: int, mac: bytes | None = None, mtu: int = 1500, /) -> Device:
     """Make an interface whose frames are a socket's messages, or go through its stream."""
@@ -273,6 +350,11 @@ def tap_open(name: str, flags: int = 0, /) -> tuple[int, str]:
 
 def net_tap(fd: int, flags: int = 0, mac: bytes | None = None, mtu: int = 0, /) -> Device:
     """Make an interface on the descriptor of a TAP device; MTU 0 is the device's own."""
+
+def host_directory(
+    path: str | bytes | PathLike[str], tag: str, flags: int, valid_ns: int, /
+) -> Device:
+    """Make a directory of the host mountable, as virtiofs."""
 
 def entropy() -> Device:
     """Make a source of random numbers."""

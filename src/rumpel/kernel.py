@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     import pathlib as host_pathlib
 
     from rumpel.copying import Copied
-    from rumpel.devices import Device, MemoryDisk, Nic
-    from rumpel.devices import Disk as DiskDevice
+    from rumpel.devices import Device, HostDirectory, Nic
     from rumpel.fcntl import FcntlModule
     from rumpel.net import Net
     from rumpel.net.module import Pyroute2
@@ -162,7 +161,7 @@ class Kernel:
 
     def mount(
         self,
-        source: AnyPath,
+        source: AnyPath | HostDirectory,
         target: AnyPath,
         fstype: str | None = None,
         *,
@@ -173,7 +172,8 @@ class Kernel:
         """Mount a file system; the target is made if it does not exist.
 
         Args:
-            source: a device, such as /dev/vda, or what the file system takes instead.
+            source: a device, such as /dev/vda, or what the file system takes instead; or a
+                directory of the host that the kernel was booted with.
             target: a directory.
             fstype: None tries all that the kernel knows.
             flags: MS_* of mount(2).
@@ -337,8 +337,8 @@ class Kernel:
             self._forwarder.close()
         len(self.log)  # keeps it
         self._native.close()
-        for device in self._devices:
-            device.close()
+        while self._devices:
+            self._devices.pop().close()
 
     def __enter__(self) -> Kernel:
         return self
@@ -511,7 +511,7 @@ def boot(
     profile: str = "default",
     image: AnyPath | None = None,
     cmdline: str = "",
-    disks: Iterable[AnyPath | DiskDevice | MemoryDisk] = (),
+    disks: Iterable[AnyPath | Device] = (),
     nics: Iterable[Nic] = (),
     devices: Iterable[Device] = (),
     clock: VirtualClock | None = None,

@@ -8,6 +8,7 @@ import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from rumpel.devices import HostDirectory
     from rumpel.kernel import Kernel
 
 __all__ = ["mount"]
@@ -19,13 +20,17 @@ _NEED_OPTIONS = ("ufs",)
 
 def mount(
     kernel: Kernel,
-    source: str | os.PathLike[str],
+    source: str | os.PathLike[str] | HostDirectory,
     target: str | os.PathLike[str],
     fstype: str | None,
     flags: int,
     data: str,
 ) -> None:
     """See :meth:`rumpel.Kernel.mount`."""
+    from rumpel.devices.directory import HostDirectory
+
+    if isinstance(source, HostDirectory):
+        fstype, source = fstype or "virtiofs", source.tag
     kernel.os.makedirs(target, exist_ok=True)
     options = data.encode() or None
     failure = OSError(errno.ENODEV, "no file system for devices in the kernel", os.fspath(source))

@@ -29,6 +29,7 @@ ISSUE = ["boot", "boot-tiny", "memory", "getpid-c", "getpid-python", "pipe", "sw
 ISSUE += ["tcp-lo-64k", "tcp-lo-16k", "tcp-lo-1k", "tcp-lo-threads", "rr-lo"]
 ISSUE += ["tap-tcp-out", "tap-tcp-in", "tap-rr", "link-tcp"]
 ISSUE += ["copy-in"]  # which is our own
+ISSUE += ["blk-write", "blk-files"]
 
 
 def _fake(options: Options) -> Iterator[Result]:

@@ -63,5 +63,6 @@ out:
 PyMethodDef block_functions[] = {
 	{ "block_file", block_file, METH_VARARGS, NULL },
 	{ "block_memory", block_memory, METH_VARARGS, NULL },
+	{ "block_served", block_served, METH_VARARGS, NULL },
 	{ NULL, NULL, 0, NULL },
 };

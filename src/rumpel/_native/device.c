@@ -173,6 +173,7 @@ PyMethodDef device_functions[] = {
 	{ "boot", METHOD(kernel_boot), METH_VARARGS | METH_KEYWORDS, NULL },
 	{ "entropy", entropy, METH_NOARGS, NULL },
 	{ "console", console, METH_O, NULL },
+	{ "host_directory", host_directory, METH_VARARGS, NULL },
 	{ NULL, NULL, 0, NULL },
 };
 
@@ -183,8 +184,30 @@ static PyMethodDef device_methods[] = {
 	{ NULL, NULL, 0, NULL },
 };
 
+/* Has a kernel taken it, and is it gone with that kernel? */
+static PyObject *device_taken(PyObject *self, void *unused)
+{
+	(void)unused;
+	return PyBool_FromLong(((Device *)self)->kernel != NULL);
+}
+
+static PyObject *device_gone(PyObject *self, void *unused)
+{
+	const Kernel *kernel = ((Device *)self)->kernel;
+
+	(void)unused;
+	return PyBool_FromLong(kernel && !kernel->handle);
+}
+
+static PyGetSetDef device_getset[] = {
+	{ "taken", device_taken, NULL, NULL, NULL },
+	{ "gone", device_gone, NULL, NULL, NULL },
+	{ NULL, NULL, NULL, NULL, NULL },
+};
+
 static PyType_Slot device_slots[] = {
 	{ Py_tp_dealloc, device_dealloc },
+	{ Py_tp_getset, device_getset },
 	{ Py_tp_methods, device_methods },
 	{ 0, NULL },
 };

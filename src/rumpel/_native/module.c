@@ -29,6 +29,13 @@ static int add_constants(PyObject *module)
 		{ "UNIX_LISTEN", RUMPEL_UNIX_LISTEN },
 		{ "NO_OFFLOADS", RUMPEL_NET_NO_OFFLOADS },
 		{ "TAP_PERSIST", RUMPEL_TAP_PERSIST },
+		{ "NO_DISCARD", RUMPEL_BLOCK_NO_DISCARD },
+		{ "DIRECTORY_READ_ONLY", RUMPEL_DIRECTORY_READ_ONLY },
+		{ "BLOCK_READ", RUMPEL_BLOCK_READ },
+		{ "BLOCK_WRITE", RUMPEL_BLOCK_WRITE },
+		{ "BLOCK_FLUSH", RUMPEL_BLOCK_FLUSH },
+		{ "BLOCK_DISCARD", RUMPEL_BLOCK_DISCARD },
+		{ "BLOCK_ZERO", RUMPEL_BLOCK_ZERO },
 	};
 	size_t i;
 
@@ -45,10 +52,12 @@ static int native_exec(PyObject *module)
 		PyTypeObject **type;
 		PyType_Spec *spec;
 	} types[] = {
-		{ &state->kernel_type, &kernel_spec }, { &state->task_type, &task_spec },
-		{ &state->call_type, &call_spec },     { &state->slot_type, &slot_spec },
-		{ &state->clock_type, &clock_spec },   { &state->device_type, &device_spec },
-		{ &state->vector_type, &vector_spec }, { &state->usernet_type, &usernet_spec },
+		{ &state->kernel_type, &kernel_spec },	 { &state->task_type, &task_spec },
+		{ &state->call_type, &call_spec },	 { &state->slot_type, &slot_spec },
+		{ &state->clock_type, &clock_spec },	 { &state->device_type, &device_spec },
+		{ &state->vector_type, &vector_spec },	 { &state->usernet_type, &usernet_spec },
+		{ &state->overlay_type, &overlay_spec }, { &state->server_type, &server_spec },
+		{ &state->io_type, &io_spec },
 	};
 	size_t i;
 
@@ -82,6 +91,9 @@ static int native_traverse(PyObject *module, visitproc visit, void *arg)
 	Py_VISIT(state->device_type);
 	Py_VISIT(state->vector_type);
 	Py_VISIT(state->usernet_type);
+	Py_VISIT(state->overlay_type);
+	Py_VISIT(state->server_type);
+	Py_VISIT(state->io_type);
 	return 0;
 }
 
@@ -99,6 +111,9 @@ static int native_clear(PyObject *module)
 	Py_CLEAR(state->device_type);
 	Py_CLEAR(state->vector_type);
 	Py_CLEAR(state->usernet_type);
+	Py_CLEAR(state->overlay_type);
+	Py_CLEAR(state->server_type);
+	Py_CLEAR(state->io_type);
 	return 0;
 }
 

@@ -14,6 +14,9 @@
  * block.c    making disks
  * net.c      making network interfaces
  * callback.c those that are Python objects
+ * overlay.c  copy-on-write overlays
+ * directory.c  directories of the host
+ * served.c   disks that Python serves
  * usernet.c  user-mode networks
  * slirp.c    what drives them, and needs libslirp
  *
@@ -41,6 +44,9 @@ struct native_state {
 	PyTypeObject *device_type;
 	PyTypeObject *vector_type;
 	PyTypeObject *usernet_type;
+	PyTypeObject *overlay_type;
+	PyTypeObject *server_type;
+	PyTypeObject *io_type;
 	PyObject *errors; /* the module rumpel.errors */
 	PyObject *slots_key; /* of a thread's dictionary of slots */
 	unsigned long long kernels; /* booted so far: numbers them */
@@ -141,6 +147,10 @@ void kernel_leave(Kernel *kernel);
 int kernel_check_outside(Kernel *kernel);
 PyObject *kernel_log_all(Kernel *kernel, unsigned long long *position);
 
+/* directory.c, served.c */
+PyObject *host_directory(PyObject *module, PyObject *args);
+PyObject *block_served(PyObject *module, PyObject *args);
+
 /* clock.c, device.c */
 struct rumpel_clock *clock_handle(struct native_state *state, PyObject *clock);
 int devices_take(Kernel *kernel, PyObject *devices, struct rumpel_device ***handles);
@@ -152,7 +162,7 @@ struct rumpel_device *device_handle(PyObject *device);
 PyObject *device_wrap(PyObject *module, struct rumpel_device *handle, PyObject *pin);
 
 extern PyType_Spec kernel_spec, task_spec, call_spec, slot_spec, clock_spec, device_spec,
-	vector_spec, usernet_spec;
+	vector_spec, usernet_spec, overlay_spec, server_spec, io_spec;
 extern PyMethodDef device_functions[], block_functions[], net_functions[];
 
 static inline struct native_state *native_state(PyTypeObject *type)

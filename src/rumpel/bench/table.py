@@ -7,7 +7,7 @@ import difflib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from rumpel.bench import boot, calls, copying, memory, switching, tcp, wire
+from rumpel.bench import boot, calls, copying, disks, memory, switching, tcp, wire
 from rumpel.bench.options import Options
 from rumpel.bench.result import Figure, Result
 
@@ -46,6 +46,8 @@ BENCHMARKS = (
     Benchmark("tap-rr", (wire.TAP_RR, wire.TAP_RR_FREE), wire.tap_round_trips),
     Benchmark("link-tcp", (wire.LINK,), wire.link),
     Benchmark("copy-in", (copying.COPY_IN, copying.COPY_OUT), copying.copying),
+    Benchmark("blk-write", (disks.WRITE, disks.READ), disks.stream),
+    Benchmark("blk-files", (disks.FILES,), disks.files),
 )
 
 

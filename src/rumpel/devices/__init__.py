@@ -6,13 +6,16 @@ A device belongs to the one kernel that is booted with it. One module for each k
 
 from rumpel.devices.console import Console
 from rumpel.devices.device import Device, DeviceStats, HasFileno
+from rumpel.devices.directory import HostDirectory
 from rumpel.devices.disk import Disk, MemoryDisk
 from rumpel.devices.entropy import Entropy
 from rumpel.devices.fd import FdNic
 from rumpel.devices.link import Link
 from rumpel.devices.nic import Nic, to_mac
+from rumpel.devices.overlay import Overlay
 from rumpel.devices.packet import PacketNic
 from rumpel.devices.python import PythonNic
+from rumpel.devices.served import DiskBackend, PythonDisk
 from rumpel.devices.tap import Tap
 from rumpel.devices.unix import UnixNic
 from rumpel.devices.usernet import Forward, UserNet
@@ -22,14 +25,18 @@ __all__ = [
     "Device",
     "DeviceStats",
     "Disk",
+    "DiskBackend",
     "Entropy",
     "FdNic",
     "Forward",
     "HasFileno",
+    "HostDirectory",
     "Link",
     "MemoryDisk",
     "Nic",
+    "Overlay",
     "PacketNic",
+    "PythonDisk",
     "PythonNic",
     "Tap",
     "UnixNic",
