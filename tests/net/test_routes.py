@@ -86,12 +86,16 @@ class TestRoutes:
         left.net.routes.add(
             "10.9.0.1", nexthops=[{"via": "10.0.0.2"}, {"via": "10.1.0.2", "weight": 2}]
         )
+        for number in range(2):
+            ping(left, f"10.{number}.0.2")  # ARP is over then
         before = [c[0].stats.sent for c in cables]
         with left.socket.socket(host.AF_INET, host.SOCK_DGRAM) as sock:
             for port in range(3000, 3100):
                 sock.sendto(b"x", ("10.9.0.1", port))
-        # Errors come back; they are not counted here.
-        sent = [c[0].stats.sent - b for c, b in zip(cables, before, strict=True)]
+        sent = [0, 0]
+        while sum(sent) < 100:
+            left.sleep(0.01)
+            sent = [c[0].stats.sent - b for c, b in zip(cables, before, strict=True)]
         assert min(sent) >= 10
         with pytest.raises(TypeError, match="a next hop has via, dev and weight, not hops"):
             left.net.routes.add("10.8.0.0/16", nexthops=[{"hops": 3}])
@@ -173,6 +177,44 @@ class TestPolicy:
                 client.connect(("10.0.0.2", 80))
                 server.accept()[0].close()
         assert {r.dev for r in kernel.net.routes.table(101)} >= {"to-blue"}
+
+
+class TestEncapsulation:
+    """Routes that put packets into others."""
+
+    def test_mpls(self, boot: Boot) -> None:
+        """A label on the way there, none on the way back."""
+        left, right = pair(boot)
+        right.net.link("lo").add_address("10.9.0.1/32")
+        left.net.routes.add("10.9.0.1", via="10.0.0.2", encap={"type": "mpls", "labels": "100"})
+        assert unreachable(left, "10.9.0.1")
+        right.sysctl["net.mpls.platform_labels"] = 1000
+        right.sysctl["net.mpls.conf.eth0.input"] = 1
+        with right.iproute() as ipr:
+            (index,) = ipr.link_lookup(ifname="lo")
+            ipr.route("add", family=28, oif=index, dst={"label": 100, "bos": 1})
+        ping(left, "10.9.0.1")
+
+    def test_segment_routing(self, boot: Boot) -> None:
+        """IPv6 in IPv6 with a segment, which the other side takes off."""
+        left, right = pair(boot)
+        left.net.link("eth0").add_address("fd00::1/64")
+        right.net.link("eth0").add_address("fd00::2/64")
+        right.net.link("lo").add_address("fd09::1/128")
+        left.net.routes.add("fd0a::/64", via="fd00::2")
+        left.net.routes.add(
+            "fd09::1", dev="eth0", encap={"type": "seg6", "mode": "encap", "segs": "fd0a::100"}
+        )
+        assert unreachable(left, "fd09::1")
+        for name in ("all", "eth0"):
+            right.sysctl[f"net.ipv6.conf.{name}.seg6_enabled"] = 1
+        right.sysctl["net.ipv6.conf.all.forwarding"] = 1
+        right.net.routes.add(
+            "fd0a::100",
+            dev="eth0",
+            encap={"type": "seg6local", "action": "End.DT6", "table": 255},
+        )
+        ping(left, "fd09::1")
 
 
 class TestNeighbours:

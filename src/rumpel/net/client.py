@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from os import strerror
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,9 @@ __all__ = ["Client", "Network", "network"]
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-AF_UNSPEC, AF_INET, AF_INET6 = 0, 2, 10
+What = str | Callable[[], str]
+"""What an operation is about; a function if it takes asking."""
+AF_INET, AF_INET6 = 2, 10
 
 
 class Client:
@@ -32,13 +34,13 @@ class Client:
         self.kernel = kernel
 
     @contextmanager
-    def rtnl(self, what: str = "") -> Iterator[Any]:
+    def rtnl(self, what: What = "") -> Iterator[Any]:
         """An IPRoute; errors of the kernel are OSErrors about ``what``."""
         with self.open("IPRoute", what) as ipr:
             yield ipr
 
     @contextmanager
-    def open(self, name: str, what: str = "") -> Iterator[Any]:
+    def open(self, name: str, what: What = "") -> Iterator[Any]:
         """An object of a class of pyroute2; errors of the kernel are OSErrors about ``what``."""
         with translated(what), getattr(self.kernel.pyroute2, name)(ext_ack=True) as client:
             yield client
@@ -64,7 +66,7 @@ class Client:
 
 
 @contextmanager
-def translated(what: str) -> Iterator[None]:
+def translated(what: What) -> Iterator[None]:
     """Turn pyroute2's errors into OSErrors with the kernel's explanation, if it gave one."""
     from pyroute2.netlink.exceptions import NetlinkError  # importing it takes a while
 
@@ -76,7 +78,7 @@ def translated(what: str) -> Iterator[None]:
         text = strerror(code)
         if said and said != text:
             text = f"{text}: {said}"
-        raise OSError(code, text, what or None) from None
+        raise OSError(code, text, (what() if callable(what) else what) or None) from None
 
 
 def network(text: str | Network | Address, what: str = "network") -> Network:

@@ -60,7 +60,7 @@ class Interface:
             return ipr.link("get", index=self.index)[0]
 
     def _set(self, **what: Any) -> Self:
-        with self._client.rtnl(self._label()) as ipr:
+        with self._client.rtnl(self._label) as ipr:
             ipr.link("set", index=self.index, **what)
         return self
 
@@ -128,7 +128,7 @@ class Interface:
     @property
     def addresses(self) -> list[InterfaceAddress]:
         """Its addresses, with the lengths of their prefixes."""
-        with self._client.rtnl(self._label()) as ipr:
+        with self._client.rtnl(self._label) as ipr:
             found = [m for m in ipr.addr("dump") if m["index"] == self.index]
         return [
             ipaddress.ip_interface(f"{m.get('local') or m.get('address')}/{m['prefixlen']}")
@@ -198,7 +198,7 @@ class Interface:
 
     def delete(self) -> None:
         """Remove it, with its peer if it is a veth."""
-        with self._client.rtnl(self._label()) as ipr:
+        with self._client.rtnl(self._label) as ipr:
             ipr.link("del", index=self.index)
 
     def __eq__(self, other: object) -> bool:
