@@ -9,6 +9,7 @@ from rumpel.devices.device import Device, DeviceStats, HasFileno
 from rumpel.devices.directory import HostDirectory
 from rumpel.devices.disk import Disk, MemoryDisk
 from rumpel.devices.entropy import Entropy
+from rumpel.devices.faulty import FaultyDisk
 from rumpel.devices.fd import FdNic
 from rumpel.devices.link import Link
 from rumpel.devices.nic import Nic, to_mac
@@ -27,6 +28,7 @@ __all__ = [
     "Disk",
     "DiskBackend",
     "Entropy",
+    "FaultyDisk",
     "FdNic",
     "Forward",
     "HasFileno",
