@@ -22,11 +22,13 @@ if TYPE_CHECKING:
     from rumpel.copying import Copied
     from rumpel.devices import Device, HostDirectory, Nic
     from rumpel.fcntl import FcntlModule
+    from rumpel.imports import Modules
     from rumpel.net import Net
     from rumpel.net.module import Pyroute2
     from rumpel.os import Os
     from rumpel.select import SelectModule
     from rumpel.socket import SocketModule
+    from rumpel.ssl import SslModule
     from rumpel.sysctl import Sysctl
 
 __all__ = ["Kernel", "boot"]
@@ -58,6 +60,7 @@ class Kernel:
         selectors: the module :mod:`selectors` on top of it.
         net: interfaces, addresses, routes, queueing disciplines, namespaces and so on.
         pyroute2: the module pyroute2, for this kernel's netlink.
+        ssl: the module :mod:`ssl`, for this kernel's sockets.
         sysctl: a mapping of the names under /proc/sys to their values.
         log: what the kernel said so far, also when it is gone.
         clock: its time.
@@ -84,6 +87,8 @@ class Kernel:
     selectors: ModuleType
     net: Net
     pyroute2: Pyroute2
+    ssl: SslModule
+    _modules: Modules
     sysctl: Sysctl
 
     def __init__(
@@ -147,6 +152,24 @@ class Kernel:
         if call is None:
             call = self._calls[name] = syscalls.bind(self._native, name)
         return call(*args)
+
+    def import_module(self, name: str) -> Any:
+        """Import a module that uses the network, for this kernel's.
+
+        It is a copy of the module, and of those that it imports, as far as they lead to
+        socket, select, selectors or ssl. What others import stays as it is.
+
+        Args:
+            name: of the standard library or any other, such as ``urllib.request``.
+
+        Raises:
+            ModuleNotFoundError: if there is none.
+
+        Example:
+            >>> request = k.import_module("urllib.request")  # doctest: +SKIP
+            >>> page = request.urlopen("http://10.0.2.2:8000/").read()  # doctest: +SKIP
+        """
+        return self._modules.load(name)
 
     def process(self) -> _native.Task:
         """Make a process with descriptors, directory and credentials of its own.
@@ -459,7 +482,21 @@ def _part_selectors(kernel: Kernel) -> Any:
     return private_copy("selectors", {"select": kernel.select})
 
 
+def _part_ssl(kernel: Kernel) -> Any:
+    from rumpel.ssl import SslModule
+
+    return SslModule(kernel.socket)
+
+
+def _part_modules(kernel: Kernel) -> Any:
+    from rumpel.imports import Modules
+
+    names = ("socket", "select", "selectors", "ssl", "fcntl")
+    return Modules({name: getattr(kernel, name) for name in names}, names[:-1])
+
+
 _PARTS = {
+    "_modules": _part_modules,
     "os": _part_os,
     "io": _part_io,
     "open": _part_open,
@@ -481,6 +518,7 @@ _PARTS = {
     "selectors": _part_selectors,
     "net": _part_net,
     "pyroute2": _part_pyroute2,
+    "ssl": _part_ssl,
     "sysctl": _part_sysctl,
 }
 

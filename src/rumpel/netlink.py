@@ -27,13 +27,14 @@ _NLMSG_ERROR, _NLMSG_DONE = 2, 3
 _SOL_NETLINK, _NETLINK_CAP_ACK, _NETLINK_EXT_ACK = 270, 10, 11
 _NLM_F_CAPPED, _NLM_F_ACK_TLVS = 0x100, 0x200
 _NLMSGERR_ATTR_MSG = 1
-_RTM_NEWLINK, _RTM_GETLINK, _RTM_NEWADDR, _RTM_NEWROUTE = 16, 18, 20, 24
+_RTM_NEWLINK, _RTM_GETLINK, _RTM_NEWADDR, _RTM_GETADDR, _RTM_NEWROUTE = 16, 18, 20, 22, 24
 _IFLA_IFNAME, _IFLA_MTU = 3, 4
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_BROADCAST, _IFA_FLAGS = 1, 2, 4, 8
 _IFA_F_NODAD = 2
 _RTA_OIF, _RTA_GATEWAY = 4, 5
 _IFF_UP = 1
 _RT_TABLE_MAIN, _RTPROT_BOOT, _RT_SCOPE_UNIVERSE, _RTN_UNICAST = 254, 3, 0, 1
+_RT_SCOPE_LINK = 253
 _HEADER = struct.Struct("=IHHII")
 _IFINFO = struct.Struct("=BxHiII")
 _IFADDR = struct.Struct("=BBBBI")
@@ -161,6 +162,16 @@ class Rtnetlink(Netlink):
             name = attributes(body[_IFINFO.size :])[_IFLA_IFNAME]
             found.append((_IFINFO.unpack_from(body)[2], name.rstrip(b"\0").decode()))
         return found
+
+    def families(self) -> list[int]:
+        """Families of the addresses that any interface but lo has, those of a link left out."""
+        payload = _IFADDR.pack(socket.AF_UNSPEC, 0, 0, 0, 0)
+        found = set()
+        for body in self.request(_RTM_GETADDR, _NLM_F_DUMP, payload, "addresses"):
+            family, _, _, scope, _ = _IFADDR.unpack_from(body)
+            if scope < _RT_SCOPE_LINK:
+                found.add(family)
+        return sorted(found)
 
     def index(self, name: str) -> int:
         """Find the number of an interface."""

@@ -8,15 +8,17 @@ Timeouts are measured on the kernel's clock.
 from __future__ import annotations
 
 import contextlib
+import errno
 import math
 import os as host_os
 import select as host
 import struct
 from collections.abc import Iterable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from rumpel.errors import RumpelError
+from rumpel.os.base import Descriptor
 
 if TYPE_CHECKING:
     from rumpel.os import Os
@@ -26,28 +28,25 @@ __all__ = ["Epoll", "Poll", "SelectModule"]
 _POLLFD = struct.Struct("=iHH")
 _EVENT = struct.Struct("=Iii")
 _NS = 1_000_000_000
+_INT_MAX = (1 << 31) - 1
 _DEFAULT = host.POLLIN | host.POLLPRI | host.POLLOUT
-
-
-class HasFileno(Protocol):
-    """Anything with a descriptor of the kernel."""
-
-    def fileno(self) -> int:
-        """The descriptor."""
-        ...
-
-
-Descriptor = int | HasFileno
+_CTL_ADD, _CTL_DEL, _CTL_MOD = 1, 2, 3
 
 
 def _number(fd: Descriptor) -> int:
+    """The number of a descriptor, or of something that has one.
+
+    Raises:
+        TypeError: if it has none.
+        ValueError: if it is closed.
+    """
     method = None if isinstance(fd, int) else getattr(fd, "fileno", None)
-    number = fd if method is None else method()
-    if not isinstance(number, int):
+    value = fd if method is None else method()
+    if not isinstance(value, int):
         raise TypeError("argument must be an int, or have a fileno() method.")
-    if number < 0:
-        raise ValueError(f"file descriptor cannot be a negative integer ({number})")
-    return number
+    if value < 0:
+        raise ValueError(f"file descriptor cannot be a negative integer ({value})")
+    return value
 
 
 def _timespec(seconds: float | None) -> bytes | None:
@@ -57,47 +56,92 @@ def _timespec(seconds: float | None) -> bytes | None:
     return struct.pack("=qq", *divmod(math.ceil(seconds * _NS), _NS))
 
 
+def _mask(events: int) -> int:
+    if events < 0:
+        raise ValueError("value must be positive")
+    if events > 0xFFFF:
+        raise OverflowError("Python int too large for C unsigned short")
+    return events
+
+
 class Poll:
     """What ``select.poll()`` returns."""
 
     def __init__(self, os: Os) -> None:
         self._ppoll = os._call("ppoll")
         self._wanted: dict[int, int] = {}
+        self._table: bytearray | None = None  # of the wanted; None: to be made
+        self._busy = False
 
     def register(self, fd: Descriptor, eventmask: int = _DEFAULT, /) -> None:
         """Watch a descriptor."""
-        self._wanted[_number(fd)] = eventmask
+        self._wanted[_number(fd)] = _mask(eventmask)
+        self._table = None
 
     def modify(self, fd: Descriptor, eventmask: int, /) -> None:
         """Watch a descriptor for other events."""
-        number = _number(fd)
-        if number not in self._wanted:
-            raise FileNotFoundError(2, host_os.strerror(2))
-        self._wanted[number] = eventmask
+        fileno = _number(fd)
+        mask = _mask(eventmask)
+        if fileno not in self._wanted:
+            raise FileNotFoundError(errno.ENOENT, host_os.strerror(errno.ENOENT))
+        self._wanted[fileno] = mask
+        self._table = None
 
     def unregister(self, fd: Descriptor, /) -> None:
         """Watch it no more."""
         del self._wanted[_number(fd)]
+        self._table = None
 
     def poll(self, timeout: float | None = None, /) -> list[tuple[int, int]]:
         """Wait until something happens, or at most so many milliseconds."""
-        table = bytearray(b"".join(_POLLFD.pack(fd, m, 0) for fd, m in self._wanted.items()))
+        if timeout is not None and timeout > _INT_MAX:
+            raise OverflowError("timeout is too large")
         limit = _timespec(None if timeout is None else timeout / 1000)
-        if not self._ppoll(table, len(self._wanted), limit, None, 0):
+        if self._busy:
+            raise RuntimeError("concurrent poll() invocation")
+        table = self._table
+        if table is None:
+            packed = b"".join(_POLLFD.pack(fd, m, 0) for fd, m in self._wanted.items())
+            table = self._table = bytearray(packed)
+        self._busy = True
+        try:
+            count = self._ppoll(table, len(table) // _POLLFD.size, limit, None, 0)
+        finally:
+            self._busy = False
+        if not count:
             return []
         return [(fd, got) for fd, _, got in _POLLFD.iter_unpack(table) if got]
 
 
 class Epoll:
-    """What ``select.epoll()`` returns."""
+    """An object of the kernel that watches descriptors; ``select.epoll``.
 
+    Args:
+        sizehint: ignored, but for bad values.
+        flags: EPOLL_CLOEXEC, which is set anyway.
+    """
+
+    _os: ClassVar[Os]
     _fd = -1
 
-    def __init__(self, os: Os, fd: int) -> None:
-        self._os = os
+    def __init__(self, sizehint: int = -1, flags: int = 0) -> None:
+        if not isinstance(sizehint, int):
+            raise TypeError(f"an integer is required, not {type(sizehint).__name__}")
+        if sizehint < -1 or sizehint == 0:
+            raise ValueError("negative sizehint")
+        self._adopt(self._os._call("epoll_create1")(flags | host.EPOLL_CLOEXEC))
+
+    @classmethod
+    def fromfd(cls, fd: int, /) -> Self:
+        """Make one of a descriptor, which it then owns."""
+        self = cls.__new__(cls)
+        self._adopt(fd)
+        return self
+
+    def _adopt(self, fd: int) -> None:
         self._fd = fd
-        self._ctl = os._call("epoll_ctl")
-        self._wait = os._call("epoll_pwait2")
+        self._ctl = self._os._call("epoll_ctl")
+        self._wait = self._os._call("epoll_pwait2")
 
     @property
     def closed(self) -> bool:
@@ -115,20 +159,20 @@ class Epoll:
 
     def _control(self, operation: int, fd: Descriptor, events: int) -> None:
         self._check()
-        number = _number(fd)
-        self._ctl(self._fd, operation, number, _EVENT.pack(events, number, 0))
+        fileno = _number(fd)
+        self._ctl(self._fd, operation, fileno, _EVENT.pack(events, fileno, 0))
 
     def register(self, fd: Descriptor, eventmask: int = _DEFAULT) -> None:
         """Watch a descriptor."""
-        self._control(1, fd, eventmask)
+        self._control(_CTL_ADD, fd, eventmask)
 
     def unregister(self, fd: Descriptor) -> None:
         """Watch it no more."""
-        self._control(2, fd, 0)
+        self._control(_CTL_DEL, fd, 0)
 
     def modify(self, fd: Descriptor, eventmask: int) -> None:
         """Watch it for other events."""
-        self._control(3, fd, eventmask)
+        self._control(_CTL_MOD, fd, eventmask)
 
     def poll(self, timeout: float | None = None, maxevents: int = -1) -> list[tuple[int, int]]:
         """Wait until something happens, or at most so many seconds."""
@@ -148,7 +192,7 @@ class Epoll:
             fd, self._fd = self._fd, -1
             self._os.close(fd)
 
-    def __enter__(self) -> Epoll:
+    def __enter__(self) -> Self:
         self._check()
         return self
 
@@ -179,9 +223,12 @@ class SelectModule:
 
     error = OSError
     PIPE_BUF = host.PIPE_BUF
+    epoll: type[Epoll]
 
     def __init__(self, os: Os) -> None:
         self._os = os
+        own = {"__module__": "rumpel.select", "__doc__": Epoll.__doc__, "_os": os}
+        self.epoll = type("epoll", (Epoll,), own)
 
     def __getattr__(self, name: str) -> int:
         """Constants are the host's."""
@@ -195,12 +242,6 @@ class SelectModule:
         """Make an object that watches descriptors."""
         return Poll(self._os)
 
-    def epoll(self, sizehint: int = -1, flags: int = 0) -> Epoll:
-        """Make an object of the kernel that watches descriptors."""
-        if sizehint < -1 or sizehint == 0:
-            raise ValueError("negative sizehint")
-        return Epoll(self._os, self._os._call("epoll_create1")(flags | host.EPOLL_CLOEXEC))
-
     def select(
         self,
         rlist: Iterable[Any],
@@ -213,17 +254,24 @@ class SelectModule:
         if timeout is not None and timeout < 0:
             raise ValueError("timeout must be non-negative")
         kinds = (
-            (list(rlist), host.POLLIN, host.POLLIN | host.POLLHUP | host.POLLERR),
-            (list(wlist), host.POLLOUT, host.POLLOUT | host.POLLERR),
-            (list(xlist), host.POLLPRI, host.POLLPRI),
+            (_numbers(rlist), host.POLLIN, host.POLLIN | host.POLLHUP | host.POLLERR),
+            (_numbers(wlist), host.POLLOUT, host.POLLOUT | host.POLLERR),
+            (_numbers(xlist), host.POLLPRI, host.POLLPRI),
         )
-        poll = Poll(self._os)
-        for objects, wanted, _ in kinds:
-            for each in objects:
-                number = _number(each)
-                poll.register(number, poll._wanted.get(number, 0) | wanted)
-        got = dict(poll.poll(None if timeout is None else timeout * 1000))
+        wanted: dict[int, int] = {}
+        for objects, mask, _ in kinds:
+            for fileno, _ in objects:
+                wanted[fileno] = wanted.get(fileno, 0) | mask
+        table = bytearray(b"".join(_POLLFD.pack(fd, mask, 0) for fd, mask in wanted.items()))
+        if not self._os._call("ppoll")(table, len(wanted), _timespec(timeout), None, 0):
+            return [], [], []
+        got = {fd: events for fd, _, events in _POLLFD.iter_unpack(table)}
         if host.POLLNVAL in got.values():
-            raise OSError(9, host_os.strerror(9))
-        found = [[o for o in objects if got.get(_number(o), 0) & m] for objects, _, m in kinds]
-        return found[0], found[1], found[2]
+            raise OSError(errno.EBADF, host_os.strerror(errno.EBADF))
+        r, w, x = ([o for fd, o in objects if got[fd] & mask] for objects, _, mask in kinds)
+        return r, w, x
+
+
+def _numbers(objects: Iterable[Any]) -> list[tuple[int, Any]]:
+    """Each object with its descriptor; the list may become shorter meanwhile."""
+    return [(_number(each), each) for each in objects]

@@ -111,7 +111,7 @@ def test_an_interface_that_has_gone() -> None:
         (socket.AF_UNIX, 5.0, TypeError, "float"),
         (socket.AF_PACKET, ("lo", 3, 0, 1, b"123456789"), ValueError, "8 bytes or less"),
         (socket.AF_ALG, ("x" * 14, "y"), ValueError, "too long"),
-        (socket.AF_CAN, ("can0",), OSError, "not supported"),
+        (socket.AF_APPLETALK, (1, 2), OSError, "not supported"),
     ],
 )
 def test_what_is_no_address(

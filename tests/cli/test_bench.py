@@ -27,6 +27,7 @@ ALONE = Figure("fake-alone", "ms", 1, TARGET, "what no host does")
 
 ISSUE = ["boot", "boot-tiny", "memory", "getpid-c", "getpid-python", "pipe", "switch", "handoff"]
 ISSUE += ["tcp-lo-64k", "tcp-lo-16k", "tcp-lo-1k", "tcp-lo-threads", "rr-lo"]
+ISSUE += ["udp-lo", "python-send-recv"]
 ISSUE += ["tap-tcp-out", "tap-tcp-in", "tap-rr", "link-tcp"]
 ISSUE += ["copy-in"]  # which is our own
 ISSUE += ["blk-write", "blk-files"]

@@ -127,18 +127,22 @@ int args_convert(struct call_args *args, int index, PyObject *value, bool path)
 	return -1;
 }
 
+/* A buffer that cannot be written to is of a wrong type. */
+void error_of_buffer(PyObject *value, int index, bool writable)
+{
+	if (writable && PyObject_CheckBuffer(value) && PyErr_ExceptionMatches(PyExc_BufferError))
+		PyErr_Format(PyExc_TypeError,
+			     "argument %d must be a buffer that can be written to, not %.100s",
+			     index + 1, Py_TYPE(value)->tp_name);
+}
+
 int args_buffer(struct call_args *args, int index, PyObject *value, bool writable, Py_ssize_t *size)
 {
 	Py_buffer *buffer = &args->buffers[args->buffer_count];
 	int kind = writable ? PyBUF_WRITABLE : PyBUF_SIMPLE;
 
 	if (PyObject_GetBuffer(value, buffer, kind) < 0) {
-		if (writable && PyObject_CheckBuffer(value) &&
-		    PyErr_ExceptionMatches(PyExc_BufferError))
-			PyErr_Format(
-				PyExc_TypeError,
-				"argument %d must be a buffer that can be written to, not %.100s",
-				index + 1, Py_TYPE(value)->tp_name);
+		error_of_buffer(value, index, writable);
 		return -1;
 	}
 	args->buffer_count++;

@@ -118,6 +118,7 @@ int args_convert(struct call_args *args, int index, PyObject *value, bool path);
 int args_buffer(struct call_args *args, int index, PyObject *value, bool writable,
 		Py_ssize_t *size);
 void args_release(struct call_args *args);
+void error_of_buffer(PyObject *value, int index, bool writable);
 
 /* error.c: all return with an exception set. */
 int error_of_call(const struct call_args *args, long result);

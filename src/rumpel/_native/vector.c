@@ -53,8 +53,10 @@ static PyObject *vector_new(PyTypeObject *type, PyObject *args, PyObject *keywor
 	}
 	for (i = 0; i < count; i++) {
 		if (PyObject_GetBuffer(PySequence_Fast_GET_ITEM(fast, i), &vector->buffers[i],
-				       writable ? PyBUF_WRITABLE : PyBUF_SIMPLE) < 0)
+				       writable ? PyBUF_WRITABLE : PyBUF_SIMPLE) < 0) {
+			error_of_buffer(PySequence_Fast_GET_ITEM(fast, i), (int)i, writable);
 			goto fail;
+		}
 		vector->pinned++;
 		vector->entries[i].iov_base = vector->buffers[i].buf;
 		vector->entries[i].iov_len = (size_t)vector->buffers[i].len;

@@ -7,7 +7,7 @@ import difflib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from rumpel.bench import boot, calls, copying, disks, memory, switching, tcp, wire
+from rumpel.bench import boot, calls, copying, disks, memory, sockets, switching, tcp, wire
 from rumpel.bench.options import Options
 from rumpel.bench.result import Figure, Result
 
@@ -41,6 +41,8 @@ BENCHMARKS = (
     *(Benchmark(f.name, (f,), tcp.stream(kib)) for kib, f in tcp.STREAMS.items()),
     Benchmark("tcp-lo-threads", tuple(tcp.THREADS.values()), tcp.threads),
     Benchmark("rr-lo", (tcp.ROUND_TRIP,), tcp.round_trip),
+    Benchmark("udp-lo", (sockets.UDP, sockets.LOST), sockets.udp),
+    Benchmark("python-send-recv", (sockets.PYTHON,), sockets.python),
     Benchmark("tap-tcp-out", (wire.TAP_OUT,), wire.tap_stream(wire.TAP_OUT, back=False)),
     Benchmark("tap-tcp-in", (wire.TAP_IN,), wire.tap_stream(wire.TAP_IN, back=True)),
     Benchmark("tap-rr", (wire.TAP_RR, wire.TAP_RR_FREE), wire.tap_round_trips),

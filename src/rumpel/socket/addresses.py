@@ -25,7 +25,13 @@ _NETLINK = struct.Struct("=H2xII")
 _LL = struct.Struct("=H2siHBB8s")
 _VSOCK = struct.Struct("=H2xIIB3x")
 _ALG = struct.Struct("=H14sII64s")
+_CAN = struct.Struct("=H2xi16s")
+_ISOTP = struct.Struct("=II8x")
+_J1939 = struct.Struct("=QIB3x")
+_TIPC = struct.Struct("=HBbIII")
+_QIPCRTR = struct.Struct("=H2xII")
 _UNIX_PATH = 108
+_IFNAMSIZ = 16
 
 
 class Names(Protocol):
@@ -67,12 +73,21 @@ def encode(family: int, address: Any, names: Names) -> bytes:
     return encoder(address, names)
 
 
-def decode(data: bytes | bytearray, size: int, names: Names) -> Any:
-    """Make an address of the kernel's structure; None if there is none."""
+def decode(data: bytes | bytearray, size: int, names: Names, proto: int = 0) -> Any:
+    """Make an address of the kernel's structure; None if there is none.
+
+    Args:
+        data: the structure.
+        size: how much of it the kernel has filled in.
+        names: looks up interfaces.
+        proto: of the socket: an address of AF_CAN says not whose it is.
+    """
     data = bytes(data[:size])
     if size < 2:
         return None
     family = int.from_bytes(data[:2], "little")
+    if family == host.AF_CAN:
+        return _decode_can(data, names, proto)
     decoder = _DECODERS.get(family)
     if decoder is None:
         return family, data[2:]
@@ -154,10 +169,7 @@ def _encode_packet(address: Any, names: Names) -> bytes:
 
 def _decode_packet(data: bytes, names: Names) -> Any:
     _, protocol, index, hardware, kind, length, link = _LL.unpack_from(data.ljust(_LL.size, b"\0"))
-    name = ""
-    if index:
-        with contextlib.suppress(OSError):  # it went meanwhile
-            name = names.if_indextoname(index)
+    name = _interface(index, names)
     return name, int.from_bytes(protocol, "big"), kind, hardware, link[:length]
 
 
@@ -171,11 +183,79 @@ def _decode_vsock(data: bytes, names: Names) -> Any:
     return cid, port
 
 
+def _interface(index: int, names: Names) -> str:
+    """An interface's name; none if it went meanwhile."""
+    if index:
+        with contextlib.suppress(OSError):
+            return names.if_indextoname(index)
+    return ""
+
+
+def _encode_can(address: Any, names: Names) -> bytes:
+    # By the number of parts: CAN_RAW and CAN_BCM, CAN_ISOTP, CAN_J1939.
+    name, *rest = _tuple(address, 1, 4, "AF_CAN")
+    if len(name) > _IFNAMSIZ:
+        raise OSError("AF_CAN: interface name too long")
+    index = names.if_nametoindex(name) if name else 0
+    if len(rest) == 3:
+        rest_packed = _J1939.pack(*rest)
+    elif len(rest) == 2:
+        rest_packed = _ISOTP.pack(*rest)
+    elif rest:
+        raise TypeError("AF_CAN address must have 1, 3 or 4 parts, not 2")
+    else:
+        rest_packed = b""
+    return _CAN.pack(host.AF_CAN, index, rest_packed)
+
+
+def _decode_can(data: bytes, names: Names, proto: int) -> Any:
+    _, index, rest = _CAN.unpack(data.ljust(_CAN.size, b"\0"))
+    name = _interface(index, names)
+    if proto == host.CAN_ISOTP:
+        return name, *_ISOTP.unpack(rest)
+    if proto == host.CAN_J1939:
+        return name, *_J1939.unpack(rest)
+    return (name,)
+
+
+def _encode_tipc(address: Any, names: Names) -> bytes:
+    kind, one, two, three, *rest = _tuple(address, 4, 5, "AF_TIPC")
+    (scope,) = rest or (host.TIPC_CLUSTER_SCOPE,)
+    # A name has a domain, which is the last word; an address of a port has two words.
+    if kind == host.TIPC_ADDR_NAMESEQ or kind == host.TIPC_ADDR_NAME:
+        words = (one, two, three)
+    elif kind == host.TIPC_ADDR_ID:
+        words = (two, one, 0)
+    else:
+        raise TypeError("Invalid address type")
+    return _TIPC.pack(host.AF_TIPC, kind, scope, *words)
+
+
+def _decode_tipc(data: bytes, names: Names) -> Any:
+    _, kind, scope, one, two, three = _TIPC.unpack(data.ljust(_TIPC.size, b"\0"))
+    if kind == host.TIPC_ADDR_ID:
+        return kind, two, one, 0, scope
+    if kind == host.TIPC_ADDR_NAME:
+        return kind, one, two, two, scope
+    return kind, one, two, three, scope
+
+
+def _encode_qipcrtr(address: Any, names: Names) -> bytes:
+    node, port = _tuple(address, 2, 2, "AF_QIPCRTR")
+    return _QIPCRTR.pack(host.AF_QIPCRTR, node, port)
+
+
+def _decode_qipcrtr(data: bytes, names: Names) -> Any:
+    return _QIPCRTR.unpack_from(data)[1:]
+
+
 def _encode_alg(address: Any, names: Names) -> bytes:
     kind, name, *rest = _tuple(address, 2, 4, "AF_ALG")
     features, mask = [*rest, 0, 0][:2]
-    if len(kind) > 13 or len(name) > 63:
-        raise ValueError("AF_ALG type or name too long.")
+    if len(kind) > 13:
+        raise ValueError("AF_ALG type too long.")
+    if len(name) > 63:
+        raise ValueError("AF_ALG name too long.")
     return _ALG.pack(host.AF_ALG, kind.encode(), features, mask, name.encode())
 
 
@@ -187,6 +267,10 @@ _ENCODERS: dict[int, Callable[[Any, Names], bytes]] = {
     host.AF_PACKET: _encode_packet,
     host.AF_VSOCK: _encode_vsock,
     host.AF_ALG: _encode_alg,
+    host.AF_CAN: _encode_can,
+    host.AF_TIPC: _encode_tipc,
+    host.AF_QIPCRTR: _encode_qipcrtr,
+    host.AF_RDS: _encode_in,
 }
 _DECODERS: dict[int, Callable[[bytes, Names], Any]] = {
     host.AF_INET: _decode_in,
@@ -195,4 +279,6 @@ _DECODERS: dict[int, Callable[[bytes, Names], Any]] = {
     host.AF_NETLINK: _decode_netlink,
     host.AF_PACKET: _decode_packet,
     host.AF_VSOCK: _decode_vsock,
+    host.AF_TIPC: _decode_tipc,
+    host.AF_QIPCRTR: _decode_qipcrtr,
 }

@@ -70,9 +70,15 @@ class Header:
 def pack_control(messages: Iterable[tuple[int, int, Buffer]]) -> bytes:
     """Make control messages: level, type and data of each."""
     packed = b""
-    for level, kind, data in messages:
-        raw = bytes(data)
-        packed += _CMSGHDR.pack(_CMSGHDR.size + len(raw), level, kind) + raw
+    for message in messages:
+        if not isinstance(message, tuple | list) or len(message) != 3:
+            raise TypeError("sendmsg() takes ancillary data as tuples of level, type and data")
+        level, kind, data = message
+        raw = bytes(memoryview(data))
+        try:
+            packed += _CMSGHDR.pack(_CMSGHDR.size + len(raw), c_int(level), c_int(kind)) + raw
+        except struct.error as error:
+            raise TypeError(f"sendmsg(): level and type of ancillary data: {error}") from None
         packed += bytes(-len(raw) % _ALIGN)
     return packed
 
@@ -99,3 +105,14 @@ def from_size(size: bytearray) -> int:
     """The same after the kernel has set it."""
     value: Any = struct.unpack("=I", size)[0]
     return int(value)
+
+
+def c_int(value: int) -> int:
+    """A number that has to be an int of C.
+
+    Raises:
+        OverflowError: if it does not fit.
+    """
+    if not -(1 << 31) <= value < 1 << 31:
+        raise OverflowError("Python int too large to convert to C int")
+    return value

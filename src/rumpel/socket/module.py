@@ -4,11 +4,14 @@
 from __future__ import annotations
 
 import array
+import operator
 import os as host_os
 import socket as host
 from typing import TYPE_CHECKING, Any
 
+from rumpel.socket.constants import constants
 from rumpel.socket.resolver import Resolver
+from rumpel.socket.sendfile import CannotSendfile
 from rumpel.socket.sockets import Socket, class_for
 
 if TYPE_CHECKING:
@@ -26,7 +29,8 @@ class SocketModule:
     """The module :mod:`socket` on a kernel's network.
 
     Constants, exceptions, enumerations and what only computes are the host's own. Names
-    of hosts are looked up in the kernel's /etc/hosts; there is no DNS yet.
+    of hosts are looked up in the kernel's /etc/hosts, and asked of the name servers in its
+    /etc/resolv.conf.
 
     Example:
         >>> with rumpel.boot() as k:  # doctest: +SKIP
@@ -56,6 +60,9 @@ class SocketModule:
     CMSG_SPACE = staticmethod(host.CMSG_SPACE)
     SocketIO = host.SocketIO
     _GLOBAL_DEFAULT_TIMEOUT = _UNSET
+    _GiveupOnSendfile = CannotSendfile
+    _LOCALHOST = "127.0.0.1"
+    _LOCALHOST_V6 = "::1"
     AddressFamily = host.AddressFamily
     SocketKind = host.SocketKind
     MsgFlag = host.MsgFlag
@@ -72,6 +79,7 @@ class SocketModule:
         self._default: list[float | None] = [None]
         default = self._default
         self.socket = self.SocketType = class_for(owner, names, lambda: default[0])
+        names.socket = self.socket
         self.getaddrinfo = names.getaddrinfo
         self.getnameinfo = names.getnameinfo
         self.gethostbyname_ex = names.by_name
@@ -81,14 +89,16 @@ class SocketModule:
         self.if_indextoname = names.if_indextoname
 
     def __getattr__(self, name: str) -> int:
-        """Constants are the host's."""
+        """Constants are the host's, and those that its module does not have."""
         if name == "has_ipv6":
-            value: int = self._names.has_ipv6
+            found: int | None = self._names.has_ipv6
         else:
-            value = getattr(host, name, None)  # type: ignore[assignment]
-            if not name.isupper() or not isinstance(value, int):
-                raise AttributeError(f"kernel.socket has no {name!r}")
-        self.__dict__[name] = value
+            found = getattr(host, name, None)
+            if not name.isupper() or not isinstance(found, int):
+                found = constants().get(name)
+        if found is None:
+            raise AttributeError(f"kernel.socket has no {name!r}")
+        value = self.__dict__[name] = found
         return value
 
     # ---- connections ----
@@ -224,7 +234,7 @@ class SocketModule:
 
     def close(self, fd: int, /) -> None:
         """Close a descriptor of the kernel."""
-        self._os.close(fd)
+        self._os.close(operator.index(fd))
 
     def dup(self, fd: int, /) -> int:
         """Duplicate a descriptor of the kernel."""

@@ -1,55 +1,44 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Names of hosts: addresses as text, the kernel's /etc/hosts, and localhost.
+"""The functions of :mod:`socket` that turn names into addresses and back.
 
-There is no DNS yet. Names of services and protocols are the host's: they are the same
-everywhere.
-
-The order of what is found is that of the GNU C library.
+Who knows hosts is in :mod:`rumpel.socket.hosts`. Names of services and protocols are the
+host's: they are the same everywhere. Errors, and the order of what is found, are those of
+the GNU C library.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import socket as host
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+import operator
+import os
+import socket as std
+from typing import Any
 
 from rumpel.netlink import Rtnetlink
-
-if TYPE_CHECKING:
-    from rumpel.os import Os
+from rumpel.socket.hosts import LOOPBACK, UNKNOWN, Found, Hosts, literal
+from rumpel.socket.order import preferred
 
 __all__ = ["Resolver"]
 
-AF_INET, AF_INET6, AF_UNSPEC = host.AF_INET, host.AF_INET6, host.AF_UNSPEC
+AF_INET, AF_INET6, AF_UNSPEC = std.AF_INET, std.AF_INET6, std.AF_UNSPEC
 _ANY: dict[int, bytes] = {AF_INET: bytes(4), AF_INET6: bytes(16)}
-_LOOPBACK: dict[int, bytes] = {AF_INET: b"\x7f\0\0\1", AF_INET6: bytes(15) + b"\1"}
 _BROADCAST = b"\xff" * 4
 _IPPROTO_MPTCP = 262
 # Socket type, protocol, in whose services to look; those behind the third only on request.
 _WAYS = (
-    (host.SOCK_STREAM, host.IPPROTO_TCP, "tcp"),
-    (host.SOCK_DGRAM, host.IPPROTO_UDP, "udp"),
-    (host.SOCK_RAW, 0, ""),
-    (host.SOCK_SEQPACKET, host.IPPROTO_SCTP, "sctp"),
-    (host.SOCK_STREAM, host.IPPROTO_SCTP, "sctp"),
-    (host.SOCK_STREAM, _IPPROTO_MPTCP, "tcp"),
+    (std.SOCK_STREAM, std.IPPROTO_TCP, "tcp"),
+    (std.SOCK_DGRAM, std.IPPROTO_UDP, "udp"),
+    (std.SOCK_RAW, 0, ""),
+    (std.SOCK_SEQPACKET, std.IPPROTO_SCTP, "sctp"),
+    (std.SOCK_STREAM, std.IPPROTO_SCTP, "sctp"),
+    (std.SOCK_STREAM, _IPPROTO_MPTCP, "tcp"),
 )
-_NO_DNS = (
-    "{!r} is neither an address nor in the kernel's /etc/hosts (there is no DNS yet; "
-    "look it up on the host, or write it there)"
-)
-Found = tuple[int, bytes, int]
-"""Family, address and scope."""
+_MAPPED = bytes(10) + b"\xff\xff"
 
 
-class Resolver:
-    """Looks up hosts, and interfaces for addresses with a scope."""
-
-    def __init__(self, os: Os) -> None:
-        self._os = os
-        self._has_ipv6: bool | None = None
+class Resolver(Hosts):
+    """Answers as the functions of :mod:`socket` do."""
 
     # ---- interfaces ----
 
@@ -60,6 +49,9 @@ class Resolver:
 
     def if_nametoindex(self, name: str, /) -> int:
         """Find an interface's number."""
+        if not isinstance(name, str | bytes | os.PathLike):
+            raise TypeError(f"expected str, bytes or os.PathLike object, not {type(name).__name__}")
+        name = os.fsdecode(name)
         for index, other in self.if_nameindex():
             if other == name:
                 return index
@@ -67,80 +59,28 @@ class Resolver:
 
     def if_indextoname(self, index: int, /) -> str:
         """Find an interface's name."""
+        index = operator.index(index)
         for other, name in self.if_nameindex():
             if other == index:
                 return name
         raise OSError(errno.ENXIO, f"no interface with this index: {index}")
 
-    @property
-    def has_ipv6(self) -> bool:
-        """Is the kernel configured for IPv6?"""
-        if self._has_ipv6 is None:
-            try:
-                self._os.close(self._os._call("socket")(AF_INET6, host.SOCK_DGRAM, 0))
-                self._has_ipv6 = True
-            except OSError:
-                self._has_ipv6 = False
-        return self._has_ipv6
-
     # ---- hosts ----
 
-    def hosts(self) -> Iterator[tuple[int, bytes, list[str]]]:
-        """The lines of /etc/hosts: family, address, names."""
+    def _sorted(self, rows: list[Found]) -> list[Found]:
+        """The best address first."""
+        return preferred(rows, self._source) if len(rows) > 1 and self.socket else rows
+
+    def _source(self, family: int, packed: bytes, scope: int) -> bytes | None:
+        """From which address the kernel would reach another."""
+        assert self.socket is not None
+        text = std.inet_ntop(family, packed)
         try:
-            fd = self._os.open("/etc/hosts", self._os.O_RDONLY)
+            with self.socket(family, std.SOCK_DGRAM) as sock:
+                sock.connect((text, 9) if family == AF_INET else (text, 9, 0, scope))
+                return std.inet_pton(family, sock.getsockname()[0])
         except OSError:
-            return
-        try:
-            data = b""
-            while part := self._os.read(fd, 65536):
-                data += part
-        finally:
-            self._os.close(fd)
-        for line in data.decode(errors="replace").splitlines():
-            address, *names = line.partition("#")[0].split() or [""]
-            found = literal(address)
-            if found and names:
-                yield found[0], found[1], names
-
-    def find(self, name: str, family: int) -> list[Found]:
-        """All addresses of a host.
-
-        Args:
-            name: an address, or a name of /etc/hosts.
-            family: AF_UNSPEC for any.
-
-        Raises:
-            gaierror: if there is none.
-        """
-        text, _, zone = name.partition("%")
-        address = literal(text)
-        if address:
-            if family not in (AF_UNSPEC, address[0]):
-                raise host.gaierror(
-                    host.EAI_ADDRFAMILY, f"Address family for hostname not supported: {name!r}"
-                )
-            scope = (int(zone) if zone.isdigit() else self.if_nametoindex(zone)) if zone else 0
-            return [(*address, scope)]
-        wanted = name.rstrip(".").lower()
-        if not wanted:
-            raise host.gaierror(host.EAI_NONAME, "Name or service not known")
-        every = [
-            (kind, packed, 0)
-            for kind, packed, names in self.hosts()
-            if wanted in (n.lower() for n in names)
-        ]
-        if not every and (wanted == "localhost" or wanted.endswith(".localhost")):
-            every = [(kind, _LOOPBACK[kind], 0) for kind in self._families()]
-        found = [row for row in every if family in (AF_UNSPEC, row[0])]
-        if not found:
-            if every:
-                raise host.gaierror(host.EAI_NODATA, f"{name!r} has no address of this family")
-            raise host.gaierror(host.EAI_NONAME, _NO_DNS.format(name))
-        return found
-
-    def _families(self) -> tuple[int, ...]:
-        return (AF_INET6, AF_INET) if self.has_ipv6 else (AF_INET,)
+            return None
 
     def resolve(self, name: str | bytes, family: int) -> tuple[bytes, int]:
         """Find one address for a socket's family; see :class:`addresses.Names`."""
@@ -149,11 +89,11 @@ class Resolver:
             return _ANY[family], 0
         if text == "<broadcast>" and family == AF_INET:
             return _BROADCAST, 0
-        return self.find(text, family)[0][1:]
+        return self._sorted(self.look_up(text, family).addresses)[0][1:]
 
     def getaddrinfo(
         self,
-        name: str | bytes | None,
+        host: str | bytes | None,
         port: str | bytes | int | None,
         family: int = 0,
         type: int = 0,
@@ -165,25 +105,29 @@ class Resolver:
         Raises:
             gaierror: if the name or the port is not known.
         """
-        if name is None and port is None:
-            raise host.gaierror(host.EAI_NONAME, "Name or service not known")
-        text = None if name is None else _text(name)
-        if text is None:
-            table = _ANY if flags & host.AI_PASSIVE else _LOOPBACK
-            order = sorted(self._families(), reverse=table is _LOOPBACK)
-            rows = [(kind, table[kind], 0) for kind in order if family in (AF_UNSPEC, kind)]
+        if host is None and port is None:
+            raise std.gaierror(std.EAI_NONAME, UNKNOWN)
+        if family not in (AF_UNSPEC, AF_INET, AF_INET6):
+            raise std.gaierror(std.EAI_FAMILY, "ai_family not supported")
+        canonical = ""
+        if host is None:
+            table = _ANY if flags & std.AI_PASSIVE else LOOPBACK
+            order = sorted(self._families(family), reverse=table is LOOPBACK)
+            rows = [(kind, table[kind], 0) for kind in order]
         else:
-            if flags & host.AI_NUMERICHOST and not literal(text.partition("%")[0]):
-                raise host.gaierror(host.EAI_NONAME, "Name or service not known")
-            rows = self.find(text, family)
-        canonical = text if text and flags & host.AI_CANONNAME else ""
+            text = _text(host)
+            if flags & std.AI_NUMERICHOST and not literal(text.partition("%")[0]):
+                raise std.gaierror(std.EAI_NONAME, UNKNOWN)
+            canonical, rows = self._addresses(text, family, flags)
+            if not flags & std.AI_CANONNAME:
+                canonical = ""
         result: list[tuple[Any, Any, int, str, Any]] = []
         for kind, packed, scope in rows:
             for socket_type, protocol, number in _services(port, type, proto, flags):
-                where = host.inet_ntop(kind, packed)
+                where = std.inet_ntop(kind, packed)
                 result.append(
                     (
-                        host.AddressFamily(kind),
+                        std.AddressFamily(kind),
                         socket_type,
                         protocol,
                         "" if result else canonical,
@@ -191,45 +135,82 @@ class Resolver:
                     )
                 )
         if not result:
-            raise host.gaierror(host.EAI_FAMILY, "ai_family not supported")
+            raise std.gaierror(std.EAI_FAMILY, "ai_family not supported")
         return result
+
+    def _addresses(self, name: str, family: int, flags: int) -> tuple[str, list[Found]]:
+        """Canonical name and addresses of a host, as the flags want them."""
+        mapped = family == AF_INET6 and flags & std.AI_V4MAPPED
+        found = self.look_up(name, AF_UNSPEC if mapped else family)
+        rows = found.addresses
+        if flags & std.AI_ADDRCONFIG and not literal(name.partition("%")[0]):
+            rows = [row for row in rows if row[0] in self._configured()]
+        if mapped:
+            six = [row for row in rows if row[0] == AF_INET6]
+            four: list[Found] = [
+                (AF_INET6, _MAPPED + packed, 0) for kind, packed, _ in rows if kind == AF_INET
+            ]
+            rows = six + four if flags & std.AI_ALL else six or four
+        if not rows:
+            raise std.gaierror(std.EAI_NONAME, f"{UNKNOWN}: {name!r}")
+        return found.name, self._sorted(rows)
+
+    def _configured(self) -> list[int]:
+        """The families of which the kernel has an address besides those of lo."""
+        with Rtnetlink(self._os) as netlink:
+            return netlink.families()
 
     def by_address(self, name: str) -> tuple[str, list[str], list[str]]:
         """As :func:`socket.gethostbyaddr`."""
-        kind, packed, _ = self.find(name, AF_UNSPEC)[0]
-        for family, address, names in self.hosts():
-            if (family, address) == (kind, packed):
-                return names[0], names[1:], [host.inet_ntop(kind, packed)]
-        if packed == _LOOPBACK[kind]:
-            return "localhost", [], [host.inet_ntop(kind, packed)]
-        raise host.herror(1, "Unknown host")
+        kind, packed, _ = self._sorted(self.look_up(_text(name)).addresses)[0]
+        try:
+            found = self.name_of(kind, packed)
+        except std.gaierror as error:
+            again = error.errno == std.EAI_AGAIN
+            raise std.herror(*((2, str(error)) if again else (1, "Unknown host"))) from None
+        return found.name, found.aliases, [std.inet_ntop(kind, packed)]
 
     def by_name(self, name: str) -> tuple[str, list[str], list[str]]:
         """As :func:`socket.gethostbyname_ex`."""
-        if name == "":
+        text = _text(name)
+        if text == "":
             return "", [], ["0.0.0.0"]
-        rows = self.find(name, AF_INET)
-        aliases = [n for _, _, names in self.hosts() if name in names for n in names if n != name]
-        return name, aliases, [host.inet_ntop(AF_INET, packed) for _, packed, _ in rows]
+        found = self.look_up(text, AF_INET)
+        where = [std.inet_ntop(AF_INET, packed) for _, packed, _ in found.addresses]
+        return found.name, [alias for alias in found.aliases if alias != found.name], where
 
     def getnameinfo(self, sockaddr: Any, flags: int) -> tuple[str, str]:
         """As :func:`socket.getnameinfo`."""
         if not isinstance(sockaddr, tuple):
             raise TypeError("getnameinfo() argument 1 must be a tuple")
-        where, port = sockaddr[0], sockaddr[1]
-        if not literal(where.partition("%")[0]):
-            raise host.gaierror(host.EAI_NONAME, "Name or service not known")
-        if not flags & host.NI_NUMERICHOST:
+        where, port, *rest = sockaddr
+        flow, scope = [*rest, 0, 0][:2]
+        if not 0 <= flow <= 0xFFFFF:
+            raise OverflowError("getnameinfo(): flowinfo must be 0-1048575.")
+        address = literal(where.partition("%")[0])
+        if not address:
+            raise std.gaierror(std.EAI_NONAME, UNKNOWN)
+        where = std.inet_ntop(*address)
+        if scope:
+            where += f"%{self._scope(scope)}"
+        if not flags & std.NI_NUMERICHOST:
             try:
-                where = self.by_address(where)[0]
-            except host.herror:
-                if flags & host.NI_NAMEREQD:
-                    raise host.gaierror(host.EAI_NONAME, _NO_DNS.format(where)) from None
+                where = self.name_of(*address).name
+            except std.gaierror:
+                if flags & std.NI_NAMEREQD:
+                    raise
         service = str(port)
-        if not flags & host.NI_NUMERICSERV:
+        if not flags & std.NI_NUMERICSERV:
             with contextlib.suppress(OSError):
-                service = host.getservbyport(port, "udp" if flags & host.NI_DGRAM else "tcp")
+                service = std.getservbyport(port, "udp" if flags & std.NI_DGRAM else "tcp")
         return where, service
+
+    def _scope(self, index: int) -> str:
+        """An interface in an address: its name, as long as it has one."""
+        try:
+            return self.if_indextoname(index)
+        except OSError:
+            return str(index)
 
 
 def _text(name: str | bytes | bytearray) -> str:
@@ -238,26 +219,6 @@ def _text(name: str | bytes | bytearray) -> str:
     if not isinstance(name, str):
         raise TypeError(f"str, bytes or bytearray expected, not {type(name).__name__}")
     return name if name.isascii() else name.encode("idna").decode("ascii")
-
-
-def literal(text: str) -> tuple[int, bytes] | None:
-    """Parse an address: family and bytes, or None if it is a name.
-
-    Example:
-        >>> literal("::1") == (AF_INET6, bytes(15) + b"\\1"), literal("127.1"), literal("a.b")
-        (True, (<AddressFamily.AF_INET: 2>, b'\\x7f\\x00\\x00\\x01'), None)
-    """
-    if ":" in text:
-        try:
-            return AF_INET6, host.inet_pton(AF_INET6, text)
-        except OSError:
-            return None
-    if not text[:1].isdigit() or " " in text:
-        return None
-    try:
-        return AF_INET, host.inet_aton(text)
-    except OSError:
-        return None
 
 
 def _services(
@@ -275,18 +236,18 @@ def _services(
         (kind, protocol or proto, service)
         for at, (kind, protocol, service) in enumerate(_WAYS)
         if type in (0, kind)
-        and (proto in (0, protocol) or kind == type == host.SOCK_RAW)
-        and (at < 3 or proto or type == host.SOCK_SEQPACKET)
+        and (proto in (0, protocol) or kind == type == std.SOCK_RAW)
+        and (at < 3 or proto or type == std.SOCK_SEQPACKET)
     ]
     if not ways:
-        raise host.gaierror(host.EAI_SOCKTYPE, "ai_socktype not supported")
+        raise std.gaierror(std.EAI_SOCKTYPE, "ai_socktype not supported")
     if isinstance(number, int):
         return [(kind, protocol, number) for kind, protocol, _ in ways]
     found = []
     for kind, protocol, service in ways:
-        if service and not flags & host.AI_NUMERICSERV:
+        if service and not flags & std.AI_NUMERICSERV:
             with contextlib.suppress(OSError):
-                found.append((kind, protocol, host.getservbyname(number, service)))
+                found.append((kind, protocol, std.getservbyname(number, service)))
     if not found:
-        raise host.gaierror(host.EAI_SERVICE, "Servname not supported for ai_socktype")
+        raise std.gaierror(std.EAI_SERVICE, "Servname not supported for ai_socktype")
     return found

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from rumpel._native import READ, READINTO, VOID, WRITE
 from rumpel.errors import RumpelError
 from rumpel.socket.addresses import LONGEST, decode
-from rumpel.socket.messages import address_size, from_size
+from rumpel.socket.messages import address_size, c_int, from_size
 from rumpel.socket.transfer import Transfer
 
 if TYPE_CHECKING:
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 __all__ = ["Socket", "class_for"]
 
 _F_DUPFD_CLOEXEC = 1030
+_CLOEXEC = int(host.SOCK_CLOEXEC)
+_INT, _UINT64 = struct.Struct("=i"), struct.Struct("=Q")
 _KIND = ~(host.SOCK_NONBLOCK | host.SOCK_CLOEXEC)
 _SO_DOMAIN = 39
 
@@ -49,9 +51,10 @@ class Socket(Transfer):
     A timeout is measured on the kernel's clock.
     """
 
-    __slots__ = ("__weakref__", "_closed", "_io_refs", "_proto", "_type")
+    __slots__ = ("__weakref__", "_closed", "_io_refs", "_type")
 
     _os: ClassVar[Os]
+    _plain: ClassVar[Any]
     _default_timeout: ClassVar[Any]
     # System calls; Calls are no functions, so they are not bound to the instance.
     _c_socket: ClassVar[Any]
@@ -77,7 +80,7 @@ class Socket(Transfer):
             family = host.AF_INET if family == -1 else family
             type = host.SOCK_STREAM if type == -1 else type
             proto = 0 if proto == -1 else proto
-            self._fd = self._c_socket(family, type | host.SOCK_CLOEXEC, proto)
+            self._fd = self._c_socket(family, type | _CLOEXEC, proto)
             if type & host.SOCK_NONBLOCK:
                 self._timeout = 0.0
         else:
@@ -87,8 +90,9 @@ class Socket(Transfer):
                 raise ValueError("negative file descriptor")
             self._fd = fileno
             try:
+                is_a = self._option(host.SO_TYPE)  # else it is no socket
                 family = self._option(_SO_DOMAIN) if family == -1 else family
-                type = self._option(host.SO_TYPE) if type == -1 else type
+                type = is_a if type == -1 else type
                 proto = self._option(host.SO_PROTOCOL) if proto == -1 else proto
             except OSError:
                 self._fd = -1
@@ -157,7 +161,7 @@ class Socket(Transfer):
         buffer = bytearray(LONGEST)
         size = address_size(buffer)
         call(self._fd, buffer, size)
-        return decode(buffer, from_size(size), self._names)
+        return decode(buffer, from_size(size), self._names, self._proto)
 
     def getsockname(self) -> Any:
         """Its own address."""
@@ -169,15 +173,20 @@ class Socket(Transfer):
 
     def listen(self, backlog: int = 128, /) -> None:
         """Let others connect."""
-        self._c_listen(self._fd, max(backlog, 0))
+        self._c_listen(self._fd, max(c_int(backlog), 0))
 
-    def accept(self) -> tuple[Self, Any]:
-        """Wait for a connection: a new socket, and the peer's address."""
+    def _accept(self) -> tuple[int, Any]:
+        if self._family == host.AF_ALG:  # whose sockets have no addresses
+            return self._when(self.READABLE, self._c_accept, self._fd, None, None, _CLOEXEC), None
         buffer = bytearray(LONGEST)
         size = address_size(buffer)
-        fd = self._when(self.READABLE, self._c_accept, self._fd, buffer, size, host.SOCK_CLOEXEC)
-        new = self.__class__(self._family, self._type, self._proto, fileno=fd)
-        return new, decode(buffer, from_size(size), self._names)
+        fd = self._when(self.READABLE, self._c_accept, self._fd, buffer, size, _CLOEXEC)
+        return fd, decode(buffer, from_size(size), self._names, self._proto)
+
+    def accept(self) -> tuple[Socket, Any]:
+        """Wait for a connection: a new socket, and the peer's address."""
+        fd, address = self._accept()
+        return self._plain(self._family, self._type, self._proto, fileno=fd), address
 
     def connect(self, address: Any, /) -> None:
         """Connect to a peer."""
@@ -208,13 +217,26 @@ class Socket(Transfer):
 
     def shutdown(self, how: int, /) -> None:
         """Close one direction, or both."""
-        self._c_shutdown(self._fd, how)
+        self._c_shutdown(self._fd, c_int(how))
 
     def sendfile(self, file: Any, offset: int = 0, count: int | None = None) -> int:
         """Send what is in a file: within the kernel if it is one of the kernel's."""
-        from rumpel.socket.sendfile import sendfile
+        from rumpel.socket.sendfile import CannotSendfile
 
-        return sendfile(self, file, offset, count)
+        try:
+            return self._sendfile_use_sendfile(file, offset, count)
+        except CannotSendfile:
+            return self._sendfile_use_send(file, offset, count)
+
+    def _sendfile_use_sendfile(self, file: Any, offset: int = 0, count: int | None = None) -> int:
+        from rumpel.socket.sendfile import by_kernel
+
+        return by_kernel(self, file, offset, count)
+
+    def _sendfile_use_send(self, file: Any, offset: int = 0, count: int | None = None) -> int:
+        from rumpel.socket.sendfile import by_reading
+
+        return by_reading(self, file, offset, count)
 
     # ---- options ----
 
@@ -222,13 +244,18 @@ class Socket(Transfer):
         """Value of an option: an integer, or ``buflen`` bytes."""
         if not 0 <= buflen <= 1024:
             raise OSError("getsockopt buflen out of range")
-        value = bytearray(buflen or 4)
+        integer = self._integer(level)
+        value = bytearray(buflen or integer.size)
         size = address_size(value)
         self._c_getsockopt(self._fd, level, optname, value, size)
         if buflen:
             return bytes(value[: from_size(size)])
-        number: int = struct.unpack("=i", value)[0]
+        number: int = integer.unpack(value)[0]
         return number
+
+    def _integer(self, level: int) -> struct.Struct:
+        """How an option is encoded: those of AF_VSOCK are longer."""
+        return _UINT64 if level == host.AF_VSOCK == self._family else _INT
 
     def setsockopt(
         self, level: int, optname: int, value: int | Buffer | None, optlen: int | None = None, /
@@ -241,7 +268,11 @@ class Socket(Transfer):
         elif optlen is not None:
             raise TypeError("setsockopt() takes a length only with None")
         elif isinstance(value, int):
-            data = struct.pack("=i", value)
+            integer = self._integer(level)
+            try:
+                data = integer.pack(value)
+            except struct.error:
+                raise OverflowError("Python int too large for this option") from None
         else:
             data = bytes(value)
         self._c_setsockopt(self._fd, level, optname, data, optlen if data is None else len(data))
@@ -315,7 +346,11 @@ class Socket(Transfer):
     def close(self) -> None:
         """Close the socket, when the last file made of it is closed too."""
         self._closed = True
-        if self._io_refs <= 0 and self._fd != -1:
+        if self._io_refs <= 0:
+            self._real_close()
+
+    def _real_close(self) -> None:
+        if self._fd != -1:
             fd, self._fd = self._fd, -1
             try:
                 self._c_close(fd)
@@ -375,4 +410,6 @@ def class_for(owner: Os, names: Names, default_timeout: Callable[[], float | Non
         "_c_fcntl": bind("fcntl"),
         "_c_poll": bind("ppoll"),
     }
-    return type("socket", (Socket,), attributes)
+    made: type[Socket] = type("socket", (Socket,), attributes)
+    made._plain = made  # what accept() makes, also where the listener is of a subclass
+    return made

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import socket as host
+import struct
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from rumpel.socket.addresses import Names
 
 __all__ = ["Transfer"]
+
+_NONE: Any = object()  # None is refused where an integer is wanted
 
 
 class Transfer(Waiting):
@@ -36,11 +39,19 @@ class Transfer(Waiting):
 
     def recv(self, bufsize: int, flags: int = 0, /) -> bytes:
         """Receive some bytes; none at the end."""
-        if bufsize < 0:
-            raise ValueError("negative buffersize in recv")
-        if not bufsize:
+        if bufsize <= 0:
+            if bufsize:
+                raise ValueError("negative buffersize in recv")
             return b""  # the kernel would wait for data
-        data: bytes = self._when(self.READABLE, self._c_recv, self._fd, bufsize, flags, None, None)
+        try:
+            # Any, since the binding's callables return what their shape says.
+            return self._c_recv(self._fd, bufsize, flags, None, None)  # type: ignore[no-any-return]
+        except BlockingIOError:
+            if not self._timeout:
+                raise
+        data: bytes = self._until(
+            *(self._deadline(), self.READABLE, self._c_recv, self._fd, bufsize, flags, None, None)
+        )
         return data
 
     def recv_into(self, buffer: Buffer, nbytes: int = 0, flags: int = 0) -> int:
@@ -60,7 +71,7 @@ class Transfer(Waiting):
         name = bytearray(LONGEST)
         size = address_size(name)
         data = self._when(self.READABLE, self._c_recv, self._fd, bufsize, flags, name, size)
-        return data, decode(name, from_size(size), self._names)
+        return data, decode(name, from_size(size), self._names, self._proto)
 
     def recvfrom_into(self, buffer: Buffer, nbytes: int = 0, flags: int = 0) -> tuple[int, Any]:
         """Receive into a buffer: the number of bytes, and the sender's address."""
@@ -68,18 +79,23 @@ class Transfer(Waiting):
         name = bytearray(LONGEST)
         size = address_size(name)
         count = self._when(self.READABLE, self._c_recv_into, self._fd, target, flags, name, size)
-        return count, decode(name, from_size(size), self._names)
+        return count, decode(name, from_size(size), self._names, self._proto)
 
     def send(self, data: Buffer, flags: int = 0, /) -> int:
         """Send some bytes: how many were taken."""
-        count: int = self._when(
-            self.WRITABLE, self._c_send, self._fd, data, flags | host.MSG_NOSIGNAL, None, 0
+        try:
+            return self._c_send(self._fd, data, flags, None, 0)  # type: ignore[no-any-return]
+        except BlockingIOError:
+            if not self._timeout:
+                raise
+        count: int = self._until(
+            *(self._deadline(), self.WRITABLE, self._c_send, self._fd, data, flags),
+            *(None, 0),
         )
         return count
 
     def sendall(self, data: Buffer, flags: int = 0, /) -> None:
         """Send all bytes."""
-        flags |= host.MSG_NOSIGNAL
         deadline = self._deadline()
         view = memoryview(data).cast("B")
         while True:
@@ -95,7 +111,7 @@ class Transfer(Waiting):
         if not 1 <= len(args) <= 2:
             raise TypeError(f"sendto() takes 2 or 3 arguments ({len(args) + 1} given)")
         packed = self._encode(args[-1])
-        flags = (args[0] if len(args) == 2 else 0) | host.MSG_NOSIGNAL
+        flags = args[0] if len(args) == 2 else 0
         count: int = self._when(
             self.WRITABLE, self._c_send, self._fd, data, flags, packed, len(packed)
         )
@@ -112,10 +128,38 @@ class Transfer(Waiting):
         """Send several buffers and control messages as one message."""
         packed = b"" if address is None else self._encode(address)
         header = Header(list(buffers), packed, pack_control(ancdata))
-        count: int = self._when(
-            self.WRITABLE, self._c_sendmsg, self._fd, header.data, flags | host.MSG_NOSIGNAL
-        )
+        count: int = self._when(self.WRITABLE, self._c_sendmsg, self._fd, header.data, flags)
         return count
+
+    def sendmsg_afalg(
+        self,
+        msg: Iterable[Buffer] = (),
+        *,
+        op: int,
+        iv: Buffer | None = None,
+        assoclen: int = _NONE,
+        flags: int = 0,
+    ) -> int:
+        """Send data to a cipher, with what it has to know: see :meth:`socket.sendmsg_afalg`.
+
+        Source: Documentation/crypto/userspace-if.rst.
+        """
+        if self._family != host.AF_ALG:
+            raise OSError("algset is only supported for AF_ALG")
+        if op < 0:
+            raise TypeError("invalid or missing argument 'op'")
+        if assoclen is not _NONE and assoclen < 0:
+            raise TypeError("assoclen must be positive")
+        control: list[tuple[int, int, Buffer]] = [
+            (host.SOL_ALG, host.ALG_SET_OP, struct.pack("=I", op))
+        ]
+        if iv is not None:
+            raw = bytes(iv)
+            control.append((host.SOL_ALG, host.ALG_SET_IV, struct.pack("=I", len(raw)) + raw))
+        if assoclen is not _NONE:
+            packed = struct.pack("=I", assoclen)
+            control.append((host.SOL_ALG, host.ALG_SET_AEAD_ASSOCLEN, packed))
+        return self.sendmsg(msg, control, flags)
 
     def recvmsg(
         self, bufsize: int, ancbufsize: int = 0, flags: int = 0, /
@@ -137,7 +181,7 @@ class Transfer(Waiting):
         header = Header(list(buffers), name, control, writable=True)
         count = self._when(self.READABLE, self._c_recvmsg, self._fd, header.data, flags)
         messages = unpack_control(control[: header.control_size])
-        address = decode(name, header.name_size, self._names)
+        address = decode(name, header.name_size, self._names, self._proto)
         return count, messages, header.flags, address
 
 

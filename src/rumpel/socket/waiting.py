@@ -17,11 +17,12 @@ _NS = 1_000_000_000
 class Waiting:
     """The base of sockets that makes calls with a timeout, on the kernel's clock."""
 
-    __slots__ = ("_family", "_fd", "_timeout")
+    __slots__ = ("_family", "_fd", "_proto", "_timeout")
 
     READABLE, WRITABLE = 1, 4
     _fd: int
     _family: int
+    _proto: int
     _timeout: float | None
     _now: ClassVar[Any]
     _c_poll: ClassVar[Any]

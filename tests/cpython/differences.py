@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What CPython's tests do differently on a library kernel, and why.
+
+The keys are patterns of the tests' names. Everything else has to pass, or to be skipped by
+CPython itself. What is listed has to fail, so that the list stays true.
+"""
+
+from __future__ import annotations
+
+__all__ = ["FAILING", "MODULES", "NOT_RUN"]
+
+MODULES = {
+    "test_socket": 4,
+    "test_select": 1,
+    "test_poll": 1,
+    "test_epoll": 1,
+    "test_selectors": 1,
+    "test_socketserver": 1,
+    "test_httplib": 1,
+    "test_httpservers": 1,
+    "test_ftplib": 1,
+    "test_smtplib": 1,
+    "test_poplib": 1,
+    "test_imaplib": 1,
+    "test_xmlrpc": 1,
+    "test_urllib2_localnet": 1,
+    "test_ssl": 2,
+}
+"""The modules, and in how many pieces they are run."""
+
+_FORK = "forks: a kernel cannot be used in the child"
+_HOST = "waits for a pipe of the host, whose descriptor is not the kernel's"
+_PATCH = "patches a module of sys.modules, but it is a copy that is tested"
+_PAGES = "AF_ALG wants pages of guest memory for the data, which a caller's buffer has not"
+
+NOT_RUN: dict[str, dict[str, str]] = {
+    "test_socketserver": {"*Forking*": _FORK},
+}
+
+FAILING: dict[str, dict[str, str]] = {
+    "test_socket": {
+        "GeneralModuleTests.testRefCountGetNameInfo": "getnameinfo is written in Python: the "
+        "exception's traceback refers to its arguments",
+        "GeneralModuleTests.test_csocket_repr": "there is no class in C below kernel.socket.socket",
+        "LinuxKernelCryptoAPI.test_aead_aes_gcm": _PAGES,
+        "LinuxKernelCryptoAPI.test_aes_cbc": _PAGES,
+        "LinuxKernelCryptoAPI.test_hmac_sha1": _PAGES,
+        "LinuxKernelCryptoAPI.test_sha256": _PAGES,
+    },
+    "test_select": {
+        "SelectTestCase.test_disallow_instantiation": "the class of select.poll() is Python's",
+        "SelectTestCase.test_select": _HOST,
+    },
+    "test_poll": {"PollTests.test_poll2": _HOST},
+    "test_selectors": {
+        "DefaultSelectorTestCase.test_modify_unregister": _PATCH,
+        "EpollSelectorTestCase.test_modify_unregister": _PATCH,
+        "PollSelectorTestCase.test_modify_unregister": _PATCH,
+    },
+    "test_imaplib": {"NewIMAP*Tests.test_linetoolong": _PATCH},
+}

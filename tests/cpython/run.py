@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Run a test module of CPython's on a library kernel.
+
+    python -m tests.cpython.run IMAGE test_socket [PIECE/OF|PATTERN...] >outcomes.json
+
+A program of its own, since it has threads, signals and timeouts of its own, and hangs
+rather than fails if something is wrong.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import json
+import sys
+import time
+import unittest
+from collections.abc import Iterator
+from typing import Any
+
+import rumpel
+from tests.cpython.differences import NOT_RUN
+from tests.cpython.world import prepare
+
+SWAPPED = ("socket", "select", "selectors", "ssl", "fcntl")
+
+
+def test_name(test: unittest.TestCase) -> str:
+    """Class and method."""
+    return test.id().removeprefix(f"test.{MODULE}.")
+
+
+class Outcomes(unittest.TestResult):
+    """What became of each test: ``passed``, or ``failed`` or ``skipped`` with the reason."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: dict[str, tuple[str, str]] = {}
+
+    def _note(self, test: unittest.TestCase, outcome: str, why: str = "") -> None:
+        name = test_name(test)
+        if outcome == "failed" or name not in self.found:
+            self.found[name] = outcome, why
+
+    def startTest(self, test: unittest.TestCase) -> None:  # noqa: N802
+        super().startTest(test)
+        self._began = time.monotonic()
+        print(test.id(), file=sys.stderr, flush=True)
+
+    def stopTest(self, test: unittest.TestCase) -> None:  # noqa: N802
+        super().stopTest(test)
+        print(f"    {time.monotonic() - self._began:.2f} s", file=sys.stderr, flush=True)
+
+    def addSuccess(self, test: unittest.TestCase) -> None:  # noqa: N802
+        self._note(test, "passed")
+
+    def addSkip(self, test: unittest.TestCase, reason: str) -> None:  # noqa: N802
+        self._note(test, "skipped", reason)
+
+    def addExpectedFailure(self, test: unittest.TestCase, err: Any) -> None:  # noqa: N802
+        self._note(test, "passed")
+
+    def _failed(self, test: unittest.TestCase, err: Any) -> None:
+        print(self._exc_info_to_string(err, test), file=sys.stderr, flush=True)  # type: ignore[attr-defined]
+        self._note(test, "failed", f"{type(err[1]).__name__}: {err[1]}")
+
+    def addFailure(self, test: unittest.TestCase, err: Any) -> None:  # noqa: N802
+        self._failed(test, err)
+
+    def addError(self, test: unittest.TestCase, err: Any) -> None:  # noqa: N802
+        self._failed(test, err)
+
+    def addSubTest(self, test: Any, subtest: Any, err: Any) -> None:  # noqa: N802
+        if err is not None:
+            self._failed(test, err)
+
+
+def every(suite: unittest.TestSuite) -> Iterator[unittest.TestCase]:
+    """All tests of a suite."""
+    for test in suite:
+        if isinstance(test, unittest.TestSuite):
+            yield from every(test)
+        else:
+            yield test
+
+
+MODULE = sys.argv[2] if len(sys.argv) > 2 else ""
+
+
+def chosen(tests: list[unittest.TestCase], words: list[str]) -> Iterator[unittest.TestCase]:
+    """Those of a piece of the classes, such as ``0/4``, or of any of the patterns."""
+    not_run = NOT_RUN.get(MODULE, {})
+    classes = sorted({type(test).__qualname__ for test in tests})
+    for test in tests:
+        name = test_name(test)
+        if any(fnmatch.fnmatch(name, pattern) for pattern in not_run):
+            continue
+        if len(words) == 1 and words[0][:1].isdigit():
+            piece, _, of = words[0].partition("/")
+            if classes.index(type(test).__qualname__) % int(of) == int(piece):
+                yield test
+        elif not words or any(fnmatch.fnmatch(name, pattern) for pattern in words):
+            yield test
+
+
+def main() -> None:
+    """Run, and print the outcomes as JSON."""
+    outcomes = Outcomes()
+    output, sys.stdout = sys.stdout, sys.stderr  # some tests print
+    with rumpel.boot(image=sys.argv[1], memory="256M") as kernel:
+        tests = prepare(kernel, MODULE)
+        found = list(every(unittest.defaultTestLoader.loadTestsFromModule(tests)))
+        suite = unittest.TestSuite(chosen(found, sys.argv[3:]))
+        if hasattr(tests, "setUpModule"):
+            tests.setUpModule()
+        suite.run(outcomes)
+        unittest.doModuleCleanups()
+    json.dump(outcomes.found, output, indent=1)
+
+
+if __name__ == "__main__":
+    main()
