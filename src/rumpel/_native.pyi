@@ -33,6 +33,8 @@ LONG: int
 """Flag of a call that gives up the interpreter's lock before it begins."""
 VOID: int
 """Flag of a call that returns None."""
+NUMBERS: int
+"""Flag of a call whose arguments are numbers, unless they are paths or buffers of a shape."""
 NO_HOUSEKEEPER: int
 """Flag of :func:`boot`: no thread that serves timers and devices of an idle kernel."""
 NO_DISCARD: int
@@ -119,6 +121,7 @@ class Kernel:
         flags: int = 0,
         size: int = -1,
         paths: int = 0,
+        wide: int = 0,
     ) -> Call:
         """Make a callable of a system call, made by the calling thread's task.
 
@@ -128,9 +131,10 @@ class Kernel:
             least: arguments that it takes at least.
             most: and at most.
             shape: PLAIN, READ, WRITE or READINTO.
-            flags: LONG, VOID.
+            flags: LONG, VOID, NUMBERS.
             size: which argument is a size in bytes; above 16 KiB the call counts as long.
             paths: bit i is set if argument i is a path, which then also may be bytes.
+            wide: with NUMBERS, bit i is set if argument i has 64 bits; the others have 32.
         """
     def task(self, *, process: bool = False) -> Task:
         """Make a task: a thread of pid 1, or a process of its own."""
@@ -174,6 +178,7 @@ class Task:
         flags: int = 0,
         size: int = -1,
         paths: int = 0,
+        wide: int = 0,
     ) -> Call:
         """As :meth:`Kernel.bind`, always made by this task."""
     def close(self) -> None:

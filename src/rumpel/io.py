@@ -8,9 +8,11 @@ import io
 import os
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import IO, TYPE_CHECKING, Any
 
 from rumpel.errors import RumpelError
+from rumpel.os.base import c_int
 from rumpel.swapped import Names
 
 if TYPE_CHECKING:
@@ -49,6 +51,8 @@ class RawFile(io.RawIOBase):
         closefd: bool = True,
         opener: Callable[[Any, int], int] | None = None,
     ) -> None:
+        if not isinstance(mode, str):
+            raise TypeError(f"argument 'mode' must be str, not {type(mode).__name__}")
         kind = mode.replace("b", "").replace("+", "")
         if kind not in _MODES or mode.count("+") > 1:
             raise ValueError(f"invalid mode: {mode!r}")
@@ -68,13 +72,15 @@ class RawFile(io.RawIOBase):
         if isinstance(file, int):
             if file < 0:
                 raise ValueError("negative file descriptor")
-            self._fd = file
+            self._fd = c_int(file)
         else:
             if not self._closefd:
                 raise ValueError("Cannot use closefd=False with file name")
             path = self._os.fspath(file)
             flags |= os.O_CLOEXEC
             self._fd = opener(path, flags) if opener else self._os.open(path, flags, 0o666)
+            if self._fd < 0:
+                raise ValueError(f"opener returned {self._fd}")
         try:
             status = self._os.fstat(self._fd)
             if status.st_mode & 0o170000 == 0o040000:
@@ -145,6 +151,18 @@ class RawFile(io.RawIOBase):
             return self._os._readinto(self._fd, buffer)
         except BlockingIOError:
             return None
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Read at most so many bytes, all that is left by default; None if there is nothing now."""
+        if size is None or size < 0:
+            return self.readall()
+        self._check()
+        if not self._readable:
+            raise io.UnsupportedOperation("File not open for reading")
+        try:
+            return self._os.read(self._fd, size)
+        except BlockingIOError:
+            return None  # type: ignore[return-value]
 
     def readall(self) -> bytes:
         """Read all that is left; None if there is nothing now."""
@@ -220,9 +238,12 @@ class RawFile(io.RawIOBase):
                 with contextlib.suppress(RumpelError):
                     self._os.close(fd)
 
+    def __reduce__(self) -> Any:
+        raise TypeError(f"cannot pickle {type(self).__name__!r} object")
+
     def __repr__(self) -> str:
-        state = "[closed]" if self.closed else f"name={self.name!r} mode={self.mode!r}"
-        return f"<rumpel.io.RawFile {state}>"
+        state = f"name={self.name!r} mode={self.mode!r} closefd={self.closefd}"
+        return f"<rumpel.io.FileIO {'[closed]' if self.closed else state}>"
 
 
 def file_type(owner: Os) -> type[RawFile]:
@@ -243,61 +264,68 @@ def _text_encoding(encoding: Any, stacklevel: int = 2, /) -> Any:
 
 
 def opener(owner: Os) -> Callable[..., IO[Any]]:
-    """Make the function ``open`` of a kernel."""
-    make = file_type(owner)
+    """Make the function ``open`` of a kernel.
 
-    def open(
-        file: Any,
-        mode: str = "r",
-        buffering: int = -1,
-        encoding: str | None = None,
-        errors: str | None = None,
-        newline: str | None = None,
-        closefd: bool = True,
-        opener: Callable[[Any, int], int] | None = None,
-    ) -> Any:
-        """Open a file of the kernel; arguments and result are those of the built-in open.
+    Like the built-in one it does not become a method where it is an attribute of a class.
+    """
+    function = partial(_open, file_type(owner))
+    function.__doc__ = _open.__doc__
+    return function
 
-        ``opener`` is called with path and flags and returns a descriptor of the kernel.
-        """
-        if not isinstance(file, int | str | bytes | os.PathLike):
-            raise TypeError(f"invalid file: {file!r}")
-        _check_mode(mode, encoding, errors, newline)
-        binary = "b" in mode
-        raw = make(file, mode.replace("t", ""), closefd, opener)
-        result: Any = raw
-        try:
-            line = buffering == 1 or (buffering < 0 and not binary and raw.isatty())
-            size = raw._blksize if buffering < 0 or buffering == 1 else buffering
-            if size == 0:
-                if not binary:
-                    raise ValueError("can't have unbuffered text I/O")
-                return raw
-            if "+" in mode:
-                result = io.BufferedRandom(raw, size)
-            elif "r" in mode:
-                result = io.BufferedReader(raw, size)
-            else:
-                result = io.BufferedWriter(raw, size)
-            if binary:
-                return result
-            result = io.TextIOWrapper(result, _text_encoding(encoding), errors, newline, line)
-            result.mode = mode
-        except BaseException:
-            result.close()
-            raise
-        return result
 
-    return open
+def _open(
+    make: type[RawFile],
+    file: Any,
+    mode: str = "r",
+    buffering: int = -1,
+    encoding: str | None = None,
+    errors: str | None = None,
+    newline: str | None = None,
+    closefd: bool = True,
+    opener: Callable[[Any, int], int] | None = None,
+) -> Any:
+    """Open a file of the kernel; arguments and result are those of the built-in open.
+
+    ``opener`` is called with path and flags and returns a descriptor of the kernel.
+    """
+    if not isinstance(file, int | str | bytes | os.PathLike):
+        raise TypeError(f"invalid file: {file!r}")
+    _check_mode(mode, encoding, errors, newline)
+    binary = "b" in mode
+    raw = make(file, mode.replace("t", ""), closefd, opener)
+    result: Any = raw
+    try:
+        line = buffering == 1 or (buffering < 0 and not binary and raw.isatty())
+        size = raw._blksize if buffering < 0 or buffering == 1 else buffering
+        if size == 0:
+            if not binary:
+                raise ValueError("can't have unbuffered text I/O")
+            return raw
+        if "+" in mode:
+            result = io.BufferedRandom(raw, size)
+        elif "r" in mode:
+            result = io.BufferedReader(raw, size)
+        else:
+            result = io.BufferedWriter(raw, size)
+        if binary:
+            return result
+        result = io.TextIOWrapper(result, _text_encoding(encoding), errors, newline, line)
+        result.mode = mode
+    except BaseException:
+        result.close()
+        raise
+    return result
 
 
 def _check_mode(mode: str, encoding: str | None, errors: str | None, newline: str | None) -> None:
     """Refuse what the built-in open refuses."""
     letters = set(mode)
-    if letters - set("rwaxbt+") or len(mode) > len(letters) or len(letters & set("rwax")) != 1:
+    if letters - set("rwaxbt+") or len(mode) > len(letters):
         raise ValueError(f"invalid mode: {mode!r}")
     if {"b", "t"} <= letters:
         raise ValueError("can't have text and binary mode at once")
+    if len(letters & set("rwax")) != 1:
+        raise ValueError("must have exactly one of create/read/write/append mode")
     if "b" in letters:
         for name, value in (("encoding", encoding), ("errors", errors), ("newline", newline)):
             if value is not None:

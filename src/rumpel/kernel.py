@@ -426,9 +426,7 @@ def _part_path(kernel: Kernel) -> Any:
 
 
 def _part_pwd(kernel: Kernel) -> Any:
-    from rumpel.users import pwd_module
-
-    return pwd_module(kernel.os)
+    return kernel.os._pwd
 
 
 def _part_grp(kernel: Kernel) -> Any:

@@ -12,7 +12,6 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from rumpel.swapped import Names, private_copy
-from rumpel.users import grp_module, pwd_module
 
 if TYPE_CHECKING:
     from rumpel.kernel import Kernel
@@ -25,12 +24,12 @@ def module(kernel: Kernel, name: str) -> ModuleType:
     builtin = Names("builtins", **{**vars(builtins), "open": kernel.open})
     instead: dict[str, Any] = {
         "builtins": builtin,
-        "grp": grp_module(kernel.os),
+        "grp": kernel.grp,
         "io": kernel.io,
         "os": kernel.os,
         "os.path": kernel.os.path,
         "posix": Names("posix"),
-        "pwd": pwd_module(kernel.os),
+        "pwd": kernel.pwd,
     }
     # They need one another, but are made only when they are used.
     for other in {"bz2", "gzip", "lzma", "shutil", "tarfile", "zipfile"} - {name}:

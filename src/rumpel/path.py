@@ -12,6 +12,7 @@ os would take it for one of theirs, raises TypeError; the kernel's own functions
 
 from __future__ import annotations
 
+import os
 import pathlib as host
 import sys
 from types import ModuleType
@@ -19,7 +20,6 @@ from typing import TYPE_CHECKING, Any
 
 from rumpel.os.directories import host_path_error
 from rumpel.swapped import private_copy
-from rumpel.users import grp_module, pwd_module
 
 if TYPE_CHECKING:
     from rumpel import _native
@@ -35,12 +35,12 @@ def pathlib_module(kernel: Kernel) -> ModuleType:
     """Make the module for a kernel."""
     instead: dict[str, Any] = {
         "glob": kernel.glob,
-        "grp": grp_module(kernel.os),
+        "grp": kernel.grp,
         "io": kernel.io,
         "os": kernel.os,
         "os.path": kernel.os.path,
         "posixpath": kernel.os.path,
-        "pwd": pwd_module(kernel.os),
+        "pwd": kernel.pwd,
     }
     keep = {name: getattr(host, name) for name in _PURE}
     module = private_copy(_SOURCE, instead, keep=keep)
@@ -54,6 +54,18 @@ def pathlib_module(kernel: Kernel) -> ModuleType:
             raise TypeError(f"{self!r} is a path of another kernel")
         return str(self)
 
+    def as_bytes(self: Any) -> bytes:
+        return os.fsencode(str(self))
+
+    def reduce(self: Any) -> Any:
+        raise TypeError(f"cannot pickle {self!r}: it belongs to a kernel of this process")
+
+    def itself(self: Any, memo: Any = None) -> Any:
+        return self
+
+    path.__bytes__ = as_bytes
+    path.__reduce__ = reduce
+    path.__copy__ = path.__deepcopy__ = itself
     path.__fspath__ = fspath
     path.__kernel_fspath__ = kernel_fspath
     if hasattr(path, "_globber"):

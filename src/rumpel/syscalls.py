@@ -106,6 +106,16 @@ _SIZED = {
 """Which argument is a size: long calls are those that move much."""
 
 
+_WIDE = {
+    name: sum(1 << index for index in indexes)
+    for name, *indexes in (
+        *(("lseek", 1), ("pread64", 2), ("pwrite64", 2), ("truncate", 1), ("ftruncate", 1)),
+        *(("fallocate", 2, 3), ("fadvise64", 1, 2)),
+    )
+}
+"""Which arguments are numbers of 64 bits, of calls that are bound with NUMBERS."""
+
+
 class Syscall(NamedTuple):
     """A row of the table.
 
@@ -194,4 +204,5 @@ def bind(
         flags=flags | (name in _LONG),
         size=_SIZED.get(name, -1),
         paths=paths,
+        wide=_WIDE.get(name, 0),
     )

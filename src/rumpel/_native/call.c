@@ -141,6 +141,7 @@ typedef struct {
 	int size; /* which argument is a size in bytes, or -1 */
 	unsigned int flags;
 	unsigned int paths; /* bit i: argument i is a path */
+	unsigned int wide; /* bit i: argument i is a number of 64 bits */
 	enum call_shape shape;
 } Call;
 
@@ -157,6 +158,37 @@ static int check_count(Call *call, Py_ssize_t given)
 	return -1;
 }
 
+/*
+ * Of a call that takes numbers and paths: a buffer would go as its address, a
+ * number for a path as a pointer, and the kernel would cut off what is too long.
+ */
+static int check_kind(Call *call, PyObject *value, int index)
+{
+	int overflow;
+	long number;
+
+	if (call->paths >> index & 1) {
+		if (!PyLong_Check(value))
+			return 0;
+		PyErr_SetString(PyExc_TypeError,
+				"expected str, bytes or os.PathLike object, not int");
+		return -1;
+	}
+	if (!PyIndex_Check(value)) {
+		PyErr_Format(PyExc_TypeError, "'%.100s' object cannot be interpreted as an integer",
+			     Py_TYPE(value)->tp_name);
+		return -1;
+	}
+	if (call->wide >> index & 1 || !PyLong_Check(value))
+		return 0;
+	number = PyLong_AsLongAndOverflow(value, &overflow);
+	if (!overflow && number >= INT32_MIN && number <= UINT32_MAX)
+		return 0;
+	PyErr_Format(PyExc_OverflowError, "argument %d of %U does not fit in 32 bits", index + 1,
+		     call->name);
+	return -1;
+}
+
 /* Converts all arguments; *bytes is the new object that a READ fills. */
 static int convert(Call *call, struct call_args *args, PyObject *const *given, Py_ssize_t count,
 		   PyObject **bytes)
@@ -166,6 +198,8 @@ static int convert(Call *call, struct call_args *args, PyObject *const *given, P
 
 	for (i = 0; i < count; i++, to++) {
 		if (i != 1 || call->shape == SHAPE_PLAIN) {
+			if (call->flags & CALL_NUMBERS && check_kind(call, given[i], i) < 0)
+				return -1;
 			if (args_convert(args, to, given[i], call->paths >> i & 1) < 0)
 				return -1;
 			continue;
@@ -239,15 +273,15 @@ out:
 PyObject *call_new(Kernel *kernel, Task *task, PyObject *args, PyObject *keywords)
 {
 	static char *known[] = { "nr",	  "name", "least", "most", "shape",
-				 "flags", "size", "paths", NULL };
+				 "flags", "size", "paths", "wide", NULL };
 	int least = 0, most = CALL_ARGS, shape = SHAPE_PLAIN, size = -1;
-	unsigned int flags = 0, paths = 0;
+	unsigned int flags = 0, paths = 0, wide = 0;
 	PyObject *name = NULL;
 	Call *call;
 	long nr;
 
-	if (!PyArg_ParseTupleAndKeywords(args, keywords, "l|Uii$iIiI:bind", known, &nr, &name,
-					 &least, &most, &shape, &flags, &size, &paths))
+	if (!PyArg_ParseTupleAndKeywords(args, keywords, "l|Uii$iIiII:bind", known, &nr, &name,
+					 &least, &most, &shape, &flags, &size, &paths, &wide))
 		return NULL;
 	if (least < 0 || most > CALL_ARGS || least > most || size >= CALL_ARGS ||
 	    shape < SHAPE_PLAIN || shape > SHAPE_READINTO ||
@@ -268,6 +302,7 @@ PyObject *call_new(Kernel *kernel, Task *task, PyObject *args, PyObject *keyword
 	call->size = size;
 	call->flags = flags;
 	call->paths = paths;
+	call->wide = wide;
 	call->shape = shape;
 	if (!call->name)
 		Py_CLEAR(call);

@@ -96,6 +96,7 @@ enum call_shape {
 enum call_flags {
 	CALL_LONG = 1 << 0, /* give up the interpreter's lock at once */
 	CALL_VOID = 1 << 1, /* returns None */
+	CALL_NUMBERS = 1 << 2, /* what is no path has to be a number of 32 bits */
 };
 
 /* Above this many bytes a call gives up the interpreter's lock at once. */

@@ -31,6 +31,9 @@ from rumpel.os.scheduling import Scheduling
 from rumpel.os.terminals import Terminals
 from rumpel.os.xattrs import Xattrs
 
+if TYPE_CHECKING:
+    from rumpel import _native
+
 __all__ = ["Os"]
 
 
@@ -61,6 +64,7 @@ class Os(
     DirEntry = DirEntry
 
     if TYPE_CHECKING:
+        _pwd: ModuleType
         _stdlib: ModuleType
         PathLike = host.PathLike
         error = OSError
@@ -94,21 +98,37 @@ class Os(
             value = self.__dict__[name] = self._look_up(name)
             return value
 
+    def __init__(self, native: _native.Kernel) -> None:
+        super().__init__(native)
+        # As functions of a module they are the same object each time: shutil.rmtree tells
+        # its caller which one failed.
+        for name in dir(type(self)):
+            if not name.startswith("_") and callable(getattr(type(self), name)):
+                self.__dict__.setdefault(name, getattr(self, name))
+
     def _look_up(self, name: str) -> Any:
         if name == "path":
             from rumpel.os.stdlib import path_module
 
             return path_module(self)
+        if name == "_pwd":
+            from rumpel.users import pwd_module
+
+            return pwd_module(self)
         if name == "_stdlib":
             from rumpel.os.stdlib import os_module
 
             return os_module(self)
-        if name in names.STDLIB:
+        if name in names.STDLIB or name == "__all__":
             return getattr(self._stdlib, name)
         if names.from_host(name):
             return getattr(host, name)
         reason = names.why_absent(name)
         raise AttributeError(f"kernel.os has no {name!r}" + (f": {reason}" if reason else ""))
+
+    def __dir__(self) -> list[str]:
+        """All names, also those that are looked up when they are used."""
+        return sorted({*super().__dir__(), *self._stdlib.__all__, "path"})
 
     def own_names(self) -> list[str]:
         """Names of the kernel's own functions, and of the types that go with them."""

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
@@ -32,7 +33,7 @@ class HasFileno(Protocol):
 
 Descriptor = int | HasFileno
 
-LONG, VOID = _native.LONG, _native.VOID
+LONG, VOID, NUMBERS = _native.LONG, _native.VOID, _native.NUMBERS
 READ, WRITE, READINTO = _native.READ, _native.WRITE, _native.READINTO
 
 
@@ -104,4 +105,16 @@ def raise_about(error: OSError, fd: int) -> NoReturn:
 
 def at(dir_fd: int | None) -> int:
     """The descriptor that stands for ``dir_fd``."""
-    return AT_FDCWD if dir_fd is None else dir_fd
+    if dir_fd is None:
+        return AT_FDCWD
+    if not hasattr(dir_fd, "__index__"):
+        raise TypeError(f"argument should be integer or None, not {type(dir_fd).__name__}")
+    return c_int(dir_fd)
+
+
+def c_int(value: int) -> int:
+    """The same number, if it is one and fits into a C int."""
+    number = operator.index(value)
+    if not -(1 << 31) <= number < 1 << 31:
+        raise OverflowError("Python int too large to convert to C int")
+    return number

@@ -10,7 +10,19 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from rumpel._native import Vector
-from rumpel.os.base import READ, READINTO, VOID, WRITE, AnyPath, Base, Descriptor, at, fileno
+from rumpel.os.base import (
+    NUMBERS,
+    READ,
+    READINTO,
+    VOID,
+    WRITE,
+    AnyPath,
+    Base,
+    Descriptor,
+    at,
+    c_int,
+    fileno,
+)
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -46,21 +58,21 @@ class Descriptors(Base):
     def __init__(self, native: _native.Kernel) -> None:
         super().__init__(native)
         bind = self._bind
-        self.close = bind("close", flags=VOID)
-        self.read = bind("read", shape=READ)
-        self.write = bind("write", shape=WRITE)
-        self._readinto: Callable[[int, Buffer], int] = bind("read", shape=READINTO)
-        self.pread = bind("pread64", shape=READ)
-        self.pwrite = bind("pwrite64", shape=WRITE)
-        self.lseek = bind("lseek")
-        self._fsync = bind("fsync", flags=VOID)
-        self._fdatasync = bind("fdatasync", flags=VOID)
-        self.ftruncate = bind("ftruncate", flags=VOID)
-        self.fchmod = bind("fchmod", flags=VOID)
-        self.fchown = bind("fchown", flags=VOID)
-        self.sync = bind("sync", flags=VOID)
-        self._openat = bind("openat", paths=2)
-        self._dup3 = bind("dup3")
+        self.close = bind("close", flags=VOID | NUMBERS)
+        self.read = bind("read", shape=READ, flags=NUMBERS)
+        self.write = bind("write", shape=WRITE, flags=NUMBERS)
+        self._readinto: Callable[[int, Buffer], int] = bind("read", shape=READINTO, flags=NUMBERS)
+        self.pread = bind("pread64", shape=READ, flags=NUMBERS)
+        self.pwrite = bind("pwrite64", shape=WRITE, flags=NUMBERS)
+        self.lseek = bind("lseek", flags=NUMBERS)
+        self._fsync = bind("fsync", flags=VOID | NUMBERS)
+        self._fdatasync = bind("fdatasync", flags=VOID | NUMBERS)
+        self.ftruncate = bind("ftruncate", flags=VOID | NUMBERS)
+        self.fchmod = bind("fchmod", flags=VOID | NUMBERS)
+        self.fchown = bind("fchown", flags=VOID | NUMBERS)
+        self.sync = bind("sync", flags=VOID | NUMBERS)
+        self._openat = bind("openat", paths=2, flags=NUMBERS)
+        self._dup3 = bind("dup3", flags=NUMBERS)
         self._fcntl = bind("fcntl")
         self._pipe2 = bind("pipe2")
         self._preadv = bind("preadv2")
@@ -68,8 +80,8 @@ class Descriptors(Base):
         self._sendfile = bind("sendfile")
         self._copy = bind("copy_file_range")
         self._memfd = bind("memfd_create")
-        self._fallocate = bind("fallocate", flags=VOID)
-        self._fadvise = bind("fadvise64", flags=VOID)
+        self._fallocate = bind("fallocate", flags=VOID | NUMBERS)
+        self._fadvise = bind("fadvise64", flags=VOID | NUMBERS)
 
     def open(
         self, path: AnyPath, flags: int, mode: int = 0o777, *, dir_fd: int | None = None
@@ -108,7 +120,7 @@ class Descriptors(Base):
     def pipe2(self, flags: int, /) -> tuple[int, int]:
         """Make a pipe with flags."""
         pair = bytearray(8)
-        self._pipe2(pair, flags)
+        self._pipe2(pair, c_int(flags))
         r, w = struct.unpack("ii", pair)
         return r, w
 

@@ -12,7 +12,7 @@ from types import GenericAlias, TracebackType
 from typing import TYPE_CHECKING, Any
 
 from rumpel.errors import RumpelError
-from rumpel.os.base import VOID, AnyPath, Base, FileOrPath, at
+from rumpel.os.base import NUMBERS, VOID, AnyPath, Base, FileOrPath, at
 
 if TYPE_CHECKING:
     from rumpel import _native
@@ -35,10 +35,10 @@ class Directories(Base):
 
     def __init__(self, native: _native.Kernel) -> None:
         super().__init__(native)
-        self._mkdirat = self._bind("mkdirat", flags=VOID, paths=2)
+        self._mkdirat = self._bind("mkdirat", flags=VOID | NUMBERS, paths=2)
         self._getdents = self._bind("getdents64")
-        self._opendir = self._bind("openat", paths=2)
-        self._closedir = self._bind("close", flags=VOID)
+        self._opendir = self._bind("openat", paths=2, flags=NUMBERS)
+        self._closedir = self._bind("close", flags=VOID | NUMBERS)
 
     def mkdir(self, path: AnyPath, mode: int = 0o777, *, dir_fd: int | None = None) -> None:
         """Make a directory."""

@@ -7,7 +7,7 @@ import os
 import struct
 from typing import TYPE_CHECKING, Any
 
-from rumpel.os.base import VOID, Base
+from rumpel.os.base import NUMBERS, VOID, Base
 
 if TYPE_CHECKING:
     from rumpel import _native
@@ -30,7 +30,7 @@ class Events(Base):
 
     def __init__(self, native: _native.Kernel) -> None:
         super().__init__(native)
-        self._eventfd = self._bind("eventfd2")
+        self._eventfd = self._bind("eventfd2", flags=NUMBERS)
         self._eventfd_read = self._bind("read")
         self._eventfd_write = self._bind("write")
 

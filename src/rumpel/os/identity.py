@@ -7,11 +7,12 @@ thread only. The C library, and so the module :mod:`os`, changes all threads of 
 
 from __future__ import annotations
 
+import operator
 import struct
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from rumpel.os.base import VOID, Base
+from rumpel.os.base import NUMBERS, VOID, Base
 
 if TYPE_CHECKING:
     from rumpel import _native
@@ -34,9 +35,9 @@ class Identity(Base):
     def __init__(self, native: _native.Kernel) -> None:
         super().__init__(native)
         for name in ("getuid", "geteuid", "getgid", "getegid"):
-            setattr(self, name, self._bind(name))
+            setattr(self, name, self._bind(name, flags=NUMBERS))
         for name in ("setuid", "setgid", "setreuid", "setregid", "setresuid", "setresgid"):
-            setattr(self, name, self._bind(name, flags=VOID))
+            setattr(self, name, self._bind(name, flags=VOID | NUMBERS))
 
     def seteuid(self, euid: int, /) -> None:
         """Set the effective user id."""
@@ -70,7 +71,10 @@ class Identity(Base):
 
     def setgroups(self, groups: Sequence[int], /) -> None:
         """Set the supplementary groups."""
-        self._call("setgroups", VOID)(len(groups), struct.pack(f"{len(groups)}I", *groups))
+        ids = [operator.index(group) for group in groups]
+        if ids and not 0 <= min(ids) <= max(ids) < 1 << 32:
+            raise OverflowError("a group id does not fit in 32 bits")
+        self._call("setgroups", VOID)(len(ids), struct.pack(f"{len(ids)}I", *ids))
 
     def getgrouplist(self, user: str, group: int, /) -> list[int]:
         """The groups of a user, as the kernel's /etc/group says, and ``group``."""

@@ -14,12 +14,14 @@ from rumpel.os.base import (
     AT_REMOVEDIR,
     AT_SYMLINK_FOLLOW,
     AT_SYMLINK_NOFOLLOW,
+    NUMBERS,
     VOID,
     AnyPath,
     Base,
     Descriptor,
     FileOrPath,
     at,
+    c_int,
     fileno,
     on_descriptor,
     raise_about,
@@ -47,28 +49,28 @@ class Paths(Base):
     def __init__(self, native: _native.Kernel) -> None:
         super().__init__(native)
         bind = self._bind
-        self.umask = bind("umask")
+        self.umask = bind("umask", flags=NUMBERS)
         self._statx = bind("statx", flags=VOID, paths=2)
         self._fstatx = bind("statx", flags=VOID)
         self._statfs = bind("statfs", flags=VOID, paths=1)
         self._fstatfs = bind("fstatfs", flags=VOID)
-        self._linkat = bind("linkat", flags=VOID, paths=10)
-        self._symlinkat = bind("symlinkat", flags=VOID, paths=5)
+        self._linkat = bind("linkat", flags=VOID | NUMBERS, paths=10)
+        self._symlinkat = bind("symlinkat", flags=VOID | NUMBERS, paths=5)
         self._readlinkat = bind("readlinkat", paths=2)
-        self._renameat = bind("renameat2", flags=VOID, paths=10)
-        self._unlinkat = bind("unlinkat", flags=VOID, paths=2)
-        self._fchmodat = bind("fchmodat", flags=VOID, paths=2)
-        self._fchmod = bind("fchmod", flags=VOID)
-        self._fchownat = bind("fchownat", flags=VOID, paths=2)
-        self._fchown = bind("fchown", flags=VOID)
-        self._truncate = bind("truncate", flags=VOID, paths=1)
-        self._ftruncate = bind("ftruncate", flags=VOID)
-        self._faccessat = bind("faccessat2", flags=VOID, paths=2)
+        self._renameat = bind("renameat2", flags=VOID | NUMBERS, paths=10)
+        self._unlinkat = bind("unlinkat", flags=VOID | NUMBERS, paths=2)
+        self._fchmodat = bind("fchmodat", flags=VOID | NUMBERS, paths=2)
+        self._fchmod = bind("fchmod", flags=VOID | NUMBERS)
+        self._fchownat = bind("fchownat", flags=VOID | NUMBERS, paths=2)
+        self._fchown = bind("fchown", flags=VOID | NUMBERS)
+        self._truncate = bind("truncate", flags=VOID | NUMBERS, paths=1)
+        self._ftruncate = bind("ftruncate", flags=VOID | NUMBERS)
+        self._faccessat = bind("faccessat2", flags=VOID | NUMBERS, paths=2)
         self._utimensat = bind("utimensat", flags=VOID, paths=2)
-        self._mknodat = bind("mknodat", flags=VOID, paths=2)
-        self._chdir = bind("chdir", flags=VOID, paths=1)
-        self._fchdir = bind("fchdir", flags=VOID)
-        self._chroot = bind("chroot", flags=VOID, paths=1)
+        self._mknodat = bind("mknodat", flags=VOID | NUMBERS, paths=2)
+        self._chdir = bind("chdir", flags=VOID | NUMBERS, paths=1)
+        self._fchdir = bind("fchdir", flags=VOID | NUMBERS)
+        self._chroot = bind("chroot", flags=VOID | NUMBERS, paths=1)
         self._getcwd = bind("getcwd")
 
     def stat(
@@ -79,7 +81,7 @@ class Paths(Base):
         if isinstance(path, int):
             on_descriptor("stat", dir_fd, follow_symlinks)
             try:
-                self._fstatx(path, b"", AT_EMPTY_PATH, _STATX_BASIC, buffer)
+                self._fstatx(c_int(path), b"", AT_EMPTY_PATH, _STATX_BASIC, buffer)
             except OSError as error:
                 raise_about(error, path)
         else:
@@ -89,12 +91,14 @@ class Paths(Base):
 
     def lstat(self, path: AnyPath, *, dir_fd: int | None = None) -> os.stat_result:
         """Look at a file, not at what a symbolic link leads to."""
+        if isinstance(path, int):
+            raise TypeError("lstat: path should be string, bytes or os.PathLike, not int")
         return self.stat(path, dir_fd=dir_fd, follow_symlinks=False)
 
     def fstat(self, fd: int) -> os.stat_result:
         """Look at an open file."""
         buffer = bytearray(256)
-        self._fstatx(fd, b"", AT_EMPTY_PATH, _STATX_BASIC, buffer)
+        self._fstatx(c_int(fd), b"", AT_EMPTY_PATH, _STATX_BASIC, buffer)
         return stat_result(buffer)
 
     def statvfs(self, path: FileOrPath) -> os.statvfs_result:
@@ -273,7 +277,7 @@ class Paths(Base):
         if ns is None:
             packed = struct.pack("<qqqq", 0, _UTIME_NOW, 0, _UTIME_NOW)
         else:
-            packed = struct.pack("<qqqq", *divmod(ns[0], _NS), *divmod(ns[1], _NS))
+            packed = struct.pack("<qqqq", *_seconds(ns[0]), *_seconds(ns[1]))
         if isinstance(path, int):
             on_descriptor("utime", dir_fd, follow_symlinks)
             self._utimensat(path, None, packed, 0)
@@ -390,6 +394,14 @@ def statvfs_result(buffer: bytes | bytearray) -> os.statvfs_result:
             *(files, ffree, ffree, flags & ~_ST_VALID, namelen, fsid),
         )
     )
+
+
+def _seconds(ns: int) -> tuple[int, int]:
+    """Whole seconds and the rest; of what only looks like a number, an error."""
+    pair = divmod(ns, _NS)
+    if not isinstance(pair, tuple) or len(pair) != 2:
+        raise TypeError(f"{type(ns).__name__}.__divmod__() must return a 2-tuple")
+    return pair
 
 
 def _to_ns(seconds: float) -> int:

@@ -9,7 +9,7 @@ import struct
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from rumpel.os.base import VOID, Base, Descriptor, fileno
+from rumpel.os.base import NUMBERS, VOID, Base, Descriptor, fileno
 
 if TYPE_CHECKING:
     from rumpel import _native
@@ -44,9 +44,9 @@ class Processes(Base):
         super().__init__(native)
         bind = self._bind
         for name in ("getpid", "getppid", "getpgid", "getpgrp", "getsid"):
-            setattr(self, name, bind(name))
+            setattr(self, name, bind(name, flags=NUMBERS))
         for name in ("kill", "setpgid", "setsid"):
-            setattr(self, name, bind(name, flags=VOID))
+            setattr(self, name, bind(name, flags=VOID | NUMBERS))
         self._uname = bind("uname")
         self._getrandom = bind("getrandom")
         self._clock_nanosleep = bind("clock_nanosleep", flags=VOID)

@@ -12,7 +12,7 @@ import struct
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from rumpel.os.base import VOID, Base
+from rumpel.os.base import NUMBERS, VOID, Base
 
 if TYPE_CHECKING:
     from rumpel import _native
@@ -33,10 +33,10 @@ class Scheduling(Base):
 
     def __init__(self, native: _native.Kernel) -> None:
         super().__init__(native)
-        self.sched_yield = self._bind("sched_yield", flags=VOID)
-        self.setpriority = self._bind("setpriority", flags=VOID)
+        self.sched_yield = self._bind("sched_yield", flags=VOID | NUMBERS)
+        self.setpriority = self._bind("setpriority", flags=VOID | NUMBERS)
         for name in ("sched_getscheduler", "sched_get_priority_max", "sched_get_priority_min"):
-            setattr(self, name, self._bind(name))
+            setattr(self, name, self._bind(name, flags=NUMBERS))
 
     def getpriority(self, which: int, who: int) -> int:
         """The niceness of a process, group or user."""

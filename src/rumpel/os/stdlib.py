@@ -30,10 +30,8 @@ _NOTHING = Names("posix")
 
 def path_module(owner: Os) -> ModuleType:
     """os.path, whose functions ask the kernel about its files."""
-    from rumpel.users import pwd_module
-
     generic = private_copy("genericpath", {"os": owner})
-    instead = {"os": owner, "genericpath": generic, "posix": _NOTHING, "pwd": pwd_module(owner)}
+    instead = {"os": owner, "genericpath": generic, "posix": _NOTHING, "pwd": owner._pwd}
     path = private_copy("posixpath", instead)
     path.__name__ = "rumpel.os.path"
     return path

@@ -8,7 +8,7 @@ import os
 import struct
 from typing import TYPE_CHECKING
 
-from rumpel.os.base import AT_FDCWD, Base
+from rumpel.os.base import AT_FDCWD, NUMBERS, Base
 
 if TYPE_CHECKING:
     from rumpel import _native
@@ -25,8 +25,8 @@ class Terminals(Base):
         super().__init__(native)
         self._ioctl = self._bind("ioctl")
         self._readlink = self._bind("readlinkat", paths=2)
-        self._openpt = self._bind("openat", paths=2)
-        self._closept = self._bind("close")
+        self._openpt = self._bind("openat", paths=2, flags=NUMBERS)
+        self._closept = self._bind("close", flags=NUMBERS)
 
     def isatty(self, fd: int, /) -> bool:
         """Is it a terminal?"""
