@@ -10,6 +10,7 @@ from __future__ import annotations
 import fnmatch
 import importlib.util
 import json
+import os
 import platform
 import subprocess
 import sys
@@ -31,14 +32,15 @@ VERSION = TABLE.pop("version")
 
 
 @pytest.mark.parametrize("name", TABLE)
-def test_module(name: str, default_image: str) -> None:
+def test_module(name: str, default_image: str, tmp_path: Path) -> None:
     if importlib.util.find_spec(f"test.{name}") is None:
         pytest.skip("this Python has no tests: apt-get install libpython3.11-testsuite")
     row = TABLE[name]
     program = [sys.executable, "-m", "tests.api.cpython", name, "--image", default_image]
     done = subprocess.run(
         [*program, "--without", *row.get("not_run", {"-": ""})],
-        cwd=Path(__file__).parents[2],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
         capture_output=True,
         check=False,
     )
