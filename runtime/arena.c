@@ -79,7 +79,7 @@ void rumpel_arena_destroy(struct rumpel_arena *arena)
 	errno = error;
 }
 
-static bool in_vmalloc(const struct rumpel_arena *arena, unsigned long va, unsigned long len)
+bool rumpel_arena_has(const struct rumpel_arena *arena, unsigned long va, unsigned long len)
 {
 	unsigned long offset = va - (unsigned long)arena->vmalloc;
 
@@ -91,7 +91,7 @@ int rumpel_arena_map(struct rumpel_arena *arena, unsigned long va, unsigned long
 {
 	int host_prot = 0;
 
-	if (!in_vmalloc(arena, va, len) || pa > arena->memory_size || len > arena->memory_size - pa)
+	if (pa > arena->memory_size || len > arena->memory_size - pa)
 		return -EINVAL;
 	if (prot & RUMPEL_PROT_READ)
 		host_prot |= PROT_READ;
@@ -105,7 +105,7 @@ int rumpel_arena_map(struct rumpel_arena *arena, unsigned long va, unsigned long
 
 int rumpel_arena_unmap(struct rumpel_arena *arena, unsigned long va, unsigned long len)
 {
-	if (!in_vmalloc(arena, va, len))
+	if (!rumpel_arena_has(arena, va, len))
 		return -EINVAL;
 	/* Back to what was reserved: nobody else may get these addresses. */
 	if (mmap((void *)va, len, PROT_NONE,

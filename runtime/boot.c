@@ -36,40 +36,41 @@ static void op_print(void *host, const char *text, unsigned long len)
 
 static int op_map(void *host, unsigned long va, unsigned long pa, unsigned long len, int prot)
 {
-	return rumpel_arena_map(&((struct rumpel_kernel *)host)->arena, va, pa, len, prot);
+	struct rumpel_kernel *kernel = host;
+
+	if (rumpel_mappings_has(kernel->mappings, va, len))
+		return rumpel_mappings_map(kernel->mappings, &kernel->arena, va, pa, len, prot);
+	if (!rumpel_arena_has(&kernel->arena, va, len))
+		return -EINVAL;
+	return rumpel_arena_map(&kernel->arena, va, pa, len, prot);
 }
 
 static int op_unmap(void *host, unsigned long va, unsigned long len)
 {
-	return rumpel_arena_unmap(&((struct rumpel_kernel *)host)->arena, va, len);
+	struct rumpel_kernel *kernel = host;
+
+	if (rumpel_mappings_has(kernel->mappings, va, len))
+		return rumpel_mappings_unmap(kernel->mappings, va, len);
+	return rumpel_arena_unmap(&kernel->arena, va, len);
 }
 
 static int attach_devices(struct rumpel_kernel *kernel, const struct rumpel_config *config)
 {
-	int error;
+	int error = 0;
 
-	for (size_t i = 0; i < config->device_count; i++) {
-		struct rumpel_device *device = config->devices[i];
-
-		device->kernel = kernel;
-		device->slot = (unsigned int)i;
-		error = device->ops->attach ? device->ops->attach(device) : 0;
-		if (error) {
-			device->kernel = NULL;
-			return error;
-		}
-		kernel->devices[i] = device;
-		kernel->device_count++;
-	}
-	return 0;
+	for (size_t i = 0; i < config->device_count && !error; i++)
+		error = rumpel_device_attach(kernel, config->devices[i]);
+	return error;
 }
 
 /* The devices are the caller's again. */
 static void return_devices(struct rumpel_kernel *kernel)
 {
 	for (unsigned int i = 0; i < kernel->device_count; i++) {
-		kernel->devices[i]->ops->detach(kernel->devices[i]);
-		kernel->devices[i]->kernel = NULL;
+		struct rumpel_device *device = kernel->devices[i];
+
+		rumpel_device_detach(device);
+		rumpel_device_finish(device);
 	}
 	kernel->device_count = 0;
 }
@@ -86,6 +87,8 @@ static int load(struct rumpel_kernel *kernel, const struct rumpel_config *config
 	if (!error)
 		error = rumpel_image_load(&file, &kernel->arena, &kernel->image, why);
 	rumpel_image_close(&file);
+	if (!error)
+		error = rumpel_mappings_create(&kernel->mappings);
 	if (error)
 		return error;
 	rumpel_valgrind_announce(&kernel->arena);
@@ -135,6 +138,7 @@ static int start(struct rumpel_kernel *kernel, const char *cmdline)
 	if (len > CMDLINE_MOST)
 		return -E2BIG;
 	params.cmdline = line;
+	rumpel_mappings_range(kernel->mappings, &params.mappings, &params.mappings_size);
 	fill_seed(kernel, params.seed, sizeof(params.seed));
 	set_ops(kernel);
 
@@ -293,6 +297,7 @@ void rumpel_kernel_forked(struct rumpel_kernel *kernel)
 {
 	/* Whatever was going on in other threads stays undone. */
 	kernel->state = RUMPEL_FORKED;
+	rumpel_mappings_flush(kernel->mappings);
 	kernel->token = 0;
 	kernel->leader = kernel->followers = NULL;
 	kernel->asleep = SLEEP_NOT;
@@ -320,8 +325,11 @@ void rumpel_kernel_free(struct rumpel_kernel *kernel)
 
 	if (!kernel)
 		return;
+	rumpel_fault_drain(kernel);
 	if (kernel->state != RUMPEL_FORKED)
 		stop(kernel);
+	/* Who touches them until then tries again. */
+	rumpel_mappings_end(kernel->mappings);
 	rumpel_fault_remove(kernel);
 	rumpel_valgrind_forget(&kernel->arena);
 	rumpel_arena_destroy(&kernel->arena);

@@ -5,6 +5,7 @@
  *
  *	image.c    loads a kernel image
  *	arena.c    a kernel's addresses: image, guest memory, vmalloc
+ *	mappings.c addresses of callers' mmap
  *	token.c    who may run the kernel
  *	vcpu.c     runs it: enter() and what it comes back with
  *	wait.c     leader and followers: waiting with the token free
@@ -15,6 +16,7 @@
  *	task.c     tasks and their calls
  *	jobs.c     work of devices that blocks
  *	device.c   slots, interrupts, watches
+ *	plug.c     devices come and go
  *	fault.c    faults of kernel code
  *	log.c      what the kernel prints
  *	valgrind.c the stacks valgrind has to know of
@@ -66,9 +68,27 @@ int rumpel_arena_create(struct rumpel_arena *arena, size_t image_size, size_t me
 /* Has pages at hand that are about to be written. */
 void rumpel_populate(void *start, size_t len);
 void rumpel_arena_destroy(struct rumpel_arena *arena);
+/* Is [va, va+len) of the vmalloc range? */
+bool rumpel_arena_has(const struct rumpel_arena *arena, unsigned long va, unsigned long len);
 int rumpel_arena_map(struct rumpel_arena *arena, unsigned long va, unsigned long pa,
 		     unsigned long len, int prot);
 int rumpel_arena_unmap(struct rumpel_arena *arena, unsigned long va, unsigned long len);
+
+/* ---- mappings.c ---- */
+
+int rumpel_mappings_create(struct rumpel_mappings **mappings);
+void rumpel_mappings_range(const struct rumpel_mappings *mappings, uint64_t *start, uint64_t *size);
+bool rumpel_mappings_has(const struct rumpel_mappings *mappings, uint64_t va, uint64_t len);
+/* Guest memory at an address of the range. -ENOMEM: that is too much, unless all is flushed. */
+int rumpel_mappings_map(struct rumpel_mappings *mappings, struct rumpel_arena *arena, uint64_t va,
+			uint64_t pa, uint64_t len, int prot);
+int rumpel_mappings_unmap(struct rumpel_mappings *mappings, uint64_t va, uint64_t len);
+/* Nothing is mapped: the next touch of each page is a fault. */
+int rumpel_mappings_flush(struct rumpel_mappings *mappings);
+/* The kernel goes, and with it what it held. */
+void rumpel_mappings_end(struct rumpel_mappings *mappings);
+/* Host code touched an address of the range. 0: it may try again; else a signal. */
+int rumpel_mappings_fault(struct rumpel_kernel *kernel, uint64_t address, bool write);
 
 /* ---- image.c ---- */
 
@@ -127,6 +147,7 @@ struct rumpel_task {
 	struct rumpel_waiter *waiter;
 	struct rumpel_task *next, **link; /* all tasks of the kernel */
 	struct rumpel_task *next_done;
+	struct rumpel_task *next_pager;
 };
 
 /* ---- wait.c ---- */
@@ -215,6 +236,7 @@ struct rumpel_kernel {
 	struct rumpel_task *tasks;
 	struct rumpel_task *done, **done_tail; /* asynchronous calls that have ended */
 	struct rumpel_task *init;
+	struct rumpel_task *pagers; /* that serve no fault now; mappings.c */
 	struct rumpel_task *agent; /* a thread of pid 1: makes tasks, halts */
 	pthread_mutex_t agent_lock;
 
@@ -231,6 +253,7 @@ struct rumpel_kernel {
 
 	const struct rumpel_image *image;
 	struct rumpel_arena arena;
+	struct rumpel_mappings *mappings;
 	struct rumpel_log log;
 	struct rumpel_jobs jobs;
 	struct rumpel_housekeeper housekeeper;
@@ -358,12 +381,21 @@ void rumpel_clock_leave(struct rumpel_kernel *kernel);
 int rumpel_virtual_wait(struct rumpel_kernel *kernel, struct rumpel_waiter *waiter, uint64_t limit);
 void rumpel_clock_ops(struct host_ops *ops);
 
+/* ---- plug.c: token held, or the kernel is not up ---- */
+
+/* Into a free slot: -ENOSPC, -EBUSY (it has a kernel), or what its attach() says. */
+int rumpel_device_attach(struct rumpel_kernel *kernel, struct rumpel_device *device);
+/* Out of it, and then, without the token, until nobody uses it any more. */
+void rumpel_device_detach(struct rumpel_device *device);
+void rumpel_device_finish(struct rumpel_device *device);
+
 /* ---- device.c: token held ---- */
 
 /* Descriptors that one kernel's devices may watch. */
 #define MOST_WATCHES 64
 
 void rumpel_devices_serve(struct rumpel_kernel *kernel);
+bool rumpel_is_watched(const struct rumpel_kernel *kernel, const struct rumpel_watch *watch);
 /* Calls ready() for descriptors that are ready now. */
 void rumpel_watches_poll(struct rumpel_kernel *kernel);
 void rumpel_device_ops(struct host_ops *ops);
@@ -391,6 +423,8 @@ long rumpel_task_call(struct rumpel_task *task, long nr, const unsigned long arg
 
 int rumpel_fault_add(struct rumpel_kernel *kernel);
 void rumpel_fault_remove(struct rumpel_kernel *kernel);
+/* Waits for touches of mappings that are being served: there will be no more. */
+void rumpel_fault_drain(struct rumpel_kernel *kernel);
 /* Gives this thread a stack for fault handlers. */
 void rumpel_fault_thread_init(void);
 

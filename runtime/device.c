@@ -48,8 +48,11 @@ static void wake(struct rumpel_kernel *kernel)
 
 void rumpel_device_notify(struct rumpel_device *device)
 {
-	struct rumpel_kernel *kernel = device->kernel;
+	struct rumpel_kernel *kernel = __atomic_load_n(&device->kernel, __ATOMIC_SEQ_CST);
 
+	/* It has just been unplugged. */
+	if (!kernel)
+		return;
 	atomic_set(&device->notified, true);
 	atomic_set(&kernel->vcpu->notified, 1);
 	wake(kernel);
@@ -63,7 +66,8 @@ void rumpel_devices_serve(struct rumpel_kernel *kernel)
 		for (unsigned int i = 0; i < kernel->device_count; i++) {
 			struct rumpel_device *device = kernel->devices[i];
 
-			if (__atomic_exchange_n(&device->notified, false, __ATOMIC_SEQ_CST))
+			if (device &&
+			    __atomic_exchange_n(&device->notified, false, __ATOMIC_SEQ_CST))
 				device->ops->service(device);
 		}
 	}
@@ -98,6 +102,18 @@ void rumpel_kernel_unwatch(struct rumpel_kernel *kernel, struct rumpel_watch *wa
 		at = &(*at)->next;
 	if (*at)
 		*at = watch->next;
+	/* The leader may sleep on its descriptor, and let go of it. */
+	if (atomic_get(&kernel->asleep))
+		rumpel_kick(kernel);
+}
+
+bool rumpel_is_watched(const struct rumpel_kernel *kernel, const struct rumpel_watch *watch)
+{
+	const struct rumpel_watch *at = kernel->watches;
+
+	while (at && at != watch)
+		at = at->next;
+	return at;
 }
 
 void rumpel_watches_poll(struct rumpel_kernel *kernel)
@@ -124,8 +140,10 @@ void rumpel_devices_detach(struct rumpel_kernel *kernel)
 	for (unsigned int i = 0; i < kernel->device_count; i++) {
 		struct rumpel_device *device = kernel->devices[i];
 
-		device->ops->detach(device);
-		device->kernel = NULL;
+		if (!device)
+			continue;
+		rumpel_device_detach(device);
+		rumpel_device_finish(device);
 		device->ops->free(device);
 	}
 	kernel->device_count = 0;

@@ -7,10 +7,16 @@
  */
 #include "core.h"
 
+#include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <ucontext.h>
 #include <unistd.h>
+
+/* While a fault is served on the stack of the code that touched it. */
+#define NESTED_STACK (32 << 10)
+#define RED_ZONE 128 /* below a function's stack pointer (System V ABI, x86-64) */
+#define FAULT_WRITE 2 /* in the CPU's error code */
 
 /* Never freed, since a handler may be looking at it, but used again. */
 struct rumpel_fault_range {
@@ -18,6 +24,9 @@ struct rumpel_fault_range {
 	struct rumpel_kernel *kernel; /* NULL: not in use */
 	uint64_t text_start, text_end;
 	uint64_t start, end; /* the arena */
+	uint64_t mappings, mappings_size;
+	uint32_t touches; /* of mappings that are being served */
+	uint32_t closing; /* no more of them: the kernel is about to be freed */
 };
 
 static const int signals[] = { SIGSEGV, SIGBUS, SIGILL, SIGFPE };
@@ -82,6 +91,17 @@ static struct rumpel_kernel *find(uint64_t ip, uint64_t sp, uint64_t address)
 	return NULL;
 }
 
+static struct rumpel_fault_range *find_mappings(uint64_t address)
+{
+	struct rumpel_fault_range *range = __atomic_load_n(&ranges, __ATOMIC_ACQUIRE);
+
+	for (; range; range = range->next)
+		if (address - range->mappings < range->mappings_size &&
+		    __atomic_load_n(&range->kernel, __ATOMIC_ACQUIRE))
+			break;
+	return range;
+}
+
 static void chain(int number, siginfo_t *info, void *context)
 {
 	struct sigaction *old = NULL;
@@ -96,9 +116,94 @@ static void chain(int number, siginfo_t *info, void *context)
 	} else {
 		/* The instruction is tried again, and ends the process as it should. */
 		signal(number, SIG_DFL);
-		if (info->si_code <= 0)
+		if (info->si_code <= 0 || info->si_signo != number)
 			raise(number);
 	}
+}
+
+/* A touch of a caller's mapping by host code. */
+struct touch {
+	struct rumpel_kernel *kernel;
+	uint64_t address;
+	bool write;
+	const sigset_t *mask; /* of the code that touched it */
+	int signal; /* out: 0 or what it comes to */
+};
+
+static void serve(void *argument)
+{
+	struct touch *touch = argument;
+	char nested[NESTED_STACK];
+	const stack_t stack = { .ss_sp = nested, .ss_size = sizeof(nested) };
+	stack_t outer;
+	sigset_t all;
+
+	/*
+	 * The kernel may fault in turn, and the signal stack has the frame of this
+	 * fault at its top, where the next one would be put.
+	 */
+	sigfillset(&all);
+	sigaltstack(&stack, &outer);
+	pthread_sigmask(SIG_SETMASK, touch->mask, NULL);
+	touch->signal = rumpel_mappings_fault(touch->kernel, touch->address, touch->write);
+	pthread_sigmask(SIG_SETMASK, &all, NULL);
+	sigaltstack(&outer, NULL);
+}
+
+static void call_on_stack(void *stack, void (*function)(void *), void *argument)
+{
+	asm volatile("movq %%rsp, %%rbx\n\t"
+		     "movq %0, %%rsp\n\t"
+		     "callq *%1\n\t"
+		     "movq %%rbx, %%rsp"
+		     : "+r"(stack), "+r"(function), "+D"(argument)
+		     :
+		     : "rax", "rbx", "rcx", "rdx", "rsi", "r8", "r9", "r10", "r11", "xmm0", "xmm1",
+		       "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10",
+		       "xmm11", "xmm12", "xmm13", "xmm14", "xmm15", "memory", "cc");
+}
+
+/* 0: the code goes on; else a signal for it. */
+static int serve_touch(struct rumpel_kernel *kernel, uint64_t address, ucontext_t *context)
+{
+	const greg_t *registers = context->uc_mcontext.gregs;
+	uint64_t stack = (registers[REG_RSP] - RED_ZONE) & ~15ull;
+	struct touch touch = {
+		.kernel = kernel,
+		.address = address,
+		.write = registers[REG_ERR] & FAULT_WRITE,
+		.mask = &context->uc_sigmask,
+	};
+	sigset_t all;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, NULL);
+	if (!rumpel_tid) {
+		rumpel_thread_init();
+		sigaltstack(NULL, &context->uc_stack);
+	}
+	call_on_stack((void *)stack, serve, &touch);
+	return touch.signal;
+}
+
+/* Host code touched something. What we do not know is for whoever was there before. */
+static void outside(int number, siginfo_t *info, ucontext_t *context)
+{
+	uint64_t address = (uint64_t)info->si_addr;
+	struct rumpel_fault_range *range = NULL;
+
+	if (number == SIGSEGV && info->si_code > 0)
+		range = find_mappings(address);
+	if (range) {
+		__atomic_fetch_add(&range->touches, 1, __ATOMIC_SEQ_CST);
+		if (atomic_get(&range->closing))
+			number = 0; /* tries again, and finds zeroes in a moment */
+		else
+			number = serve_touch(range->kernel, address, context);
+		__atomic_fetch_sub(&range->touches, 1, __ATOMIC_SEQ_CST);
+	}
+	if (number)
+		chain(number, info, context);
 }
 
 static void handler(int number, siginfo_t *info, void *context)
@@ -110,12 +215,13 @@ static void handler(int number, siginfo_t *info, void *context)
 		.bp = registers[REG_RBP],
 		.address = (unsigned long)info->si_addr,
 		.signal = number,
+		.write = !!(registers[REG_ERR] & FAULT_WRITE),
 	};
 	struct rumpel_kernel *kernel =
 		info->si_code > 0 ? find(fault.ip, fault.sp, fault.address) : NULL;
 
 	if (!kernel) {
-		chain(number, info, context);
+		outside(number, info, context);
 		return;
 	}
 	if (kernel->image->fault(&fault) < 0) {
@@ -186,15 +292,26 @@ int rumpel_fault_add(struct rumpel_kernel *kernel)
 		}
 	}
 	if (!error) {
+		range->touches = range->closing = 0;
 		range->text_start = (uint64_t)kernel->image->text_start;
 		range->text_end = (uint64_t)kernel->image->text_end;
 		range->start = (uint64_t)kernel->arena.base;
 		range->end = range->start + kernel->arena.size;
+		rumpel_mappings_range(kernel->mappings, &range->mappings, &range->mappings_size);
 		__atomic_store_n(&range->kernel, kernel, __ATOMIC_RELEASE);
 		kernel->range = range;
 	}
 	pthread_mutex_unlock(&ranges_lock);
 	return error;
+}
+
+void rumpel_fault_drain(struct rumpel_kernel *kernel)
+{
+	if (!kernel->range)
+		return;
+	atomic_set(&kernel->range->closing, true);
+	while (atomic_get(&kernel->range->touches))
+		sched_yield();
 }
 
 void rumpel_fault_remove(struct rumpel_kernel *kernel)

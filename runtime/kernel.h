@@ -81,8 +81,10 @@ struct rumpel_device_ops {
 	void (*service)(struct rumpel_device *device);
 	/* The kernel has taken the device: slot and kernel are set. */
 	int (*attach)(struct rumpel_device *device);
-	/* The kernel is gone; no more calls follow but free. */
+	/* Token held, or the kernel is gone: it takes its hands off all of it. */
 	void (*detach)(struct rumpel_device *device);
+	/* After that, without the token: waits for what others are still at. */
+	void (*finish)(struct rumpel_device *device);
 	void (*free)(struct rumpel_device *device);
 	void (*stats)(const struct rumpel_device *device, struct rumpel_device_stats *stats);
 };
@@ -91,6 +93,7 @@ struct rumpel_device {
 	const struct rumpel_device_ops *ops;
 	struct rumpel_kernel *kernel;
 	unsigned int slot;
+	bool leaves; /* is about to be unplugged */
 	bool notified; /* atomic; see rumpel_device_notify */
 };
 

@@ -335,7 +335,8 @@ int rumpel_run(struct rumpel_kernel *kernel, int64_t timeout_ns, struct rumpel_t
 
 int rumpel_task_create(struct rumpel_kernel *kernel, unsigned int flags, struct rumpel_task **task)
 {
-	unsigned long clone_flags = flags & RUMPEL_TASK_PROCESS ? 0 : THREAD_FLAGS;
+	/* Processes share the memory too: their code is in one address space, the host's. */
+	unsigned long clone_flags = flags & RUMPEL_TASK_PROCESS ? CLONE_VM : THREAD_FLAGS;
 	struct rumpel_task *new;
 	long result;
 

@@ -248,7 +248,8 @@ static void hand_out(struct rumpel_kernel *kernel, const struct pollfd *polled,
 		got = read(kernel->eventfd, &kicks, sizeof(kicks));
 	(void)got; /* another sleeper may have been faster */
 	for (nfds_t i = 1; i < count; i++)
-		if (polled[i].revents)
+		/* Its device may be gone by now. */
+		if (polled[i].revents && rumpel_is_watched(kernel, watches[i]))
 			watches[i]->ready(watches[i], polled[i].revents);
 }
 

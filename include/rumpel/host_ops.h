@@ -18,7 +18,7 @@
 #define RUMPEL_HOST_OPS_H
 
 #define RUMPEL_MAGIC 0x6c65706d7572ULL /* "rumpel" */
-#define RUMPEL_ABI 2
+#define RUMPEL_ABI 3
 
 #define RUMPEL_NO_DEADLINE (~0ULL)
 
@@ -64,6 +64,12 @@ struct rumpel_caller {
 enum rumpel_private_call {
 	/* (clone flags, struct rumpel_caller *new_caller) -> pid */
 	RUMPEL_CALL_CLONE = -1,
+	/* (slot): a device is there now; its driver is about to lose it */
+	RUMPEL_CALL_PLUG = -2,
+	RUMPEL_CALL_UNPLUG = -3,
+	/* (address, write): host code touched a caller's mapping. 0: it may try again; -EFAULT,
+	 * -ENXIO, -ENOMEM: not mapped so, nothing behind it (SIGBUS), no memory */
+	RUMPEL_CALL_FAULT = -4,
 };
 
 /* A suspended flow of control: everything else lies on its stack. */
@@ -114,7 +120,10 @@ struct host_ops {
 	void (*delay)(void *host, unsigned long long ns);
 	/* ns since 1970 at this moment. */
 	unsigned long long (*realtime)(void *host);
-	/* Map guest memory [pa, pa+len) at va in the vmalloc range. 0/-errno */
+	/*
+	 * Map guest memory [pa, pa+len) at va in the range for vmalloc or for callers'
+	 * mappings, in place of what was there; no longer map it. 0/-errno
+	 */
 	int (*map)(void *host, unsigned long va, unsigned long pa, unsigned long len, int prot);
 	int (*unmap)(void *host, unsigned long va, unsigned long len);
 	/* Device registers: address as in rumpel_boot_params.mmio. */
@@ -139,6 +148,8 @@ struct rumpel_boot_params {
 	unsigned long memory_size; /* bytes */
 	unsigned long vmalloc; /* reserved host addresses for vmalloc */
 	unsigned long vmalloc_size;
+	unsigned long mappings; /* reserved host addresses for mmap of callers */
+	unsigned long mappings_size;
 	unsigned long mmio; /* guest physical address of device slot 0 */
 	unsigned int devices; /* slots in use at boot */
 	const char *cmdline;
@@ -153,6 +164,7 @@ struct rumpel_fault {
 	unsigned long bp;
 	unsigned long address; /* in: what was touched */
 	int signal; /* in: SIGSEGV, SIGBUS, SIGILL, SIGFPE */
+	int write; /* in: it was not a read */
 };
 
 /* What the exported symbol `rumpel_image` is. */

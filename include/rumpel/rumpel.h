@@ -173,6 +173,21 @@ RUMPEL_API long rumpel_syscall(struct rumpel_task *task, long nr, unsigned long 
 RUMPEL_API int rumpel_run(struct rumpel_kernel *kernel, int64_t timeout_ns,
 			  struct rumpel_task **done, size_t count);
 
+/* ---- memory of mmap ---- */
+
+/*
+ * Host code may use what mmap() of a kernel returns as any memory. Pages come when
+ * they are touched, through the kernel's own fault handler; where it has none the
+ * signal is SIGSEGV or SIGBUS as usual. (System calls of the host do not touch:
+ * they return EFAULT for a page that is not there yet.)
+ *
+ * The addresses are reserved for the life of the kernel, and as long as somebody
+ * holds them; they read as zeroes when it is gone.
+ */
+struct rumpel_mappings;
+RUMPEL_API struct rumpel_mappings *rumpel_mappings_hold(struct rumpel_kernel *kernel);
+RUMPEL_API void rumpel_mappings_release(struct rumpel_mappings *mappings);
+
 /* ---- virtual time ---- */
 
 /*
@@ -188,7 +203,7 @@ RUMPEL_API uint64_t rumpel_clock_now(const struct rumpel_clock *clock);
 /* Runs everything due up to `ns`, and sets the clock to it. */
 RUMPEL_API int rumpel_clock_advance(struct rumpel_clock *clock, uint64_t until_ns);
 
-/* ---- devices: create, then pass them to rumpel_boot ---- */
+/* ---- devices: create, then pass them to rumpel_boot or rumpel_device_plug ---- */
 
 enum rumpel_block_flags {
 	RUMPEL_BLOCK_READ_ONLY = 1 << 0,
@@ -364,6 +379,33 @@ RUMPEL_API int rumpel_net_receive(struct rumpel_device *device, const struct iov
 RUMPEL_API int rumpel_entropy(struct rumpel_device **device);
 /* hvc0: bytes to and from a descriptor, which is duplicated. */
 RUMPEL_API int rumpel_console(int fd, struct rumpel_device **device);
+
+/*
+ * Gives a device to a kernel that runs; on return its driver has it, and the
+ * kernel owns it. -EBUSY: it has a kernel; -ENOSPC: the kernel has no slot left;
+ * -ENODEV: no driver; or the kernel's own errors.
+ */
+RUMPEL_API int rumpel_device_plug(struct rumpel_kernel *kernel, struct rumpel_device *device);
+/*
+ * Takes a device away, whatever it is doing: the driver finishes what is under
+ * way, a file system on it gives EIO from then on. On return the device is the
+ * caller's. -ENODEV: it is not this kernel's (or just goes).
+ */
+RUMPEL_API int rumpel_device_unplug(struct rumpel_kernel *kernel, struct rumpel_device *device);
+
+/*
+ * Another size for a disk: of a file, which is made so long, or of memory that is
+ * the device's. The kernel hears of it. -EINVAL: no disk, or not a size;
+ * -EOPNOTSUPP: its size is fixed; -EROFS.
+ */
+RUMPEL_API int rumpel_block_resize(struct rumpel_device *device, uint64_t size);
+/*
+ * Plugs the cable of a network interface in or out: down, frames are lost. A driver
+ * only looks for the link's state if this has been called before a kernel got the
+ * interface (true will do); otherwise -EOPNOTSUPP. Then Linux has the link up a moment
+ * after the interface is, as with any card: a frame that is sent at once may be lost.
+ */
+RUMPEL_API int rumpel_net_set_link(struct rumpel_device *device, bool up);
 
 /* Only for devices that no kernel has taken. */
 RUMPEL_API void rumpel_device_free(struct rumpel_device *device);

@@ -126,6 +126,8 @@ void fake_detach(struct rumpel_kernel *kernel, struct rumpel_device *device)
 {
 	kernel->devices[device->slot] = NULL;
 	device->ops->detach(device);
+	device->ops->finish(device);
+	device->kernel = NULL;
 }
 
 void fake_kernel_free(struct rumpel_kernel *kernel)

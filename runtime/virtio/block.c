@@ -90,6 +90,7 @@ static int do_ranges(struct rumpel_block_request *request)
 	struct rumpel_block *block = request->block;
 	bool zero = request->type == VIRTIO_BLK_T_WRITE_ZEROES;
 	size_t count = request->len / sizeof(ranges[0]);
+	uint64_t capacity = __atomic_load_n(&block->size, __ATOMIC_RELAXED) / RUMPEL_SECTOR;
 	int error;
 
 	if (!count || count > BLOCK_RANGES || request->len % sizeof(ranges[0]))
@@ -102,8 +103,8 @@ static int do_ranges(struct rumpel_block_request *request)
 		/* 5.2.6.2: unknown flags, and UNMAP of a discard, are unsupported. */
 		if (flags & ~(uint64_t)BLOCK_RANGE_FLAGS || (flags && !zero))
 			return -EOPNOTSUPP;
-		if (sectors > BLOCK_RANGE_SECTORS || ranges[i].sector > block->config.capacity ||
-		    sectors > block->config.capacity - ranges[i].sector)
+		if (sectors > BLOCK_RANGE_SECTORS || ranges[i].sector > capacity ||
+		    sectors > capacity - ranges[i].sector)
 			return -EINVAL;
 	}
 	for (size_t i = 0; i < count; i++) {
@@ -178,21 +179,20 @@ static void request_run(struct rumpel_job *job)
 {
 	struct rumpel_block_request *request = (struct rumpel_block_request *)job;
 	struct rumpel_block *block = request->block;
-	int error;
+	int error = 0;
+	bool fits;
 
 	pthread_mutex_lock(&block->lock);
-	if (request->epoch != block->epoch) {
-		request_release(request);
+	if (request->epoch == block->epoch) {
+		block->running++;
+		/* The disk may have shrunk. */
+		fits = request->end <= block->size;
 		pthread_mutex_unlock(&block->lock);
-		return;
+		error = fits ? request_do(request) : -EIO;
+		pthread_mutex_lock(&block->lock);
+		block->running--;
 	}
-	block->running++;
-	pthread_mutex_unlock(&block->lock);
-
-	error = request_do(request);
-
-	pthread_mutex_lock(&block->lock);
-	block->running--;
+	block->deferred--;
 	rumpel_block_end_locked(request, error);
 	if (!block->running)
 		pthread_cond_broadcast(&block->idle);
@@ -234,10 +234,11 @@ static int check_transfer(struct rumpel_block *block, struct rumpel_block_reques
 {
 	if (request->type == VIRTIO_BLK_T_OUT && block->read_only)
 		return -EROFS;
-	if (request->len % RUMPEL_SECTOR || sector > block->config.capacity ||
-	    request->len / RUMPEL_SECTOR > block->config.capacity - sector)
+	if (request->len % RUMPEL_SECTOR || sector > block->size / RUMPEL_SECTOR ||
+	    request->len / RUMPEL_SECTOR > block->size / RUMPEL_SECTOR - sector)
 		return -EINVAL;
 	request->offset = sector * RUMPEL_SECTOR;
+	request->end = request->offset + request->len;
 	return 0;
 }
 
@@ -254,6 +255,7 @@ static int request_parse(struct rumpel_block *block, struct rumpel_block_request
 
 	rumpel_iov_read(request->iov, request->chain.out, 0, &header, sizeof(header));
 	request->type = header.type;
+	request->end = 0;
 	request->data = request->iov;
 	switch (header.type) {
 	case VIRTIO_BLK_T_IN:
@@ -346,6 +348,7 @@ static int block_drain(struct rumpel_block *block, struct rumpel_job **jobs)
 		if (result) {
 			publish = true;
 		} else {
+			block->deferred += !block->ops->submit;
 			*jobs = &request->job;
 			jobs = &request->job.next;
 		}
@@ -411,6 +414,17 @@ static void block_quiesce(struct rumpel_virtio *virtio)
 		pthread_cond_wait(&block->idle, &block->lock);
 }
 
+/* Void jobs still look at their requests: they have all been run or begun by now. */
+static void block_finish(struct rumpel_virtio *virtio)
+{
+	struct rumpel_block *block = to_block(virtio);
+
+	pthread_mutex_lock(&block->lock);
+	while (block->deferred)
+		pthread_cond_wait(&block->idle, &block->lock);
+	pthread_mutex_unlock(&block->lock);
+}
+
 static void block_detach(struct rumpel_virtio *virtio)
 {
 	struct rumpel_block *block = to_block(virtio);
@@ -446,6 +460,7 @@ static const struct rumpel_virtio_ops block_virtio_ops = {
 	.unlock = block_unlock,
 	.quiesce = block_quiesce,
 	.detach = block_detach,
+	.finish = block_finish,
 	.free = block_free,
 };
 
@@ -487,4 +502,41 @@ int rumpel_block_init(struct rumpel_block *block, const struct rumpel_block_ops 
 	rumpel_virtio_init(&block->virtio, &block_virtio_ops, VIRTIO_ID_BLOCK, features,
 			   &block->config, sizeof(block->config), 1);
 	return 0;
+}
+
+/* Locked. Requests beyond the new end fail from now on, and none is under way. */
+static int block_set_size(struct rumpel_block *block, uint64_t size)
+{
+	uint64_t before = block->size;
+	int error = 0;
+
+	if (size < before)
+		block->size = size;
+	while (block->running)
+		pthread_cond_wait(&block->idle, &block->lock);
+	error = block->ops->resize(block, size);
+	block->size = error ? before : size;
+	return error;
+}
+
+int rumpel_block_resize(struct rumpel_device *device, uint64_t size)
+{
+	struct rumpel_block *block =
+		(struct rumpel_block *)rumpel_virtio_of(device, VIRTIO_ID_BLOCK);
+	const uint64_t capacity = size / RUMPEL_SECTOR;
+	int error;
+
+	if (!block || !size || size % RUMPEL_SECTOR || size > INT64_MAX)
+		return -EINVAL;
+	if (block->read_only)
+		return -EROFS;
+	if (!block->ops->resize)
+		return -EOPNOTSUPP;
+	pthread_mutex_lock(&block->lock);
+	error = block_set_size(block, size);
+	pthread_mutex_unlock(&block->lock);
+	if (!error)
+		rumpel_virtio_configure(&block->virtio, &block->config.capacity, &capacity,
+					sizeof(capacity));
+	return error;
 }

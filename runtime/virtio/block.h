@@ -22,7 +22,7 @@ struct rumpel_block_request {
 	struct rumpel_block_request *all; /* the next one there is */
 	unsigned int epoch; /* of the block; another one's request is void */
 	uint32_t type; /* VIRTIO_BLK_T_* */
-	uint64_t offset; /* bytes */
+	uint64_t offset, end; /* bytes; end 0: it has none */
 	size_t len;
 	struct rumpel_chain chain;
 	struct iovec *data; /* in iov */
@@ -54,6 +54,8 @@ struct rumpel_block_ops {
 	int (*discard)(struct rumpel_block *block, uint64_t offset, uint64_t len);
 	/* The range reads as zeroes; with `unmap` it need not take room. */
 	int (*zero)(struct rumpel_block *block, uint64_t offset, uint64_t len, bool unmap);
+	/* Locked, no request under way: makes it so long. NULL: its size is fixed. */
+	int (*resize)(struct rumpel_block *block, uint64_t size);
 	void (*free)(struct rumpel_block *block);
 	/*
 	 * Instead of all of the above: takes the requests, which are chained by
@@ -77,6 +79,7 @@ struct rumpel_block {
 	pthread_mutex_t lock; /* all below, the queue; never held during input and output */
 	pthread_cond_t idle;
 	unsigned int running; /* requests that use guest memory outside the lock */
+	unsigned int deferred; /* requests that are jobs: these, and those not begun */
 	unsigned int epoch; /* resets so far: older requests are void */
 	bool starved; /* no memory for a request: look again when one ends */
 	struct rumpel_block_request *spare, *all;

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -83,6 +84,17 @@ static int file_zero(struct rumpel_block *block, uint64_t offset, uint64_t len, 
 	return rumpel_file_zero(to_file(block)->fd, offset, len, unmap);
 }
 
+static int file_resize(struct rumpel_block *block, uint64_t size)
+{
+	struct stat stat;
+
+	if (fstat(to_file(block)->fd, &stat))
+		return -errno;
+	if (!S_ISREG(stat.st_mode))
+		return -EOPNOTSUPP;
+	return ftruncate(to_file(block)->fd, (off_t)size) ? -errno : 0;
+}
+
 static void file_free(struct rumpel_block *block)
 {
 	struct block_file *file = to_file(block);
@@ -99,6 +111,7 @@ static const struct rumpel_block_ops file_ops = {
 	.flush = file_flush,
 	.discard = file_discard,
 	.zero = file_zero,
+	.resize = file_resize,
 	.free = file_free,
 };
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* A disk in memory. */
+#define _GNU_SOURCE
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -69,6 +70,21 @@ static int memory_discard(struct rumpel_block *block, uint64_t offset, uint64_t 
 	return memory_zero(block, offset, len, true);
 }
 
+static int memory_resize(struct rumpel_block *block, uint64_t size)
+{
+	struct block_memory *memory = to_memory(block);
+	void *data;
+
+	if (!memory->mapped)
+		return -EOPNOTSUPP;
+	data = mremap(memory->data, memory->mapped, size, MREMAP_MAYMOVE);
+	if (data == MAP_FAILED)
+		return -errno;
+	memory->data = data;
+	memory->mapped = size;
+	return 0;
+}
+
 static void memory_free(struct rumpel_block *block)
 {
 	struct block_memory *memory = to_memory(block);
@@ -85,6 +101,7 @@ static const struct rumpel_block_ops memory_ops = {
 	.flush = memory_flush,
 	.discard = memory_discard,
 	.zero = memory_zero,
+	.resize = memory_resize,
 	.free = memory_free,
 };
 

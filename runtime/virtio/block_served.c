@@ -90,7 +90,8 @@ static void server_submit(struct rumpel_block *block, struct rumpel_block_reques
 	while (*server->last)
 		server->last = (struct rumpel_block_request **)&(*server->last)->job.next;
 	pthread_cond_broadcast(&server->more);
-	failed = server->failed;
+	/* Nobody comes for them again once it was taken away. */
+	failed = server->failed || server->gone;
 	pthread_mutex_unlock(&server->queue_lock);
 	if (failed)
 		fail_queued(server);

@@ -32,7 +32,7 @@ struct fs {
 	struct virtio_fs_config config;
 	pthread_mutex_t lock; /* all below, the queues; never held while a request is served */
 	pthread_cond_t idle;
-	unsigned int running;
+	unsigned int running, deferred; /* requests that are served; with those not begun */
 	unsigned int epoch; /* resets so far: older requests are void */
 	struct fs_request *spare, *all;
 };
@@ -73,21 +73,18 @@ static void request_serve(struct rumpel_job *job)
 	const struct rumpel_chain *chain = &request->chain;
 	struct fs *fs = request->fs;
 	struct rumpel_queue *queue = &fs->virtio.queues[request->queue];
-	size_t len;
+	size_t len = 0;
 
 	pthread_mutex_lock(&fs->lock);
-	if (request->epoch != fs->epoch) {
-		request_release(request);
+	if (request->epoch == fs->epoch) {
+		fs->running++;
 		pthread_mutex_unlock(&fs->lock);
-		return;
+		len = rumpel_fs_serve(fs->server, request->iov, chain->out,
+				      request->iov + chain->out, chain->in);
+		pthread_mutex_lock(&fs->lock);
+		fs->running--;
 	}
-	fs->running++;
-	pthread_mutex_unlock(&fs->lock);
-
-	len = rumpel_fs_serve(fs->server, request->iov, chain->out, request->iov + chain->out,
-			      chain->in);
-
-	pthread_mutex_lock(&fs->lock);
+	fs->deferred--;
 	if (request->epoch == fs->epoch) {
 		rumpel_virtio_count(&fs->virtio.stats.in, 1);
 		rumpel_virtio_count(&fs->virtio.stats.in_bytes, chain->out_len);
@@ -96,7 +93,7 @@ static void request_serve(struct rumpel_job *job)
 		rumpel_virtio_publish(&fs->virtio, queue);
 	}
 	request_release(request);
-	if (!--fs->running)
+	if (!fs->running)
 		pthread_cond_broadcast(&fs->idle);
 	pthread_mutex_unlock(&fs->lock);
 }
@@ -122,6 +119,7 @@ static int fs_drain(struct fs *fs, unsigned int index, struct rumpel_job **jobs)
 		request->job = (struct rumpel_job){ .run = request_serve };
 		request->queue = index;
 		request->epoch = fs->epoch;
+		fs->deferred++;
 		*jobs = &request->job;
 		jobs = &request->job.next;
 	}
@@ -177,6 +175,17 @@ static void fs_quiesce(struct rumpel_virtio *virtio)
 		pthread_cond_wait(&fs->idle, &fs->lock);
 }
 
+/* As of disks: void requests still lie in their jobs. */
+static void fs_drained(struct rumpel_virtio *virtio)
+{
+	struct fs *fs = to_fs(virtio);
+
+	pthread_mutex_lock(&fs->lock);
+	while (fs->deferred)
+		pthread_cond_wait(&fs->idle, &fs->lock);
+	pthread_mutex_unlock(&fs->lock);
+}
+
 static void fs_free(struct rumpel_virtio *virtio)
 {
 	struct fs *fs = to_fs(virtio);
@@ -197,6 +206,7 @@ static const struct rumpel_virtio_ops fs_ops = {
 	.lock = fs_lock,
 	.unlock = fs_unlock,
 	.quiesce = fs_quiesce,
+	.finish = fs_drained,
 	.free = fs_free,
 };
 

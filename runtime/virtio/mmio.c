@@ -59,6 +59,17 @@ void rumpel_virtio_interrupt(struct rumpel_virtio *virtio)
 	virtio_raise(virtio, VIRTIO_MMIO_INT_VRING);
 }
 
+void rumpel_virtio_configure(struct rumpel_virtio *virtio, void *field, const void *value,
+			     size_t size)
+{
+	virtio_lock(virtio);
+	memcpy(field, value, size);
+	__atomic_fetch_add(&virtio->generation, 1, __ATOMIC_SEQ_CST);
+	if (virtio_status(virtio) & VIRTIO_CONFIG_S_DRIVER_OK)
+		virtio_raise(virtio, VIRTIO_MMIO_INT_CONFIG);
+	virtio_unlock(virtio);
+}
+
 void rumpel_virtio_break(struct rumpel_virtio *virtio)
 {
 	uint32_t old;
@@ -214,8 +225,7 @@ static void virtio_mmio_write(struct rumpel_device *device, unsigned int offset,
 	}
 }
 
-static uint64_t read_config(const struct rumpel_virtio *virtio, unsigned int offset,
-			    unsigned int size)
+static uint64_t read_config(struct rumpel_virtio *virtio, unsigned int offset, unsigned int size)
 {
 	uint64_t value = 0;
 
@@ -223,7 +233,9 @@ static uint64_t read_config(const struct rumpel_virtio *virtio, unsigned int off
 		return 0;
 	if (size > virtio->config_size - offset)
 		size = virtio->config_size - offset;
+	virtio_lock(virtio);
 	memcpy(&value, (const char *)virtio->config + offset, size);
+	virtio_unlock(virtio);
 	return value;
 }
 
@@ -262,7 +274,7 @@ static uint64_t virtio_mmio_read(struct rumpel_device *device, unsigned int offs
 	case VIRTIO_MMIO_STATUS:
 		return virtio_status(virtio);
 	case VIRTIO_MMIO_CONFIG_GENERATION:
-		return 0; /* no configuration changes */
+		return __atomic_load_n(&virtio->generation, __ATOMIC_SEQ_CST);
 	case VIRTIO_MMIO_SHM_LEN_LOW:
 	case VIRTIO_MMIO_SHM_LEN_HIGH:
 	case VIRTIO_MMIO_SHM_BASE_LOW:
@@ -296,7 +308,14 @@ static void virtio_detach(struct rumpel_device *device)
 	virtio_unlock(virtio);
 	if (virtio->ops->detach)
 		virtio->ops->detach(virtio);
-	device->kernel = NULL;
+}
+
+static void virtio_finish(struct rumpel_device *device)
+{
+	struct rumpel_virtio *virtio = to_virtio(device);
+
+	if (virtio->ops->finish)
+		virtio->ops->finish(virtio);
 }
 
 static void virtio_free(struct rumpel_device *device)
@@ -326,6 +345,7 @@ static const struct rumpel_device_ops virtio_device_ops = {
 	.service = virtio_service,
 	.attach = virtio_attach,
 	.detach = virtio_detach,
+	.finish = virtio_finish,
 	.free = virtio_free,
 	.stats = virtio_stats,
 };

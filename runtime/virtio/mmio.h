@@ -35,6 +35,7 @@ struct rumpel_virtio_ops {
 	/* As in struct rumpel_device_ops; may be NULL, but free. */
 	int (*attach)(struct rumpel_virtio *virtio);
 	void (*detach)(struct rumpel_virtio *virtio);
+	void (*finish)(struct rumpel_virtio *virtio);
 	void (*free)(struct rumpel_virtio *virtio);
 };
 
@@ -46,8 +47,9 @@ struct rumpel_virtio {
 	uint32_t interrupts; /* VIRTIO_MMIO_INT_*; atomic */
 	uint32_t offered_select, accepted_select, queue_select;
 	uint64_t offered, accepted; /* features */
-	const void *config;
+	const void *config; /* changed by rumpel_virtio_configure() only */
 	size_t config_size;
+	uint32_t generation; /* of config */
 	unsigned int queue_count;
 	struct rumpel_queue queues[RUMPEL_VIRTIO_QUEUES];
 	struct rumpel_device_stats stats; /* atomic */
@@ -68,6 +70,9 @@ bool rumpel_virtio_has(const struct rumpel_virtio *virtio, unsigned int feature)
 
 /* Buffers were used. Any thread. */
 void rumpel_virtio_interrupt(struct rumpel_virtio *virtio);
+/* Sets a field of the configuration, and tells the driver (2.5.1). Any thread. */
+void rumpel_virtio_configure(struct rumpel_virtio *virtio, void *field, const void *value,
+			     size_t size);
 /* The driver broke the rules: nothing goes on before a reset (2.1.2). */
 void rumpel_virtio_break(struct rumpel_virtio *virtio);
 /* Publishes what was put on the queue, and interrupts if it is wanted. */

@@ -71,15 +71,22 @@ int rumpel_net_init(struct rumpel_net *net, const struct rumpel_virtio_ops *ops,
 	net->config.mtu = mtu;
 	rumpel_capture_init(&net->capture);
 	/*
-	 * Without STATUS: a driver that has to ask for the state of the link is
-	 * not ready when it is opened, and Linux would lose the first frame, a
-	 * request for an address, which it repeats after a second.
+	 * Without STATUS, unless rumpel_net_set_link() asks for it: a driver that has
+	 * to ask for the state of the link is not ready when it is opened, and Linux
+	 * would lose the first frame, a request for an address, which it repeats after
+	 * a second.
 	 */
+	net->config.status = VIRTIO_NET_S_LINK_UP;
 	features |= 1ull << VIRTIO_NET_F_MAC | 1ull << VIRTIO_NET_F_MTU |
 		    1ull << VIRTIO_NET_F_MRG_RXBUF;
 	rumpel_virtio_init(&net->virtio, ops, VIRTIO_ID_NET, features, &net->config,
 			   sizeof(net->config), 2);
 	return 0;
+}
+
+void rumpel_net_finish(struct rumpel_virtio *virtio)
+{
+	rumpel_capture_end(&((struct rumpel_net *)virtio)->capture);
 }
 
 void rumpel_net_exit(struct rumpel_net *net)
@@ -94,6 +101,9 @@ int rumpel_net_gather(struct rumpel_net *net, struct rumpel_net_rx *rx, size_t l
 	struct rumpel_chain chain;
 	int result;
 
+	/* Without a cable nothing is received. */
+	if (!rumpel_net_is_up(net))
+		return -EMSGSIZE;
 	rx->count = 0;
 	rx->iov_count = 0;
 	rx->len = 0;
@@ -198,6 +208,22 @@ void rumpel_net_record(struct rumpel_net *net, const struct iovec *iov, unsigned
 	now = rumpel_kernel_now(net->virtio.device.kernel);
 	if (!rumpel_capture_frame(&net->capture, now, iov, count, skip, len))
 		rumpel_virtio_count(&net->virtio.stats.errors, 1);
+}
+
+int rumpel_net_set_link(struct rumpel_device *device, bool up)
+{
+	struct rumpel_virtio *virtio = rumpel_virtio_of(device, VIRTIO_ID_NET);
+	const uint16_t status = up ? VIRTIO_NET_S_LINK_UP : 0;
+
+	if (!virtio)
+		return -EINVAL;
+	if (!device->kernel)
+		virtio->offered |= 1ull << VIRTIO_NET_F_STATUS;
+	else if (!rumpel_virtio_has(virtio, VIRTIO_NET_F_STATUS))
+		return -EOPNOTSUPP;
+	rumpel_virtio_configure(virtio, &((struct rumpel_net *)virtio)->config.status, &status,
+				sizeof(status));
+	return 0;
 }
 
 int rumpel_net_capture(struct rumpel_device *device, int fd, unsigned int flags, const char *name)

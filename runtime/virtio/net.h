@@ -81,8 +81,16 @@ int rumpel_net_init(struct rumpel_net *net, const struct rumpel_virtio_ops *ops,
  * neighbours may be anywhere.
  */
 void rumpel_net_settle_mac(struct rumpel_net *net);
+/* As in struct rumpel_virtio_ops: what was captured is written. */
+void rumpel_net_finish(struct rumpel_virtio *virtio);
 /* Frees what rumpel_net_init made, but not `net`. */
 void rumpel_net_exit(struct rumpel_net *net);
+
+/* Is the cable plugged in? */
+static inline bool rumpel_net_is_up(const struct rumpel_net *net)
+{
+	return __atomic_load_n(&net->config.status, __ATOMIC_RELAXED) & VIRTIO_NET_S_LINK_UP;
+}
 
 static inline struct rumpel_queue *rumpel_net_rx_queue(struct rumpel_net *net)
 {
@@ -97,7 +105,7 @@ static inline struct rumpel_queue *rumpel_net_tx_queue(struct rumpel_net *net)
 /*
  * Looks at receive buffers until there is room for `len` bytes, header
  * included. 1: there is; 0: there is not, *rx has what there is; -EMSGSIZE:
- * there never will be; -EIO: broken.
+ * there never will be, or there is no cable; -EIO: broken.
  */
 int rumpel_net_gather(struct rumpel_net *net, struct rumpel_net_rx *rx, size_t len);
 /* `len` bytes are in the buffers, but for the number of buffers: hands them over. */

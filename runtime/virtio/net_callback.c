@@ -398,15 +398,16 @@ static int callback_attach(struct rumpel_virtio *virtio)
 
 	rumpel_net_settle_mac(&to_callback(virtio)->net);
 	outbox->device = &virtio->device;
+	outbox->stop = false;
 	if (rumpel_kernel_is_virtual(virtio->device.kernel))
 		return 0;
 	return outbox_spawn(outbox);
 }
 
-static void callback_detach(struct rumpel_virtio *virtio)
+static void callback_finish(struct rumpel_virtio *virtio)
 {
 	outbox_stop(to_callback(virtio)->outbox);
-	rumpel_capture_end(&to_callback(virtio)->net.capture);
+	rumpel_net_finish(virtio);
 }
 
 static void callback_free(struct rumpel_virtio *virtio)
@@ -425,7 +426,7 @@ static const struct rumpel_virtio_ops callback_ops = {
 	.service = callback_service,
 	.quiesce = callback_quiesce,
 	.attach = callback_attach,
-	.detach = callback_detach,
+	.finish = callback_finish,
 	.free = callback_free,
 };
 

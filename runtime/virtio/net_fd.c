@@ -338,7 +338,6 @@ static void fd_detach(struct rumpel_virtio *virtio)
 
 	rumpel_kernel_unwatch(virtio->device.kernel, &fd->watch);
 	rumpel_kernel_unwatch(virtio->device.kernel, &fd->sender);
-	rumpel_capture_end(&fd->net.capture);
 }
 
 static void fd_free(struct rumpel_virtio *virtio)
@@ -360,6 +359,7 @@ static const struct rumpel_virtio_ops fd_ops = {
 	.quiesce = fd_quiesce,
 	.attach = fd_attach,
 	.detach = fd_detach,
+	.finish = rumpel_net_finish,
 	.free = fd_free,
 };
 

@@ -105,7 +105,6 @@ static void link_detach(struct rumpel_virtio *virtio)
 
 	path_set(end->out, &end->out->from, NULL);
 	path_set(end->in, &end->in->to, NULL);
-	rumpel_capture_end(&end->net.capture);
 }
 
 static void link_free(struct rumpel_virtio *virtio)
@@ -131,6 +130,7 @@ static const struct rumpel_virtio_ops link_ops = {
 	.quiesce = link_quiesce,
 	.attach = link_attach,
 	.detach = link_detach,
+	.finish = rumpel_net_finish,
 	.free = link_free,
 };
 

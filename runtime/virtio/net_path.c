@@ -137,6 +137,8 @@ static int path_send(struct link_path *path, const struct rumpel_chain *chain)
 	/* Nobody there, or nobody who has ever opened the interface. */
 	if (!end_is_live(path->to) || !rumpel_queue_used_once(rumpel_net_rx_queue(&path->to->net)))
 		return -ENETDOWN;
+	if (!rumpel_net_is_up(&path->from->net) || !rumpel_net_is_up(&path->to->net))
+		return -ENETDOWN;
 	if (path->delay)
 		return path_hold(path, path->iov, chain->out, len);
 	return path_hand_over(path, path->iov, chain->out, len);

@@ -418,7 +418,6 @@ static void stream_detach(struct rumpel_virtio *virtio)
 	rumpel_kernel_unwatch(kernel, &stream->watch);
 	rumpel_kernel_unwatch(kernel, &stream->listener);
 	rumpel_timer_arm(kernel, &stream->timer, RUMPEL_NO_DEADLINE);
-	rumpel_capture_end(&stream->net.capture);
 }
 
 static void stream_free(struct rumpel_virtio *virtio)
@@ -441,6 +440,7 @@ static const struct rumpel_virtio_ops stream_ops = {
 	.quiesce = stream_quiesce,
 	.attach = stream_attach,
 	.detach = stream_detach,
+	.finish = rumpel_net_finish,
 	.free = stream_free,
 };
 

@@ -286,7 +286,6 @@ static void vnet_detach(struct rumpel_virtio *virtio)
 	struct net_vnet *vnet = to_vnet(virtio);
 
 	rumpel_kernel_unwatch(virtio->device.kernel, &vnet->watch);
-	rumpel_capture_end(&vnet->net.capture);
 }
 
 static void vnet_free(struct rumpel_virtio *virtio)
@@ -303,6 +302,7 @@ static const struct rumpel_virtio_ops vnet_ops = {
 	.quiesce = vnet_quiesce,
 	.attach = vnet_attach,
 	.detach = vnet_detach,
+	.finish = rumpel_net_finish,
 	.free = vnet_free,
 };
 

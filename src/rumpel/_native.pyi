@@ -138,6 +138,10 @@ class Kernel:
         """
     def task(self, *, process: bool = False) -> Task:
         """Make a task: a thread of pid 1, or a process of its own."""
+    def plug(self, device: Device, /) -> None:
+        """Take a device while the kernel runs. OSError with ENOSPC or ENODEV."""
+    def unplug(self, device: Device, /) -> None:
+        """Let go of a device of this kernel."""
     def log_read(self, position: int, /) -> tuple[bytes, int]:
         """Records in the format of /dev/kmsg from ``position`` on, and the next position."""
     def log_wait(self, position: int, timeout_ns: int, /) -> bool:
@@ -241,6 +245,10 @@ class Device:
         """Write frames to a descriptor in pcap format; -1 stops."""
     def receive(self, frames: Sequence[_Buffer], /) -> int:
         """Hand frames to the kernel, of a device of :func:`net_callback`; how many it took."""
+    def resize(self, size: int, /) -> None:
+        """Make a disk longer or shorter."""
+    def set_link(self, up: bool, /) -> None:
+        """Plug a network interface's cable in or out."""
     @property
     def taken(self) -> bool:
         """A kernel has it, or had it."""
@@ -405,3 +413,22 @@ class UserNet:
         """Publish a port of the guest; without a guest, end that."""
     def close(self) -> None:
         """End the thread and all connections."""
+
+class Mapping:
+    """Memory that mmap() of a kernel returned, as a buffer; rumpel.mmap makes them."""
+
+    def __init__(self, kernel: Kernel, address: int, length: int, readonly: bool, /) -> None: ...
+    @property
+    def closed(self) -> bool:
+        """Has it been given back?"""
+    @property
+    def address(self) -> int:
+        """Where it begins, for system calls that take addresses."""
+    def _unused(self) -> None:
+        """BufferError if somebody has a view of it."""
+    def _moved(self, address: int, length: int, /) -> None:
+        """It is elsewhere now, or longer."""
+    def _release(self) -> None:
+        """It is unmapped."""
+    def __len__(self) -> int: ...
+    def __buffer__(self, flags: int, /) -> memoryview: ...

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from rumpel.devices import Device, HostDirectory, Nic
     from rumpel.fcntl import FcntlModule
     from rumpel.imports import Modules
+    from rumpel.mmap import MmapModule
     from rumpel.net import Net
     from rumpel.net.module import Pyroute2
     from rumpel.os import Os
@@ -61,6 +62,7 @@ class Kernel:
         net: interfaces, addresses, routes, queueing disciplines, namespaces and so on.
         pyroute2: the module pyroute2, for this kernel's netlink.
         ssl: the module :mod:`ssl`, for this kernel's sockets.
+        mmap: the module :mod:`mmap`, for this kernel's files and memory.
         sysctl: a mapping of the names under /proc/sys to their values.
         log: what the kernel said so far, also when it is gone.
         clock: its time.
@@ -89,6 +91,7 @@ class Kernel:
     pyroute2: Pyroute2
     ssl: SslModule
     _modules: Modules
+    mmap: MmapModule
     sysctl: Sysctl
 
     def __init__(
@@ -329,6 +332,41 @@ class Kernel:
         """
         return self.pyroute2.NDB(**options)
 
+    def plug(self, device: Device) -> None:
+        """Add a device while the kernel runs; on return its driver has it.
+
+        A disk gets the next free name (/dev/vdb, ...), an interface the next of eth1, ...
+
+        Args:
+            device: one that no kernel has.
+
+        Raises:
+            ValueError: if it belongs to a kernel.
+            OSError: ENODEV if the kernel has no driver for it, ENOSPC if it has 48 devices.
+
+        Example:
+            >>> k.plug(rumpel.MemoryDisk("16M"))  # doctest: +SKIP
+            >>> k.os.stat("/dev/vdb")  # doctest: +SKIP
+        """
+        self._native.plug(device._native)
+        self._devices.append(device)
+
+    def unplug(self, device: Device) -> None:
+        """Take a device away, whatever uses it; then it may be plugged in again, anywhere.
+
+        The driver finishes what is under way and writes what it can. After that calls
+        on the device, and on files of a file system that is still mounted from it, fail
+        with EIO or the like.
+
+        Args:
+            device: one of this kernel's.
+
+        Raises:
+            ValueError: if it is not.
+        """
+        self._native.unplug(device._native)
+        self._devices = [other for other in self._devices if other is not device]
+
     def sleep(self, seconds: float) -> None:
         """Sleep on the kernel's clock."""
         self.os._sleep(seconds)
@@ -456,6 +494,12 @@ def _part_sysctl(kernel: Kernel) -> Any:
     return Sysctl(kernel.os)
 
 
+def _part_mmap(kernel: Kernel) -> Any:
+    from rumpel.mmap import MmapModule
+
+    return MmapModule(kernel._native, kernel.os)
+
+
 def _part_select(kernel: Kernel) -> Any:
     from rumpel.select import SelectModule
 
@@ -512,6 +556,7 @@ _PARTS = {
     "tempfile": _swapped("tempfile"),
     "zipfile": _swapped("zipfile"),
     "socket": _part_socket,
+    "mmap": _part_mmap,
     "select": _part_select,
     "selectors": _part_selectors,
     "net": _part_net,

@@ -9,6 +9,7 @@ typedef struct {
 	struct rumpel_device *handle; /* NULL if kernel is closed */
 	Kernel *kernel; /* who took it */
 	PyObject *pin; /* what the device uses and must outlive it */
+	PyObject *lent; /* the same while it is in kernel->pins: borrowed */
 } Device;
 
 /* Python's view of a new device; frees it if there is no memory for that. */
@@ -24,6 +25,7 @@ PyObject *device_wrap(PyObject *module, struct rumpel_device *handle, PyObject *
 	device->handle = handle;
 	device->kernel = NULL;
 	device->pin = Py_XNewRef(pin);
+	device->lent = NULL;
 	return (PyObject *)device;
 }
 
@@ -81,8 +83,88 @@ void devices_taken(Kernel *kernel, PyObject *devices)
 	for (i = 0; i < PyTuple_GET_SIZE(devices); i++) {
 		device = (Device *)PyTuple_GET_ITEM(devices, i);
 		device->kernel = (Kernel *)refer(kernel);
+		device->lent = device->pin;
 		Py_CLEAR(device->pin);
 	}
+}
+
+/* What the device uses is its own affair again. */
+static void give_back(Device *device)
+{
+	PyObject *pins = device->kernel->pins;
+	Py_ssize_t i = pins && device->lent ? PyList_GET_SIZE(pins) : 0;
+
+	while (i-- > 0) {
+		if (PyList_GET_ITEM(pins, i) != device->lent)
+			continue;
+		device->pin = Py_NewRef(device->lent);
+		PyList_SetSlice(pins, i, i + 1, NULL);
+		break;
+	}
+	device->lent = NULL;
+	Py_CLEAR(device->kernel);
+}
+
+static int kernel_is_open(Kernel *kernel)
+{
+	return kernel->handle && !kernel->closing ? 0 : error_closed(kernel);
+}
+
+/* Kernel.plug(device) */
+PyObject *kernel_plug(PyObject *self, PyObject *argument)
+{
+	PyObject *devices = PyTuple_Pack(1, argument);
+	struct rumpel_device **handles = NULL;
+	Kernel *kernel = (Kernel *)self;
+	int error = -1;
+
+	if (devices && kernel_is_open(kernel) == 0 &&
+	    devices_take(kernel, devices, &handles) == 0) {
+		/* Ours from now on: no other thread may plug it meanwhile. */
+		devices_taken(kernel, devices);
+		kernel_enter(kernel);
+		Py_BEGIN_ALLOW_THREADS
+		error = rumpel_device_plug(kernel->handle, handles[0]);
+		Py_END_ALLOW_THREADS
+		if (error) {
+			give_back((Device *)argument);
+			error_of_kernel(kernel, error);
+		}
+		kernel_leave(kernel);
+	}
+	PyMem_Free(handles);
+	Py_XDECREF(devices);
+	return error ? NULL : Py_NewRef(Py_None);
+}
+
+/* Kernel.unplug(device) */
+PyObject *kernel_unplug(PyObject *self, PyObject *argument)
+{
+	Kernel *kernel = (Kernel *)self;
+	Device *device = (Device *)argument;
+	int error;
+
+	if (kernel_is_open(kernel) < 0)
+		return NULL;
+	if (!PyObject_TypeCheck(argument, kernel->state->device_type)) {
+		PyErr_Format(PyExc_TypeError, "a device is expected, not %.100s",
+			     Py_TYPE(argument)->tp_name);
+		return NULL;
+	}
+	if (device->kernel != kernel) {
+		PyErr_SetString(PyExc_ValueError, "the device is not this kernel's");
+		return NULL;
+	}
+	kernel_enter(kernel);
+	Py_BEGIN_ALLOW_THREADS
+	error = rumpel_device_unplug(kernel->handle, device->handle);
+	Py_END_ALLOW_THREADS
+	if (error)
+		error_of_kernel(kernel, error);
+	else
+		give_back(device);
+	kernel_leave(kernel);
+	return error ? NULL : Py_NewRef(Py_None);
 }
 
 static int check_open(Device *device)
@@ -109,6 +191,35 @@ static PyObject *device_stats(PyObject *self, PyObject *unused)
 	rumpel_device_stats(device->handle, &stats);
 	return Py_BuildValue("(KKKKKK)", stats.in, stats.in_bytes, stats.out, stats.out_bytes,
 			     stats.errors, stats.dropped);
+}
+
+static PyObject *device_resize(PyObject *self, PyObject *argument)
+{
+	unsigned long long size = PyLong_AsUnsignedLongLong(argument);
+	Device *device = (Device *)self;
+	int error;
+
+	if (PyErr_Occurred() || check_open(device) < 0)
+		return NULL;
+	Py_BEGIN_ALLOW_THREADS
+	error = rumpel_block_resize(device->handle, size);
+	Py_END_ALLOW_THREADS
+	if (error)
+		error_of_device(error, "resize", NULL);
+	return error ? NULL : Py_NewRef(Py_None);
+}
+
+static PyObject *device_set_link(PyObject *self, PyObject *argument)
+{
+	Device *device = (Device *)self;
+	int error, up = PyObject_IsTrue(argument);
+
+	if (up < 0 || check_open(device) < 0)
+		return NULL;
+	error = rumpel_net_set_link(device->handle, up);
+	if (error)
+		error_of_device(error, "set_link", NULL);
+	return error ? NULL : Py_NewRef(Py_None);
 }
 
 /* -1 and an exception, or what is -1 itself. */
@@ -181,6 +292,8 @@ static PyMethodDef device_methods[] = {
 	{ "stats", device_stats, METH_NOARGS, NULL },
 	{ "capture", device_capture, METH_VARARGS, NULL },
 	{ "receive", device_receive, METH_O, NULL },
+	{ "resize", device_resize, METH_O, NULL },
+	{ "set_link", device_set_link, METH_O, NULL },
 	{ NULL, NULL, 0, NULL },
 };
 

@@ -329,6 +329,8 @@ static PyMethodDef kernel_methods[] = {
 	{ "close", kernel_close, METH_NOARGS, NULL },
 	{ "bind", METHOD(kernel_bind), METH_VARARGS | METH_KEYWORDS, NULL },
 	{ "task", METHOD(kernel_task), METH_VARARGS | METH_KEYWORDS, NULL },
+	{ "plug", kernel_plug, METH_O, NULL },
+	{ "unplug", kernel_unplug, METH_O, NULL },
 	{ "log_read", kernel_log_read, METH_VARARGS, NULL },
 	{ "log_wait", kernel_log_wait, METH_VARARGS, NULL },
 	{ "log_wake", kernel_log_wake, METH_NOARGS, NULL },

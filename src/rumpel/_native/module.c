@@ -58,7 +58,7 @@ static int native_exec(PyObject *module)
 		{ &state->clock_type, &clock_spec },	 { &state->device_type, &device_spec },
 		{ &state->vector_type, &vector_spec },	 { &state->usernet_type, &usernet_spec },
 		{ &state->overlay_type, &overlay_spec }, { &state->server_type, &server_spec },
-		{ &state->io_type, &io_spec },
+		{ &state->io_type, &io_spec },		 { &state->mapping_type, &mapping_spec },
 	};
 	size_t i;
 
@@ -95,6 +95,7 @@ static int native_traverse(PyObject *module, visitproc visit, void *arg)
 	Py_VISIT(state->overlay_type);
 	Py_VISIT(state->server_type);
 	Py_VISIT(state->io_type);
+	Py_VISIT(state->mapping_type);
 	return 0;
 }
 
@@ -115,6 +116,7 @@ static int native_clear(PyObject *module)
 	Py_CLEAR(state->overlay_type);
 	Py_CLEAR(state->server_type);
 	Py_CLEAR(state->io_type);
+	Py_CLEAR(state->mapping_type);
 	return 0;
 }
 

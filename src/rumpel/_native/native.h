@@ -11,6 +11,7 @@
  * clock.c    virtual clocks
  * vector.c   arrays of struct iovec
  * device.c   devices, before and after a kernel takes them
+ * mapping.c  memory that mmap() of a kernel returned
  * block.c    making disks
  * net.c      making network interfaces
  * callback.c those that are Python objects
@@ -47,6 +48,7 @@ struct native_state {
 	PyTypeObject *overlay_type;
 	PyTypeObject *server_type;
 	PyTypeObject *io_type;
+	PyTypeObject *mapping_type;
 	PyObject *errors; /* the module rumpel.errors */
 	PyObject *slots_key; /* of a thread's dictionary of slots */
 	unsigned long long kernels; /* booted so far: numbers them */
@@ -161,10 +163,12 @@ PyObject *net_callback(PyObject *module, PyObject *args);
 int mac_of(PyObject *value, const uint8_t **mac);
 PyObject *device_receive(PyObject *self, PyObject *frames);
 struct rumpel_device *device_handle(PyObject *device);
+PyObject *kernel_plug(PyObject *self, PyObject *argument);
+PyObject *kernel_unplug(PyObject *self, PyObject *argument);
 PyObject *device_wrap(PyObject *module, struct rumpel_device *handle, PyObject *pin);
 
 extern PyType_Spec kernel_spec, task_spec, call_spec, slot_spec, clock_spec, device_spec,
-	vector_spec, usernet_spec, overlay_spec, server_spec, io_spec;
+	vector_spec, usernet_spec, overlay_spec, server_spec, io_spec, mapping_spec;
 extern PyMethodDef device_functions[], block_functions[], net_functions[];
 
 static inline struct native_state *native_state(PyTypeObject *type)

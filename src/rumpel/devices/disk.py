@@ -34,6 +34,20 @@ class Disk(Device):
         self.read_only = read_only
         super().__init__(_native.block_file(path, _native.READ_ONLY if read_only else 0))
 
+    def resize(self, size: int | str) -> None:
+        """Make the file, and so the disk, longer or shorter; the kernel hears of it.
+
+        A file system on it is another matter: ``resize2fs`` and the like.
+
+        Args:
+            size: in bytes or such as ``"64M"``, whole sectors of 512 bytes.
+
+        Raises:
+            ValueError: if it is no size for a disk.
+            OSError: EROFS if the disk is read-only, EOPNOTSUPP for a block device.
+        """
+        self._native.resize(to_bytes(size))
+
 
 class MemoryDisk(Device):
     """Memory as a disk.
@@ -49,3 +63,11 @@ class MemoryDisk(Device):
     ) -> None:
         what = to_bytes(data) if isinstance(data, int | str) else data
         super().__init__(_native.block_memory(what, _native.READ_ONLY if read_only else 0))
+
+    def resize(self, size: int | str) -> None:
+        """Make the disk longer or shorter, as :meth:`Disk.resize`.
+
+        Raises:
+            OSError: EOPNOTSUPP if it is a buffer of the caller's.
+        """
+        self._native.resize(to_bytes(size))

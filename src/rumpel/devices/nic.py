@@ -14,6 +14,28 @@ __all__ = ["Nic", "to_mac"]
 class Nic(Device):
     """A network interface: eth0 and so on, in the order given at boot."""
 
+    _link_up = True
+
+    @property
+    def link_up(self) -> bool:
+        """Is the cable plugged in? May be set; without it the interface has no carrier.
+
+        Frames that arrive meanwhile are lost, as on a real one. The other end of a
+        :class:`Link` keeps its own. To pull the cable of a kernel that runs, set this
+        (True will do) before the kernel gets the interface: only then its driver looks
+        for a link state. Such a link is up a moment after its interface is, as any real
+        one; the others are up at once.
+
+        Raises:
+            OSError: EOPNOTSUPP if the driver does not look.
+        """
+        return self._link_up
+
+    @link_up.setter
+    def link_up(self, up: bool) -> None:
+        self._native.set_link(up)
+        self._link_up = bool(up)
+
     def capture(
         self,
         file: IO[bytes] | int | None,

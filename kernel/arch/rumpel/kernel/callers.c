@@ -58,13 +58,29 @@ static long clone_caller(unsigned long flags, struct rumpel_caller *new)
 	return pid;
 }
 
+/* What the runtime alone asks for. */
+static noinline long private_call(long nr, const unsigned long *args)
+{
+	switch (nr) {
+	case RUMPEL_CALL_CLONE:
+		return clone_caller(args[0], (struct rumpel_caller *)args[1]);
+	case RUMPEL_CALL_PLUG:
+		return rumpel_device_plug(args[0]);
+	case RUMPEL_CALL_UNPLUG:
+		return rumpel_device_unplug(args[0]);
+	case RUMPEL_CALL_FAULT:
+		return rumpel_fault_in(args[0], args[1]);
+	}
+	return -ENOSYS;
+}
+
 static __always_inline long call(struct rumpel_caller *caller)
 {
 	unsigned long *args = caller->args;
 	unsigned long nr = caller->nr;
 	long result = -ENOSYS;
 
-	if (work(_TIF_ENTRY_WORK)) {
+	if (work(_TIF_ENTRY_WORK) && (long)nr >= 0) {
 		caller->result = -ENOSYS;
 		if (test_syscall_work(SECCOMP) && secure_computing())
 			return caller->result;
@@ -74,8 +90,8 @@ static __always_inline long call(struct rumpel_caller *caller)
 	}
 	if (likely(nr < NR_syscalls))
 		result = sys_call_table[nr](args[0], args[1], args[2], args[3], args[4], args[5]);
-	else if (nr == (unsigned long)RUMPEL_CALL_CLONE)
-		result = clone_caller(args[0], (struct rumpel_caller *)args[1]);
+	else if ((long)nr < 0)
+		result = private_call(nr, args);
 	if (work(_TIF_SYSCALL_TRACEPOINT))
 		trace_sys_exit(current_pt_regs(), result);
 	return result;

@@ -1,24 +1,39 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The virtio-mmio bus: one platform device for each slot the host has filled.
+ * The virtio-mmio bus: one platform device for each slot the host has filled,
+ * at boot or later.
  */
+#include <linux/err.h>
 #include <linux/init.h>
 #include <linux/ioport.h>
 #include <linux/platform_device.h>
 #include <asm/host.h>
 
+static struct platform_device *slots[RUMPEL_MAX_DEVICES];
+
+long rumpel_device_plug(unsigned long slot)
+{
+	struct resource resources[] = {
+		DEFINE_RES_MEM(rumpel_params.mmio + slot * RUMPEL_MMIO_SIZE, RUMPEL_MMIO_SIZE),
+		DEFINE_RES_IRQ(RUMPEL_IRQ_DEVICE + slot),
+	};
+
+	slots[slot] = platform_device_register_simple("virtio-mmio", slot, resources,
+						      ARRAY_SIZE(resources));
+	return PTR_ERR_OR_ZERO(slots[slot]);
+}
+
+long rumpel_device_unplug(unsigned long slot)
+{
+	platform_device_unregister(slots[slot]);
+	slots[slot] = NULL;
+	return 0;
+}
+
 static int __init devices_init(void)
 {
-	for (unsigned int slot = 0; slot < rumpel_params.devices; slot++) {
-		struct resource resources[] = {
-			DEFINE_RES_MEM(rumpel_params.mmio + slot * RUMPEL_MMIO_SIZE,
-				       RUMPEL_MMIO_SIZE),
-			DEFINE_RES_IRQ(RUMPEL_IRQ_DEVICE + slot),
-		};
-
-		platform_device_register_simple("virtio-mmio", slot, resources,
-						ARRAY_SIZE(resources));
-	}
+	for (unsigned int slot = 0; slot < rumpel_params.devices; slot++)
+		rumpel_device_plug(slot);
 	return 0;
 }
 arch_initcall(devices_init);

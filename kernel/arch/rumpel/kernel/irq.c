@@ -30,20 +30,8 @@ void rumpel_irq_deliver(void)
 	rumpel_irq_flags = ARCH_IRQ_ENABLED;
 }
 
-static void no_op(struct irq_data *data)
-{
-}
-
-static struct irq_chip vcpu_irq_chip = {
-	.name = "vcpu",
-	.irq_mask = no_op,
-	.irq_unmask = no_op,
-	.irq_ack = no_op,
-	.flags = IRQCHIP_SKIP_SET_WAKE,
-};
-
 void __init init_IRQ(void)
 {
 	for (unsigned int irq = 0; irq < NR_IRQS; irq++)
-		irq_set_chip_and_handler(irq, &vcpu_irq_chip, handle_simple_irq);
+		irq_set_chip_and_handler(irq, &dummy_irq_chip, handle_simple_irq);
 }

@@ -13,6 +13,19 @@
 #include <asm/host.h>
 #include <asm/setup.h>
 
+/* Every record of the log goes to the host as it is made, with level and time. */
+static void host_console_write(struct console *console, const char *text, unsigned int len)
+{
+	host_call(print, text, len);
+}
+
+static struct console host_console = {
+	.name = "host",
+	.write = host_console_write,
+	.flags = CON_PRINTBUFFER | CON_ENABLED | CON_ANYTIME | CON_EXTENDED,
+	.index = -1,
+};
+
 static char command_line[COMMAND_LINE_SIZE];
 
 static int __noreturn on_panic(struct notifier_block *block, unsigned long event, void *reason)
@@ -36,7 +49,7 @@ void __init setup_arch(char **cmdline)
 	strscpy(boot_command_line, rumpel_params.cmdline, COMMAND_LINE_SIZE);
 	strscpy(command_line, boot_command_line, COMMAND_LINE_SIZE);
 	*cmdline = command_line;
-	rumpel_console_init();
+	register_console(&host_console);
 	parse_early_param();
 	rumpel_memory_init();
 	add_bootloader_randomness(rumpel_params.seed, sizeof(rumpel_params.seed));
@@ -66,11 +79,6 @@ static int show_cpuinfo(struct seq_file *m, void *v)
 	return 0;
 }
 
-static void *cpuinfo_start(struct seq_file *m, loff_t *pos)
-{
-	return *pos < 1 ? (void *)1 : NULL;
-}
-
 static void *cpuinfo_next(struct seq_file *m, void *v, loff_t *pos)
 {
 	++*pos;
@@ -82,7 +90,7 @@ static void cpuinfo_stop(struct seq_file *m, void *v)
 }
 
 const struct seq_operations cpuinfo_op = {
-	.start = cpuinfo_start,
+	.start = single_start,
 	.next = cpuinfo_next,
 	.stop = cpuinfo_stop,
 	.show = show_cpuinfo,

@@ -20,9 +20,6 @@ SYSCALL_DEFINE6(mmap, unsigned long, addr, unsigned long, len, unsigned long, pr
 #define sys_arch_prctl sys_ni_syscall
 #define sys_iopl sys_ni_syscall
 #define sys_ioperm sys_ni_syscall
-#define sys_map_shadow_stack sys_ni_syscall
-#define sys_uretprobe sys_ni_syscall
-#define sys_uprobe sys_ni_syscall
 /* A child of these would have no host code: see RUMPEL_CALL_CLONE. */
 #define sys_clone sys_ni_syscall
 #define sys_clone3 sys_ni_syscall

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Copies and fills. Long ones use the CPU's string instructions. The user
+ * Copies and fills. Long and tiny ones use the CPU's string instructions. The user
  * variants report what is left when an address turns out to be bad.
  */
 #include <linux/linkage.h>
@@ -14,7 +14,7 @@ SYM_FUNC_START(memcpy)
 	cmpq $256, %rdx
 	jae 2f
 	cmpq $8, %rdx
-	jb 3f
+	jb 2f
 	/* by 8, then the last 8 again, overlapping */
 	movq -8(%rsi,%rdx), %r8
 	leaq -8(%rdi,%rdx), %r9
@@ -29,15 +29,6 @@ SYM_FUNC_START(memcpy)
 	ret
 2:	rep movsb
 	ret
-3:	testq %rcx, %rcx
-	jz 5f
-4:	movb (%rsi), %r8b
-	movb %r8b, (%rdi)
-	incq %rsi
-	incq %rdi
-	decq %rcx
-	jnz 4b
-5:	ret
 SYM_FUNC_END(memcpy)
 
 SYM_FUNC_START(memmove)
@@ -78,7 +69,7 @@ SYM_FUNC_START(memset)
 	cmpq $256, %rdx
 	jae 3f
 	cmpq $8, %rdx
-	jb 4f
+	jb 3f
 	movq %rax, -8(%rdi,%rdx)
 1:	movq %rax, (%rdi)
 	addq $8, %rdi
@@ -89,13 +80,6 @@ SYM_FUNC_START(memset)
 	ret
 3:	rep stosb
 	jmp 2b
-4:	testq %rcx, %rcx
-	jz 2b
-5:	movb %al, (%rdi)
-	incq %rdi
-	decq %rcx
-	jnz 5b
-	jmp 2b
 SYM_FUNC_END(memset)
 
 /* unsigned long rumpel_copy_user(void *to, const void *from, unsigned long n) */
@@ -104,21 +88,30 @@ SYM_FUNC_START(rumpel_copy_user)
 	cmpq $64, %rdx
 	ja 3f
 1:	cmpq $8, %rcx
-	jb 3f
+	jb 2f
 10:	movq (%rsi), %rax
 11:	movq %rax, (%rdi)
 	addq $8, %rsi
 	addq $8, %rdi
 	subq $8, %rcx
 	jmp 1b
+2:	cmpq $4, %rcx
+	jb 3f
+12:	movl (%rsi), %eax
+13:	movl %eax, (%rdi)
+	addq $4, %rsi
+	addq $4, %rdi
+	subq $4, %rcx
 3:	testq %rcx, %rcx
 	jz 4f
-12:	rep movsb
+14:	rep movsb
 4:	movq %rcx, %rax
 	ret
 	RUMPEL_EXTABLE(10b, 3b)
 	RUMPEL_EXTABLE(11b, 3b)
-	RUMPEL_EXTABLE(12b, 4b)
+	RUMPEL_EXTABLE(12b, 3b)
+	RUMPEL_EXTABLE(13b, 3b)
+	RUMPEL_EXTABLE(14b, 4b)
 SYM_FUNC_END(rumpel_copy_user)
 
 /* unsigned long rumpel_clear_user(void *to, unsigned long n) */

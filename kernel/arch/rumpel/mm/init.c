@@ -5,7 +5,9 @@
 #include <linux/init.h>
 #include <linux/memblock.h>
 #include <linux/mm.h>
+#include <linux/mman.h>
 #include <linux/pfn.h>
+#include <linux/sched/mm.h>
 #include <asm/pgalloc.h>
 #include <asm/sections.h>
 #include <asm/setup.h>
@@ -20,10 +22,7 @@ void __init rumpel_memory_init(void)
 	min_low_pfn = 1;
 	max_low_pfn = max_pfn = PFN_DOWN(rumpel_params.memory_size);
 	high_memory = __va(rumpel_params.memory_size);
-	init_mm.start_code = (unsigned long)_stext;
-	init_mm.end_code = (unsigned long)_etext;
-	init_mm.end_data = (unsigned long)_edata;
-	init_mm.brk = (unsigned long)_end;
+	setup_initial_init_mm(_stext, _etext, _edata, _end);
 #ifdef RUMPEL_BEFORE_7
 	set_max_mapnr(max_pfn);
 	free_area_init((unsigned long[MAX_NR_ZONES]){ [ZONE_NORMAL] = max_pfn });
@@ -55,22 +54,21 @@ void free_initmem(void)
 {
 }
 
-static const pgprot_t protection_map[16] = {
-	[VM_NONE] = PAGE_NONE,
-	[VM_READ] = PAGE_READONLY,
-	[VM_WRITE] = PAGE_COPY,
-	[VM_WRITE | VM_READ] = PAGE_COPY,
-	[VM_EXEC] = PAGE_READONLY,
-	[VM_EXEC | VM_READ] = PAGE_READONLY,
-	[VM_EXEC | VM_WRITE] = PAGE_COPY,
-	[VM_EXEC | VM_WRITE | VM_READ] = PAGE_COPY,
-	[VM_SHARED] = PAGE_NONE,
-	[VM_SHARED | VM_READ] = PAGE_READONLY,
-	[VM_SHARED | VM_WRITE] = PAGE_SHARED,
-	[VM_SHARED | VM_WRITE | VM_READ] = PAGE_SHARED,
-	[VM_SHARED | VM_EXEC] = PAGE_READONLY,
-	[VM_SHARED | VM_EXEC | VM_READ] = PAGE_READONLY,
-	[VM_SHARED | VM_EXEC | VM_WRITE] = PAGE_SHARED,
-	[VM_SHARED | VM_EXEC | VM_WRITE | VM_READ] = PAGE_SHARED,
-};
-DECLARE_VM_GET_PAGE_PROT
+/* Elsewhere is the host's memory: a hint is not taken. */
+unsigned long arch_get_unmapped_area(struct file *file, unsigned long addr, unsigned long len,
+				     unsigned long pgoff, unsigned long flags, vm_flags_t vm_flags)
+{
+	bool inside = addr >= TASK_UNMAPPED_BASE && addr < STACK_TOP && len <= STACK_TOP - addr;
+
+	if (!inside && (flags & MAP_FIXED))
+		return -ENOMEM;
+	return generic_get_unmapped_area(file, inside ? addr : 0, len, pgoff, flags, vm_flags);
+}
+
+pgprot_t vm_get_page_prot(unsigned long vm_flags)
+{
+	if (!(vm_flags & VM_ACCESS_FLAGS))
+		return PAGE_NONE;
+	/* Private pages are copied when they are written to. */
+	return (~vm_flags & (VM_SHARED | VM_WRITE)) ? PAGE_READONLY : PAGE_SHARED;
+}

@@ -42,10 +42,7 @@
 	ATOMIC_RETURN(pfx, type, add, +) \
 	ATOMIC_RETURN(pfx, type, sub, -)
 
-#define ATOMIC64_INIT(i) \
-	{                \
-		(i)      \
-	}
+#define ATOMIC64_INIT ATOMIC_INIT
 
 ATOMIC_OPS(atomic, int)
 ATOMIC_OPS(atomic64, s64)

@@ -10,12 +10,6 @@
 	.long from -., to -.;         \
 	.popsection
 #else
-#define RUMPEL_EXTABLE(from, to)           \
-	".pushsection __ex_table, \"a\"\n" \
-	".balign 4\n"                      \
-	".long " from " - ., " to " - .\n" \
-	".popsection\n"
-
 struct exception_table_entry {
 	int insn, fixup;
 };

@@ -27,14 +27,7 @@ RUMPEL_IO(64, u64, q)
 #define __raw_writel __raw_writel
 #define __raw_writeq __raw_writeq
 
-#define ioremap ioremap
-static inline void __iomem *ioremap(phys_addr_t addr, size_t size)
-{
-	return (void __iomem *)(unsigned long)addr;
-}
-#define iounmap iounmap
-static inline void iounmap(volatile void __iomem *addr)
-{
-}
+#define ioremap(addr, size) ((void __iomem *)(unsigned long)(addr))
+#define iounmap(addr) ((void)(addr))
 
 #include <asm-generic/io.h>

@@ -60,16 +60,8 @@ typedef struct page *pgtable_t;
 #define pfn_to_virt(pfn) __va((pfn) << PAGE_SHIFT)
 #define virt_to_page(addr) pfn_to_page(virt_to_pfn(addr))
 #define page_to_virt(page) pfn_to_virt(page_to_pfn(page))
-#define virt_to_phys virt_to_phys
-static inline unsigned long virt_to_phys(const volatile void *address)
-{
-	return __pa(address);
-}
-#define phys_to_virt phys_to_virt
-static inline void *phys_to_virt(unsigned long address)
-{
-	return __va(address);
-}
+#define virt_to_phys(address) __pa(address)
+#define phys_to_virt(address) __va(address)
 
 #include <asm-generic/memory_model.h>
 #include <asm-generic/getorder.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #pragma once
 /*
- * Page tables that only software walks. What init_mm maps in the vmalloc
- * range is made real through host_ops.map (mm/vmap.c).
+ * Page tables that only software walks. What they map in the range for vmalloc
+ * and in that for callers is made real through host_ops.map (mm/tlb.c).
  */
 #include <linux/mm_types.h>
 #include <asm-generic/pgtable-nop4d.h>
@@ -64,36 +64,26 @@ void arch_setup_zero_pages(void);
 #define pte_clear(mm, addr, ptep) set_pte(ptep, __pte(0))
 #define set_pte(ptep, pte) WRITE_ONCE(*(ptep), pte)
 
-#define PTE_TEST(name, bit)                      \
-	static inline int pte_##name(pte_t pte)  \
-	{                                        \
-		return !!(pte_val(pte) & (bit)); \
-	}
-#define PTE_SET(name, bit)                          \
-	static inline pte_t pte_##name(pte_t pte)   \
-	{                                           \
-		return __pte(pte_val(pte) | (bit)); \
-	}
-#define PTE_CLEAR(name, bit)                         \
-	static inline pte_t pte_##name(pte_t pte)    \
+/* How to ask for a flag, to set and to clear it. */
+#define PTE_FLAG(bit, test, set, clear)              \
+	static inline int pte_##test(pte_t pte)      \
+	{                                            \
+		return !!(pte_val(pte) & (bit));     \
+	}                                            \
+	static inline pte_t pte_##set(pte_t pte)     \
+	{                                            \
+		return __pte(pte_val(pte) | (bit));  \
+	}                                            \
+	static inline pte_t pte_##clear(pte_t pte)   \
 	{                                            \
 		return __pte(pte_val(pte) & ~(bit)); \
 	}
 
-PTE_TEST(write, _PAGE_RW)
-PTE_TEST(dirty, _PAGE_DIRTY)
-PTE_TEST(young, _PAGE_ACCESSED)
-PTE_TEST(special, _PAGE_SPECIAL)
-PTE_TEST(swp_exclusive, _PAGE_SWP_EXCLUSIVE)
-PTE_SET(mkwrite_novma, _PAGE_RW)
-PTE_SET(mkdirty, _PAGE_DIRTY)
-PTE_SET(mkyoung, _PAGE_ACCESSED)
-PTE_SET(mkspecial, _PAGE_SPECIAL)
-PTE_SET(swp_mkexclusive, _PAGE_SWP_EXCLUSIVE)
-PTE_CLEAR(wrprotect, _PAGE_RW)
-PTE_CLEAR(mkclean, _PAGE_DIRTY)
-PTE_CLEAR(mkold, _PAGE_ACCESSED)
-PTE_CLEAR(swp_clear_exclusive, _PAGE_SWP_EXCLUSIVE)
+PTE_FLAG(_PAGE_RW, write, mkwrite_novma, wrprotect)
+PTE_FLAG(_PAGE_DIRTY, dirty, mkdirty, mkclean)
+PTE_FLAG(_PAGE_ACCESSED, young, mkyoung, mkold)
+PTE_FLAG(_PAGE_SPECIAL, special, mkspecial, clear_special)
+PTE_FLAG(_PAGE_SWP_EXCLUSIVE, swp_exclusive, swp_mkexclusive, swp_clear_exclusive)
 #define pte_swp_exclusive pte_swp_exclusive
 
 static inline pte_t pte_modify(pte_t pte, pgprot_t prot)
@@ -142,6 +132,8 @@ static inline pte_t pte_modify(pte_t pte, pgprot_t prot)
 #define __pte_to_swp_entry(pte) ((swp_entry_t){ pte_val(pte) })
 #define __swp_entry_to_pte(x) __pte((x).val)
 
-#define update_mmu_cache(vma, address, ptep) ((void)0)
-#define update_mmu_cache_range(vmf, vma, address, ptep, nr) ((void)0)
+/* A caller's page is there: see mm/tlb.c. */
+void rumpel_tlb_preload(struct vm_area_struct *vma, unsigned long address, unsigned int pages);
+#define update_mmu_cache(vma, address, ptep) rumpel_tlb_preload(vma, address, 1)
+#define update_mmu_cache_range(vmf, vma, address, ptep, nr) rumpel_tlb_preload(vma, address, nr)
 #define pgprot_noncached(prot) (prot)

@@ -7,8 +7,11 @@
 /* Any address of the host may be a caller's: faults tell the bad ones. */
 #define TASK_SIZE (1UL << 47)
 #define TASK_SIZE_MAX TASK_SIZE
-#define TASK_UNMAPPED_BASE (PAGE_ALIGN(TASK_SIZE / 3))
-#define STACK_TOP (TASK_SIZE - PAGE_SIZE)
+/* Those that the kernel gives out are its own range of them: mm/tlb.c. */
+#define TASK_UNMAPPED_BASE (rumpel_params.mappings)
+#define arch_get_mmap_end(addr, len, flags) (TASK_UNMAPPED_BASE + rumpel_params.mappings_size)
+#define HAVE_ARCH_UNMAPPED_AREA
+#define STACK_TOP arch_get_mmap_end(0, 0, 0)
 #define STACK_TOP_MAX STACK_TOP
 
 struct thread_struct {

@@ -2,5 +2,4 @@
 #pragma once
 #define COMMAND_LINE_SIZE 4096
 
-void rumpel_console_init(void);
 void rumpel_memory_init(void);

@@ -17,11 +17,6 @@ static inline int syscall_get_nr(struct task_struct *task, struct pt_regs *regs)
 	return rumpel_caller_of(regs)->nr;
 }
 
-static inline void syscall_set_nr(struct task_struct *task, struct pt_regs *regs, int nr)
-{
-	rumpel_caller_of(regs)->nr = nr;
-}
-
 static inline void syscall_rollback(struct task_struct *task, struct pt_regs *regs)
 {
 }
@@ -29,13 +24,6 @@ static inline void syscall_rollback(struct task_struct *task, struct pt_regs *re
 static inline long syscall_get_return_value(struct task_struct *task, struct pt_regs *regs)
 {
 	return rumpel_caller_of(regs)->result;
-}
-
-static inline long syscall_get_error(struct task_struct *task, struct pt_regs *regs)
-{
-	long result = syscall_get_return_value(task, regs);
-
-	return IS_ERR_VALUE(result) ? result : 0;
 }
 
 static inline void syscall_set_return_value(struct task_struct *task, struct pt_regs *regs,
@@ -48,12 +36,6 @@ static inline void syscall_get_arguments(struct task_struct *task, struct pt_reg
 					 unsigned long *args)
 {
 	memcpy(args, rumpel_caller_of(regs)->args, sizeof(rumpel_no_caller.args));
-}
-
-static inline void syscall_set_arguments(struct task_struct *task, struct pt_regs *regs,
-					 const unsigned long *args)
-{
-	memcpy(rumpel_caller_of(regs)->args, args, sizeof(rumpel_no_caller.args));
 }
 
 static inline int syscall_get_arch(struct task_struct *task)
