@@ -453,6 +453,73 @@ static void test_concurrent_jobs(void)
 	unlink(path);
 }
 
+static void grow_and_shrink(struct rumpel_device *device)
+{
+	struct disk disk = disk_up(device, false);
+	uint32_t generation = driver_read(device, VIRTIO_MMIO_CONFIG_GENERATION);
+	const uint64_t last = 2 * DISK / 512 - 1;
+
+	EQUAL(request(&disk, VIRTIO_BLK_T_OUT, last, 512), VIRTIO_BLK_S_IOERR);
+	fake_interrupts(device);
+	EQUAL(rumpel_block_resize(device, 2 * DISK), 0);
+	EQUAL(driver_read(device, VIRTIO_MMIO_CONFIG), 2 * DISK / 512);
+	CHECK(generation != driver_read(device, VIRTIO_MMIO_CONFIG_GENERATION));
+	CHECK(driver_read(device, VIRTIO_MMIO_INTERRUPT_STATUS) & VIRTIO_MMIO_INT_CONFIG);
+	CHECK(fake_interrupts(device));
+	EQUAL(request(&disk, VIRTIO_BLK_T_OUT, last, 512), VIRTIO_BLK_S_OK);
+	EQUAL(rumpel_block_resize(device, DISK), 0);
+	EQUAL(driver_read(device, VIRTIO_MMIO_CONFIG), DISK / 512);
+	EQUAL(request(&disk, VIRTIO_BLK_T_OUT, last, 512), VIRTIO_BLK_S_IOERR);
+	EQUAL(request(&disk, VIRTIO_BLK_T_IN, DISK / 512 - 1, 512), VIRTIO_BLK_S_OK);
+	EQUAL(rumpel_block_resize(device, 513), -EINVAL);
+	EQUAL(rumpel_block_resize(device, 0), -EINVAL);
+	fake_kernel_free(disk.kernel);
+}
+
+static void test_resize(void)
+{
+	static char data[65536];
+	struct rumpel_device *device;
+	char *path = temporary(DISK);
+	struct stat stat;
+
+	EQUAL(rumpel_block_memory(NULL, DISK, 0, &device), 0);
+	grow_and_shrink(device);
+	EQUAL(rumpel_block_file(path, 0, &device), 0);
+	grow_and_shrink(device);
+	EQUAL(lstat(path, &stat), 0);
+	EQUAL(stat.st_size, DISK);
+	EQUAL(rumpel_block_file(path, RUMPEL_BLOCK_READ_ONLY, &device), 0);
+	EQUAL(rumpel_block_resize(device, 2 * DISK), -EROFS);
+	rumpel_device_free(device);
+	EQUAL(rumpel_block_memory(data, sizeof(data), 0, &device), 0);
+	EQUAL(rumpel_block_resize(device, 2 * DISK), -EOPNOTSUPP);
+	rumpel_device_free(device);
+	unlink(path);
+}
+
+/* What waits to be written beyond the new end must not make the file longer again. */
+static void test_shrink_with_jobs(void)
+{
+	char *path = temporary(DISK);
+	struct rumpel_device *device;
+	struct disk disk;
+	struct stat stat;
+
+	EQUAL(rumpel_block_file(path, 0, &device), 0);
+	disk = disk_up(device, false);
+	EQUAL(rumpel_block_resize(device, DISK), 0);
+	/* A flush always has to wait: so does what is behind it. */
+	submit(&disk, VIRTIO_BLK_T_FLUSH, 0, 0);
+	submit(&disk, VIRTIO_BLK_T_OUT, DISK / 512 - 1, 512);
+	EQUAL(rumpel_block_resize(device, DISK / 2), 0);
+	fake_jobs(disk.kernel);
+	EQUAL(lstat(path, &stat), 0);
+	EQUAL(stat.st_size, DISK / 2);
+	fake_kernel_free(disk.kernel);
+	unlink(path);
+}
+
 static const struct test tests[] = {
 	{ test_memory, "memory: what is written can be read; odd sizes are rounded down" },
 	{ test_callers_memory, "memory: the caller's buffer is the disk" },
@@ -470,6 +537,8 @@ static const struct test tests[] = {
 	{ test_any_layout, "a request may be cut into buffers anywhere" },
 	{ test_malformed, "a request without header or status breaks the device, not the host" },
 	{ test_reset_voids_jobs, "jobs from before a reset touch nothing" },
+	{ test_resize, "another size: the driver hears of it, requests are held to it" },
+	{ test_shrink_with_jobs, "a disk that shrinks is not made longer by what was under way" },
 	{ test_concurrent_jobs, "jobs end on several threads, each request once" },
 };
 

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Promises of a cable between two kernels, as long as one thread runs both. */
+#include <stddef.h>
+
 #include "nic.h"
 
 #define MS 1000000ull
@@ -65,8 +67,49 @@ static void test_arguments(void)
 	EQUAL(config.mtu, 9000);
 	/* A link with a state is not up as soon as it is opened. */
 	CHECK(!(driver_offered(device[0]) & 1ull << VIRTIO_NET_F_STATUS));
+	EQUAL(rumpel_net_set_link(device[0], false), -EOPNOTSUPP);
 	rumpel_device_free(device[1]);
 	fake_kernel_free(a.kernel);
+}
+
+static uint16_t status_of(struct rumpel_device *device)
+{
+	return device->ops->mmio_read(
+		device, VIRTIO_MMIO_CONFIG + offsetof(struct virtio_net_config, status), 2);
+}
+
+static void test_link_state(void)
+{
+	uint32_t generation;
+
+	struct rumpel_device *device[2];
+
+	EQUAL(rumpel_net_link(0, 0, NULL, NULL, device), 0);
+	EQUAL(rumpel_net_set_link(device[0], true), 0);
+	nic_up(&a, device[0], true, 2048);
+	nic_up(&b, device[1], true, 2048);
+	nic_post(&a, 8);
+	nic_post(&b, 8);
+	fake_interrupts(a.device);
+	generation = driver_read(a.device, VIRTIO_MMIO_CONFIG_GENERATION);
+	EQUAL(rumpel_net_set_link(a.device, false), 0);
+	EQUAL(status_of(a.device), 0);
+	EQUAL(status_of(b.device), VIRTIO_NET_S_LINK_UP);
+	CHECK(generation != driver_read(a.device, VIRTIO_MMIO_CONFIG_GENERATION));
+	CHECK(fake_interrupts(a.device));
+	EQUAL(driver_read(a.device, VIRTIO_MMIO_INTERRUPT_STATUS), VIRTIO_MMIO_INT_CONFIG);
+	driver_write(a.device, VIRTIO_MMIO_INTERRUPT_ACK, VIRTIO_MMIO_INT_CONFIG);
+	/* Neither from it nor to it. */
+	send_pattern(&a, 100, 1);
+	send_pattern(&b, 100, 1);
+	EQUAL(nic_receive(&a, NULL, got), -1);
+	EQUAL(nic_receive(&b, NULL, got), -1);
+	EQUAL(fake_stats(a.device).dropped, 1);
+	EQUAL(rumpel_net_set_link(a.device, true), 0);
+	EQUAL(status_of(a.device), VIRTIO_NET_S_LINK_UP);
+	send_pattern(&a, 100, 2);
+	expect_pattern(&b, 100, 2);
+	cable_down();
 }
 
 static void test_made_up_macs(void)
@@ -533,6 +576,7 @@ static void test_bad_transmit_ring(void)
 
 static const struct test tests[] = {
 	{ test_arguments, "a cable has an MTU, addresses and a delay that make sense" },
+	{ test_link_state, "a cable that is pulled: the driver hears of it, and frames are lost" },
 	{ test_made_up_macs, "addresses that are made up are local and differ" },
 	{ test_crosses, "frames cross, are counted and announced" },
 	{ test_offloads, "a large frame crosses as one, with its header, in many buffers" },
