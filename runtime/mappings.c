@@ -160,7 +160,7 @@ int rumpel_mappings_fault(struct rumpel_kernel *kernel, uint64_t address, bool w
 	if (rumpel_kernel_end(kernel))
 		result = lay((char *)(address & ~(PAGE - 1)), PAGE, PROT_READ | PROT_WRITE);
 	/* It is being halted: the next try finds its end, or this again. */
-	if (result == -ESHUTDOWN) {
+	else if (result && kernel->halting) {
 		sched_yield();
 		result = 0;
 	}
