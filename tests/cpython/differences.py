@@ -23,6 +23,7 @@ MODULES = {
     "test_poplib": 1,
     "test_imaplib": 1,
     "test_xmlrpc": 1,
+    "test_urllib2_localnet": 1,
 }
 """The modules, and in how many pieces they are run."""
 
