@@ -236,6 +236,16 @@ class _Sync:
 
     _adopt: ClassVar[Any]
 
+    def __init__(self, *args: Any, **keywords: Any) -> None:
+        try:
+            super().__init__(*args, **keywords)
+        except BaseException:
+            # Its protocol may not be there, but its socket is already.
+            core = self.__dict__.get("asyncore")
+            if core is not None:
+                core.close()
+            raise
+
     @property
     def asyncore(self) -> Any:
         return self.__dict__["asyncore"]
