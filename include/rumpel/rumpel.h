@@ -330,6 +330,15 @@ RUMPEL_API int rumpel_net_unix(const char *path, unsigned int flags, uint64_t ag
 RUMPEL_API int rumpel_net_datagram(const char *local, const char *peer, const uint8_t mac[6],
 				   unsigned int mtu, struct rumpel_device **device);
 
+/*
+ * A port of a VDE switch: the directory with its sockets, a port number (0:
+ * any) and what the switch's list of ports says of it. -ETIMEDOUT: the switch
+ * does not answer, as if it has no such port.
+ */
+RUMPEL_API int rumpel_net_vde(const char *path, unsigned int port, const char *description,
+			      const uint8_t mac[6], unsigned int mtu,
+			      struct rumpel_device **device);
+
 enum rumpel_tap_flags {
 	RUMPEL_TAP_PERSIST = 1 << 0, /* it stays when the descriptor is closed */
 };

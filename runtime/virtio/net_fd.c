@@ -15,36 +15,11 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "net_socket.h"
+#include "net_fd.h"
 
-#define FD_BATCH 64 /* frames of one system call */
 #define FD_READS 4 /* system calls before others get their turn */
-#define FD_IOV (2 * RUMPEL_QUEUE_MAX)
 #define FD_ROOM (256u << 10) /* bytes for frames that were read */
 #define FD_TAGS 8 /* two VLAN tags, beside the MTU */
-
-struct net_fd {
-	struct rumpel_net net; /* first */
-	struct rumpel_watch watch;
-	/* With names: the peer's, who may come and go, and a socket to send to it. */
-	struct rumpel_watch sender;
-	struct sockaddr_un local_name, peer_name;
-	socklen_t peer_len; /* 0: no names */
-	bool seqpacket; /* an empty message is the end */
-	bool local; /* errors are the peer's end, not a hint of the network */
-	bool down;
-	/* What is being sent. */
-	uint16_t head[FD_BATCH];
-	struct mmsghdr out[FD_BATCH];
-	struct iovec out_iov[FD_IOV];
-	/* What was read: frames with room for a header before each. */
-	unsigned int slots, next, count;
-	size_t slot_len;
-	char *frames;
-	struct mmsghdr in[FD_BATCH];
-	struct iovec in_iov[FD_BATCH];
-	struct rumpel_net_rx rx;
-};
 
 static struct net_fd *to_fd(struct rumpel_virtio *virtio)
 {
@@ -312,6 +287,19 @@ static void fd_writable(struct rumpel_watch *watch, short revents)
 		watch->events = 0;
 }
 
+/* It is silent as long as there is somebody. */
+static void fd_control(struct rumpel_watch *watch, short revents)
+{
+	struct net_fd *fd = (void *)((char *)watch - offsetof(struct net_fd, control));
+	char byte;
+
+	(void)revents;
+	if (recv(watch->fd, &byte, 1, MSG_DONTWAIT) == 0 || (errno != EAGAIN && errno != EINTR)) {
+		watch->events = 0;
+		fd_down(fd);
+	}
+}
+
 /* No driver, no frames: they wait in the socket. */
 static void fd_quiesce(struct rumpel_virtio *virtio)
 {
@@ -329,6 +317,8 @@ static int fd_attach(struct rumpel_virtio *virtio)
 	rumpel_kernel_watch(virtio->device.kernel, &fd->watch);
 	if (fd->peer_len)
 		rumpel_kernel_watch(virtio->device.kernel, &fd->sender);
+	if (fd->control.events)
+		rumpel_kernel_watch(virtio->device.kernel, &fd->control);
 	return 0;
 }
 
@@ -338,6 +328,7 @@ static void fd_detach(struct rumpel_virtio *virtio)
 
 	rumpel_kernel_unwatch(virtio->device.kernel, &fd->watch);
 	rumpel_kernel_unwatch(virtio->device.kernel, &fd->sender);
+	rumpel_kernel_unwatch(virtio->device.kernel, &fd->control);
 }
 
 static void fd_free(struct rumpel_virtio *virtio)
@@ -346,10 +337,12 @@ static void fd_free(struct rumpel_virtio *virtio)
 
 	rumpel_net_exit(&fd->net);
 	close(fd->watch.fd);
-	if (fd->peer_len) {
+	if (fd->sender.fd >= 0)
 		close(fd->sender.fd);
+	if (fd->control.fd >= 0)
+		close(fd->control.fd);
+	if (fd->local_name.sun_family)
 		net_socket_unlink(&fd->local_name);
-	}
 	free(fd->frames);
 	free(fd);
 }
@@ -390,8 +383,7 @@ static int fd_option(int fd, int option, int *value)
 	return getsockopt(fd, SOL_SOCKET, option, value, &len) ? -errno : 0;
 }
 
-/* Owns `socket` from now on, also if it fails. */
-static int fd_create(int socket, const uint8_t mac[6], unsigned int mtu, struct net_fd **result)
+int net_fd_create(int socket, const uint8_t mac[6], unsigned int mtu, struct net_fd **result)
 {
 	struct net_fd *fd = calloc(1, sizeof(*fd));
 	int error = fd ? rumpel_net_init(&fd->net, &fd_ops, 0, mac, mtu) : -ENOMEM;
@@ -408,6 +400,9 @@ static int fd_create(int socket, const uint8_t mac[6], unsigned int mtu, struct 
 	}
 	fd->watch.ready = fd_ready;
 	fd->watch.fd = socket;
+	fd->sender.fd = fd->control.fd = -1;
+	fd->sender.ready = fd_writable;
+	fd->control.ready = fd_control;
 	*result = fd;
 	return 0;
 }
@@ -427,44 +422,11 @@ int rumpel_net_fd(int socket, const uint8_t mac[6], unsigned int mtu, struct rum
 	own = fcntl(socket, F_DUPFD_CLOEXEC, 0);
 	if (own < 0)
 		return -errno;
-	error = fd_create(own, mac, mtu, &fd);
+	error = net_fd_create(own, mac, mtu, &fd);
 	if (error)
 		return error;
 	fd->seqpacket = type == SOCK_SEQPACKET;
 	fd->local = domain == AF_UNIX;
-	*device = &fd->net.virtio.device;
-	return 0;
-}
-
-int rumpel_net_datagram(const char *local, const char *peer, const uint8_t mac[6], unsigned int mtu,
-			struct rumpel_device **device)
-{
-	struct sockaddr_un local_name, peer_name;
-	socklen_t local_len, peer_len;
-	int socket, sender, error;
-	struct net_fd *fd;
-
-	error = net_socket_address(local, &local_name, &local_len);
-	if (!error)
-		error = net_socket_address(peer, &peer_name, &peer_len);
-	if (error)
-		return error;
-	sender = net_socket_new(SOCK_DGRAM);
-	if (sender < 0)
-		return sender;
-	socket = net_socket_bind(SOCK_DGRAM, &local_name, local_len);
-	error = socket < 0 ? socket : fd_create(socket, mac, mtu, &fd);
-	if (error) {
-		close(sender);
-		if (socket >= 0)
-			net_socket_unlink(&local_name);
-		return error;
-	}
-	fd->sender.ready = fd_writable;
-	fd->sender.fd = sender;
-	fd->local_name = local_name;
-	fd->peer_name = peer_name;
-	fd->peer_len = peer_len;
 	*device = &fd->net.virtio.device;
 	return 0;
 }

@@ -57,6 +57,7 @@ if TYPE_CHECKING:
         Tap,
         UnixNic,
         UserNet,
+        Vde,
     )
     from rumpel.kernel import Kernel, boot
     from rumpel.log import Log, LogRecord
@@ -96,6 +97,7 @@ __all__ = [
     "TaskExited",
     "UnixNic",
     "UserNet",
+    "Vde",
     "VirtualClock",
     "boot",
 ]
@@ -122,6 +124,7 @@ _WHERE = {
         "Overlay",
         "PythonDisk",
         "UserNet",
+        "Vde",
     ),
     "kernel": ("Kernel", "boot"),
     "log": ("Log", "LogRecord"),

@@ -336,6 +336,16 @@ def net_callback(
 ) -> Device:
     """Make an interface whose frames a function gets, in batches."""
 
+def net_vde(
+    path: str | bytes | PathLike[str],
+    port: int = 0,
+    description: str = "",
+    mac: bytes | None = None,
+    mtu: int = 0,
+    /,
+) -> Device:
+    """Make an interface on a port of a VDE switch."""
+
 def net_packet(interface: str, flags: int = 0, mac: bytes | None = None, mtu: int = 0, /) -> Device:
     """Make an interface on the network of one of the host's; MTU 0 is that one's."""
 

@@ -30,9 +30,8 @@ Boot = Callable[..., Kernel]
 
 ECHO = """
 import sys, rumpel
-image, arguments = sys.argv[1], eval(sys.argv[2])
-path = arguments.pop("path")
-nic = rumpel.UnixNic(path, mac="02:00:00:00:00:02", **arguments)
+image, kind, path, arguments = sys.argv[1], sys.argv[2], sys.argv[3], eval(sys.argv[4])
+nic = getattr(rumpel, kind)(path, mac="02:00:00:00:00:02", **arguments)
 with rumpel.boot(image=image, nics=[nic]) as k:
     k.ifup("eth0", "10.0.0.2/24")
     server = k.socket.create_server(("10.0.0.2", 7))
@@ -46,13 +45,12 @@ with rumpel.boot(image=image, nics=[nic]) as k:
 
 
 @contextmanager
-def other_process(image: str, path: Path, **arguments: Any) -> Iterator[subprocess.Popen[str]]:
+def serving(image: str, kind: str, path: str, **arguments: Any) -> Iterator[subprocess.Popen[str]]:
     """A kernel at 10.0.0.2 with an echo service, in a process of its own.
 
     Its MAC address is always the same, or neighbours would have to learn it anew.
     """
-    given = repr({"path": str(path), **arguments})
-    command = [sys.executable, "-c", ECHO, image, given]
+    command = [sys.executable, "-c", ECHO, image, kind, path, repr(arguments)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
@@ -60,6 +58,11 @@ def other_process(image: str, path: Path, **arguments: Any) -> Iterator[subproce
             yield process
         finally:
             process.kill()
+
+
+def other_process(image: str, path: Path, **arguments: Any) -> Any:
+    """The same with a UnixNic."""
+    return serving(image, "UnixNic", str(path), **arguments)
 
 
 def echo(kernel: Kernel, data: bytes) -> bytes:

@@ -105,6 +105,30 @@ static PyObject *net_unix(PyObject *module, PyObject *args)
 	return device_wrap(module, handle, NULL);
 }
 
+/* net_vde(path, port, description, mac, mtu) */
+static PyObject *net_vde(PyObject *module, PyObject *args)
+{
+	PyObject *path, *mac = NULL;
+	struct rumpel_device *handle;
+	unsigned int port = 0, mtu = 0;
+	const char *description = "";
+	const uint8_t *address;
+	int error;
+
+	if (!PyArg_ParseTuple(args, "O&|IsOI:net_vde", PyUnicode_FSConverter, &path, &port,
+			      &description, &mac, &mtu))
+		return NULL;
+	error = mac_of(mac, &address);
+	if (!error) {
+		error = rumpel_net_vde(PyBytes_AS_STRING(path), port, description, address, mtu,
+				       &handle);
+		if (error)
+			error_of_device(error, "a VDE switch", PyTuple_GET_ITEM(args, 0));
+	}
+	Py_DECREF(path);
+	return error ? NULL : device_wrap(module, handle, NULL);
+}
+
 /* net_datagram(local, peer, mac, mtu) */
 static PyObject *net_datagram(PyObject *module, PyObject *args)
 {
@@ -171,6 +195,7 @@ static PyObject *net_tap(PyObject *module, PyObject *args)
 PyMethodDef net_functions[] = {
 	{ "net_fd", net_fd, METH_VARARGS, NULL },
 	{ "net_link", net_link, METH_VARARGS, NULL },
+	{ "net_vde", net_vde, METH_VARARGS, NULL },
 	{ "net_packet", net_packet, METH_VARARGS, NULL },
 	{ "net_unix", net_unix, METH_VARARGS, NULL },
 	{ "net_datagram", net_datagram, METH_VARARGS, NULL },

@@ -20,6 +20,7 @@ from rumpel.devices.served import DiskBackend, PythonDisk
 from rumpel.devices.tap import Tap
 from rumpel.devices.unix import UnixNic
 from rumpel.devices.usernet import Forward, UserNet
+from rumpel.devices.vde import Vde
 
 __all__ = [
     "Console",
@@ -43,5 +44,6 @@ __all__ = [
     "Tap",
     "UnixNic",
     "UserNet",
+    "Vde",
     "to_mac",
 ]
