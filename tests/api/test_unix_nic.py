@@ -164,6 +164,11 @@ def test_mistakes(tmp_path: Path) -> None:
     assert not (tmp_path / "taken").exists()
 
 
+def is_listening(path: Path) -> bool:
+    with host.socket(host.AF_UNIX) as sock:
+        return sock.connect_ex(str(path)) == 0
+
+
 @pytest.fixture
 def passt(namespace: Namespace, tmp_path: Path) -> Iterator[Path]:
     """Debian's passt in a namespace whose only way out ends there: its socket."""
@@ -177,7 +182,7 @@ def passt(namespace: Namespace, tmp_path: Path) -> Iterator[Path]:
     command += ["-t", "8080:80", "-u", "none"]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         deadline = time.monotonic() + 20
-        while not path.exists():
+        while not is_listening(path):
             assert process.poll() is None
             assert time.monotonic() < deadline
             time.sleep(0.01)

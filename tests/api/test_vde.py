@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from rumpel import Kernel, Vde
-from tests.api.test_unix_nic import echo, serving
+from tests.api.test_unix_nic import echo, is_listening, serving
 
 pytestmark = pytest.mark.kernel
 
@@ -28,7 +28,7 @@ def running(path: Path) -> Iterator[subprocess.Popen[bytes]]:
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as process:
         try:
             deadline = time.monotonic() + 20
-            while not (path / "ctl").exists():
+            while not is_listening(path / "ctl"):
                 assert process.poll() is None
                 assert time.monotonic() < deadline
                 time.sleep(0.01)
