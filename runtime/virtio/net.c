@@ -210,10 +210,24 @@ void rumpel_net_record(struct rumpel_net *net, const struct iovec *iov, unsigned
 		rumpel_virtio_count(&net->virtio.stats.errors, 1);
 }
 
+static void tell_link(struct rumpel_net *net)
+{
+	const uint16_t status = net->pulled || net->no_carrier ? 0 : VIRTIO_NET_S_LINK_UP;
+
+	if (status != net->config.status)
+		rumpel_virtio_configure(&net->virtio, &net->config.status, &status, sizeof(status));
+}
+
+void rumpel_net_carrier(struct rumpel_net *net, bool there)
+{
+	net->no_carrier = !there;
+	if (net->virtio.offered >> VIRTIO_NET_F_STATUS & 1)
+		tell_link(net);
+}
+
 int rumpel_net_set_link(struct rumpel_device *device, bool up)
 {
 	struct rumpel_virtio *virtio = rumpel_virtio_of(device, VIRTIO_ID_NET);
-	const uint16_t status = up ? VIRTIO_NET_S_LINK_UP : 0;
 
 	if (!virtio)
 		return -EINVAL;
@@ -221,8 +235,8 @@ int rumpel_net_set_link(struct rumpel_device *device, bool up)
 		virtio->offered |= 1ull << VIRTIO_NET_F_STATUS;
 	else if (!rumpel_virtio_has(virtio, VIRTIO_NET_F_STATUS))
 		return -EOPNOTSUPP;
-	rumpel_virtio_configure(virtio, &((struct rumpel_net *)virtio)->config.status, &status,
-				sizeof(status));
+	((struct rumpel_net *)virtio)->pulled = !up;
+	tell_link((struct rumpel_net *)virtio);
 	return 0;
 }
 

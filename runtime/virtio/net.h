@@ -51,6 +51,8 @@ struct rumpel_net {
 	struct virtio_net_config config;
 	struct rumpel_capture capture;
 	bool made_up_mac;
+	bool pulled; /* by whoever has the interface: see rumpel_net_set_link() */
+	bool no_carrier; /* there is nobody at the other end */
 };
 
 /* Receive buffers that were gathered for a frame. */
@@ -83,6 +85,11 @@ int rumpel_net_init(struct rumpel_net *net, const struct rumpel_virtio_ops *ops,
 void rumpel_net_settle_mac(struct rumpel_net *net);
 /* As in struct rumpel_virtio_ops: what was captured is written. */
 void rumpel_net_finish(struct rumpel_virtio *virtio);
+/*
+ * Holder of the token, or before there is a kernel: is there somebody at the
+ * other end? A driver that looks for the link's state is told.
+ */
+void rumpel_net_carrier(struct rumpel_net *net, bool there);
 /* Frees what rumpel_net_init made, but not `net`. */
 void rumpel_net_exit(struct rumpel_net *net);
 

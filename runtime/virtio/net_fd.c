@@ -37,6 +37,7 @@ static void fd_down(struct net_fd *fd)
 {
 	fd->down = true;
 	fd->watch.events = 0;
+	rumpel_net_carrier(&fd->net, false);
 }
 
 /* ---- transmit ---- */

@@ -70,6 +70,7 @@ static void stream_begin(struct net_stream *stream, int fd)
 	stream->watch.events = POLLIN;
 	stream->listener.events = 0;
 	stream->start = stream->end = stream->part = 0;
+	rumpel_net_carrier(&stream->net, true);
 }
 
 /* The peer has gone: half a frame is of no use to anybody. */
@@ -80,6 +81,7 @@ static void stream_end(struct net_stream *stream)
 	close(stream->watch.fd);
 	stream->watch.fd = -1;
 	stream->watch.events = 0;
+	rumpel_net_carrier(&stream->net, false);
 	stream->start = stream->end = stream->part = 0;
 	if (stream->listener.fd >= 0)
 		stream->listener.events = POLLIN;
@@ -460,6 +462,7 @@ static int stream_new(const uint8_t mac[6], unsigned int mtu, struct net_stream 
 		return error;
 	}
 	stream->watch.fd = stream->listener.fd = -1;
+	stream->net.no_carrier = true;
 	stream->watch.ready = stream_ready;
 	stream->listener.ready = stream_accept;
 	stream->timer =

@@ -30,6 +30,7 @@ static void vnet_down(struct net_vnet *vnet)
 {
 	vnet->down = true;
 	vnet->watch.events = 0;
+	rumpel_net_carrier(&vnet->net, false);
 }
 
 /* ---- transmit ---- */

@@ -195,6 +195,28 @@ def test_a_deleted_device(boot: Boot, namespace: Namespace) -> None:
     kernel.halt()
 
 
+def test_a_deleted_device_is_no_carrier(boot: Boot, namespace: Namespace) -> None:
+    """For a driver that looks for the link's state."""
+    tap = Tap("tap0", netns=namespace.name)
+    tap.link_up = True
+    namespace.address("tap0", "10.0.0.1/24")
+    kernel = boot(nics=[tap])
+    kernel.ifup("eth0", "10.0.0.2/24")
+    wait_for_carrier(kernel, "1\n")
+    namespace.ip("link delete tap0")
+    wait_for_carrier(kernel, "0\n")
+
+
+def wait_for_carrier(kernel: Kernel, wanted: str) -> None:
+    deadline = time.monotonic() + 20
+    while True:
+        with kernel.open("/sys/class/net/eth0/carrier") as file:
+            if file.read() == wanted:
+                return
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 def test_a_device_that_is_down(boot: Boot, namespace: Namespace) -> None:
     """What is sent is lost; when it is up again all goes on."""
     kernel, _ = neighbours(boot, namespace)

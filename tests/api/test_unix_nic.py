@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 
 from rumpel import FdNic, Kernel, UnixNic
+from tests.api.test_tap import wait_for_carrier
 from tests.netns import Namespace, namespace
 
 __all__ = ["namespace"]
@@ -121,6 +122,20 @@ def test_a_peer_that_goes_and_comes_back(boot: Boot, default_image: str, tmp_pat
             assert echo(kernel, b"x" * 100_000) == b"x" * 100_000
             process.send_signal(signal.SIGKILL)
             process.wait(10)
+
+
+def test_carrier(boot: Boot, tmp_path: Path) -> None:
+    """There is one as long as there is a peer, for a driver that looks."""
+    path = tmp_path / "socket"
+    nic = UnixNic(path, listen=True)
+    nic.link_up = True
+    kernel = boot(nics=[nic])
+    kernel.ifup("eth0", "10.0.0.1/24")
+    for _ in range(3):
+        wait_for_carrier(kernel, "0\n")
+        with host.socket(host.AF_UNIX) as peer:
+            peer.connect(str(path))
+            wait_for_carrier(kernel, "1\n")
 
 
 def test_a_stream_that_was_connected(boot: Boot) -> None:

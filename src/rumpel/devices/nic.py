@@ -24,7 +24,8 @@ class Nic(Device):
         :class:`Link` keeps its own. To pull the cable of a kernel that runs, set this
         (True will do) before the kernel gets the interface: only then its driver looks
         for a link state. Such a link is up a moment after its interface is, as any real
-        one; the others are up at once.
+        one; the others are up at once. It then also has no carrier while nobody is at the
+        other end: a TAP device that was deleted, a peer that went away.
 
         Raises:
             OSError: EOPNOTSUPP if the driver does not look.

@@ -24,7 +24,8 @@ class Tap(Nic):
     it into a bridge. Checksums and segmentation are left to whoever needs them, so what
     goes from one kernel to the other is up to 64 KiB at a time. To make a device takes
     CAP_NET_ADMIN; to attach to a persistent one (``ip tuntap add mode tap user ...``)
-    being its owner. When the device is deleted, the interface has no carrier any more.
+    being its owner. When the device is deleted, what is sent is lost
+    (see :attr:`link_up` for how the kernel gets to know).
 
     Args:
         name: of the device, which is made unless it exists, or a pattern such as

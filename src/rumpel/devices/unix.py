@@ -17,7 +17,8 @@ class UnixNic(Nic):
 
     That may be another kernel of this library, QEMU (``-netdev stream`` and ``-netdev
     dgram`` with unix addresses), or passt, which gives a network without privileges. When
-    the other process goes away there is no carrier; when it comes back, all goes on.
+    the other process goes away, what is sent is lost (see :attr:`link_up` for how the kernel
+    gets to know); when it comes back, all goes on.
 
     Args:
         path: of the socket. One that begins with ``@`` is an abstract address.

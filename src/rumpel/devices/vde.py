@@ -18,7 +18,8 @@ class Vde(Nic):
 
     A switch is a process; others that are plugged into it are virtual machines, TAP
     devices, slirpvde and further switches. Takes no privilege, only access to the switch's
-    directory. When the switch ends there is no carrier any more.
+    directory. When the switch ends, what is sent is lost (see
+    :attr:`link_up` for how the kernel gets to know).
 
     Args:
         path: of the switch (``vde_switch -s PATH``).
