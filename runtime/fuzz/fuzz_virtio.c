@@ -36,6 +36,7 @@ struct scene {
 	struct victim victims[2];
 	unsigned int count;
 	int peer; /* of a socket, or -1 */
+	struct rumpel_block_server *server; /* of a disk that we serve, or NULL */
 };
 
 static uint8_t u8(struct input *in)
@@ -375,10 +376,78 @@ static void give_back(void *scene, const struct iovec *frames, size_t count)
 	CHECK(rumpel_net_receive(device, frames, count) >= 0);
 }
 
+static struct rumpel_device *overlay_device(void)
+{
+	int fd = memfd_create("base", MFD_CLOEXEC);
+	struct rumpel_overlay *overlay;
+	struct rumpel_device *device;
+	const char *why;
+	char path[32];
+
+	EQUAL(ftruncate(fd, DISK), 0);
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	EQUAL(rumpel_overlay_open(path, NULL, NULL, &overlay, &why), 0);
+	EQUAL(rumpel_block_overlay(overlay, &device), 0);
+	rumpel_overlay_free(overlay);
+	close(fd);
+	return device;
+}
+
+/* Serves what there is, some of it badly. */
+static void serve(void *argument)
+{
+	struct scene *scene = argument;
+	struct rumpel_block_io ios[8];
+	static char data[DISK];
+	int count;
+
+	while ((count = rumpel_block_take(scene->server, false, ios, 8)) > 0) {
+		for (int i = 0; i < count; i++) {
+			bool fits = ios[i].len <= DISK;
+
+			if (fits && ios[i].op == RUMPEL_BLOCK_WRITE)
+				rumpel_block_io_data(&ios[i], data);
+			rumpel_block_io_end(&ios[i], fits ? data : NULL, i == 3 ? -EIO : 0);
+		}
+	}
+}
+
+static struct rumpel_device *served_device(struct scene *scene)
+{
+	struct rumpel_device *device;
+
+	EQUAL(rumpel_block_served(DISK, 512, 0, serve, scene, &scene->server, &device), 0);
+	return device;
+}
+
+static char directory[] = "/tmp/rumpel-fuzz-XXXXXX";
+
+static void remove_directory(void)
+{
+	char command[64];
+
+	snprintf(command, sizeof(command), "rm -rf %s", directory);
+	(void)!system(command);
+}
+
+static struct rumpel_device *directory_device(void)
+{
+	struct rumpel_device *device;
+	static bool made;
+
+	if (!made) {
+		CHECK(mkdtemp(directory));
+		atexit(remove_directory);
+		made = true;
+	}
+	EQUAL(rumpel_host_directory(directory, "tag", 0, 0, &device), 0);
+	return device;
+}
+
 static void set_scene(struct input *in, struct scene *scene)
 {
 	struct rumpel_device *device[2];
-	uint8_t kind = u8(in) % 11;
+	uint8_t kind = u8(in) % 14;
 
 	*scene = (struct scene){ .peer = -1 };
 	switch (kind) {
@@ -401,6 +470,15 @@ static void set_scene(struct input *in, struct scene *scene)
 	case 10:
 		EQUAL(rumpel_net_callback(give_back, scene, NULL, 0, device), 0);
 		add_victim(in, scene, device[0], NULL, 2);
+		break;
+	case 11:
+		add_victim(in, scene, overlay_device(), NULL, 1);
+		break;
+	case 12:
+		add_victim(in, scene, served_device(scene), NULL, 1);
+		break;
+	case 13:
+		add_victim(in, scene, directory_device(), NULL, 2);
 		break;
 	default:
 		EQUAL(rumpel_net_link(kind & 1 ? 10000000 : 0, 0, NULL, NULL, device), 0);
@@ -425,11 +503,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		fake_run(v->kernel);
 		fake_jobs(v->kernel);
 	}
+	if (scene.server)
+		serve(&scene);
 	if (scene.count > 1 && scene.victims[1].kernel != scene.victims[0].kernel)
 		fake_kernel_free(scene.victims[1].kernel);
 	fake_kernel_free(scene.victims[0].kernel);
 	if (scene.peer >= 0)
 		close(scene.peer);
+	rumpel_block_server_free(scene.server);
 	return 0;
 }
 
