@@ -2,7 +2,7 @@
 /*
  * Frames with their headers to and from a descriptor. Everything happens under
  * the token: a frame is copied once, by the host's read or write, from or to the
- * driver's buffers. When one side cannot take more, frames wait in the host's
+ * driver's buffers (the end of one that is longer than those before, twice). When one side cannot take more, frames wait in the host's
  * queue or in the transmit queue.
  */
 #include "net_vnet.h"
@@ -125,19 +125,31 @@ static void vnet_transmit(struct net_vnet *vnet)
 
 /* ---- receive ---- */
 
-/* Room for any frame that may come: what does not fit would be cut off. */
-static size_t vnet_room(const struct net_vnet *vnet)
+/* The longest frame that this driver may be sent. */
+static size_t vnet_longest(const struct net_vnet *vnet)
 {
 	const struct rumpel_virtio *virtio = &vnet->net.virtio;
 
 	if (rumpel_virtio_has(virtio, VIRTIO_NET_F_GUEST_TSO4) ||
 	    rumpel_virtio_has(virtio, VIRTIO_NET_F_GUEST_TSO6))
-		return RUMPEL_NET_HEADER + RUMPEL_NET_GSO_MAX;
-	return RUMPEL_NET_HEADER + vnet->net.config.mtu + RUMPEL_NET_FRAME_MIN + VNET_TAGS;
+		return RUMPEL_NET_GSO_MAX;
+	return vnet->net.config.mtu + RUMPEL_NET_FRAME_MIN + VNET_TAGS;
 }
 
-/* The length of the frame that is in the buffers then, or what read() says. */
-static ssize_t vnet_read(struct net_vnet *vnet, struct virtio_net_hdr_v1 *header)
+/* 1: there is room for a frame of this length; else as rumpel_net_gather(). */
+static int vnet_gather(struct net_vnet *vnet, size_t len)
+{
+	int result;
+
+	do {
+		result = rumpel_net_gather(&vnet->net, &vnet->rx, RUMPEL_NET_HEADER + len);
+	} while (!result &&
+		 rumpel_queue_notify_on(rumpel_net_rx_queue(&vnet->net), vnet->rx.count));
+	return result;
+}
+
+/* The length of a frame that was read, or what read() says. */
+static ssize_t vnet_read(struct net_vnet *vnet)
 {
 	struct rumpel_net_rx *rx = &vnet->rx;
 	struct iovec *iov = vnet->iov + 1;
@@ -146,14 +158,21 @@ static ssize_t vnet_read(struct net_vnet *vnet, struct virtio_net_hdr_v1 *header
 
 	memcpy(iov, rx->iov, count * sizeof(*iov));
 	count = rumpel_iov_skip(&iov, count, RUMPEL_NET_HEADER);
-	iov[count] = (struct iovec){ &vnet->spill, 1 };
-	*--iov = (struct iovec){ header, vnet->header_len };
+	iov[count] = (struct iovec){ vnet->spill, sizeof(vnet->spill) };
+	vnet->header = (struct virtio_net_hdr_v1){ 0 };
+	*--iov = (struct iovec){ &vnet->header, vnet->header_len };
 	len = vnet->ops->read(vnet, iov, count + 2);
 	if (len < 0)
 		return len;
 	len -= vnet->header_len;
-	if (len < RUMPEL_NET_FRAME_MIN || len > (ssize_t)(rx->len - RUMPEL_NET_HEADER))
+	if (len < RUMPEL_NET_FRAME_MIN || len > (ssize_t)RUMPEL_NET_GSO_MAX)
 		return -EMSGSIZE;
+	vnet->direct = rx->len - RUMPEL_NET_HEADER;
+	if (vnet->direct > (size_t)len)
+		vnet->direct = len;
+	vnet->expected -= vnet->expected / 8;
+	if (vnet->expected < (size_t)len)
+		vnet->expected = len;
 	return len;
 }
 
@@ -172,37 +191,61 @@ static int vnet_adapt(struct net_vnet *vnet, size_t len, struct virtio_net_hdr_v
 	return 0;
 }
 
+/* Hands over the frame that was read. 1; -ENOBUFS: it waits for buffers; -EIO: broken. */
+static int vnet_finish(struct net_vnet *vnet)
+{
+	struct rumpel_net *net = &vnet->net;
+	size_t len = vnet->len;
+	int result = 1;
+
+	if (len > vnet->direct)
+		result = vnet_gather(vnet, len);
+	if (result == 0)
+		return -ENOBUFS;
+	vnet->len = 0;
+	if (result == -EIO)
+		return result;
+	if (result > 0 && len > vnet->direct)
+		rumpel_iov_write(vnet->rx.iov, vnet->rx.iov_count, RUMPEL_NET_HEADER + vnet->direct,
+				 vnet->spill, len - vnet->direct);
+	if (result < 0 || vnet_adapt(vnet, RUMPEL_NET_HEADER + len, &vnet->header)) {
+		rumpel_virtio_count(&net->virtio.stats.errors, 1);
+		return 1;
+	}
+	rumpel_iov_write(vnet->rx.iov, vnet->rx.iov_count, 0, &vnet->header, sizeof(vnet->header));
+	rumpel_net_record(net, vnet->rx.iov, vnet->rx.iov_count, RUMPEL_NET_HEADER, len);
+	rumpel_net_deliver(net, &vnet->rx, RUMPEL_NET_HEADER + len);
+	return 1;
+}
+
 /* 1: a frame; 0: nothing there; -ENOBUFS: no receive buffers; -EIO: broken. */
 static int vnet_receive_one(struct net_vnet *vnet)
 {
-	struct rumpel_net *net = &vnet->net;
-	struct virtio_net_hdr_v1 header = { 0 };
+	size_t longest = vnet_longest(vnet);
 	ssize_t len;
 	int result;
 
-	do {
-		result = rumpel_net_gather(net, &vnet->rx, vnet_room(vnet));
-	} while (!result && rumpel_queue_notify_on(rumpel_net_rx_queue(net), vnet->rx.count));
+	if (vnet->len)
+		return vnet_finish(vnet);
+	result = vnet_gather(vnet, vnet->expected < longest ? vnet->expected : longest);
 	if (result == 0)
 		return -ENOBUFS;
 	/* A driver that has less room than that gets what fits. */
 	if (result == -EIO)
 		return result;
-	len = vnet_read(vnet, &header);
+	len = vnet_read(vnet);
 	if (len == -EAGAIN)
 		return 0;
-	if (len < 0 && len != -EMSGSIZE) {
+	if (len == -EMSGSIZE) {
+		rumpel_virtio_count(&vnet->net.virtio.stats.errors, 1);
+		return 1;
+	}
+	if (len < 0) {
 		vnet_down(vnet);
 		return 0;
 	}
-	if (len < 0 || vnet_adapt(vnet, len + RUMPEL_NET_HEADER, &header)) {
-		rumpel_virtio_count(&net->virtio.stats.errors, 1);
-		return 1;
-	}
-	rumpel_iov_write(vnet->rx.iov, vnet->rx.iov_count, 0, &header, sizeof(header));
-	rumpel_net_record(net, vnet->rx.iov, vnet->rx.iov_count, RUMPEL_NET_HEADER, len);
-	rumpel_net_deliver(net, &vnet->rx, len + RUMPEL_NET_HEADER);
-	return 1;
+	vnet->len = len;
+	return vnet_finish(vnet);
 }
 
 static void vnet_receive(struct net_vnet *vnet)
@@ -272,8 +315,13 @@ static void vnet_ready(struct rumpel_watch *watch, short revents)
 /* No driver, no frames: they wait in the host's queue. */
 static void vnet_quiesce(struct rumpel_virtio *virtio)
 {
-	to_vnet(virtio)->watch.events = 0;
-	vnet_accept(to_vnet(virtio), 0);
+	struct net_vnet *vnet = to_vnet(virtio);
+
+	vnet->watch.events = 0;
+	if (vnet->len)
+		rumpel_virtio_count(&virtio->stats.dropped, 1);
+	vnet->len = 0;
+	vnet_accept(vnet, 0);
 }
 
 static int vnet_attach(struct rumpel_virtio *virtio)
@@ -322,6 +370,7 @@ int net_vnet_init(struct net_vnet *vnet, const struct net_vnet_ops *ops, int fd,
 	vnet->header_len = header_len;
 	vnet->watch.fd = fd;
 	vnet->watch.ready = vnet_ready;
+	vnet->expected = RUMPEL_NET_FRAME_MIN;
 	*device = &vnet->net.virtio.device;
 	return 0;
 }

@@ -30,8 +30,16 @@ struct net_vnet {
 	size_t header_len; /* of the host's headers: 0, 10 or 12 */
 	uint64_t accepted; /* what the host knows of it */
 	bool down; /* the interface has gone */
-	char spill; /* where what is too long ends */
+	/*
+	 * What is being received. Most frames are as long as the last ones, so no
+	 * more buffers are looked at; what does not fit goes to `spill` first.
+	 */
+	size_t expected; /* length */
+	size_t len; /* of a frame that waits for more buffers; 0: there is none */
+	size_t direct; /* so much of it lies in buffers already */
+	struct virtio_net_hdr_v1 header; /* its header */
 	struct rumpel_net_rx rx;
+	char spill[RUMPEL_NET_GSO_MAX + 1]; /* the last byte: it was too long */
 	struct iovec iov[RUMPEL_NET_RX_IOV + 2];
 };
 
