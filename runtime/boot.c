@@ -276,7 +276,7 @@ int rumpel_boot(const struct rumpel_config *config, struct rumpel_kernel **resul
 	if (!error && !kernel)
 		error = -ENOMEM;
 	if (!error) {
-		kernel->arena.memfd = kernel->eventfd = -1;
+		kernel->arena.memfd = kernel->eventfd = kernel->done_fd = -1;
 		pthread_mutex_init(&kernel->agent_lock, NULL);
 		rumpel_jobs_init(&kernel->jobs);
 		error = boot(kernel, config, &why);
@@ -340,6 +340,8 @@ void rumpel_kernel_free(struct rumpel_kernel *kernel)
 	free(kernel->init);
 	if (kernel->eventfd >= 0)
 		close(kernel->eventfd);
+	if (kernel->done_fd >= 0)
+		close(kernel->done_fd);
 	rumpel_log_exit(&kernel->log);
 	pthread_mutex_destroy(&kernel->agent_lock);
 	free(kernel);

@@ -14,6 +14,7 @@
  *	clock.c    time of the host, timers
  *	cycles.c   the same by the CPU's cycle counter
  *	task.c     tasks and their calls
+ *	async.c    asynchronous calls that have ended
  *	jobs.c     work of devices that blocks
  *	device.c   slots, interrupts, watches
  *	plug.c     devices come and go
@@ -135,6 +136,7 @@ enum task_state {
 	TASK_EXITED,
 };
 
+struct pollfd;
 struct rumpel_waiter;
 
 struct rumpel_task {
@@ -144,6 +146,7 @@ struct rumpel_task {
 	bool async; /* its end is reported by rumpel_run */
 	bool reported; /* on the list of ended calls */
 	int id;
+	void *data; /* the user's */
 	struct rumpel_waiter *waiter;
 	struct rumpel_task *next, **link; /* all tasks of the kernel */
 	struct rumpel_task *next_done;
@@ -156,6 +159,9 @@ struct rumpel_task {
 struct rumpel_waiter {
 	uint32_t word; /* futex of a follower: 1 once there is something for it */
 	struct rumpel_task *task; /* whose call; NULL: any asynchronous one */
+	struct pollfd *also; /* a descriptor to wait for, too; or NULL */
+	int wake_fd; /* of a follower that has one: an eventfd instead of the word */
+	uint64_t until; /* on a virtual clock, where there is no task: NEVER or the end */
 	bool follows; /* on the list of followers */
 	struct rumpel_waiter *next;
 };
@@ -235,6 +241,8 @@ struct rumpel_kernel {
 
 	struct rumpel_task *tasks;
 	struct rumpel_task *done, **done_tail; /* asynchronous calls that have ended */
+	int done_fd; /* an eventfd for whoever polls for them; -1 until it is asked for */
+	bool done_signalled;
 	struct rumpel_task *init;
 	struct rumpel_task *pagers; /* that serve no fault now; mappings.c */
 	struct rumpel_task *agent; /* a thread of pid 1: makes tasks, halts */
@@ -418,6 +426,19 @@ void rumpel_task_ended(struct rumpel_kernel *kernel, struct rumpel_caller *calle
 /* Submits and waits for ever, also while the kernel is being halted. */
 long rumpel_task_call(struct rumpel_task *task, long nr, const unsigned long args[6]);
 #define task_call(task, nr, ...) rumpel_task_call(task, nr, (const unsigned long[6]){ __VA_ARGS__ })
+
+/* ---- async.c: token held ---- */
+
+/* The call of this task has ended: adds it to the list, and tells somebody. */
+void rumpel_done_add(struct rumpel_kernel *kernel, struct rumpel_task *task);
+void rumpel_done_remove(struct rumpel_kernel *kernel, struct rumpel_task *task);
+/* Has one ended, of this kernel or another one on its virtual clock? */
+bool rumpel_done_any(const struct rumpel_kernel *kernel);
+/* Makes done_fd readable, if there is one. */
+void rumpel_done_signal(struct rumpel_kernel *kernel);
+/* Makes an eventfd, unless there is one. 0 or -errno. */
+int rumpel_eventfd_open(int *fd);
+void rumpel_eventfd_signal(int fd);
 
 /* ---- fault.c ---- */
 

@@ -3,7 +3,6 @@
 #include "core.h"
 
 #include <poll.h>
-#include <sys/eventfd.h>
 #include <unistd.h>
 
 static struct rumpel_device *device_at(struct rumpel_kernel *kernel, unsigned long address)
@@ -85,8 +84,7 @@ void rumpel_kernel_watch(struct rumpel_kernel *kernel, struct rumpel_watch *watc
 {
 	struct rumpel_watch **at = &kernel->watches;
 
-	if (kernel->eventfd < 0)
-		kernel->eventfd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	rumpel_eventfd_open(&kernel->eventfd);
 	while (*at)
 		at = &(*at)->next;
 	watch->next = NULL;

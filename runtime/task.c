@@ -39,42 +39,6 @@ static void unlink_task(struct rumpel_task *task)
 		task->next->link = task->link;
 }
 
-/* ---- the list of asynchronous calls that have ended ---- */
-
-static void report(struct rumpel_kernel *kernel, struct rumpel_task *task)
-{
-	struct rumpel_waiter *waiter = kernel->leader;
-
-	task->reported = true;
-	task->next_done = NULL;
-	if (!kernel->done)
-		kernel->done_tail = &kernel->done;
-	*kernel->done_tail = task;
-	kernel->done_tail = &task->next_done;
-	/* Somebody in rumpel_run. */
-	if (waiter && (waiter->task || waiter == &kernel->housekeeper.waiter))
-		waiter = NULL;
-	for (struct rumpel_waiter *at = kernel->followers; at && !waiter; at = at->next)
-		if (!at->task)
-			waiter = at;
-	if (waiter)
-		rumpel_wake(kernel, waiter);
-}
-
-static void unreport(struct rumpel_kernel *kernel, struct rumpel_task *task)
-{
-	struct rumpel_task **at = &kernel->done;
-
-	while (*at && *at != task)
-		at = &(*at)->next_done;
-	if (*at)
-		*at = task->next_done;
-	kernel->done_tail = &kernel->done;
-	while (*kernel->done_tail)
-		kernel->done_tail = &(*kernel->done_tail)->next_done;
-	task->reported = false;
-}
-
 void rumpel_task_ended(struct rumpel_kernel *kernel, struct rumpel_caller *caller)
 {
 	struct rumpel_task *task = (struct rumpel_task *)caller;
@@ -89,7 +53,7 @@ void rumpel_task_ended(struct rumpel_kernel *kernel, struct rumpel_caller *calle
 	if (exited)
 		caller->result = -ESRCH;
 	if (task->async && !waiter)
-		report(kernel, task);
+		rumpel_done_add(kernel, task);
 	/* From here on another thread may do anything with the task. */
 	__atomic_store_n(&task->state, TASK_DONE, __ATOMIC_RELEASE);
 	if (waiter)
@@ -183,7 +147,7 @@ int rumpel_task_submit(struct rumpel_task *task, unsigned int flags, long nr,
 	start(task);
 	if (likely(task->state == TASK_DONE)) {
 		if (unlikely(task->reported))
-			unreport(kernel, task);
+			rumpel_done_remove(kernel, task);
 		*result = collect(task);
 		status = 1;
 	}
@@ -230,7 +194,7 @@ int rumpel_task_wait(struct rumpel_task *task, int64_t timeout_ns, long *result)
 		return -ESRCH;
 	rumpel_token_take(kernel);
 	if (task->reported)
-		unreport(kernel, task);
+		rumpel_done_remove(kernel, task);
 	return wait_for(task, rumpel_host_limit(timeout_ns), result);
 }
 
@@ -306,33 +270,6 @@ long rumpel_syscall(struct rumpel_task *task, long nr, unsigned long a0, unsigne
 	return call(task);
 }
 
-int rumpel_run(struct rumpel_kernel *kernel, int64_t timeout_ns, struct rumpel_task **done,
-	       size_t count)
-{
-	struct rumpel_waiter waiter = { 0 };
-	uint64_t limit = rumpel_host_limit(timeout_ns);
-	struct rumpel_task *task;
-	size_t found = 0;
-	int status;
-
-	rumpel_token_take(kernel);
-	if (!kernel->done) {
-		status = rumpel_wait(kernel, &waiter, limit);
-		rumpel_token_take(kernel);
-		if (status < 0 && !kernel->done) {
-			rumpel_leave(kernel, false);
-			return status;
-		}
-	}
-	for (; found < count && (task = kernel->done); found++) {
-		kernel->done = task->next_done;
-		task->reported = false;
-		done[found] = task;
-	}
-	rumpel_leave(kernel, false);
-	return (int)found;
-}
-
 int rumpel_task_create(struct rumpel_kernel *kernel, unsigned int flags, struct rumpel_task **task)
 {
 	/* Processes share the memory too: their code is in one address space, the host's. */
@@ -366,6 +303,16 @@ int rumpel_task_create(struct rumpel_kernel *kernel, unsigned int flags, struct 
 int rumpel_task_id(const struct rumpel_task *task)
 {
 	return task->id;
+}
+
+void rumpel_task_set_data(struct rumpel_task *task, void *data)
+{
+	task->data = data;
+}
+
+void *rumpel_task_data(const struct rumpel_task *task)
+{
+	return task->data;
 }
 
 struct rumpel_task *rumpel_kernel_init(struct rumpel_kernel *kernel)
@@ -409,7 +356,7 @@ void rumpel_task_free(struct rumpel_task *task)
 		task_call(task, SYS_exit, 0);
 	rumpel_token_take(kernel);
 	if (task->reported)
-		unreport(kernel, task);
+		rumpel_done_remove(kernel, task);
 	unlink_task(task);
 	rumpel_leave(kernel, false);
 	free(task);

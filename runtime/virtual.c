@@ -127,11 +127,20 @@ static int step(struct rumpel_kernel *kernel, struct rumpel_waiter *waiter, uint
 		return -EAGAIN;
 	if (limit != NEVER && rumpel_host_now() >= limit)
 		return 0;
+	if (waiter->also && poll(waiter->also, 1, 0) > 0)
+		return 0;
 	next = next_deadline(clock);
+	if (!waiter->task && waiter->until <= next && waiter->until != NEVER) {
+		/* Kernel code that spins may have gone past it. */
+		if (waiter->until > clock->now)
+			atomic_set(&clock->now, waiter->until);
+		return 0;
+	}
 	if (next != NEVER)
 		atomic_set(&clock->now, next);
-	else if (has_watches(clock))
-		poll(NULL, 0, 1); /* the world outside may have something to say */
+	else if (waiter->also || has_watches(clock))
+		poll(waiter->also, !!waiter->also,
+		     1); /* the world outside may have something to say */
 	else
 		return -EDEADLK;
 	return -EAGAIN;

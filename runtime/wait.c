@@ -22,15 +22,12 @@
 bool rumpel_waiter_ready(const struct rumpel_kernel *kernel, const struct rumpel_waiter *waiter)
 {
 	if (!waiter->task)
-		return kernel->done;
+		return rumpel_done_any(kernel);
 	return __atomic_load_n(&waiter->task->state, __ATOMIC_ACQUIRE) != TASK_BUSY;
 }
 
 void rumpel_kick(struct rumpel_kernel *kernel)
 {
-	const uint64_t one = 1;
-	ssize_t written = 0;
-
 	__atomic_store_n(&kernel->spin.kicker_cpu, sched_getcpu(), __ATOMIC_RELAXED);
 	__atomic_fetch_add(&kernel->kick, 1, __ATOMIC_SEQ_CST);
 	switch (__atomic_exchange_n(&kernel->asleep, SLEEP_NOT, __ATOMIC_SEQ_CST)) {
@@ -39,10 +36,9 @@ void rumpel_kick(struct rumpel_kernel *kernel)
 		rumpel_futex_wake(&kernel->kick, INT_MAX);
 		break;
 	case SLEEP_POLL:
-		written = write(kernel->eventfd, &one, sizeof(one));
+		rumpel_eventfd_signal(kernel->eventfd);
 		break;
 	}
-	(void)written; /* it fails only if it is full, so readable */
 }
 
 static void unfollow(struct rumpel_kernel *kernel, struct rumpel_waiter *waiter)
@@ -72,6 +68,8 @@ static void follow(struct rumpel_kernel *kernel, struct rumpel_waiter *waiter)
 static void wake_follower(struct rumpel_kernel *kernel, struct rumpel_waiter *waiter)
 {
 	unfollow(kernel, waiter);
+	if (waiter->also)
+		rumpel_eventfd_signal(waiter->wake_fd);
 	atomic_set(&waiter->word, 1);
 	rumpel_futex_wake(&waiter->word, 1);
 }
@@ -91,6 +89,7 @@ void rumpel_wake_all(struct rumpel_kernel *kernel)
 {
 	while (kernel->followers)
 		wake_follower(kernel, kernel->followers);
+	rumpel_done_signal(kernel);
 	rumpel_kick(kernel);
 }
 
@@ -238,15 +237,16 @@ static int sleep_polling(struct pollfd *polled, nfds_t count, uint64_t until)
 	return ppoll(polled, count, until == NEVER ? NULL : &timeout, NULL) < 0 ? -errno : 0;
 }
 
+/* drain: the kick, if there was one, was for this thread. */
 static void hand_out(struct rumpel_kernel *kernel, const struct pollfd *polled,
-		     struct rumpel_watch **watches, nfds_t count)
+		     struct rumpel_watch **watches, nfds_t count, bool drain)
 {
 	uint64_t kicks;
 	ssize_t got = 0;
 
-	if (polled[0].revents)
+	if (polled[0].revents && drain)
 		got = read(kernel->eventfd, &kicks, sizeof(kicks));
-	(void)got; /* another sleeper may have been faster */
+	(void)got; /* it was of a leader before */
 	for (nfds_t i = 1; i < count; i++)
 		/* Its device may be gone by now. */
 		if (polled[i].revents && rumpel_is_watched(kernel, watches[i]))
@@ -262,10 +262,10 @@ static bool ended_elsewhere(const struct rumpel_waiter *waiter)
 int rumpel_lead_sleep(struct rumpel_kernel *kernel, struct rumpel_waiter *waiter, uint64_t limit)
 {
 	struct rumpel_watch *watches[MOST_WATCHES], *watch;
-	struct pollfd polled[MOST_WATCHES];
+	struct pollfd polled[MOST_WATCHES + 1];
 	uint64_t until = rumpel_next_deadline(kernel);
 	uint32_t word = atomic_get(&kernel->kick);
-	nfds_t count = 1;
+	nfds_t count = 1, most;
 	int result;
 
 	for (watch = kernel->watches; watch && count < MOST_WATCHES; watch = watch->next) {
@@ -274,20 +274,23 @@ int rumpel_lead_sleep(struct rumpel_kernel *kernel, struct rumpel_waiter *waiter
 		watches[count++] = watch;
 	}
 	polled[0] = (struct pollfd){ kernel->eventfd, POLLIN, 0 };
+	most = count;
+	if (waiter->also)
+		polled[most++] = *waiter->also;
 	if (is_looked_after(kernel, until))
 		until = NEVER;
 	if (limit < until)
 		until = limit;
 	kernel->sleep_until = until;
-	atomic_set(&kernel->asleep, count > 1 ? SLEEP_POLL : SLEEP_SPIN);
+	atomic_set(&kernel->asleep, most > 1 ? SLEEP_POLL : SLEEP_SPIN);
 	/* What came before that could not kick. */
 	if (rumpel_vcpu_has_work(kernel)) {
 		atomic_set(&kernel->asleep, SLEEP_NOT);
 		return 0;
 	}
 	rumpel_token_give(kernel);
-	if (count > 1)
-		result = sleep_polling(polled, count, until);
+	if (most > 1)
+		result = sleep_polling(polled, most, until);
 	else
 		result = sleep_on_futex(kernel, word, until);
 	if (ended_elsewhere(waiter))
@@ -295,26 +298,49 @@ int rumpel_lead_sleep(struct rumpel_kernel *kernel, struct rumpel_waiter *waiter
 	rumpel_token_take(kernel);
 	if (kernel->leader == waiter)
 		atomic_set(&kernel->asleep, SLEEP_NOT);
-	if (count > 1 && result == 0)
-		hand_out(kernel, polled, watches, count);
+	if (most > 1 && result == 0)
+		/* A housekeeper whose lead was taken meanwhile would take the kick, too. */
+		hand_out(kernel, polled, watches, count,
+			 waiter != &kernel->housekeeper.waiter || kernel->leader == waiter);
+	if (waiter->also && result == 0)
+		waiter->also->revents = polled[count].revents;
 	return result == -EINTR ? -EINTR : 0;
+}
+
+/* A follower that also waits for a descriptor is woken by one of its own. */
+static int follow_polling(struct rumpel_waiter *waiter, uint64_t limit)
+{
+	struct pollfd polled[] = { { waiter->wake_fd, POLLIN, 0 }, *waiter->also };
+	int result = sleep_polling(polled, 2, limit);
+
+	if (result == 0)
+		waiter->also->revents = polled[1].revents;
+	return result;
 }
 
 /* 1: has ended, and the token was not taken again; else as rumpel_lead_sleep. */
 static int follow_sleep(struct rumpel_kernel *kernel, struct rumpel_waiter *waiter, uint64_t limit)
 {
-	int result;
+	int result = 0;
 
+	waiter->wake_fd = -1;
+	if (waiter->also)
+		result = rumpel_eventfd_open(&waiter->wake_fd);
+	if (result)
+		return result;
 	follow(kernel, waiter);
 	rumpel_leave(kernel, false);
 	do {
-		result = rumpel_futex_wait(&waiter->word, 0, limit);
-	} while (!atomic_get(&waiter->word) && result == 0);
+		result = waiter->also ? follow_polling(waiter, limit)
+				      : rumpel_futex_wait(&waiter->word, 0, limit);
+	} while (!waiter->also && !atomic_get(&waiter->word) && result == 0);
 	if (atomic_get(&waiter->word) && ended_elsewhere(waiter))
 		return 1;
 	rumpel_token_take(kernel);
 	if (waiter->follows)
 		unfollow(kernel, waiter);
+	if (waiter->wake_fd >= 0)
+		close(waiter->wake_fd);
 	return result == -EINTR ? -EINTR : 0;
 }
 
@@ -342,16 +368,23 @@ static int wait_once(struct rumpel_kernel *kernel, struct rumpel_waiter *waiter,
 		kernel->leader = waiter;
 	if (kernel->leader == waiter) {
 		rumpel_vcpu_run(kernel, waiter->task);
-		if (rumpel_waiter_ready(kernel, waiter) || rumpel_kernel_end(kernel) ||
-		    do_job(kernel))
+		if (rumpel_waiter_ready(kernel, waiter) || rumpel_kernel_end(kernel))
 			return -EAGAIN;
 	}
 	if (limit != NEVER && rumpel_host_now() >= limit)
 		return 0;
-	if (kernel->leader == waiter)
+	if (kernel->leader == waiter) {
+		/* An event loop's thread is not to be kept: workers do what may block. */
+		if (waiter->also && atomic_get(&kernel->jobs.queued))
+			rumpel_jobs_delegate(&kernel->jobs);
+		else if (do_job(kernel))
+			return -EAGAIN;
 		result = rumpel_lead_sleep(kernel, waiter, limit);
-	else
+	} else {
 		result = follow_sleep(kernel, waiter, limit);
+	}
+	if (!result && waiter->also && waiter->also->revents)
+		return 0;
 	return result ? result : -EAGAIN;
 }
 

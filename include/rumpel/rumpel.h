@@ -164,14 +164,35 @@ RUMPEL_API long rumpel_syscall(struct rumpel_task *task, long nr, unsigned long 
 			       unsigned long a1, unsigned long a2, unsigned long a3,
 			       unsigned long a4, unsigned long a5);
 
+/* A pointer of the caller's, to find what belongs to a task that rumpel_run reports. */
+RUMPEL_API void rumpel_task_set_data(struct rumpel_task *task, void *data);
+RUMPEL_API void *rumpel_task_data(const struct rumpel_task *task);
+
+/* ---- event loops ---- */
+
 /*
- * Lends the thread to the kernel until an ASYNC call is done or the time is
- * over (timeout_ns as above; 0: only what can run now). Fills `done` with up
- * to `count` tasks whose results are ready for rumpel_task_wait. Returns
- * their number, -EINTR, -EDEADLK, or as for submit.
+ * Lends the thread to the kernel until an ASYNC call is done, a descriptor of
+ * the host's (fd, or -1) can be read, or the time is over. timeout_ns < 0: for
+ * ever; 0: only what can run now; measured on the KERNEL's clock: a virtual one
+ * jumps that far at most, and only when no kernel of it can run and fd is not
+ * readable. Fills `done` with up to `count` tasks whose results are ready for
+ * rumpel_task_wait. Returns their number, -EINTR, -EDEADLK, or as for submit.
+ * 0 may come early, on a virtual clock also if a call of another of its kernels
+ * is done.
  */
-RUMPEL_API int rumpel_run(struct rumpel_kernel *kernel, int64_t timeout_ns,
+RUMPEL_API int rumpel_run(struct rumpel_kernel *kernel, int64_t timeout_ns, int fd,
 			  struct rumpel_task **done, size_t count);
+
+/*
+ * A descriptor for poll and the like, the kernel's own (do not read or close
+ * it): readable while ASYNC calls are done that rumpel_run has not reported and
+ * no thread waits for in rumpel_run. The housekeeper runs the kernel meanwhile;
+ * without one call rumpel_run, with timeout 0, at the kernel's deadline.
+ */
+RUMPEL_API int rumpel_kernel_fd(struct rumpel_kernel *kernel);
+/* When the kernel has something to do, in ns on its clock: now, or at its next
+ * timer; UINT64_MAX: only if a device or a caller wants something. */
+RUMPEL_API uint64_t rumpel_kernel_deadline(struct rumpel_kernel *kernel);
 
 /* ---- memory of mmap ---- */
 

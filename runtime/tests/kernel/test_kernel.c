@@ -280,13 +280,13 @@ static void async_calls(void)
 		EQUAL(rumpel_task_submit(tasks[i], RUMPEL_SUBMIT_ASYNC, SYS_read, args, &result),
 		      0);
 	}
-	EQUAL(rumpel_run(kernel, 0, done, ASYNC), 0);
+	EQUAL(rumpel_run(kernel, 0, -1, done, ASYNC), 0);
 	for (int i = 0; i < ASYNC; i++) {
 		char c = (char)i;
 
 		EQUAL(guest_call(init, SYS_write, fds[i][1], ptr(&c), 1), 1);
 		while (i % 10 == 9 && seen <= i) {
-			count = rumpel_run(kernel, 1000 * MS, done, 3);
+			count = rumpel_run(kernel, 1000 * MS, -1, done, 3);
 			CHECK(count > 0 && count <= 3);
 			for (int j = 0; j < count; j++, seen++) {
 				EQUAL(rumpel_task_wait(done[j], 0, &result), 1);
@@ -299,7 +299,7 @@ static void async_calls(void)
 		EQUAL(bytes[i], (char)i);
 		rumpel_task_free(tasks[i]);
 	}
-	EQUAL(rumpel_run(kernel, MS, done, ASYNC), 0);
+	EQUAL(rumpel_run(kernel, MS, -1, done, ASYNC), 0);
 	guest_end(kernel);
 }
 

@@ -34,7 +34,7 @@ static void done(struct rumpel_kernel *kernel, struct rumpel_task *task, int fds
 
 	submit_read(task, fds, &byte);
 	EQUAL(guest_call(rumpel_kernel_init(kernel), SYS_write, fds[1], ptr("x"), 1), 1);
-	EQUAL(rumpel_run(kernel, 1000000000, &ended, 1), 1);
+	EQUAL(rumpel_run(kernel, 1000000000, -1, &ended, 1), 1);
 	CHECK(ended == task);
 }
 

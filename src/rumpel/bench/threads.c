@@ -163,7 +163,7 @@ static int64_t play(struct rumpel_kernel *kernel, struct player players[2], long
 	if (result == 1 && await_byte(&players[0]) != 0)
 		return -EIO;
 	for (long i = 0; i < 2 * n && result == 1; i++) {
-		result = rumpel_run(kernel, -1, &done, 1);
+		result = rumpel_run(kernel, -1, -1, &done, 1);
 		if (result != 1)
 			break;
 		player = done == players[0].task ? &players[0] : &players[1];
