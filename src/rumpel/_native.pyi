@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from os import PathLike
-from typing import final
+from typing import Any, final
 
 from typing_extensions import Buffer as _Buffer
 
@@ -136,6 +136,24 @@ class Kernel:
             paths: bit i is set if argument i is a path, which then also may be bytes.
             wide: with NUMBERS, bit i is set if argument i has 64 bits; the others have 32.
         """
+    def run(self, timeout_ns: int, fd: int = -1, /) -> list[Pending]:
+        """Lend the thread to the kernel until asynchronous calls have ended: these.
+
+        The list is empty if there are none in time (on the kernel's clock; below zero is
+        for ever), if ``fd``, a descriptor of the host's, can be read, after a signal, and
+        on a virtual clock now and then.
+        """
+    def fileno(self) -> int:
+        """A descriptor of the host's: readable while :meth:`run` has something to report."""
+    @property
+    def deadline_ns(self) -> int | None:
+        """When :meth:`run` is to be called if there is no housekeeper; None: no timer is set."""
+    @property
+    def clock(self) -> Clock | None:
+        """The virtual clock it lives on."""
+    @property
+    def has_housekeeper(self) -> bool:
+        """Does a thread run the kernel while no caller does?"""
     def task(self, *, process: bool = False) -> Task:
         """Make a task: a thread of pid 1, or a process of its own."""
     def plug(self, device: Device, /) -> None:
@@ -171,6 +189,11 @@ class Task:
         Raises:
             OSError: with the kernel's errno, and the first path's name.
         """
+    def submit(self, call: Call, /, *args: _Argument) -> Any:
+        """Begin a system call: its result if it ends at once, else a :class:`Pending`.
+
+        A task makes one call at a time.
+        """
     def bind(
         self,
         nr: int,
@@ -201,6 +224,32 @@ class Call:
         """The system call's number."""
     # What is returned depends on the shape: an int, bytes or None.
     def __call__(self, *args: _Argument) -> int: ...
+
+@final
+class Pending:
+    """A system call in progress, made by :meth:`Task.submit`.
+
+    Its arguments stay in place until it has ended, which :meth:`Kernel.run` reports.
+
+    Attributes:
+        owner: whatever the user wants to find here.
+    """
+
+    @property
+    def owner(self) -> Any:
+        """Whatever the user wants to find here."""
+    @owner.setter
+    def owner(self, value: Any) -> None:
+        """Set it."""
+    @property
+    def call(self) -> Call:
+        """Which system call it is."""
+    def done(self) -> bool:
+        """Has it ended, and been reported?"""
+    def result(self) -> Any:
+        """What it returned, once; raises what the call would have."""
+    def cancel(self) -> None:
+        """Interrupt it: it ends soon, with InterruptedError or what it had done."""
 
 class Clock:
     """A virtual clock.

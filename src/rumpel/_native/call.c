@@ -130,22 +130,7 @@ int call_run(Task *task, unsigned int flags, long nr, const unsigned long raw[CA
 	return status == 1 ? 0 : -1;
 }
 
-typedef struct {
-	PyObject_HEAD
-	vectorcallfunc vectorcall;
-	Kernel *kernel;
-	Task *task; /* NULL: the calling thread's */
-	PyObject *name;
-	long nr;
-	int least, most; /* number of arguments */
-	int size; /* which argument is a size in bytes, or -1 */
-	unsigned int flags;
-	unsigned int paths; /* bit i: argument i is a path */
-	unsigned int wide; /* bit i: argument i is a number of 64 bits */
-	enum call_shape shape;
-} Call;
-
-static int check_count(Call *call, Py_ssize_t given)
+static int check_count(const Call *call, Py_ssize_t given)
 {
 	if (given >= call->least && given <= call->most)
 		return 0;
@@ -162,7 +147,7 @@ static int check_count(Call *call, Py_ssize_t given)
  * Of a call that takes numbers and paths: a buffer would go as its address, a
  * number for a path as a pointer, and the kernel would cut off what is too long.
  */
-static int check_kind(Call *call, PyObject *value, int index)
+static int check_kind(const Call *call, PyObject *value, int index)
 {
 	int overflow;
 	long number;
@@ -190,12 +175,14 @@ static int check_kind(Call *call, PyObject *value, int index)
 }
 
 /* Converts all arguments; *bytes is the new object that a READ fills. */
-static int convert(Call *call, struct call_args *args, PyObject *const *given, Py_ssize_t count,
-		   PyObject **bytes)
+int call_convert(const Call *call, struct call_args *args, PyObject *const *given, Py_ssize_t count,
+		 PyObject **bytes)
 {
 	Py_ssize_t size;
 	int i, to = 0;
 
+	if (check_count(call, count) < 0)
+		return -1;
 	for (i = 0; i < count; i++, to++) {
 		if (i != 1 || call->shape == SHAPE_PLAIN) {
 			if (call->flags & CALL_NUMBERS && check_kind(call, given[i], i) < 0)
@@ -225,6 +212,33 @@ static int convert(Call *call, struct call_args *args, PyObject *const *given, P
 	return 0;
 }
 
+unsigned int call_flags(const Call *call, const struct call_args *args)
+{
+	bool is_long = call->size >= 0 && args->raw[call->size] > CALL_LONG_SIZE;
+
+	return is_long ? call->flags | CALL_LONG : call->flags;
+}
+
+/* What Python sees of a result; *bytes is as call_convert has set it. */
+PyObject *call_value(const Call *call, const struct call_args *args, PyObject **bytes, long result)
+{
+	PyObject *value;
+
+	if (result < 0 && result >= -4095) {
+		error_of_call(args, result);
+		return NULL;
+	}
+	if (*bytes) {
+		/* With MSG_TRUNC the result may be more than there was room for. */
+		if (result < PyBytes_GET_SIZE(*bytes) && _PyBytes_Resize(bytes, result) < 0)
+			return NULL;
+		value = *bytes;
+		*bytes = NULL;
+		return value;
+	}
+	return call->flags & CALL_VOID ? Py_NewRef(Py_None) : PyLong_FromLong(result);
+}
+
 static PyObject *call_vectorcall(PyObject *self, PyObject *const *given, size_t nargsf,
 				 PyObject *names)
 {
@@ -232,37 +246,20 @@ static PyObject *call_vectorcall(PyObject *self, PyObject *const *given, size_t 
 	Py_ssize_t count = PyVectorcall_NARGS(nargsf);
 	struct call_args args;
 	PyObject *bytes = NULL, *value = NULL;
-	unsigned int flags = call->flags;
 	Task *task;
 	long result;
 
 	if (names && PyTuple_GET_SIZE(names))
 		return PyErr_Format(PyExc_TypeError, "%U takes no keyword arguments", call->name);
-	if (check_count(call, count) < 0)
-		return NULL;
 	args_init(&args, call->kernel);
-	if (convert(call, &args, given, count, &bytes) < 0)
+	if (call_convert(call, &args, given, count, &bytes) < 0)
 		goto out;
-	if (call->size >= 0 && args.raw[call->size] > CALL_LONG_SIZE)
-		flags |= CALL_LONG;
 	task = call->task ? call->task : task_current(call->kernel);
 	if (!task)
 		goto out;
 	Py_INCREF(task);
-	if (call_run(task, flags, call->nr, args.raw, &result) < 0) {
-	} else if (result < 0 && result >= -4095) {
-		error_of_call(&args, result);
-	} else if (bytes) {
-		/* With MSG_TRUNC the result may be more than there was room for. */
-		if (result >= PyBytes_GET_SIZE(bytes) || _PyBytes_Resize(&bytes, result) == 0) {
-			value = bytes;
-			bytes = NULL;
-		}
-	} else if (call->flags & CALL_VOID) {
-		value = Py_NewRef(Py_None);
-	} else {
-		value = PyLong_FromLong(result);
-	}
+	if (call_run(task, call_flags(call, &args), call->nr, args.raw, &result) == 0)
+		value = call_value(call, &args, &bytes, result);
 	Py_DECREF(task);
 out:
 	args_release(&args);

@@ -94,6 +94,7 @@ static int boot(Kernel *kernel, struct rumpel_config *config)
 	if (!init)
 		return -1;
 	init->is_init = true;
+	kernel->has_housekeeper = !config->clock && !(config->flags & RUMPEL_BOOT_NO_HOUSEKEEPER);
 	error = slot_set(kernel, init, &none);
 	Py_DECREF(init);
 	return error;
@@ -314,6 +315,40 @@ static PyObject *kernel_now(PyObject *self, void *unused)
 	return PyLong_FromUnsignedLongLong(rumpel_kernel_now(kernel->handle));
 }
 
+static PyObject *kernel_fileno(PyObject *self, PyObject *unused)
+{
+	Kernel *kernel = (Kernel *)self;
+	int fd;
+
+	(void)unused;
+	if (check_open(kernel) < 0)
+		return NULL;
+	kernel_enter(kernel);
+	Py_BEGIN_ALLOW_THREADS
+	fd = rumpel_kernel_fd(kernel->handle);
+	Py_END_ALLOW_THREADS
+	if (fd < 0)
+		error_of_call(NULL, fd);
+	kernel_leave(kernel);
+	return fd < 0 ? NULL : PyLong_FromLong(fd);
+}
+
+static PyObject *kernel_deadline(PyObject *self, void *unused)
+{
+	Kernel *kernel = (Kernel *)self;
+	unsigned long long deadline;
+
+	(void)unused;
+	if (check_open(kernel) < 0)
+		return NULL;
+	kernel_enter(kernel);
+	Py_BEGIN_ALLOW_THREADS
+	deadline = rumpel_kernel_deadline(kernel->handle);
+	Py_END_ALLOW_THREADS
+	kernel_leave(kernel);
+	return deadline == UINT64_MAX ? Py_NewRef(Py_None) : PyLong_FromUnsignedLongLong(deadline);
+}
+
 static PyObject *kernel_load_address(PyObject *self, void *unused)
 {
 	Kernel *kernel = (Kernel *)self;
@@ -328,6 +363,8 @@ static PyMethodDef kernel_methods[] = {
 	{ "halt", kernel_halt, METH_NOARGS, NULL },
 	{ "close", kernel_close, METH_NOARGS, NULL },
 	{ "bind", METHOD(kernel_bind), METH_VARARGS | METH_KEYWORDS, NULL },
+	{ "run", kernel_run, METH_VARARGS, NULL },
+	{ "fileno", kernel_fileno, METH_NOARGS, NULL },
 	{ "task", METHOD(kernel_task), METH_VARARGS | METH_KEYWORDS, NULL },
 	{ "plug", kernel_plug, METH_O, NULL },
 	{ "unplug", kernel_unplug, METH_O, NULL },
@@ -337,10 +374,17 @@ static PyMethodDef kernel_methods[] = {
 	{ NULL, NULL, 0, NULL },
 };
 
+static PyMemberDef kernel_members[] = {
+	{ "clock", T_OBJECT, offsetof(Kernel, clock), READONLY, NULL },
+	{ "has_housekeeper", T_BOOL, offsetof(Kernel, has_housekeeper), READONLY, NULL },
+	{ NULL, 0, 0, 0, NULL },
+};
+
 static PyGetSetDef kernel_getset[] = {
 	{ "state", kernel_state, NULL, NULL, NULL },
 	{ "release", kernel_release, NULL, NULL, NULL },
 	{ "now_ns", kernel_now, NULL, NULL, NULL },
+	{ "deadline_ns", kernel_deadline, NULL, NULL, NULL },
 	{ "load_address", kernel_load_address, NULL, NULL, NULL },
 	{ NULL, NULL, NULL, NULL, NULL },
 };
@@ -348,6 +392,7 @@ static PyGetSetDef kernel_getset[] = {
 static PyType_Slot kernel_slots[] = {
 	{ Py_tp_dealloc, kernel_dealloc },
 	{ Py_tp_methods, kernel_methods },
+	{ Py_tp_members, kernel_members },
 	{ Py_tp_getset, kernel_getset },
 	{ 0, NULL },
 };

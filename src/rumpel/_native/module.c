@@ -54,11 +54,12 @@ static int native_exec(PyObject *module)
 		PyType_Spec *spec;
 	} types[] = {
 		{ &state->kernel_type, &kernel_spec },	 { &state->task_type, &task_spec },
-		{ &state->call_type, &call_spec },	 { &state->slot_type, &slot_spec },
-		{ &state->clock_type, &clock_spec },	 { &state->device_type, &device_spec },
-		{ &state->vector_type, &vector_spec },	 { &state->usernet_type, &usernet_spec },
-		{ &state->overlay_type, &overlay_spec }, { &state->server_type, &server_spec },
-		{ &state->io_type, &io_spec },		 { &state->mapping_type, &mapping_spec },
+		{ &state->call_type, &call_spec },	 { &state->pending_type, &pending_spec },
+		{ &state->slot_type, &slot_spec },	 { &state->clock_type, &clock_spec },
+		{ &state->device_type, &device_spec },	 { &state->vector_type, &vector_spec },
+		{ &state->usernet_type, &usernet_spec }, { &state->overlay_type, &overlay_spec },
+		{ &state->server_type, &server_spec },	 { &state->io_type, &io_spec },
+		{ &state->mapping_type, &mapping_spec },
 	};
 	size_t i;
 
@@ -87,6 +88,7 @@ static int native_traverse(PyObject *module, visitproc visit, void *arg)
 	Py_VISIT(state->kernel_type);
 	Py_VISIT(state->task_type);
 	Py_VISIT(state->call_type);
+	Py_VISIT(state->pending_type);
 	Py_VISIT(state->slot_type);
 	Py_VISIT(state->clock_type);
 	Py_VISIT(state->device_type);
@@ -108,6 +110,7 @@ static int native_clear(PyObject *module)
 	Py_CLEAR(state->kernel_type);
 	Py_CLEAR(state->task_type);
 	Py_CLEAR(state->call_type);
+	Py_CLEAR(state->pending_type);
 	Py_CLEAR(state->slot_type);
 	Py_CLEAR(state->clock_type);
 	Py_CLEAR(state->device_type);

@@ -6,6 +6,7 @@
  * error.c    the one place where errors of the runtime become exceptions
  * args.c     Python arguments to system call arguments
  * call.c     a system call as a Python callable; running and interrupting it
+ * pending.c  system calls that nobody waits for, and who is told of their ends
  * task.c     tasks, and which of them is the calling thread's
  * kernel.c   kernels
  * clock.c    virtual clocks
@@ -40,6 +41,7 @@ struct native_state {
 	PyTypeObject *kernel_type;
 	PyTypeObject *task_type;
 	PyTypeObject *call_type;
+	PyTypeObject *pending_type;
 	PyTypeObject *slot_type;
 	PyTypeObject *clock_type;
 	PyTypeObject *device_type;
@@ -57,6 +59,7 @@ struct native_state {
 extern struct PyModuleDef native_module;
 
 typedef struct Task Task;
+typedef struct Pending Pending;
 
 typedef struct {
 	PyObject_HEAD
@@ -70,6 +73,7 @@ typedef struct {
 	PyObject *image; /* its path, as bytes */
 	PyObject *clock; /* Clock or NULL: must outlive the kernel */
 	PyObject *pins; /* list of buffers that devices use */
+	bool has_housekeeper;
 	unsigned int users; /* threads that are inside the runtime */
 	bool closing; /* to be freed by the last user */
 } Kernel;
@@ -82,6 +86,7 @@ struct Task {
 	Task *next, **link; /* in kernel->tasks */
 	Task *spare; /* for a call from a signal handler of Python's */
 	Task *previous; /* what the thread had before __enter__ */
+	Pending *pending; /* the asynchronous call in progress */
 	bool holds_kernel; /* `kernel` is a reference of its own */
 	bool is_init;
 	bool busy;
@@ -116,6 +121,21 @@ struct call_args {
 	Kernel *kernel; /* borrowed: whose paths these are */
 };
 
+typedef struct {
+	PyObject_HEAD
+	vectorcallfunc vectorcall;
+	Kernel *kernel;
+	Task *task; /* NULL: the calling thread's */
+	PyObject *name;
+	long nr;
+	int least, most; /* number of arguments */
+	int size; /* which argument is a size in bytes, or -1 */
+	unsigned int flags;
+	unsigned int paths; /* bit i: argument i is a path */
+	unsigned int wide; /* bit i: argument i is a number of 64 bits */
+	enum call_shape shape;
+} Call;
+
 void args_init(struct call_args *args, Kernel *kernel);
 int args_convert(struct call_args *args, int index, PyObject *value, bool path);
 int args_buffer(struct call_args *args, int index, PyObject *value, bool writable,
@@ -141,7 +161,17 @@ int slot_set(Kernel *kernel, Task *task, Task **previous);
 /* call.c */
 int call_run(Task *task, unsigned int flags, long nr, const unsigned long raw[CALL_ARGS],
 	     long *result);
+int call_convert(const Call *call, struct call_args *args, PyObject *const *given, Py_ssize_t count,
+		 PyObject **bytes);
+unsigned int call_flags(const Call *call, const struct call_args *args);
+PyObject *call_value(const Call *call, const struct call_args *args, PyObject **bytes, long result);
 PyObject *call_new(Kernel *kernel, Task *task, PyObject *args, PyObject *keywords);
+
+/* pending.c */
+PyObject *task_submit(PyObject *self, PyObject *const *given, Py_ssize_t count);
+PyObject *kernel_run(PyObject *self, PyObject *args);
+/* The task's kernel is gone, and has ended the call. */
+void pending_detach(Pending *pending);
 
 /* kernel.c */
 PyObject *kernel_boot(PyObject *module, PyObject *args, PyObject *keywords);
@@ -167,8 +197,8 @@ PyObject *kernel_plug(PyObject *self, PyObject *argument);
 PyObject *kernel_unplug(PyObject *self, PyObject *argument);
 PyObject *device_wrap(PyObject *module, struct rumpel_device *handle, PyObject *pin);
 
-extern PyType_Spec kernel_spec, task_spec, call_spec, slot_spec, clock_spec, device_spec,
-	vector_spec, usernet_spec, overlay_spec, server_spec, io_spec, mapping_spec;
+extern PyType_Spec kernel_spec, task_spec, call_spec, pending_spec, slot_spec, clock_spec,
+	device_spec, vector_spec, usernet_spec, overlay_spec, server_spec, io_spec, mapping_spec;
 extern PyMethodDef device_functions[], block_functions[], net_functions[];
 
 static inline struct native_state *native_state(PyTypeObject *type)

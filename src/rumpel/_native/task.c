@@ -49,6 +49,7 @@ Task *task_wrap(Kernel *kernel, struct rumpel_task *handle, bool holds_kernel)
 	task->kernel = kernel;
 	task->spare = NULL;
 	task->previous = NULL;
+	task->pending = NULL;
 	task->holds_kernel = holds_kernel;
 	task->is_init = false;
 	task->busy = false;
@@ -84,6 +85,8 @@ void task_detach(Task *task)
 		Py_END_ALLOW_THREADS
 		kernel_leave(kernel);
 	}
+	if (task->pending)
+		pending_detach(task->pending);
 	if (task->holds_kernel)
 		Py_DECREF(kernel);
 }
@@ -372,6 +375,7 @@ static PyObject *task_id(PyObject *self, void *unused)
 
 static PyMethodDef task_methods[] = {
 	{ "syscall", METHOD(task_syscall), METH_FASTCALL, NULL },
+	{ "submit", METHOD(task_submit), METH_FASTCALL, NULL },
 	{ "bind", METHOD(task_bind), METH_VARARGS | METH_KEYWORDS, NULL },
 	{ "close", task_close, METH_NOARGS, NULL },
 	{ "__enter__", task_enter, METH_NOARGS, NULL },
