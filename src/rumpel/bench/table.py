@@ -7,7 +7,7 @@ import difflib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from rumpel.bench import boot, calls, copying, disks, memory, sockets, switching, tcp, wire
+from rumpel.bench import aio, boot, calls, copying, disks, memory, sockets, switching, tcp, wire
 from rumpel.bench.options import Options
 from rumpel.bench.result import Figure, Result
 
@@ -50,6 +50,7 @@ BENCHMARKS = (
     Benchmark("copy-in", (copying.COPY_IN, copying.COPY_OUT), copying.copying),
     Benchmark("blk-write", (disks.WRITE, disks.READ), disks.stream),
     Benchmark("blk-files", (disks.FILES,), disks.files),
+    Benchmark("aio-1000", (aio.AIO,), aio.thousand),
 )
 
 

@@ -32,7 +32,7 @@ def command(
     """Measure the library kernel beside the host's, each figure in the same run.
 
     Names choose some: boot, boot-tiny, memory, getpid-c, getpid-python, pipe, switch,
-    handoff, tcp-lo-64k, tcp-lo-16k, tcp-lo-1k, tcp-lo-threads, rr-lo, udp-lo,
+    handoff, tcp-lo-64k, tcp-lo-16k, tcp-lo-1k, tcp-lo-threads, rr-lo, udp-lo, aio-1000,
     python-send-recv, blk-write, blk-read, blk-files, copy-in. None measures all, which takes
     a few minutes. The disks' peer is a loop mount where there is root. A ratio above 1 is
     better for the library kernel, whatever the unit. boot-tiny always has the profile tiny.
