@@ -9,6 +9,7 @@
 The layers, each of which knows only those below it::
 
     cli, demo                               what is made with it
+    aio                                     asyncio on a kernel
     os, io, path, modules, copying, ...     what Python people expect of files, on a kernel
     socket, select, sysctl, net, mounts and of the rest
     kernel, log, clock, devices, errors     the core
@@ -36,6 +37,7 @@ from rumpel.errors import (
 )
 
 if TYPE_CHECKING:
+    from rumpel import aio as aio
     from rumpel.clock import HostClock, VirtualClock
     from rumpel.devices import (
         Console,
@@ -135,6 +137,10 @@ if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> object:
         """Import the rest when it is used: building kernels needs none of it."""
+        if name == "aio":
+            from importlib import import_module
+
+            return import_module("rumpel.aio")
         module = _MODULES.get(name)
         if module is None:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from rumpel.os import Os
 
-__all__ = ["RawFile", "io_module", "opener"]
+__all__ = ["RawFile", "check_mode", "io_module", "opener"]
 
 _MODES = {
     "r": os.O_RDONLY,
@@ -290,7 +290,7 @@ def _open(
     """
     if not isinstance(file, int | str | bytes | os.PathLike):
         raise TypeError(f"invalid file: {file!r}")
-    _check_mode(mode, encoding, errors, newline)
+    check_mode(mode, encoding, errors, newline)
     binary = "b" in mode
     raw = make(file, mode.replace("t", ""), closefd, opener)
     result: Any = raw
@@ -317,7 +317,7 @@ def _open(
     return result
 
 
-def _check_mode(mode: str, encoding: str | None, errors: str | None, newline: str | None) -> None:
+def check_mode(mode: str, encoding: str | None, errors: str | None, newline: str | None) -> None:
     """Refuse what the built-in open refuses."""
     letters = set(mode)
     if letters - set("rwaxbt+") or len(mode) > len(letters):

@@ -19,6 +19,7 @@ from rumpel.sizes import to_bytes
 if TYPE_CHECKING:
     import pathlib as host_pathlib
 
+    from rumpel.aio import Aio
     from rumpel.copying import Copied
     from rumpel.devices import Device, HostDirectory, Nic
     from rumpel.fcntl import FcntlModule
@@ -49,6 +50,7 @@ class Kernel:
     not written to disks is lost; a ResourceWarning says so.
 
     Attributes:
+        aio: system calls as awaitables, files and an event loop for :mod:`asyncio`.
         os: what makes sense of the module :mod:`os`, on this kernel.
         open: the built-in function :func:`open`, on this kernel's files.
         io, fcntl: the modules of these names, for this kernel's files.
@@ -68,6 +70,7 @@ class Kernel:
         clock: its time.
     """
 
+    aio: Aio
     os: Os
     open: Callable[..., IO[Any]]
     io: ModuleType
@@ -518,6 +521,12 @@ def _part_pyroute2(kernel: Kernel) -> Any:
     return Pyroute2(kernel)
 
 
+def _part_aio(kernel: Kernel) -> Any:
+    from rumpel.aio import Aio
+
+    return Aio(kernel)
+
+
 def _part_selectors(kernel: Kernel) -> Any:
     from rumpel.swapped import private_copy
 
@@ -539,6 +548,7 @@ def _part_modules(kernel: Kernel) -> Any:
 
 _PARTS = {
     "_modules": _part_modules,
+    "aio": _part_aio,
     "os": _part_os,
     "io": _part_io,
     "open": _part_open,

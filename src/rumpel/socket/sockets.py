@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from rumpel._native import READ, READINTO, VOID, WRITE
+from rumpel.descriptor import Descriptor, descriptors_of
 from rumpel.errors import RumpelError
 from rumpel.socket.addresses import LONGEST, decode
 from rumpel.socket.messages import address_size, c_int, from_size
@@ -55,6 +56,7 @@ class Socket(Transfer):
 
     _os: ClassVar[Os]
     _plain: ClassVar[Any]
+    _descriptor: ClassVar[type[Descriptor]]
     _default_timeout: ClassVar[Any]
     # System calls; Calls are no functions, so they are not bound to the instance.
     _c_socket: ClassVar[Any]
@@ -80,7 +82,8 @@ class Socket(Transfer):
             family = host.AF_INET if family == -1 else family
             type = host.SOCK_STREAM if type == -1 else type
             proto = 0 if proto == -1 else proto
-            self._fd = self._c_socket(family, type | _CLOEXEC, proto)
+            fd = self._c_socket(family, type | _CLOEXEC, proto)
+            self._fd = self._descriptor(fd)
             if type & host.SOCK_NONBLOCK:
                 self._timeout = 0.0
         else:
@@ -88,7 +91,7 @@ class Socket(Transfer):
                 raise TypeError(f"an integer is required, not {fileno.__class__.__name__}")
             if fileno < 0:
                 raise ValueError("negative file descriptor")
-            self._fd = fileno
+            self._fd = self._descriptor(fileno)
             try:
                 is_a = self._option(host.SO_TYPE)  # else it is no socket
                 family = self._option(_SO_DOMAIN) if family == -1 else family
@@ -130,7 +133,7 @@ class Socket(Transfer):
         return self._proto
 
     def fileno(self) -> int:
-        """The descriptor in the kernel, -1 if closed."""
+        """The descriptor in the kernel, -1 if closed; event loops can tell it from the host's."""
         return self._fd
 
     def __repr__(self) -> str:
@@ -388,6 +391,7 @@ def class_for(owner: Os, names: Names, default_timeout: Callable[[], float | Non
         "__module__": "rumpel.socket",
         "__doc__": Socket.__doc__,
         "_os": owner,
+        "_descriptor": descriptors_of(owner._native),
         "_names": names,
         "_default_timeout": staticmethod(default_timeout),
         "_now": staticmethod(owner._now),

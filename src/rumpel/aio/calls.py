@@ -1,0 +1,217 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""``kernel.aio``: what waits in a kernel, as awaitables."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import select
+import socket as host
+import struct
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any, TypeVar
+from weakref import WeakKeyDictionary
+
+from rumpel import syscalls
+from rumpel._native import Call
+from rumpel.aio.driver import Driver
+from rumpel.aio.os import AsyncOs
+from rumpel.clock import VirtualClock, to_ns
+from rumpel.socket.addresses import LONGEST, decode
+from rumpel.socket.messages import address_size, from_size
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+    from rumpel.aio.files import Opening
+    from rumpel.kernel import Kernel
+    from rumpel.socket import Socket
+
+__all__ = ["Aio"]
+
+T = TypeVar("T")
+_POLLFD = struct.Struct("=ihh")
+
+
+class Aio:
+    """System calls of a kernel as awaitables; ``kernel.aio`` is one.
+
+    They work in any event loop of asyncio, in real time, and without threads: a call
+    that waits has a task of the kernel, not of the host. A call that can end at once
+    does, without a turn of the event loop. What the kernel has under a name is
+    awaitable here: ``await k.aio.os.read(fd, 100)`` returns what ``k.os.read(fd, 100)``
+    would. For sockets there are the event loop's names, ``await k.aio.sock_recv(sock, 100)``;
+    whether the socket blocks does not matter.
+
+    Cancelling the awaitable interrupts the call and waits until it has ended; a
+    descriptor that it made nevertheless is closed.
+
+    A kernel on a virtual clock needs an event loop that drives it: :meth:`run`, or
+    :class:`rumpel.aio.EventLoop`.
+
+    Attributes:
+        os: what may wait in ``kernel.os``.
+
+    Example:
+        >>> async def echo(server):  # doctest: +SKIP
+        ...     connection, _ = await k.aio.sock_accept(server)
+        ...     await k.aio.sock_sendall(connection, await k.aio.sock_recv(connection, 100))
+    """
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._kernel = kernel
+        self._native = kernel._native
+        self._drivers: WeakKeyDictionary[asyncio.AbstractEventLoop, Driver] = WeakKeyDictionary()
+        self._calls: dict[str, Call] = {}
+        self.os = AsyncOs(self, kernel)
+
+    def _driver(self) -> Driver:
+        loop = asyncio.get_running_loop()
+        driver = self._drivers.get(loop)
+        if driver is None:
+            driver = self._drivers[loop] = Driver(self._native, loop)
+        return driver
+
+    def _call(self, name: str) -> Call:
+        call = self._calls.get(name)
+        if call is None:
+            call = self._calls[name] = syscalls.bind(self._native, name)
+        return call
+
+    def run(
+        self,
+        main: Coroutine[Any, Any, T],
+        *,
+        debug: bool | None = None,
+        autojump_threshold: float = 0.0,
+    ) -> T:
+        """Run a coroutine in an event loop over this kernel: see :func:`rumpel.aio.run`."""
+        from rumpel.aio.loop import run
+
+        return run(self._kernel, main, debug=debug, autojump_threshold=autojump_threshold)
+
+    async def syscall(self, name: str, *args: Any) -> int:
+        """Make any system call; name, arguments and result are those of ``kernel.syscall``.
+
+        Raises:
+            OSError: with the kernel's errno.
+        """
+        result: int = await self._driver().call(self._call(name), *args)
+        return result
+
+    def open(self, file: Any, mode: str = "r", *args: Any, **keywords: Any) -> Opening:
+        """Open a file; arguments are those of ``kernel.open``, without ``opener``.
+
+        What is returned is awaited for an :class:`rumpel.aio.AsyncFile`, or used in
+        ``async with``, which closes it.
+
+        Example:
+            >>> async with k.aio.open("/etc/hosts") as file:  # doctest: +SKIP
+            ...     text = await file.read()
+        """
+        from rumpel.aio.files import Opening
+
+        return Opening(self, file, mode, *args, **keywords)
+
+    async def sleep(self, seconds: float) -> None:
+        """Sleep on the kernel's clock."""
+        clock, loop = self._kernel.clock, asyncio.get_running_loop()
+        if getattr(loop, "_clock", None) is (clock if isinstance(clock, VirtualClock) else None):
+            await asyncio.sleep(seconds)
+            return
+        time = struct.pack("=qq", *divmod(max(0, to_ns(seconds)), 1_000_000_000))
+        await self.syscall("clock_nanosleep", 1, 0, time, None)
+
+    async def poll(self, fd: Any, events: int) -> int:
+        """Wait until a descriptor or socket is ready for events (POLLIN...): which they are."""
+        number = fd if isinstance(fd, int) else fd.fileno()
+        table = bytearray(_POLLFD.pack(number, events, 0))
+        await self.syscall("ppoll", table, 1, None, None, 0)
+        got: int = _POLLFD.unpack(table)[2]
+        return got
+
+    # ---- sockets: as the methods of event loops ----
+
+    async def sock_accept(self, sock: Socket) -> tuple[Socket, Any]:
+        """Wait for a connection: its socket, which does not block, and the peer's address."""
+        while True:
+            name = bytearray(LONGEST)
+            size = address_size(name)
+            flags = host.SOCK_CLOEXEC | host.SOCK_NONBLOCK
+            try:
+                fd = await self.syscall("accept4", sock.fileno(), name, size, flags)
+            except BlockingIOError:
+                await self.poll(sock, select.POLLIN)
+                continue
+            try:
+                new = self._kernel.socket.socket(sock.family, sock.type, sock.proto, fileno=fd)
+            except BaseException:
+                self._kernel.os.close(fd)
+                raise
+            new.setblocking(False)
+            return new, decode(name, from_size(size), sock._names)
+
+    async def sock_connect(self, sock: Socket, address: Any) -> None:
+        """Connect to a peer."""
+        packed = sock._encode(address)
+        try:
+            await self.syscall("connect", sock.fileno(), packed, len(packed))
+        except BlockingIOError as error:
+            if error.errno != errno.EINPROGRESS:
+                raise
+            await self.poll(sock, select.POLLOUT)
+            code = int(sock.getsockopt(host.SOL_SOCKET, host.SO_ERROR))
+            if code:
+                raise OSError(code, f"Connect call failed {address}") from None
+
+    async def sock_recv(self, sock: Socket, bufsize: int) -> bytes:
+        """Receive some bytes; none at the end."""
+        if bufsize < 0:
+            raise ValueError("negative buffersize in recv")
+        if not bufsize:
+            return b""  # the kernel would wait for data
+        data: bytes = await self._when(sock, select.POLLIN, sock._c_recv, bufsize, 0, None, None)
+        return data
+
+    async def sock_recv_into(self, sock: Socket, buffer: Buffer) -> int:
+        """Receive into a buffer."""
+        if not memoryview(buffer).nbytes:
+            return 0
+        count: int = await self._when(sock, select.POLLIN, sock._c_recv_into, buffer, 0, None, None)
+        return count
+
+    async def sock_recvfrom(self, sock: Socket, bufsize: int) -> tuple[bytes, Any]:
+        """Receive some bytes, and the sender's address."""
+        if bufsize < 0:
+            raise ValueError("negative buffersize in recvfrom")
+        name = bytearray(LONGEST)
+        size = address_size(name)
+        data = await self._when(sock, select.POLLIN, sock._c_recv, bufsize, 0, name, size)
+        return data, decode(name, from_size(size), sock._names)
+
+    async def sock_sendall(self, sock: Socket, data: Buffer) -> None:
+        """Send all bytes."""
+        view = memoryview(data).cast("B")
+        while view:
+            view = view[
+                await self._when(
+                    sock, select.POLLOUT, sock._c_send, view, host.MSG_NOSIGNAL, None, 0
+                ) :
+            ]
+
+    async def sock_sendto(self, sock: Socket, data: Buffer, address: Any) -> int:
+        """Send to an address: how many bytes were taken."""
+        packed = sock._encode(address)
+        count: int = await self._when(
+            sock, select.POLLOUT, sock._c_send, data, host.MSG_NOSIGNAL, packed, len(packed)
+        )
+        return count
+
+    async def _when(self, sock: Socket, events: int, call: Call, *args: Any) -> Any:
+        """A call that waits by itself, or for the socket if that does not block."""
+        driver = self._driver()
+        while True:
+            try:
+                return await driver.call(call, sock.fileno(), *args)
+            except BlockingIOError:
+                await self.poll(sock, events)
