@@ -9,23 +9,22 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rumpel._native import Call, Vector
+from rumpel.os.base import at, fileno
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     from rumpel.aio.calls import Aio
     from rumpel.kernel import Kernel
-    from rumpel.os.base import AnyPath
+    from rumpel.os.base import AnyPath, Descriptor
 
 __all__ = ["AsyncOs"]
-
-_AT_FDCWD = -100
 
 
 class AsyncOs:
     """Functions of ``kernel.os`` as awaitables, with the same arguments and results.
 
-    There are those that are one system call (read, write, pread, fsync and so on), and
+    There are those that are one system call (read, write, pread, sync and so on), and
     the methods below. What has no waiting in it is left to ``kernel.os``.
     """
 
@@ -50,8 +49,16 @@ class AsyncOs:
         self, path: AnyPath, flags: int, mode: int = 0o777, *, dir_fd: int | None = None
     ) -> int:
         """Open a file, or wait at a FIFO: the descriptor."""
-        at = _AT_FDCWD if dir_fd is None else dir_fd
-        return await self._aio.syscall("openat", at, _path(path), flags | os.O_CLOEXEC, mode)
+        flags |= os.O_CLOEXEC
+        return await self._call(self._kernel.os._openat, at(dir_fd), path, flags, mode)  # type: ignore[no-any-return]
+
+    async def fsync(self, fd: Descriptor) -> None:
+        """Write all of a file to its disk."""
+        await self._aio.syscall("fsync", fileno(fd))
+
+    async def fdatasync(self, fd: Descriptor) -> None:
+        """Write a file's content to its disk."""
+        await self._aio.syscall("fdatasync", fileno(fd))
 
     async def readv(self, fd: int, buffers: Sequence[Buffer], /) -> int:
         """Read into several buffers."""
@@ -109,14 +116,6 @@ class AsyncOs:
         return await self._aio.syscall(
             "copy_file_range", src, _offset(offset_src), dst, _offset(offset_dst), count, 0
         )
-
-
-def _path(path: AnyPath) -> bytes:
-    """Refuses NUL bytes, which the kernel would take for the end."""
-    encoded = os.fsencode(path)
-    if b"\0" in encoded:
-        raise ValueError("embedded null byte")
-    return encoded
 
 
 def _offset(value: int | None) -> bytearray | None:
