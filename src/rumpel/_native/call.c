@@ -88,7 +88,7 @@ static int run_slowly(Task *task, int status, long nr, const unsigned long raw[C
  * A task that is killed, or ends itself, gets -ESRCH for the call in progress:
  * was it that, or has the call returned it?
  */
-static bool has_exited(Task *task)
+bool call_has_exited(Task *task)
 {
 	static const unsigned long none[CALL_ARGS];
 	long ignored;
@@ -121,7 +121,7 @@ int call_run(Task *task, unsigned int flags, long nr, const unsigned long raw[CA
 		status = rumpel_task_submit(task->handle, RUMPEL_SUBMIT_NOWAIT, nr, raw, result);
 	if (status != 1)
 		status = run_slowly(task, status, nr, raw, result);
-	if (status == 1 && *result == -ESRCH && has_exited(task))
+	if (status == 1 && *result == -ESRCH && call_has_exited(task))
 		status = -ESRCH;
 	task->busy = false;
 	if (status != 1)

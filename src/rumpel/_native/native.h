@@ -165,6 +165,7 @@ int call_convert(const Call *call, struct call_args *args, PyObject *const *give
 		 PyObject **bytes);
 unsigned int call_flags(const Call *call, const struct call_args *args);
 PyObject *call_value(const Call *call, const struct call_args *args, PyObject **bytes, long result);
+bool call_has_exited(Task *task);
 PyObject *call_new(Kernel *kernel, Task *task, PyObject *args, PyObject *keywords);
 
 /* pending.c */

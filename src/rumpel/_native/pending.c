@@ -177,6 +177,8 @@ static PyObject *take(struct rumpel_task *handle)
 	long result = 0;
 	int status = rumpel_task_wait(handle, 0, &result);
 
+	if (status == 1 && result == -ESRCH && call_has_exited(task))
+		status = -ESRCH;
 	settle((Pending *)pending, status, result);
 	return pending;
 }
