@@ -93,7 +93,8 @@ class EventLoop(asyncio.SelectorEventLoop):
         self._selector.attach(driver)
 
     def _make_socket_transport(self, sock: Any, *args: Any, **keywords: Any) -> Any:
-        if isinstance(sock, Socket):
+        # Subclasses may receive and send in their own ways.
+        if isinstance(sock, Socket) and type(sock) is sock._plain:
             return StreamTransport(self, sock, *args, **keywords)
         return super()._make_socket_transport(sock, *args, **keywords)  # type: ignore[misc]
 
