@@ -144,7 +144,10 @@ class Resolver(Hosts):
         found = self.look_up(name, AF_UNSPEC if mapped else family)
         rows = found.addresses
         if flags & std.AI_ADDRCONFIG and not literal(name.partition("%")[0]):
-            rows = [row for row in rows if row[0] in self._configured()]
+            configured = self._configured()
+            # glibc asks for either family then, so that localhost is found without a network.
+            if configured or family != AF_UNSPEC:
+                rows = [row for row in rows if row[0] in configured]
         if mapped:
             six = [row for row in rows if row[0] == AF_INET6]
             four: list[Found] = [
