@@ -276,7 +276,8 @@ int rumpel_boot(const struct rumpel_config *config, struct rumpel_kernel **resul
 	if (!error && !kernel)
 		error = -ENOMEM;
 	if (!error) {
-		kernel->arena.memfd = kernel->eventfd = kernel->done_fd = -1;
+		kernel->arena.memfd = kernel->arena.copy = -1;
+		kernel->eventfd = kernel->done_fd = -1;
 		pthread_mutex_init(&kernel->agent_lock, NULL);
 		rumpel_jobs_init(&kernel->jobs);
 		error = boot(kernel, config, &why);
@@ -288,35 +289,11 @@ int rumpel_boot(const struct rumpel_config *config, struct rumpel_kernel **resul
 		rumpel_kernel_free(kernel);
 		return error;
 	}
-	if (kernel)
+	if (kernel) {
+		rumpel_fork_add(kernel);
 		*result = kernel;
+	}
 	return error;
-}
-
-void rumpel_kernel_forked(struct rumpel_kernel *kernel)
-{
-	/* Whatever was going on in other threads stays undone. */
-	kernel->state = RUMPEL_FORKED;
-	rumpel_mappings_flush(kernel->mappings);
-	kernel->token = 0;
-	kernel->leader = kernel->followers = NULL;
-	kernel->asleep = SLEEP_NOT;
-	kernel->runnable = false;
-	kernel->vcpu->pending = kernel->vcpu->notified = 0;
-	kernel->housekeeper.state = HOUSEKEEPER_NONE;
-	kernel->jobs.queued = 0;
-	pthread_mutex_init(&kernel->agent_lock, NULL);
-	pthread_mutex_init(&kernel->log.lock, NULL);
-}
-
-/* Threads and devices, which the child of a fork does not have. */
-static void stop(struct rumpel_kernel *kernel)
-{
-	rumpel_housekeeper_stop(kernel);
-	if (kernel->clock)
-		rumpel_clock_leave(kernel);
-	rumpel_jobs_exit(&kernel->jobs);
-	rumpel_devices_detach(kernel);
 }
 
 void rumpel_kernel_free(struct rumpel_kernel *kernel)
@@ -326,8 +303,12 @@ void rumpel_kernel_free(struct rumpel_kernel *kernel)
 	if (!kernel)
 		return;
 	rumpel_fault_drain(kernel);
-	if (kernel->state != RUMPEL_FORKED)
-		stop(kernel);
+	rumpel_fork_remove(kernel);
+	rumpel_housekeeper_stop(kernel);
+	if (kernel->clock)
+		rumpel_clock_leave(kernel);
+	rumpel_jobs_exit(&kernel->jobs);
+	rumpel_devices_detach(kernel);
 	/* Who touches them until then tries again. */
 	rumpel_mappings_end(kernel->mappings);
 	rumpel_fault_remove(kernel);

@@ -21,6 +21,7 @@
  *	fault.c    faults of kernel code
  *	log.c      what the kernel prints
  *	valgrind.c the stacks valgrind has to know of
+ *	fork.c     what a fork of the process does to kernels
  *	boot.c halt.c  the ends of its life
  *
  * Unless a line says otherwise, everything in struct rumpel_kernel belongs to
@@ -60,9 +61,14 @@ struct rumpel_arena {
 	size_t image_size;
 	char *memory; /* guest physical address 0 */
 	size_t memory_size;
-	char *vmalloc;
+	char *vmalloc; /* aliases: guest memory that is mapped a second time */
 	size_t vmalloc_size;
-	int memfd; /* guest memory */
+	int memfd; /* pages of guest memory that have had an alias; -1: none has */
+	int copy; /* of the memfd, for a child that is about to be; or -1 */
+	size_t tables_size; /* of these three together */
+	uint64_t *shared; /* a bit for each page of guest memory: lies in the memfd */
+	uint32_t *aliases; /* for each page of vmalloc: what is mapped there, or 0 */
+	uint16_t *alias_counts; /* in each block of the table */
 };
 
 int rumpel_arena_create(struct rumpel_arena *arena, size_t image_size, size_t memory_size);
@@ -71,9 +77,14 @@ void rumpel_populate(void *start, size_t len);
 void rumpel_arena_destroy(struct rumpel_arena *arena);
 /* Is [va, va+len) of the vmalloc range? */
 bool rumpel_arena_has(const struct rumpel_arena *arena, unsigned long va, unsigned long len);
+/* Token held. prot: RUMPEL_PROT_*. Whole pages. */
 int rumpel_arena_map(struct rumpel_arena *arena, unsigned long va, unsigned long pa,
 		     unsigned long len, int prot);
 int rumpel_arena_unmap(struct rumpel_arena *arena, unsigned long va, unsigned long len);
+/* Token held, around a fork: after a prepare that failed, the child has no copy. */
+int rumpel_arena_fork_prepare(struct rumpel_arena *arena);
+void rumpel_arena_fork_parent(struct rumpel_arena *arena);
+int rumpel_arena_fork_child(struct rumpel_arena *arena);
 
 /* ---- mappings.c ---- */
 
@@ -147,6 +158,7 @@ struct rumpel_task {
 	bool reported; /* on the list of ended calls */
 	int id;
 	void *data; /* the user's */
+	pthread_t thread; /* of a call in progress: who waits for it, or made it */
 	struct rumpel_waiter *waiter;
 	struct rumpel_task *next, **link; /* all tasks of the kernel */
 	struct rumpel_task *next_done;
@@ -188,6 +200,7 @@ enum housekeeper_state {
 	HOUSEKEEPER_NAPS, /* looks after the kernel every millisecond */
 	HOUSEKEEPER_LEADS, /* is the leader, or about to be */
 	HOUSEKEEPER_RESTS, /* callers lead all the time */
+	HOUSEKEEPER_ABSENT, /* did not come along in a fork: to be made when needed */
 };
 
 struct rumpel_housekeeper {
@@ -225,6 +238,8 @@ struct rumpel_kernel {
 	uint32_t runner; /* whose token it is, or was last */
 	bool runnable; /* a task could run now */
 	bool halting; /* no more calls but from halt.c */
+	bool forking; /* a fork has the token */
+	bool copied; /* that fork copies the kernel */
 	uint32_t state; /* enum rumpel_state; any thread may look */
 	struct rumpel_vcpu *vcpu;
 	unsigned int (*enter)(void);
@@ -266,6 +281,7 @@ struct rumpel_kernel {
 	struct rumpel_jobs jobs;
 	struct rumpel_housekeeper housekeeper;
 	struct rumpel_fault_range *range;
+	struct rumpel_kernel *fork_next; /* all of the process; fork.c */
 };
 
 /* The error that new calls of a kernel in this state return, or 0. */
@@ -276,9 +292,6 @@ int rumpel_kernel_error(const struct rumpel_kernel *kernel);
  */
 int rumpel_kernel_end(const struct rumpel_kernel *kernel);
 
-/* boot.c: in the child of a fork, where none of its threads is: only to be freed. */
-void rumpel_kernel_forked(struct rumpel_kernel *kernel);
-
 /* ---- token.c ---- */
 
 #define TOKEN_WAITED 0x80000000u
@@ -288,6 +301,8 @@ extern __thread uint32_t rumpel_tid __attribute__((tls_model("initial-exec")));
 
 void rumpel_thread_init(void);
 void rumpel_token_take_slowly(struct rumpel_kernel *kernel);
+/* False: it could not be had before `limit`, or this thread has it. */
+bool rumpel_token_take_until(struct rumpel_kernel *kernel, uint64_t limit);
 void rumpel_token_wake(struct rumpel_kernel *kernel);
 /* Token held, as it was by another thread before. */
 void rumpel_token_moved(struct rumpel_kernel *kernel);
@@ -304,6 +319,11 @@ static inline bool rumpel_token_try(struct rumpel_kernel *kernel)
 	if (unlikely(kernel->runner != rumpel_tid))
 		rumpel_token_moved(kernel);
 	return true;
+}
+
+static inline bool rumpel_token_is_mine(const struct rumpel_kernel *kernel)
+{
+	return rumpel_tid && (atomic_get(&kernel->token) & ~TOKEN_WAITED) == rumpel_tid;
 }
 
 static inline void rumpel_token_take(struct rumpel_kernel *kernel)
@@ -360,6 +380,10 @@ int rumpel_housekeeper_start(struct rumpel_kernel *kernel);
 void rumpel_housekeeper_stop(struct rumpel_kernel *kernel);
 /* Any thread: there is work and nobody who leads. */
 void rumpel_housekeeper_call(struct rumpel_kernel *kernel);
+/* Token held: has it to be called? */
+bool rumpel_housekeeper_rests(struct rumpel_kernel *kernel);
+/* In the child of a fork. */
+void rumpel_housekeeper_forked(struct rumpel_kernel *kernel);
 
 /* ---- cycles.c: token held ---- */
 
@@ -375,6 +399,7 @@ struct rumpel_clock {
 	pthread_mutex_t lock; /* who drives the kernels of this clock */
 	struct rumpel_kernel *kernels; /* in the order in which they booted */
 	uint64_t booted; /* so far */
+	bool forking; /* a fork has the lock */
 };
 
 uint64_t rumpel_host_now(void);
@@ -413,6 +438,8 @@ void rumpel_devices_detach(struct rumpel_kernel *kernel);
 
 void rumpel_jobs_init(struct rumpel_jobs *jobs);
 void rumpel_jobs_exit(struct rumpel_jobs *jobs);
+/* Locked, in the child of a fork: no workers, no jobs. Unlocks. */
+void rumpel_jobs_forked(struct rumpel_jobs *jobs);
 /* Takes one off, to be run in this thread without the token; or NULL. */
 struct rumpel_job *rumpel_jobs_take(struct rumpel_jobs *jobs);
 /* Nobody here has time: lets a worker do them. */
@@ -423,6 +450,8 @@ void rumpel_jobs_delegate(struct rumpel_jobs *jobs);
 struct rumpel_task *rumpel_task_new(struct rumpel_kernel *kernel);
 /* Token held: the kernel reports the end of a call or of a task. */
 void rumpel_task_ended(struct rumpel_kernel *kernel, struct rumpel_caller *caller);
+/* Token held: nobody wants the result of its call. */
+void rumpel_task_forget(struct rumpel_task *task);
 /* Submits and waits for ever, also while the kernel is being halted. */
 long rumpel_task_call(struct rumpel_task *task, long nr, const unsigned long args[6]);
 #define task_call(task, nr, ...) rumpel_task_call(task, nr, (const unsigned long[6]){ __VA_ARGS__ })
@@ -446,6 +475,7 @@ int rumpel_fault_add(struct rumpel_kernel *kernel);
 void rumpel_fault_remove(struct rumpel_kernel *kernel);
 /* Waits for touches of mappings that are being served: there will be no more. */
 void rumpel_fault_drain(struct rumpel_kernel *kernel);
+void rumpel_fault_forked(void);
 /* Gives this thread a stack for fault handlers. */
 void rumpel_fault_thread_init(void);
 
@@ -455,6 +485,13 @@ void rumpel_fault_thread_init(void);
 void rumpel_valgrind_announce(const struct rumpel_arena *arena);
 /* It is about to go. */
 void rumpel_valgrind_forget(const struct rumpel_arena *arena);
+
+/* ---- fork.c ---- */
+
+/* Once for the process, before the first kernel runs. */
+void rumpel_fork_init(void);
+void rumpel_fork_add(struct rumpel_kernel *kernel);
+void rumpel_fork_remove(struct rumpel_kernel *kernel);
 
 /* ---- futex ---- */
 

@@ -234,20 +234,6 @@ static void handler(int number, siginfo_t *info, void *context)
 	registers[REG_RSP] = (greg_t)fault.sp;
 }
 
-/*
- * In the child of a fork: guest memory is the parent's, and threads of the
- * kernel are not here. Its calls return an error, and it can be freed.
- */
-static void after_fork(void)
-{
-	struct rumpel_fault_range *range;
-
-	pthread_mutex_init(&ranges_lock, NULL);
-	for (range = ranges; range; range = range->next)
-		if (range->kernel)
-			rumpel_kernel_forked(range->kernel);
-}
-
 /* Locked. Also when somebody has put a handler of their own over ours since. */
 static int install(void)
 {
@@ -267,8 +253,6 @@ static int install(void)
 		if (sigaction(signals[i], &action, NULL) < 0)
 			return -errno;
 	}
-	if (!installed)
-		pthread_atfork(NULL, NULL, after_fork);
 	installed = true;
 	return 0;
 }
@@ -312,6 +296,15 @@ void rumpel_fault_drain(struct rumpel_kernel *kernel)
 	atomic_set(&kernel->range->closing, true);
 	while (atomic_get(&kernel->range->touches))
 		sched_yield();
+}
+
+void rumpel_fault_forked(void)
+{
+	struct rumpel_fault_range *range;
+
+	pthread_mutex_init(&ranges_lock, NULL);
+	for (range = ranges; range; range = range->next)
+		range->touches = 0;
 }
 
 void rumpel_fault_remove(struct rumpel_kernel *kernel)

@@ -25,11 +25,45 @@ static void wake(struct rumpel_housekeeper *housekeeper)
 	rumpel_futex_wake(&housekeeper->word, 1);
 }
 
+/* Token held: the first who needs it in the child of a fork makes one. */
+static void come_back(struct rumpel_kernel *kernel)
+{
+	if (kernel->housekeeper.state != HOUSEKEEPER_ABSENT || kernel->halting ||
+	    atomic_get(&kernel->state) != RUMPEL_RUNNING)
+		return;
+	/* No thread to be had: the next one tries again. */
+	if (rumpel_housekeeper_start(kernel) < 0)
+		atomic_set(&kernel->housekeeper.state, HOUSEKEEPER_ABSENT);
+}
+
+bool rumpel_housekeeper_rests(struct rumpel_kernel *kernel)
+{
+	come_back(kernel);
+	return kernel->housekeeper.state == HOUSEKEEPER_RESTS;
+}
+
 void rumpel_housekeeper_call(struct rumpel_kernel *kernel)
 {
+	uint32_t state = atomic_get(&kernel->housekeeper.state);
+
 	/* If it naps it will look soon enough: to wake it for each packet costs half of them. */
-	if (atomic_get(&kernel->housekeeper.state) == HOUSEKEEPER_RESTS)
+	if (state == HOUSEKEEPER_RESTS)
 		wake(&kernel->housekeeper);
+	/* Whoever has the token sees to it when he leaves. */
+	if (unlikely(state == HOUSEKEEPER_ABSENT) && rumpel_token_try(kernel)) {
+		come_back(kernel);
+		rumpel_token_give(kernel);
+	}
+}
+
+void rumpel_housekeeper_forked(struct rumpel_kernel *kernel)
+{
+	struct rumpel_housekeeper *housekeeper = &kernel->housekeeper;
+
+	if (housekeeper->thread)
+		housekeeper->state = HOUSEKEEPER_ABSENT;
+	housekeeper->thread = 0;
+	housekeeper->looks = 0;
 }
 
 /* Token held; free while it sleeps. */

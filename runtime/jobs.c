@@ -135,8 +135,17 @@ void rumpel_kernel_defer(struct rumpel_kernel *kernel, struct rumpel_job *job)
 	__atomic_fetch_add(&jobs->queued, 1, __ATOMIC_SEQ_CST);
 	pthread_mutex_unlock(&jobs->lock);
 	/* The holder of the token sees to its jobs when it leaves. */
-	if ((atomic_get(&kernel->token) & ~TOKEN_WAITED) != rumpel_tid)
+	if (!rumpel_token_is_mine(kernel))
 		rumpel_jobs_delegate(jobs);
+}
+
+void rumpel_jobs_forked(struct rumpel_jobs *jobs)
+{
+	pthread_mutex_unlock(&jobs->lock);
+	rumpel_jobs_init(jobs);
+	jobs->head = NULL;
+	jobs->queued = 0;
+	jobs->workers = jobs->idle = 0;
 }
 
 void rumpel_jobs_exit(struct rumpel_jobs *jobs)

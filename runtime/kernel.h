@@ -68,6 +68,19 @@ bool rumpel_kernel_is_virtual(const struct rumpel_kernel *kernel);
 /* Which of the kernels that ever booted on its virtual clock, from 1; 0: the host's clock. */
 uint64_t rumpel_kernel_number(const struct rumpel_kernel *kernel);
 
+/* A fork of the process, for a device. */
+enum rumpel_fork {
+	RUMPEL_FORK_PREPARE, /* take the locks that other threads use without the token */
+	RUMPEL_FORK_PARENT, /* give them back */
+	/*
+	 * In the child, where of all threads only this one is: give them back.
+	 * What two processes cannot share (a descriptor with one reader, a file
+	 * that is written to) stays with the parent; work that was deferred and
+	 * has not ended is deferred again.
+	 */
+	RUMPEL_FORK_CHILD,
+};
+
 /*
  * A device as the kernel's slots see it. The first member of every device
  * model's own struct; virtio/mmio.c fills ops for all virtio devices.
@@ -87,6 +100,8 @@ struct rumpel_device_ops {
 	void (*finish)(struct rumpel_device *device);
 	void (*free)(struct rumpel_device *device);
 	void (*stats)(const struct rumpel_device *device, struct rumpel_device_stats *stats);
+	/* Token held; may be NULL. */
+	void (*fork)(struct rumpel_device *device, enum rumpel_fork stage);
 };
 
 struct rumpel_device {
@@ -95,6 +110,7 @@ struct rumpel_device {
 	unsigned int slot;
 	bool leaves; /* is about to be unplugged */
 	bool notified; /* atomic; see rumpel_device_notify */
+	bool lost; /* this process is a fork, and the device stayed with the parent */
 };
 
 /*

@@ -98,6 +98,7 @@ static inline void start(struct rumpel_task *task)
 		return;
 	}
 	task->state = TASK_BUSY;
+	task->thread = pthread_self();
 	rumpel_vcpu_handle(kernel, exit, task);
 }
 
@@ -172,6 +173,7 @@ static int wait_for(struct rumpel_task *task, uint64_t limit, long *result)
 
 	/* Token held. */
 	task->waiter = &waiter;
+	task->thread = pthread_self();
 	status = rumpel_wait(kernel, &waiter, limit);
 	if (status == 1)
 		return ended(task, result);
@@ -196,6 +198,11 @@ int rumpel_task_wait(struct rumpel_task *task, int64_t timeout_ns, long *result)
 	if (task->reported)
 		rumpel_done_remove(kernel, task);
 	return wait_for(task, rumpel_host_limit(timeout_ns), result);
+}
+
+void rumpel_task_forget(struct rumpel_task *task)
+{
+	collect(task);
 }
 
 int rumpel_task_cancel(struct rumpel_task *task)

@@ -19,22 +19,11 @@
 
 __thread uint32_t rumpel_tid;
 
-static void forget_tid(void)
-{
-	rumpel_tid = 0;
-}
-
-static void thread_once(void)
-{
-	/* The child of a fork is another thread. */
-	pthread_atfork(NULL, NULL, forget_tid);
-}
-
 void rumpel_thread_init(void)
 {
 	static pthread_once_t once = PTHREAD_ONCE_INIT;
 
-	pthread_once(&once, thread_once);
+	pthread_once(&once, rumpel_fork_init);
 	rumpel_fault_thread_init();
 	rumpel_tid = syscall(SYS_gettid);
 }
@@ -54,33 +43,63 @@ void rumpel_futex_wake(uint32_t *word, int count)
 	syscall(SYS_futex, word, FUTEX_WAKE | FUTEX_PRIVATE_FLAG, count, NULL, NULL, 0);
 }
 
-void rumpel_token_take_slowly(struct rumpel_kernel *kernel)
+static bool take_free(struct rumpel_kernel *kernel, uint32_t mine)
 {
-	uint32_t word, mine = rumpel_tid;
+	uint32_t word = 0;
 
+	if (!__atomic_compare_exchange_n(&kernel->token, &word, mine, false, __ATOMIC_SEQ_CST,
+					 __ATOMIC_RELAXED))
+		return false;
+	if (kernel->runner != rumpel_tid)
+		rumpel_token_moved(kernel);
+	return true;
+}
+
+static bool spin(struct rumpel_kernel *kernel, uint32_t mine)
+{
 	for (int i = 0; i < TOKEN_SPINS; i++) {
-		if (!__atomic_load_n(&kernel->token, __ATOMIC_RELAXED) && rumpel_token_try(kernel))
-			return;
+		if (!__atomic_load_n(&kernel->token, __ATOMIC_RELAXED) && take_free(kernel, mine))
+			return true;
 		__builtin_ia32_pause();
 	}
+	return false;
+}
+
+bool rumpel_token_take_until(struct rumpel_kernel *kernel, uint64_t limit)
+{
+	uint32_t word, mine;
+
+	if (!rumpel_tid)
+		rumpel_thread_init();
+	mine = rumpel_tid;
+	if (rumpel_token_is_mine(kernel))
+		return false;
+	if (spin(kernel, mine))
+		return true;
 	for (;;) {
 		word = atomic_get(&kernel->token);
-		/* Whoever has slept cannot know whether others still do. */
-		if (!word) {
-			if (__atomic_compare_exchange_n(&kernel->token, &word, mine, false,
-							__ATOMIC_SEQ_CST, __ATOMIC_RELAXED)) {
-				rumpel_token_moved(kernel);
-				return;
-			}
+		if (!word && take_free(kernel, mine))
+			return true;
+		if (!word)
 			continue;
-		}
+		if (limit != NEVER && rumpel_host_now() >= limit)
+			return false;
 		if (!(word & TOKEN_WAITED) &&
 		    !__atomic_compare_exchange_n(&kernel->token, &word, word | TOKEN_WAITED, false,
 						 __ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
 			continue;
-		rumpel_futex_wait(&kernel->token, word | TOKEN_WAITED, NEVER);
+		rumpel_futex_wait(&kernel->token, word | TOKEN_WAITED, limit);
+		/* Whoever has slept cannot know whether others still do. */
 		mine = rumpel_tid | TOKEN_WAITED;
+		/* Others take it as soon as they have given it: be there when they do. */
+		if (limit != NEVER && spin(kernel, mine))
+			return true;
 	}
+}
+
+void rumpel_token_take_slowly(struct rumpel_kernel *kernel)
+{
+	rumpel_token_take_until(kernel, NEVER);
 }
 
 void rumpel_token_moved(struct rumpel_kernel *kernel)

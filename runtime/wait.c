@@ -149,7 +149,8 @@ void rumpel_leave(struct rumpel_kernel *kernel, bool back_soon)
 	else if (kernel->followers)
 		appoint(kernel);
 	else
-		call = kernel->housekeeper.state == HOUSEKEEPER_RESTS;
+		call = kernel->housekeeper.state >= HOUSEKEEPER_RESTS &&
+		       rumpel_housekeeper_rests(kernel);
 	if (unlikely(atomic_get(&kernel->jobs.queued)) && !back_soon)
 		rumpel_jobs_delegate(&kernel->jobs);
 	rumpel_token_give(kernel);

@@ -76,7 +76,7 @@ RUMPEL_API int rumpel_boot(const struct rumpel_config *config, struct rumpel_ker
  * Syncs, unmounts and powers the kernel off. Calls of other threads return
  * -ESHUTDOWN. What cannot be unmounted becomes read-only, so that it is clean.
  * 0; -EALREADY: another thread is at it; -ENOTRECOVERABLE: it panicked, before
- * or now; -EOWNERDEAD: forked.
+ * or now, or a fork could not copy it.
  */
 RUMPEL_API int rumpel_halt(struct rumpel_kernel *kernel);
 
@@ -87,8 +87,17 @@ enum rumpel_state {
 	RUMPEL_RUNNING,
 	RUMPEL_HALTED,
 	RUMPEL_PANICKED,
-	RUMPEL_FORKED, /* this process is a fork of the kernel's: it cannot be used here */
+	RUMPEL_FORKED, /* the fork that made this process could not copy it: only to be freed */
 };
+
+/*
+ * fork() copies all kernels: the child's are its own. Their devices come along,
+ * but for what two processes cannot share: requests to files that are written
+ * to fail in the child, sockets of the host have no carrier, consoles no input.
+ * Calls of other threads are interrupted in the child, unless they are ASYNC.
+ * A kernel that is being halted, or does not come out of a call for three seconds,
+ * is not copied. The bare system calls clone and vfork copy nothing.
+ */
 
 RUMPEL_API enum rumpel_state rumpel_kernel_state(const struct rumpel_kernel *kernel);
 RUMPEL_API const char *rumpel_kernel_release(const struct rumpel_kernel *kernel);

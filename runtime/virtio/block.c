@@ -43,6 +43,7 @@ static struct rumpel_block_request *request_get(struct rumpel_block *block)
 /* Locked. */
 static void request_release(struct rumpel_block_request *request)
 {
+	request->deferred = false;
 	request->spare = request->block->spare;
 	request->block->spare = request;
 }
@@ -124,16 +125,17 @@ static int do_ranges(struct rumpel_block_request *request)
 }
 
 /* May wait. */
-static int request_do(struct rumpel_block_request *request)
+static int request_do(struct rumpel_block_request *request, struct iovec *data)
 {
 	struct rumpel_block *block = request->block;
 
+	if (block->virtio.device.lost)
+		return -EIO;
 	switch (request->type) {
 	case VIRTIO_BLK_T_IN:
-		return block->ops->read(block, request->data, request->data_count, request->offset);
+		return block->ops->read(block, data, request->data_count, request->offset);
 	case VIRTIO_BLK_T_OUT:
-		return block->ops->write(block, request->data, request->data_count,
-					 request->offset);
+		return block->ops->write(block, data, request->data_count, request->offset);
 	case VIRTIO_BLK_T_FLUSH:
 		return block->ops->flush(block);
 	default:
@@ -179,6 +181,7 @@ static void request_run(struct rumpel_job *job)
 {
 	struct rumpel_block_request *request = (struct rumpel_block_request *)job;
 	struct rumpel_block *block = request->block;
+	struct iovec data[RUMPEL_QUEUE_MAX];
 	int error = 0;
 	bool fits;
 
@@ -187,8 +190,11 @@ static void request_run(struct rumpel_job *job)
 		block->running++;
 		/* The disk may have shrunk. */
 		fits = request->end <= block->size;
+		request->thread = pthread_self();
+		/* The back end may change it, and the child of a fork begins again. */
+		memcpy(data, request->data, request->data_count * sizeof(data[0]));
 		pthread_mutex_unlock(&block->lock);
-		error = fits ? request_do(request) : -EIO;
+		error = fits ? request_do(request, data) : -EIO;
 		pthread_mutex_lock(&block->lock);
 		block->running--;
 	}
@@ -207,10 +213,14 @@ static int request_try(struct rumpel_block_request *request, int *error)
 	ssize_t done;
 
 	*error = 0;
+	if (request->block->virtio.device.lost) {
+		*error = -EIO;
+		return 1;
+	}
 	if (ops->submit)
 		return 0;
 	if (ops->instant || rumpel_kernel_is_virtual(request->block->virtio.device.kernel)) {
-		*error = request_do(request);
+		*error = request_do(request, request->data);
 		return 1;
 	}
 	if (request->type == VIRTIO_BLK_T_IN)
@@ -311,6 +321,8 @@ static int request_start(struct rumpel_block *block, struct rumpel_block_request
 		return 1;
 	}
 	request->job = (struct rumpel_job){ .run = request_run };
+	request->deferred = true;
+	request->thread = 0;
 	return 0;
 }
 
@@ -425,6 +437,36 @@ static void block_finish(struct rumpel_virtio *virtio)
 	pthread_mutex_unlock(&block->lock);
 }
 
+/*
+ * Jobs of other threads are not done any more, wherever they were: again. One
+ * that this thread is in the middle of goes on.
+ */
+static void block_fork(struct rumpel_virtio *virtio, enum rumpel_fork stage)
+{
+	struct rumpel_block *block = to_block(virtio);
+	struct rumpel_block_request *request;
+
+	if (stage != RUMPEL_FORK_CHILD)
+		return;
+	if (block->ops->forked && !block->ops->forked(block))
+		virtio->device.lost = true;
+	pthread_cond_init(&block->idle, NULL);
+	block->running = block->deferred = 0;
+	for (request = block->all; request; request = request->all) {
+		if (!request->deferred)
+			continue;
+		if (request->thread && pthread_equal(request->thread, pthread_self())) {
+			block->running++;
+			block->deferred++;
+			continue;
+		}
+		block->deferred++;
+		request->thread = 0;
+		request->job.next = NULL;
+		rumpel_kernel_defer(virtio->device.kernel, &request->job);
+	}
+}
+
 static void block_detach(struct rumpel_virtio *virtio)
 {
 	struct rumpel_block *block = to_block(virtio);
@@ -461,6 +503,7 @@ static const struct rumpel_virtio_ops block_virtio_ops = {
 	.quiesce = block_quiesce,
 	.detach = block_detach,
 	.finish = block_finish,
+	.fork = block_fork,
 	.free = block_free,
 };
 

@@ -21,6 +21,8 @@ struct rumpel_block_request {
 	struct rumpel_block_request *spare; /* the next one that is free */
 	struct rumpel_block_request *all; /* the next one there is */
 	unsigned int epoch; /* of the block; another one's request is void */
+	bool deferred; /* to a job, and has not ended */
+	pthread_t thread; /* that runs the job; 0: none yet */
 	uint32_t type; /* VIRTIO_BLK_T_* */
 	uint64_t offset, end; /* bytes; end 0: it has none */
 	size_t len;
@@ -56,6 +58,11 @@ struct rumpel_block_ops {
 	int (*zero)(struct rumpel_block *block, uint64_t offset, uint64_t len, bool unmap);
 	/* Locked, no request under way: makes it so long. NULL: its size is fixed. */
 	int (*resize)(struct rumpel_block *block, uint64_t size);
+	/*
+	 * In the child of a fork: false if parent and child cannot both use the
+	 * disk. All requests fail in the child then. NULL: they can.
+	 */
+	bool (*forked)(struct rumpel_block *block);
 	void (*free)(struct rumpel_block *block);
 	/*
 	 * Instead of all of the above: takes the requests, which are chained by

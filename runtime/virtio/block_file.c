@@ -95,11 +95,24 @@ static int file_resize(struct rumpel_block *block, uint64_t size)
 	return ftruncate(to_file(block)->fd, (off_t)size) ? -errno : 0;
 }
 
+/* Two kernels must not write to one file; and its lock is the parent's. */
+static bool file_forked(struct rumpel_block *block)
+{
+	struct block_file *file = to_file(block);
+
+	if (block->read_only)
+		return true;
+	close(file->fd);
+	file->fd = -1;
+	return false;
+}
+
 static void file_free(struct rumpel_block *block)
 {
 	struct block_file *file = to_file(block);
 
-	close(file->fd);
+	if (file->fd >= 0)
+		close(file->fd);
 	free(file);
 }
 
@@ -112,6 +125,7 @@ static const struct rumpel_block_ops file_ops = {
 	.discard = file_discard,
 	.zero = file_zero,
 	.resize = file_resize,
+	.forked = file_forked,
 	.free = file_free,
 };
 

@@ -50,6 +50,13 @@ static int block_overlay_zero(struct rumpel_block *block, uint64_t offset, uint6
 	return overlay_zero(to_overlay(block), offset, len, true);
 }
 
+/* Its file, in memory too, is one for both. */
+static bool block_overlay_forked(struct rumpel_block *block)
+{
+	(void)block;
+	return false;
+}
+
 static void block_overlay_free(struct rumpel_block *block)
 {
 	struct rumpel_overlay *overlay = to_overlay(block);
@@ -66,6 +73,7 @@ static const struct rumpel_block_ops overlay_ops = {
 	.flush = block_overlay_flush,
 	.discard = block_overlay_discard,
 	.zero = block_overlay_zero,
+	.forked = block_overlay_forked,
 	.free = block_overlay_free,
 };
 

@@ -109,6 +109,23 @@ static void server_detach(struct rumpel_block *block)
 	pthread_mutex_unlock(&server->queue_lock);
 }
 
+/* Who serves it is a thread of the parent. */
+static bool server_forked(struct rumpel_block *block)
+{
+	struct rumpel_block_server *server = to_server(block);
+
+	pthread_mutex_init(&server->queue_lock, NULL);
+	pthread_cond_init(&server->more, NULL);
+	server->gone = server->failed = true;
+	for (struct rumpel_block_request *request = server->first; request;
+	     request = next_of(request))
+		request->taken = true;
+	server->first = NULL;
+	server->last = &server->first;
+	rumpel_block_fail_taken(block);
+	return false;
+}
+
 static bool server_linger(struct rumpel_block *block)
 {
 	/* Also of a device that no kernel ever had. */
@@ -129,6 +146,7 @@ static void server_free(struct rumpel_block *block)
 static const struct rumpel_block_ops server_ops = {
 	.submit = server_submit,
 	.detach = server_detach,
+	.forked = server_forked,
 	.linger = server_linger,
 	.free = server_free,
 };

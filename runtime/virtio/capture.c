@@ -384,6 +384,17 @@ void rumpel_capture_init(struct rumpel_capture *capture)
 	pthread_cond_init(&capture->more, NULL);
 }
 
+void rumpel_capture_forked(struct rumpel_capture *capture)
+{
+	/* Somebody who is gone was changing it: better to lose it. */
+	if (pthread_mutex_trylock(&capture->lock))
+		capture->buffer = NULL;
+	pthread_mutex_init(&capture->control, NULL);
+	pthread_mutex_init(&capture->lock, NULL);
+	pthread_cond_init(&capture->more, NULL);
+	capture_reset(capture);
+}
+
 void rumpel_capture_exit(struct rumpel_capture *capture)
 {
 	rumpel_capture_end(capture);

@@ -261,6 +261,18 @@ static void console_detach(struct rumpel_virtio *virtio)
 	console_flush(to_console(virtio));
 }
 
+/* Input has one reader, the parent. Output goes where the parent's goes, as a process's does. */
+static void console_fork(struct rumpel_virtio *virtio, enum rumpel_fork stage)
+{
+	struct console *console = to_console(virtio);
+
+	if (stage != RUMPEL_FORK_CHILD)
+		return;
+	console->no_input = true;
+	console->written = console->taken;
+	console->watch.events = 0;
+}
+
 static void console_free(struct rumpel_virtio *virtio)
 {
 	struct console *console = to_console(virtio);
@@ -275,6 +287,7 @@ static const struct rumpel_virtio_ops console_ops = {
 	.quiesce = console_quiesce,
 	.attach = console_attach,
 	.detach = console_detach,
+	.fork = console_fork,
 	.free = console_free,
 };
 

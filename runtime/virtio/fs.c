@@ -4,6 +4,7 @@
  * the host, so each is a job; those of both queues are served alike.
  */
 #include <errno.h>
+#include <linux/fuse.h>
 #include <linux/virtio_fs.h>
 #include <linux/virtio_ids.h>
 #include <stdlib.h>
@@ -22,6 +23,7 @@ struct fs_request {
 	struct fs_request *spare; /* the next one that is free */
 	struct fs_request *all; /* the next one there is */
 	unsigned int epoch, queue;
+	bool busy; /* deferred, and has not ended */
 	struct rumpel_chain chain;
 	struct iovec iov[RUMPEL_QUEUE_MAX];
 };
@@ -63,8 +65,23 @@ static struct fs_request *request_get(struct fs *fs)
 /* Locked. */
 static void request_release(struct fs_request *request)
 {
+	request->busy = false;
 	request->spare = request->fs->spare;
 	request->fs->spare = request;
+}
+
+/* In the child of a fork: what the parent's threads have begun must not be done twice. */
+static size_t refuse(const struct fs_request *request)
+{
+	const struct rumpel_chain *chain = &request->chain;
+	struct fuse_out_header answer = { .len = sizeof(answer), .error = -EIO };
+	struct fuse_in_header asked = { 0 };
+
+	rumpel_iov_read(request->iov, chain->out, 0, &asked, sizeof(asked));
+	if (asked.opcode == FUSE_FORGET || asked.opcode == FUSE_BATCH_FORGET)
+		return 0;
+	answer.unique = asked.unique;
+	return rumpel_iov_write(request->iov + chain->out, chain->in, 0, &answer, sizeof(answer));
 }
 
 static void request_serve(struct rumpel_job *job)
@@ -79,8 +96,10 @@ static void request_serve(struct rumpel_job *job)
 	if (request->epoch == fs->epoch) {
 		fs->running++;
 		pthread_mutex_unlock(&fs->lock);
-		len = rumpel_fs_serve(fs->server, request->iov, chain->out,
-				      request->iov + chain->out, chain->in);
+		len = fs->virtio.device.lost
+			      ? refuse(request)
+			      : rumpel_fs_serve(fs->server, request->iov, chain->out,
+						request->iov + chain->out, chain->in);
 		pthread_mutex_lock(&fs->lock);
 		fs->running--;
 	}
@@ -117,6 +136,7 @@ static int fs_drain(struct fs *fs, unsigned int index, struct rumpel_job **jobs)
 			break;
 		rumpel_queue_take(queue, 1);
 		request->job = (struct rumpel_job){ .run = request_serve };
+		request->busy = true;
 		request->queue = index;
 		request->epoch = fs->epoch;
 		fs->deferred++;
@@ -186,6 +206,25 @@ static void fs_drained(struct rumpel_virtio *virtio)
 	pthread_mutex_unlock(&fs->lock);
 }
 
+/* A directory of the host is nothing that can be copied. */
+static void fs_fork(struct rumpel_virtio *virtio, enum rumpel_fork stage)
+{
+	struct fs *fs = to_fs(virtio);
+
+	if (stage != RUMPEL_FORK_CHILD)
+		return;
+	virtio->device.lost = true;
+	pthread_cond_init(&fs->idle, NULL);
+	fs->running = fs->deferred = 0;
+	for (struct fs_request *request = fs->all; request; request = request->all) {
+		if (!request->busy)
+			continue;
+		fs->deferred++;
+		request->job.next = NULL;
+		rumpel_kernel_defer(virtio->device.kernel, &request->job);
+	}
+}
+
 static void fs_free(struct rumpel_virtio *virtio)
 {
 	struct fs *fs = to_fs(virtio);
@@ -207,6 +246,7 @@ static const struct rumpel_virtio_ops fs_ops = {
 	.unlock = fs_unlock,
 	.quiesce = fs_quiesce,
 	.finish = fs_drained,
+	.fork = fs_fork,
 	.free = fs_free,
 };
 

@@ -339,6 +339,18 @@ static void virtio_stats(const struct rumpel_device *device, struct rumpel_devic
 	};
 }
 
+static void virtio_fork(struct rumpel_device *device, enum rumpel_fork stage)
+{
+	struct rumpel_virtio *virtio = to_virtio(device);
+
+	if (stage == RUMPEL_FORK_PREPARE)
+		virtio_lock(virtio);
+	if (virtio->ops->fork)
+		virtio->ops->fork(virtio, stage);
+	if (stage != RUMPEL_FORK_PREPARE)
+		virtio_unlock(virtio);
+}
+
 static const struct rumpel_device_ops virtio_device_ops = {
 	.mmio_read = virtio_mmio_read,
 	.mmio_write = virtio_mmio_write,
@@ -348,6 +360,7 @@ static const struct rumpel_device_ops virtio_device_ops = {
 	.finish = virtio_finish,
 	.free = virtio_free,
 	.stats = virtio_stats,
+	.fork = virtio_fork,
 };
 
 struct rumpel_virtio *rumpel_virtio_of(struct rumpel_device *device, uint32_t id)

@@ -34,6 +34,8 @@ struct rumpel_virtio_ops {
 	void (*quiesce)(struct rumpel_virtio *virtio);
 	/* As in struct rumpel_device_ops; may be NULL, but free. */
 	int (*attach)(struct rumpel_virtio *virtio);
+	/* Locked, at each stage; see kernel.h. May be NULL. */
+	void (*fork)(struct rumpel_virtio *virtio, enum rumpel_fork stage);
 	void (*detach)(struct rumpel_virtio *virtio);
 	void (*finish)(struct rumpel_virtio *virtio);
 	void (*free)(struct rumpel_virtio *virtio);

@@ -94,6 +94,13 @@ void rumpel_net_exit(struct rumpel_net *net)
 	rumpel_capture_exit(&net->capture);
 }
 
+void rumpel_net_lose(struct rumpel_net *net)
+{
+	rumpel_capture_forked(&net->capture);
+	net->virtio.device.lost = true;
+	rumpel_net_carrier(net, false);
+}
+
 int rumpel_net_gather(struct rumpel_net *net, struct rumpel_net_rx *rx, size_t len)
 {
 	struct rumpel_queue *queue = rumpel_net_rx_queue(net);

@@ -134,6 +134,9 @@ int rumpel_net_fill_checksum(struct rumpel_net_rx *rx, size_t len,
 void rumpel_net_record(struct rumpel_net *net, const struct iovec *iov, unsigned int count,
 		       size_t skip, size_t len);
 
+/* In the child of a fork: the interface stayed with the parent. */
+void rumpel_net_lose(struct rumpel_net *net);
+
 /* ---- capture.c ---- */
 
 void rumpel_capture_init(struct rumpel_capture *capture);
@@ -143,6 +146,8 @@ int rumpel_capture_start(struct rumpel_capture *capture, int fd, bool pcapng, co
 			 const uint8_t mac[6]);
 /* Stops, once all is written. */
 void rumpel_capture_end(struct rumpel_capture *capture);
+/* In the child of a fork: what is to be written, the parent writes. */
+void rumpel_capture_forked(struct rumpel_capture *capture);
 /* As rumpel_net_record, at this time. False: lost. */
 bool rumpel_capture_frame(struct rumpel_capture *capture, uint64_t now, const struct iovec *iov,
 			  unsigned int count, size_t skip, size_t len);

@@ -263,6 +263,17 @@ static void transmit_now(struct net_callback *callback)
 	} while (result == -ENOBUFS && batch.count);
 }
 
+/* In the child of a fork: nobody is there to take them. */
+static void drop(struct net_callback *callback)
+{
+	struct outbox *outbox = callback->outbox;
+
+	do {
+		outbox->count = 0;
+		outbox->used = 0;
+	} while (collect(callback) == -ENOBUFS);
+}
+
 /* ---- frames to the kernel ---- */
 
 /* Locked. */
@@ -355,7 +366,7 @@ int rumpel_net_receive(struct rumpel_device *device, const struct iovec *frames,
 
 	if (!virtio || virtio->ops != &callback_ops)
 		return -EINVAL;
-	if (!device->kernel)
+	if (!device->kernel || device->lost)
 		return -ENETDOWN;
 	pthread_mutex_lock(&callback->lock);
 	for (size_t i = 0; i < count; i++)
@@ -373,7 +384,9 @@ static void callback_service(struct rumpel_virtio *virtio)
 	struct net_callback *callback = to_callback(virtio);
 
 	deliver_all(callback);
-	if (callback->outbox->has_thread)
+	if (virtio->device.lost)
+		drop(callback);
+	else if (callback->outbox->has_thread)
 		collect(callback);
 	else
 		transmit_now(callback);
@@ -410,6 +423,34 @@ static void callback_finish(struct rumpel_virtio *virtio)
 	rumpel_net_finish(virtio);
 }
 
+/*
+ * The thread stays with the parent, and so does the interface: its function may
+ * be of a language that has not yet noticed the fork. On a virtual clock there
+ * is no thread, and the child goes on with its own copy of what is behind it.
+ */
+static void callback_fork(struct rumpel_virtio *virtio, enum rumpel_fork stage)
+{
+	struct net_callback *callback = to_callback(virtio);
+	struct outbox *outbox = callback->outbox;
+
+	if (stage == RUMPEL_FORK_PREPARE) {
+		pthread_mutex_lock(&outbox->lock);
+		pthread_mutex_lock(&callback->lock);
+		return;
+	}
+	pthread_mutex_unlock(&callback->lock);
+	pthread_mutex_unlock(&outbox->lock);
+	if (stage == RUMPEL_FORK_PARENT)
+		return;
+	rumpel_capture_forked(&callback->net.capture);
+	if (!outbox->has_thread)
+		return;
+	rumpel_net_lose(&callback->net);
+	pthread_cond_init(&outbox->more, NULL);
+	outbox->has_thread = false;
+	outbox->owners--;
+}
+
 static void callback_free(struct rumpel_virtio *virtio)
 {
 	struct net_callback *callback = to_callback(virtio);
@@ -427,6 +468,7 @@ static const struct rumpel_virtio_ops callback_ops = {
 	.quiesce = callback_quiesce,
 	.attach = callback_attach,
 	.finish = callback_finish,
+	.fork = callback_fork,
 	.free = callback_free,
 };
 

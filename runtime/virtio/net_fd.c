@@ -332,12 +332,33 @@ static void fd_detach(struct rumpel_virtio *virtio)
 	rumpel_kernel_unwatch(virtio->device.kernel, &fd->control);
 }
 
+/* A socket has one reader, and that is the parent's kernel. */
+static void fd_fork(struct rumpel_virtio *virtio, enum rumpel_fork stage)
+{
+	struct net_fd *fd = to_fd(virtio);
+
+	if (stage != RUMPEL_FORK_CHILD)
+		return;
+	rumpel_net_lose(&fd->net);
+	close(fd->watch.fd);
+	if (fd->sender.fd >= 0)
+		close(fd->sender.fd);
+	if (fd->control.fd >= 0)
+		close(fd->control.fd);
+	fd->watch.fd = fd->sender.fd = fd->control.fd = -1;
+	fd->sender.events = fd->control.events = 0;
+	fd->local_name.sun_family = 0;
+	fd->next = fd->count;
+	fd_down(fd);
+}
+
 static void fd_free(struct rumpel_virtio *virtio)
 {
 	struct net_fd *fd = to_fd(virtio);
 
 	rumpel_net_exit(&fd->net);
-	close(fd->watch.fd);
+	if (fd->watch.fd >= 0)
+		close(fd->watch.fd);
 	if (fd->sender.fd >= 0)
 		close(fd->sender.fd);
 	if (fd->control.fd >= 0)
@@ -354,6 +375,7 @@ static const struct rumpel_virtio_ops fd_ops = {
 	.attach = fd_attach,
 	.detach = fd_detach,
 	.finish = rumpel_net_finish,
+	.fork = fd_fork,
 	.free = fd_free,
 };
 

@@ -107,6 +107,13 @@ static void link_detach(struct rumpel_virtio *virtio)
 	path_set(end->in, &end->in->to, NULL);
 }
 
+/* Both ends are copied. */
+static void link_fork(struct rumpel_virtio *virtio, enum rumpel_fork stage)
+{
+	if (stage == RUMPEL_FORK_CHILD)
+		rumpel_capture_forked(&to_end(virtio)->net.capture);
+}
+
 static void link_free(struct rumpel_virtio *virtio)
 {
 	struct link_end *end = to_end(virtio);
@@ -131,6 +138,7 @@ static const struct rumpel_virtio_ops link_ops = {
 	.attach = link_attach,
 	.detach = link_detach,
 	.finish = rumpel_net_finish,
+	.fork = link_fork,
 	.free = link_free,
 };
 

@@ -422,6 +422,23 @@ static void stream_detach(struct rumpel_virtio *virtio)
 	rumpel_timer_arm(kernel, &stream->timer, RUMPEL_NO_DEADLINE);
 }
 
+/* A socket has one reader, and that is the parent's kernel. */
+static void stream_fork(struct rumpel_virtio *virtio, enum rumpel_fork stage)
+{
+	struct net_stream *stream = to_stream(virtio);
+
+	if (stage != RUMPEL_FORK_CHILD)
+		return;
+	rumpel_net_lose(&stream->net);
+	if (stream->listener.fd >= 0)
+		close(stream->listener.fd);
+	stream->listener.fd = -1;
+	stream->listener.events = 0;
+	stream->again = 0;
+	rumpel_timer_arm(virtio->device.kernel, &stream->timer, RUMPEL_NO_DEADLINE);
+	stream_end(stream);
+}
+
 static void stream_free(struct rumpel_virtio *virtio)
 {
 	struct net_stream *stream = to_stream(virtio);
@@ -443,6 +460,7 @@ static const struct rumpel_virtio_ops stream_ops = {
 	.attach = stream_attach,
 	.detach = stream_detach,
 	.finish = rumpel_net_finish,
+	.fork = stream_fork,
 	.free = stream_free,
 };
 

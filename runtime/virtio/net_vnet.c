@@ -337,12 +337,26 @@ static void vnet_detach(struct rumpel_virtio *virtio)
 	rumpel_kernel_unwatch(virtio->device.kernel, &vnet->watch);
 }
 
+/* The host's frames are the parent's. */
+static void vnet_fork(struct rumpel_virtio *virtio, enum rumpel_fork stage)
+{
+	struct net_vnet *vnet = to_vnet(virtio);
+
+	if (stage != RUMPEL_FORK_CHILD)
+		return;
+	rumpel_net_lose(&vnet->net);
+	close(vnet->watch.fd);
+	vnet->watch.fd = -1;
+	vnet_down(vnet);
+}
+
 static void vnet_free(struct rumpel_virtio *virtio)
 {
 	struct net_vnet *vnet = to_vnet(virtio);
 
 	rumpel_net_exit(&vnet->net);
-	close(vnet->watch.fd);
+	if (vnet->watch.fd >= 0)
+		close(vnet->watch.fd);
 	free(vnet);
 }
 
@@ -352,6 +366,7 @@ static const struct rumpel_virtio_ops vnet_ops = {
 	.attach = vnet_attach,
 	.detach = vnet_detach,
 	.finish = rumpel_net_finish,
+	.fork = vnet_fork,
 	.free = vnet_free,
 };
 

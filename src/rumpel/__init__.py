@@ -11,7 +11,7 @@ The layers, each of which knows only those below it::
     cli, demo                               what is made with it
     aio                                     asyncio on a kernel
     os, io, path, modules, copying, ...     what Python people expect of files, on a kernel
-    socket, select, sysctl, net, mounts and of the rest
+    socket, select, net, clone, ...         and of the rest
     kernel, log, clock, devices, errors     the core
     syscalls, sizes                         tables and parsers
     _native                                 the binding of include/rumpel/rumpel.h
@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING
 from rumpel.errors import (
     BootError,
     BuildError,
+    CloneError,
     ConfigError,
     Deadlock,
     DeviceError,
@@ -69,6 +70,7 @@ __version__ = "0.1.0"
 __all__ = [
     "BootError",
     "BuildError",
+    "CloneError",
     "ConfigError",
     "Console",
     "Deadlock",

@@ -11,6 +11,7 @@ All else is under one root::
     ├── KernelPanic     a booted kernel ended: panic, oops or fault (.log, .backtrace)
     ├── KernelClosed    the kernel was halted before the call
     ├── TaskExited      the kernel task of the call is gone
+    ├── CloneError      the process of a clone ended without a result
     ├── Deadlock        on a virtual clock nothing can ever end the call
     └── DeviceError     a device or its back end failed
 """
@@ -22,6 +23,7 @@ from collections.abc import Sequence
 __all__ = [
     "BootError",
     "BuildError",
+    "CloneError",
     "ConfigError",
     "Deadlock",
     "DeviceError",
@@ -69,11 +71,28 @@ class KernelPanic(RumpelError):
 
 
 class KernelClosed(RumpelError):
-    """The kernel was halted, and cannot be called any more."""
+    """The kernel was halted, and cannot be called any more.
+
+    Or this process is the child of a fork that found the kernel in the middle of
+    something, such as its halt, and has no copy of it.
+    """
 
 
 class TaskExited(RumpelError):
     """The kernel task that was to make the call has exited, or was killed."""
+
+
+class CloneError(RumpelError):
+    """The process of a clone was killed or has exited, or what it raised cannot be pickled.
+
+    Args:
+        reason: what happened.
+        exitcode: of the process, negative for a signal; None if it did raise something.
+    """
+
+    def __init__(self, reason: str, exitcode: int | None = None) -> None:
+        super().__init__(reason)
+        self.exitcode = exitcode
 
 
 class Deadlock(RumpelError):

@@ -6,8 +6,11 @@ Source: Documentation/ABI/testing/dev-kmsg.
 
 from __future__ import annotations
 
+import functools
+import os
 import re
 import sys
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Union, overload
 
@@ -119,14 +122,29 @@ class Forwarder:
     """A thread that hands records to a callable or a logger as they appear."""
 
     def __init__(self, native: _native.Kernel, handler: LogHandler) -> None:
-        import threading
-
         self._native = native
         self._emit = _emitter(handler)
         self._position = 0
         self._stop = False
+        self._start()
+        _watch_forks()
+        _forwarders.add(self)
+
+    def _start(self) -> None:
+        import threading
+
         self._thread = threading.Thread(target=self._run, name="rumpel-log", daemon=True)
         self._thread.start()
+
+    def start_again(self) -> None:
+        """In the child of a fork: go on with what appears there."""
+        if self._stop:
+            return
+        try:
+            _, self._position = self._native.log_read(self._position)
+        except KernelClosed:
+            return
+        self._start()
 
     def _run(self) -> None:
         try:
@@ -156,6 +174,20 @@ class Forwarder:
             self._native.log_wake()
             self._thread.join(0.01)
         self._drain()
+
+
+_forwarders: weakref.WeakSet[Forwarder] = weakref.WeakSet()
+
+
+def _start_again() -> None:
+    for forwarder in _forwarders:
+        forwarder.start_again()
+
+
+@functools.cache
+def _watch_forks() -> None:
+    """Once threading is there, which in a child has to put itself right first."""
+    os.register_at_fork(after_in_child=_start_again)
 
 
 def _emitter(handler: LogHandler) -> Callable[[LogRecord], object]:

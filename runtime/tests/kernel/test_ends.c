@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* How calls and kernels end: interrupted, halted, in a panic, in a fork, for want of an image. */
+/* How calls and kernels end: interrupted, halted, in a panic, for want of an image. */
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
-#include <sys/wait.h>
 
 #include "guest.h"
 
@@ -171,34 +170,6 @@ static void again_and_again(void)
 	EQUAL(entries("/proc/self/task"), threads);
 }
 
-static void forked(void)
-{
-	struct rumpel_kernel *kernel = guest_boot(NULL, NULL, 0);
-	struct blocked blocked = { .kernel = kernel };
-	int status;
-	pid_t child;
-
-	block_in_thread(&blocked);
-	child = fork();
-	if (!child) {
-		alarm(10);
-		EQUAL(guest_call(rumpel_kernel_init(kernel), SYS_getpid), -EOWNERDEAD);
-		EQUAL(rumpel_kernel_state(kernel), RUMPEL_FORKED);
-		CHECK(rumpel_halt(kernel) < 0);
-		rumpel_kernel_free(kernel);
-		kernel = guest_boot(NULL, NULL, 0);
-		EQUAL(guest_call(rumpel_kernel_init(kernel), SYS_getpid), 1);
-		guest_end(kernel);
-		_exit(7);
-	}
-	EQUAL(waitpid(child, &status, 0), child);
-	EQUAL(WEXITSTATUS(status), 7);
-	EQUAL(guest_call(rumpel_kernel_init(kernel), SYS_getpid), 1);
-	EQUAL(rumpel_task_cancel(blocked.task), 0);
-	pthread_join(blocked.thread, NULL);
-	guest_end(kernel);
-}
-
 static void bad_configuration(void)
 {
 	const char *why = NULL;
@@ -223,7 +194,6 @@ static const struct test tests[] = {
 	{ host_signals, "host signals end waiting, not calls" },
 	{ halting_ends_calls, "halting ends other threads' calls" },
 	{ panic, "a panic ends one kernel only, and its callers are told" },
-	{ forked, "the child of a fork cannot use its parent's kernel, but boot its own" },
 	{ again_and_again, "booting and halting leaks no descriptors and no threads" },
 };
 

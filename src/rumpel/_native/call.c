@@ -61,6 +61,7 @@ static int run_slowly(Task *task, int status, long nr, const unsigned long raw[C
 {
 	Kernel *kernel = task->kernel;
 
+	task->thread = PyThread_get_thread_ident();
 	Py_BEGIN_ALLOW_THREADS
 	if (status == -EAGAIN)
 		status = rumpel_task_submit(task->handle, 0, nr, raw, result);
@@ -99,7 +100,8 @@ bool call_has_exited(Task *task)
 	while (status == 0 || status == -EINTR)
 		status = rumpel_task_wait(task->handle, -1, &ignored);
 	Py_END_ALLOW_THREADS
-	return status == -ESRCH;
+	/* Or all of its kernel with it, by now. */
+	return status == -ESRCH || status == -ENOTRECOVERABLE;
 }
 
 /* 0 and *result (value or negative errno), or -1 and an exception. */

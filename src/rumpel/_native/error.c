@@ -66,7 +66,7 @@ int error_of_kernel(Kernel *kernel, int error)
 		return error_closed(kernel);
 	case -EOWNERDEAD:
 		raise_named(kernel->state, "KernelClosed",
-			    "this process is a fork of the one that booted the kernel");
+			    "the fork that made this process could not copy the kernel");
 		return -1;
 	case -ENOTRECOVERABLE:
 		raise_panic(kernel, "panic");

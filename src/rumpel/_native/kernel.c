@@ -38,6 +38,32 @@ void kernel_leave(Kernel *kernel)
 	Py_DECREF(kernel);
 }
 
+/*
+ * In the child of a fork: calls of threads that are gone have ended, and nobody
+ * is inside but this thread, if Python handles a signal during a call of its.
+ */
+void kernel_forked(Kernel *kernel)
+{
+	unsigned long self = PyThread_get_thread_ident();
+	Task *task, *gone;
+
+	kernel->users = 0;
+	kernel->cached_task = NULL;
+	for (task = kernel->tasks; task;) {
+		/* What nobody waits for goes on. */
+		gone = task->busy && !task->pending && task->thread != self ? task : NULL;
+		kernel->users += task->busy && !task->pending && !gone;
+		task = task->next;
+		if (gone) {
+			gone->busy = false;
+			if (!gone->is_init)
+				task_detach(gone);
+		}
+	}
+	if (kernel->closing)
+		release(kernel);
+}
+
 static int check_open(Kernel *kernel)
 {
 	return kernel->handle && !kernel->closing ? 0 : error_closed(kernel);
@@ -68,6 +94,9 @@ static void kernel_dealloc(PyObject *self)
 	Py_SET_REFCNT(self, 1);
 	shut(kernel);
 	Py_SET_REFCNT(self, 0);
+	*kernel->link = kernel->next;
+	if (kernel->next)
+		kernel->next->link = kernel->link;
 	Py_XDECREF(kernel->image);
 	Py_XDECREF(kernel->clock);
 	Py_XDECREF(kernel->pins);
@@ -108,7 +137,12 @@ static Kernel *kernel_new(struct native_state *state)
 		return NULL;
 	memset((char *)kernel + sizeof(PyObject), 0, sizeof(*kernel) - sizeof(PyObject));
 	kernel->state = state;
-	kernel->serial = ++state->kernels;
+	kernel->serial = ++state->booted;
+	kernel->next = state->kernels;
+	kernel->link = &state->kernels;
+	if (kernel->next)
+		kernel->next->link = &kernel->next;
+	state->kernels = kernel;
 	kernel->pins = PyList_New(0);
 	if (!kernel->pins)
 		Py_CLEAR(kernel);

@@ -77,7 +77,7 @@ static int native_exec(PyObject *module)
 	if (PyModule_AddFunctions(module, block_functions) < 0 ||
 	    PyModule_AddFunctions(module, net_functions) < 0)
 		return -1;
-	return add_constants(module);
+	return fork_watch(module) < 0 ? -1 : add_constants(module);
 }
 
 static int native_traverse(PyObject *module, visitproc visit, void *arg)

@@ -21,6 +21,7 @@
  * served.c   disks that Python serves
  * usernet.c  user-mode networks
  * slirp.c    what drives them, and needs libslirp
+ * fork.c     what of all this the child of a fork has to put right
  *
  * The fields of all objects are guarded by the interpreter's lock. A kernel is
  * freed once nobody is inside a call of it: see struct Kernel.users.
@@ -53,7 +54,8 @@ struct native_state {
 	PyTypeObject *mapping_type;
 	PyObject *errors; /* the module rumpel.errors */
 	PyObject *slots_key; /* of a thread's dictionary of slots */
-	unsigned long long kernels; /* booted so far: numbers them */
+	unsigned long long booted; /* kernels so far: numbers them */
+	struct Kernel *kernels; /* all there are */
 };
 
 extern struct PyModuleDef native_module;
@@ -61,7 +63,7 @@ extern struct PyModuleDef native_module;
 typedef struct Task Task;
 typedef struct Pending Pending;
 
-typedef struct {
+typedef struct Kernel {
 	PyObject_HEAD
 	struct rumpel_kernel *handle; /* NULL: closed */
 	struct native_state *state;
@@ -76,6 +78,7 @@ typedef struct {
 	bool has_housekeeper;
 	unsigned int users; /* threads that are inside the runtime */
 	bool closing; /* to be freed by the last user */
+	struct Kernel *next, **link; /* in state->kernels */
 } Kernel;
 
 struct Task {
@@ -90,6 +93,7 @@ struct Task {
 	bool holds_kernel; /* `kernel` is a reference of its own */
 	bool is_init;
 	bool busy;
+	unsigned long thread; /* whose call is in progress, if it is a long one */
 };
 
 /* What the calls of one system call have in common. */
@@ -180,11 +184,14 @@ void kernel_enter(Kernel *kernel);
 void kernel_leave(Kernel *kernel);
 /* 0, or -1 and an exception: this thread is inside a callback of a kernel on a virtual clock. */
 int kernel_check_outside(Kernel *kernel);
+void kernel_forked(Kernel *kernel);
 PyObject *kernel_log_all(Kernel *kernel, unsigned long long *position);
 
 /* directory.c, served.c */
 PyObject *host_directory(PyObject *module, PyObject *args);
 PyObject *block_served(PyObject *module, PyObject *args);
+/* fork.c */
+int fork_watch(PyObject *module);
 
 /* clock.c, device.c */
 struct rumpel_clock *clock_handle(struct native_state *state, PyObject *clock);

@@ -43,6 +43,8 @@ struct slirp {
 	unsigned int sleeps;
 	pthread_t thread;
 	bool stop;
+	bool forking; /* the thread that forks has the lock */
+	struct slirp *next; /* all of the process */
 	int guest, host, wake; /* descriptors */
 	struct pollfd *polled; /* the first two are `host` and `wake` */
 	size_t count, room;
@@ -255,6 +257,87 @@ static int start(struct slirp *net)
 	return -error;
 }
 
+/* ---- fork ---- */
+
+/* How long a fork waits for a network that cannot get rid of a frame. */
+#define FORK_MS 200
+
+static pthread_mutex_t nets_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct slirp *nets;
+
+static void add(struct slirp *net)
+{
+	pthread_mutex_lock(&nets_lock);
+	net->next = nets;
+	nets = net;
+	pthread_mutex_unlock(&nets_lock);
+}
+
+static void forget(struct slirp *net)
+{
+	struct slirp **at = &nets;
+
+	pthread_mutex_lock(&nets_lock);
+	while (*at && *at != net)
+		at = &(*at)->next;
+	if (*at)
+		*at = net->next;
+	pthread_mutex_unlock(&nets_lock);
+}
+
+static void before_fork(void)
+{
+	int64_t limit = now_ns() + FORK_MS * 1000000LL;
+	struct timespec until = { limit / 1000000000, limit % 1000000000 };
+	struct slirp *net;
+
+	pthread_mutex_lock(&nets_lock);
+	for (net = nets; net; net = net->next)
+		net->forking = !pthread_mutex_clocklock(&net->lock, CLOCK_MONOTONIC, &until);
+}
+
+static void after_fork(void)
+{
+	struct slirp *net;
+
+	for (net = nets; net; net = net->next)
+		if (net->forking)
+			pthread_mutex_unlock(&net->lock);
+	pthread_mutex_unlock(&nets_lock);
+}
+
+static void close_fd(int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+	*fd = -1;
+}
+
+/* Closed here, the connections live on in the parent, and end when it ends them. */
+static void after_fork_in_child(void)
+{
+	struct slirp *net;
+
+	for (net = nets; net; net = net->next) {
+		/* If it was in the middle of something, its sockets stay open instead. */
+		if (net->forking)
+			net->cleanup(net->slirp);
+		net->slirp = NULL;
+		close_fd(&net->guest);
+		close_fd(&net->host);
+		close_fd(&net->wake);
+		pthread_mutex_init(&net->lock, NULL);
+		pthread_cond_init(&net->awake, NULL);
+	}
+	nets = NULL;
+	pthread_mutex_init(&nets_lock, NULL);
+}
+
+static void watch_forks(void)
+{
+	pthread_atfork(before_fork, after_fork, after_fork_in_child);
+}
+
 /* ---- the whole ---- */
 
 static int load(struct slirp *net, const char **why)
@@ -284,12 +367,9 @@ static void release(struct slirp *net)
 {
 	if (net->slirp)
 		net->cleanup(net->slirp);
-	if (net->guest >= 0)
-		close(net->guest);
-	if (net->host >= 0)
-		close(net->host);
-	if (net->wake >= 0)
-		close(net->wake);
+	close_fd(&net->guest);
+	close_fd(&net->host);
+	close_fd(&net->wake);
 	pthread_cond_destroy(&net->awake);
 	pthread_mutex_destroy(&net->lock);
 	free(net->polled);
@@ -330,9 +410,11 @@ static int create(struct slirp *net, const struct slirp_addresses *addresses)
 
 int slirp_open(const struct slirp_addresses *addresses, struct slirp **opened, const char **why)
 {
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
 	struct slirp *net = calloc(1, sizeof(*net));
 	int error;
 
+	pthread_once(&once, watch_forks);
 	*why = NULL;
 	if (!net)
 		return -ENOMEM;
@@ -342,22 +424,27 @@ int slirp_open(const struct slirp_addresses *addresses, struct slirp **opened, c
 	error = load(net, why);
 	if (!error)
 		error = create(net, addresses);
-	if (error)
+	if (error) {
 		release(net);
-	else
-		*opened = net;
-	return error;
+		return error;
+	}
+	add(net);
+	*opened = net;
+	return 0;
 }
 
 void slirp_close(struct slirp *net)
 {
 	if (!net)
 		return;
-	pthread_mutex_lock(&net->lock);
-	net->stop = true;
-	pthread_mutex_unlock(&net->lock);
-	on_notify(net);
-	pthread_join(net->thread, NULL);
+	if (net->slirp) {
+		forget(net);
+		pthread_mutex_lock(&net->lock);
+		net->stop = true;
+		pthread_mutex_unlock(&net->lock);
+		on_notify(net);
+		pthread_join(net->thread, NULL);
+	}
 	release(net);
 }
 
@@ -372,6 +459,9 @@ int slirp_forward(struct slirp *net, bool udp, struct in_addr host, int host_por
 	unsigned int sleeps;
 	int error;
 
+	/* In the child of a fork. */
+	if (!net->slirp)
+		return -ENETDOWN;
 	pthread_mutex_lock(&net->lock);
 	errno = 0;
 	if (guest)

@@ -5,7 +5,8 @@
  * process, so it needs no privilege. No Python here.
  *
  * The library is opened when it is first used, so that nothing else depends
- * on it. A thread drives each network; it never needs the interpreter.
+ * on it. A thread drives each network; it never needs the interpreter. In the
+ * child of a fork there is none: the network is dead there.
  */
 #ifndef RUMPEL_NATIVE_SLIRP_H
 #define RUMPEL_NATIVE_SLIRP_H

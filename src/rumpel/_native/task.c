@@ -53,6 +53,7 @@ Task *task_wrap(Kernel *kernel, struct rumpel_task *handle, bool holds_kernel)
 	task->holds_kernel = holds_kernel;
 	task->is_init = false;
 	task->busy = false;
+	task->thread = 0;
 	task->next = kernel->tasks;
 	task->link = &kernel->tasks;
 	if (task->next)

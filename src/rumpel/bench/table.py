@@ -7,7 +7,19 @@ import difflib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from rumpel.bench import aio, boot, calls, copying, disks, memory, sockets, switching, tcp, wire
+from rumpel.bench import (
+    aio,
+    boot,
+    calls,
+    clone,
+    copying,
+    disks,
+    memory,
+    sockets,
+    switching,
+    tcp,
+    wire,
+)
 from rumpel.bench.options import Options
 from rumpel.bench.result import Figure, Result
 
@@ -51,6 +63,7 @@ BENCHMARKS = (
     Benchmark("blk-write", (disks.WRITE, disks.READ), disks.stream),
     Benchmark("blk-files", (disks.FILES,), disks.files),
     Benchmark("aio-1000", (aio.AIO,), aio.thousand),
+    Benchmark("clone", (clone.CLONE,), clone.clone),
 )
 
 

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The child of a fork. The runtime has copied the kernels before Python knows
+ * of it; Python has then ended the states of the other threads, and with them
+ * their tasks. What is left are those that were inside a call.
+ */
+#include "native.h"
+
+static PyObject *after_in_child(PyObject *module, PyObject *unused)
+{
+	struct native_state *state = PyModule_GetState(module);
+	Kernel *kernel, *next;
+
+	(void)unused;
+	for (kernel = state->kernels; kernel; kernel = next) {
+		Py_INCREF(kernel);
+		kernel_forked(kernel);
+		next = kernel->next;
+		Py_DECREF(kernel);
+	}
+	Py_RETURN_NONE;
+}
+
+static PyMethodDef after = { "after_in_child", after_in_child, METH_NOARGS, NULL };
+
+/* For as long as the interpreter lives, as all that os.register_at_fork is told. */
+int fork_watch(PyObject *module)
+{
+	PyObject *os = PyImport_ImportModule("os"), *function, *keywords, *none = NULL, *args;
+	PyObject *call;
+
+	function = PyCFunction_New(&after, module);
+	keywords = function ? Py_BuildValue("{s:O}", "after_in_child", function) : NULL;
+	args = PyTuple_New(0);
+	call = os ? PyObject_GetAttrString(os, "register_at_fork") : NULL;
+	if (call && keywords && args)
+		none = PyObject_Call(call, args, keywords);
+	Py_XDECREF(call);
+	Py_XDECREF(args);
+	Py_XDECREF(keywords);
+	Py_XDECREF(function);
+	Py_XDECREF(os);
+	Py_XDECREF(none);
+	return none ? 0 : -1;
+}
