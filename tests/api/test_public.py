@@ -23,6 +23,8 @@ MODULES = sorted(
     module.name
     for module in pkgutil.walk_packages([str(SOURCE)], "rumpel.")
     if not module.name.startswith(("rumpel.build", "rumpel.cli"))
+    # Loaded by gdb, and by programs of the host.
+    and module.name not in ("rumpel.gdb.commands", "rumpel.gdb.kernels", "rumpel.net._preload")
 )
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import socket as host
 import struct
 from collections.abc import Iterable
+from operator import index
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from rumpel.socket.addresses import LONGEST, decode, encode
@@ -111,7 +112,7 @@ class Transfer(Waiting):
         if not 1 <= len(args) <= 2:
             raise TypeError(f"sendto() takes 2 or 3 arguments ({len(args) + 1} given)")
         packed = self._encode(args[-1])
-        flags = args[0] if len(args) == 2 else 0
+        flags = index(args[0]) if len(args) == 2 else 0
         count: int = self._when(
             self.WRITABLE, self._c_send, self._fd, data, flags, packed, len(packed)
         )
