@@ -90,6 +90,10 @@ struct Task {
 	Task *spare; /* for a call from a signal handler of Python's */
 	Task *previous; /* what the thread had before __enter__ */
 	Pending *pending; /* the asynchronous call in progress */
+	/* It was reported before there was an object for it. */
+	bool early;
+	int early_status;
+	long early_result;
 	bool holds_kernel; /* `kernel` is a reference of its own */
 	bool is_init;
 	bool busy;

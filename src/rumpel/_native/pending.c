@@ -111,6 +111,12 @@ static PyObject *submit_converted(Task *task, Call *call, struct call_args *args
 	kernel_enter(kernel);
 	rumpel_task_set_data(task->handle, task);
 	status = submit(task, call, args, &result);
+	if (status == 0 && task->early) {
+		/* Another thread has taken its end while this one was without Python's lock. */
+		task->early = false;
+		status = task->early_status;
+		result = task->early_result;
+	}
 	if (status == 0) {
 		pending = pending_new(task, call, args, *bytes, given, count);
 		if (pending) {
@@ -169,18 +175,29 @@ PyObject *task_submit(PyObject *self, PyObject *const *given, Py_ssize_t count)
 	return value;
 }
 
-/* Takes the result of a task that rumpel_run has reported. */
-static PyObject *take(struct rumpel_task *handle)
+/* Takes the result of a task that rumpel_run has reported; adds its object to the list. */
+static int take(struct rumpel_task *handle, PyObject *list)
 {
 	Task *task = rumpel_task_data(handle);
-	PyObject *pending = refer(task->pending);
+	PyObject *pending;
 	long result = 0;
-	int status = rumpel_task_wait(handle, 0, &result);
+	int status = rumpel_task_wait(handle, 0, &result), error;
 
-	if (status == 1 && result == -ESRCH && call_has_exited(task))
+	if (!task->pending) {
+		task->early = true;
+		task->early_status = status;
+		task->early_result = result;
+		return 0;
+	}
+	pending = refer(task->pending);
+	/* A kernel that has ended meanwhile cannot be asked. */
+	if (status == 1 && result == -ESRCH &&
+	    (call_has_exited(task) || rumpel_kernel_state(task->kernel->handle) != RUMPEL_RUNNING))
 		status = -ESRCH;
 	settle((Pending *)pending, status, result);
-	return pending;
+	error = PyList_Append(list, pending);
+	Py_DECREF(pending);
+	return error;
 }
 
 /* run(timeout_ns, fd=-1) -> list of those that have ended */
@@ -205,10 +222,11 @@ PyObject *kernel_run(PyObject *self, PyObject *args)
 	if (count < 0 && count != -EINTR) {
 		error_of_kernel(kernel, count);
 	} else {
-		list = PyList_New(count > 0 ? count : 0);
+		list = PyList_New(0);
 		/* Without memory they stay as they are: ended, and reported to nobody. */
 		for (i = 0; list && i < count; i++)
-			PyList_SET_ITEM(list, i, take(done[i]));
+			if (take(done[i], list) < 0)
+				Py_CLEAR(list);
 		/* Whoever has a result is told of it before a handler may raise. */
 		if (list && count <= 0 && PyErr_CheckSignals() < 0)
 			Py_CLEAR(list);

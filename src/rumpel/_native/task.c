@@ -50,6 +50,7 @@ Task *task_wrap(Kernel *kernel, struct rumpel_task *handle, bool holds_kernel)
 	task->spare = NULL;
 	task->previous = NULL;
 	task->pending = NULL;
+	task->early = false;
 	task->holds_kernel = holds_kernel;
 	task->is_init = false;
 	task->busy = false;
