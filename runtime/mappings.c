@@ -157,7 +157,8 @@ int rumpel_mappings_fault(struct rumpel_kernel *kernel, uint64_t address, bool w
 		result = task_call(pager, RUMPEL_CALL_FAULT, address, write);
 		give_pager(kernel, pager);
 	}
-	if (rumpel_kernel_end(kernel))
+	/* ESRCH: pid 1 has exited, and its kernel is about to panic. */
+	if (rumpel_kernel_end(kernel) || result == -ESRCH)
 		result = lay((char *)(address & ~(PAGE - 1)), PAGE, PROT_READ | PROT_WRITE);
 	/* It is being halted: the next try finds its end, or this again. */
 	else if (result && kernel->halting) {

@@ -37,8 +37,8 @@ def test_c_programs(default_image: str) -> None:
 @pytest.mark.parametrize(
     ("sanitizer", "tests"),
     [
-        ("address", "test_ends test_devices test_tasks"),
-        ("thread", "test_kernel test_ends test_tasks"),
+        ("address", "test_ends test_devices test_tasks test_fork"),
+        ("thread", "test_kernel test_tasks"),
     ],
 )
 def test_sanitizers(default_image: str, sanitizer: str, tests: str) -> None:
