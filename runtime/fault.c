@@ -37,6 +37,8 @@ static pthread_mutex_t ranges_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct rumpel_fault_range *ranges;
 static struct sigaction before[SIGNALS];
 static pthread_key_t stack_key;
+/* Touched after its kernel was gone. */
+static __thread uint64_t last_touch __attribute__((tls_model("initial-exec")));
 
 static void stack_free(void *stack)
 {
@@ -91,14 +93,13 @@ static struct rumpel_kernel *find(uint64_t ip, uint64_t sp, uint64_t address)
 	return NULL;
 }
 
+/* Also of a kernel that is gone: somebody may hold its mappings. */
 static struct rumpel_fault_range *find_mappings(uint64_t address)
 {
 	struct rumpel_fault_range *range = __atomic_load_n(&ranges, __ATOMIC_ACQUIRE);
 
-	for (; range; range = range->next)
-		if (address - range->mappings < range->mappings_size &&
-		    __atomic_load_n(&range->kernel, __ATOMIC_ACQUIRE))
-			break;
+	while (range && address - range->mappings >= range->mappings_size)
+		range = range->next;
 	return range;
 }
 
@@ -195,11 +196,16 @@ static void outside(int number, siginfo_t *info, ucontext_t *context)
 	if (number == SIGSEGV && info->si_code > 0)
 		range = find_mappings(address);
 	if (range) {
+		struct rumpel_kernel *kernel;
+
 		__atomic_fetch_add(&range->touches, 1, __ATOMIC_SEQ_CST);
-		if (atomic_get(&range->closing))
-			number = 0; /* tries again, and finds zeroes in a moment */
-		else
-			number = serve_touch(range->kernel, address, context);
+		kernel = __atomic_load_n(&range->kernel, __ATOMIC_ACQUIRE);
+		if (kernel && !atomic_get(&range->closing))
+			number = serve_touch(kernel, address, context);
+		/* Tries again, and finds zeroes in a moment; once if the kernel is gone. */
+		else if (kernel || last_touch != address)
+			number = 0;
+		last_touch = kernel ? 0 : address;
 		__atomic_fetch_sub(&range->touches, 1, __ATOMIC_SEQ_CST);
 	}
 	if (number)
