@@ -485,9 +485,7 @@ class Mapping:
         """Where it begins, for system calls that take addresses."""
     def _unused(self) -> None:
         """BufferError if somebody has a view of it."""
-    def _moved(self, address: int, length: int, /) -> None:
-        """It is elsewhere now, or longer."""
-    def _release(self) -> None:
-        """It is unmapped."""
+    def _release(self) -> tuple[int, int] | None:
+        """Close it: address and length, for the one caller who unmaps it; None for others."""
     def __len__(self) -> int: ...
     def __buffer__(self, flags: int, /) -> memoryview: ...

@@ -19,6 +19,7 @@ import contextlib
 import mmap as host
 import operator
 import os as host_os
+import stat
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Self
 
@@ -60,24 +61,39 @@ class Mmap(_native.Mapping):
             raise OverflowError("memory mapped offset must be positive")
         if fileno == -1:
             flags |= host.MAP_ANONYMOUS
-        if not length:
-            length = _rest(os, fileno, offset)
+        length = _checked(os, fileno, length, offset)
         self._os = os
-        self._fd = fileno
         self._grows = fileno != -1 or not flags & host.MAP_SHARED
         self._position = 0
         self._kernel = native
-        address = _call(native, "mmap")(None, length, prot, flags, fileno, offset)
-        super().__init__(native, address, length, not prot & host.PROT_WRITE)
+        self._readonly = not prot & host.PROT_WRITE
+        # Its own, for whoever calls may close theirs.
+        self._fd = fileno if fileno == -1 else os.dup(fileno)
+        try:
+            address = _call(native, "mmap")(None, length, prot, flags, fileno, offset)
+            super().__init__(native, address, length, self._readonly)
+        except BaseException:
+            self._close_descriptor()
+            raise
 
     def close(self) -> None:
         """Unmap it. BufferError if somebody has a view of it."""
-        if self.closed:
+        # Closed first: of two who close it, one unmaps it, and nobody can look meanwhile.
+        place = self._release()
+        if place is None:
             return
-        self._unused()
-        if self._kernel.state == "running":
-            _call(self._kernel, "munmap")(self.address, len(self))
-        self._release()
+        try:
+            if self._kernel.state == "running":
+                _call(self._kernel, "munmap")(*place)
+        finally:
+            self._close_descriptor()
+
+    def _close_descriptor(self) -> None:
+        fd, self._fd = self._fd, -1
+        if fd != -1:
+            # With the kernel gone the descriptor is, too.
+            with contextlib.suppress(RumpelError):
+                self._os.close(fd)
 
     def __del__(self) -> None:
         # It may not have come so far.
@@ -172,7 +188,14 @@ class Mmap(_native.Mapping):
         if self._fd != -1:
             self._os.ftruncate(self._fd, newsize)
         remap = _call(self._kernel, "mremap")
-        self._moved(remap(self.address, len(self), newsize, _MREMAP_MAYMOVE), newsize)
+        # Nobody can look, or close it, while it moves.
+        place = self._release()
+        if place is None:
+            raise ValueError("mmap closed or invalid")
+        try:
+            place = remap(*place, newsize, _MREMAP_MAYMOVE), newsize
+        finally:
+            super().__init__(self._kernel, *place, self._readonly)
 
     def seek(self, pos: int, whence: int = host_os.SEEK_SET) -> int:
         """Set the position of read and write."""
@@ -252,7 +275,7 @@ class MmapModule:
 
         Raises:
             OSError: as mmap(2) says.
-            ValueError: for a bad access, or an empty file.
+            ValueError: for a bad access, an empty file, or more than there is of a file.
 
         Example:
             >>> with k.open("/mnt/file", "r+b") as file:  # doctest: +SKIP
@@ -270,13 +293,19 @@ class MmapModule:
         return Mmap(self._native, self._os, fileno, length, flags, prot, offset)
 
 
-def _rest(os: Os, fileno: int, offset: int) -> int:
-    size = os.fstat(fileno).st_size if fileno != -1 else 0
-    if not size:
-        raise ValueError("cannot mmap an empty file")
-    if offset >= size:
-        raise ValueError("mmap offset is greater than file size")
-    return int(size) - offset
+def _checked(os: Os, fileno: int, length: int, offset: int) -> int:
+    """The length, which must not go beyond a file's end: there a touch is a SIGBUS."""
+    status = os.fstat(fileno) if fileno != -1 else None
+    size = status.st_size if status else 0
+    if not length:
+        if not size:
+            raise ValueError("cannot mmap an empty file")
+        if offset >= size:
+            raise ValueError("mmap offset is greater than file size")
+        return size - offset
+    if status and stat.S_ISREG(status.st_mode) and offset + length > size:
+        raise ValueError("mmap length is greater than file size")
+    return length
 
 
 def _call(native: _native.Kernel, name: str) -> Callable[..., int]:

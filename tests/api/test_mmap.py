@@ -259,12 +259,70 @@ def test_as_the_standard_module(kernel: Kernel, tmp_path: Path) -> None:
         assert theirs.read() == path.read_bytes()
 
 
+def test_its_descriptor_is_its_own(kernel: Kernel) -> None:
+    """Whoever made it may close theirs, and the number may be another file's then."""
+    fd = make_file(kernel, "/tmp/file", b"x" * PAGE)
+    m = kernel.mmap.mmap(fd, 0)
+    kernel.os.close(fd)
+    other = make_file(kernel, "/tmp/other", b"precious")
+    assert other == fd
+    assert m.size() == PAGE
+    m.resize(2 * PAGE)
+    assert kernel.os.stat("/tmp/file").st_size == m.size() == 2 * PAGE
+    assert kernel.os.stat("/tmp/other").st_size == 8
+    before = len(kernel.os.listdir("/proc/self/fd"))
+    m.close()
+    assert len(kernel.os.listdir("/proc/self/fd")) == before - 1
+    with pytest.raises(OSError, match=os.strerror(errno.EINVAL)):
+        kernel.mmap.mmap(other, 1, offset=1)
+    assert len(kernel.os.listdir("/proc/self/fd")) == before - 1
+
+
+def test_one_of_two_who_close_unmaps(kernel: Kernel) -> None:
+    """The other does not unmap what came to the same place."""
+    for _ in range(50):
+        m = kernel.mmap.mmap(-1, PAGE)
+        m[0] = 1
+        start = threading.Barrier(2)
+        kept: list[Any] = []
+
+        def close(m: Any = m, start: threading.Barrier = start, kept: list[Any] = kept) -> None:
+            start.wait()
+            m.close()
+            kept.append(kernel.mmap.mmap(-1, PAGE))
+
+        threads = [threading.Thread(target=close) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        for new in kept:
+            new[0] = 7
+            assert new[:2] == b"\7\0"
+            new.close()
+
+
+def test_a_failed_resize_changes_nothing(kernel: Kernel) -> None:
+    with kernel.mmap.mmap(-1, PAGE, flags=ANONYMOUS) as m:
+        m[0] = 7
+        with pytest.raises(OSError, match=os.strerror(errno.ENOMEM)):
+            m.resize(1 << 45)
+        assert len(m) == PAGE
+        assert m[0] == 7
+
+
 def test_what_is_refused(kernel: Kernel) -> None:
     fd = make_file(kernel, "/tmp/empty", b"")
     with pytest.raises(ValueError, match="empty"):
         kernel.mmap.mmap(fd, 0)
     with pytest.raises(ValueError, match="empty"):
         kernel.mmap.mmap(-1, 0)
+    whole = make_file(kernel, "/tmp/whole", bytes(PAGE + 1))
+    with kernel.mmap.mmap(whole, 1, offset=PAGE) as m:
+        assert m[:] == b"\0"
+    for length, offset in ((PAGE + 2, 0), (2, PAGE), (1, 2 * PAGE)):
+        with pytest.raises(ValueError, match="mmap length is greater than file size"):
+            kernel.mmap.mmap(whole, length, offset=offset)
     with pytest.raises(ValueError, match="access"):
         kernel.mmap.mmap(-1, PAGE, access=99)
     with pytest.raises(OverflowError):

@@ -92,22 +92,7 @@ static PyObject *mapping_unused(PyObject *self, PyObject *unused)
 	return check_unused((Mapping *)self) < 0 ? NULL : Py_NewRef(Py_None);
 }
 
-/* _moved(address, length) */
-static PyObject *mapping_moved(PyObject *self, PyObject *args)
-{
-	Mapping *mapping = (Mapping *)self;
-	unsigned long long address;
-	Py_ssize_t length;
-
-	if (!PyArg_ParseTuple(args, "Kn:_moved", &address, &length) || check_unused(mapping) < 0 ||
-	    check_open(mapping) < 0)
-		return NULL;
-	mapping->address = (char *)address;
-	mapping->length = length;
-	Py_RETURN_NONE;
-}
-
-/* _release(): it is unmapped. */
+/* _release(): where it was, for the one caller who is to unmap it; None for all others. */
 static PyObject *mapping_release(PyObject *self, PyObject *unused)
 {
 	Mapping *mapping = (Mapping *)self;
@@ -115,10 +100,11 @@ static PyObject *mapping_release(PyObject *self, PyObject *unused)
 	(void)unused;
 	if (check_unused(mapping) < 0)
 		return NULL;
-	if (mapping->held)
-		rumpel_mappings_release(mapping->held);
+	if (!mapping->held)
+		Py_RETURN_NONE;
+	rumpel_mappings_release(mapping->held);
 	mapping->held = NULL;
-	Py_RETURN_NONE;
+	return Py_BuildValue("(Kn)", (unsigned long long)mapping->address, mapping->length);
 }
 
 static PyObject *mapping_closed(PyObject *self, void *unused)
@@ -142,7 +128,6 @@ static Py_ssize_t mapping_length(PyObject *self)
 
 static PyMethodDef mapping_methods[] = {
 	{ "_unused", mapping_unused, METH_NOARGS, NULL },
-	{ "_moved", mapping_moved, METH_VARARGS, NULL },
 	{ "_release", mapping_release, METH_NOARGS, NULL },
 	{ NULL, NULL, 0, NULL },
 };
