@@ -2,7 +2,7 @@
 """Descriptors that know their kernel.
 
 An event loop over a kernel waits for the host's descriptors and the kernel's alike, and
-``fileno()`` is all that it is told. So what the sockets of a kernel return there is an
+``fileno()`` is all that it is told. So what the sockets and files of a kernel return there is an
 integer like any other, with a class attribute that says whose it is.
 """
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import IO, TYPE_CHECKING, Any
 
+from rumpel.descriptor import Descriptor, descriptors_of
 from rumpel.errors import RumpelError
 from rumpel.os.base import c_int
 from rumpel.swapped import Names
@@ -43,6 +44,7 @@ class RawFile(io.RawIOBase):
     _fd = -1
     _closefd = True
     _os: Os
+    _descriptor: type[Descriptor]
 
     def __init__(
         self,
@@ -72,15 +74,16 @@ class RawFile(io.RawIOBase):
         if isinstance(file, int):
             if file < 0:
                 raise ValueError("negative file descriptor")
-            self._fd = c_int(file)
+            self._fd = self._descriptor(c_int(file))
         else:
             if not self._closefd:
                 raise ValueError("Cannot use closefd=False with file name")
             path = self._os.fspath(file)
             flags |= os.O_CLOEXEC
-            self._fd = opener(path, flags) if opener else self._os.open(path, flags, 0o666)
-            if self._fd < 0:
-                raise ValueError(f"opener returned {self._fd}")
+            fd = opener(path, flags) if opener else self._os.open(path, flags, 0o666)
+            if fd < 0:
+                raise ValueError(f"opener returned {fd}")
+            self._fd = self._descriptor(fd)
         try:
             status = self._os.fstat(self._fd)
             if status.st_mode & 0o170000 == 0o040000:
@@ -248,7 +251,8 @@ class RawFile(io.RawIOBase):
 
 def file_type(owner: Os) -> type[RawFile]:
     """Make the type ``FileIO`` of a kernel."""
-    return type("FileIO", (RawFile,), {"_os": owner, "__module__": "rumpel.io"})
+    own = {"_os": owner, "_descriptor": descriptors_of(owner._native), "__module__": "rumpel.io"}
+    return type("FileIO", (RawFile,), own)
 
 
 def io_module(owner: Os) -> Names:

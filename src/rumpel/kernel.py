@@ -123,8 +123,8 @@ class Kernel:
             maker = _PARTS.get(name)
             if maker is None:
                 raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-            part = self.__dict__[name] = maker(self)
-            return part
+            # Of two threads that are first, both get the same.
+            return self.__dict__.setdefault(name, maker(self))
 
     @property
     def state(self) -> str:
@@ -214,6 +214,7 @@ class Kernel:
 
         Raises:
             OSError: with what the kernel logged about it, if it did.
+            ValueError: if the kernel has no such directory of the host.
         """
         from rumpel.mounts import mount
 
@@ -347,13 +348,14 @@ class Kernel:
             device: one that no kernel has.
 
         Raises:
-            ValueError: if it belongs to a kernel.
+            ValueError: if it belongs to a kernel, or is a directory with another's tag.
             OSError: ENODEV if the kernel has no driver for it, ENOSPC if it has 48 devices.
 
         Example:
             >>> k.plug(rumpel.MemoryDisk("16M"))  # doctest: +SKIP
             >>> k.os.stat("/dev/vdb")  # doctest: +SKIP
         """
+        _check_tags([*self._devices, device])
         self._native.plug(device._native)
         self._devices.append(device)
 
@@ -681,7 +683,7 @@ def boot(
     Raises:
         BootError: if the image is missing or damaged, or the kernel does not come up.
         BuildError: if version or profile do not exist.
-        ValueError: if a device already belongs to a kernel.
+        ValueError: if a device already belongs to a kernel, or two directories have one tag.
 
     Example:
         >>> with rumpel.boot(memory="32M") as k:  # doctest: +SKIP
@@ -699,6 +701,7 @@ def boot(
         else:
             every.append(disk)
     every += [*nics, *devices]
+    _check_tags(every)
     native = _native.boot(
         _image(version, profile) if image is None else os.fspath(image),
         memory=to_bytes(memory),
@@ -711,6 +714,13 @@ def boot(
     _ignore_signals(native)
     _loopback_up(native)
     return kernel
+
+
+def _check_tags(devices: list[Device]) -> None:
+    if len(devices) > 1:
+        from rumpel.devices.directory import check_tags
+
+        check_tags(devices)
 
 
 def _ignore_signals(native: _native.Kernel) -> None:

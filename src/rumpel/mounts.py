@@ -30,6 +30,8 @@ def mount(
     from rumpel.devices.directory import HostDirectory
 
     if isinstance(source, HostDirectory):
+        if kernel.state == "running" and all(device is not source for device in kernel._devices):
+            raise ValueError(f"the directory {source.path!r} is not one of this kernel's devices")
         fstype, source = fstype or "virtiofs", source.tag
     kernel.os.makedirs(target, exist_ok=True)
     options = data.encode() or None

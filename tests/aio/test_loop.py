@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 import signal
 import socket
@@ -217,6 +218,39 @@ def test_sendfile(kernel: rumpel.Kernel, tmp_path: Path) -> None:
         server.close()
 
     kernel.aio.run(main())
+
+
+def test_sendfile_does_not_confuse_numbers(kernel: rumpel.Kernel, tmp_path: Path) -> None:
+    """The host's sockets, and files of the kernel with numbers that the host's files have, too."""
+    data = os.urandom(100_000)
+    with kernel.open("/tmp/file", "wb") as file:
+        file.write(data)
+    (tmp_path / "file").write_bytes(b"not this")
+    opened = [(tmp_path / "file").open("rb") for _ in range(40)]
+    numbers = {file.fileno() for file in opened}
+
+    async def main() -> None:
+        loop: Any = asyncio.get_running_loop()
+        for raw in (kernel.open("/tmp/file", "rb", buffering=0), io.BytesIO(data)):
+            files = [raw]
+            while not isinstance(raw, io.BytesIO) and files[-1].fileno() not in numbers:
+                files.append(kernel.open("/tmp/file", "rb", buffering=0))
+            a, b = socket.socketpair()
+            with a, b:
+                a.setblocking(False)
+                b.setblocking(False)
+                sending = asyncio.create_task(loop.sock_sendfile(a, files[-1]))
+                got = b""
+                while len(got) < len(data):
+                    got += await loop.sock_recv(b, 1 << 16)
+                assert got == data
+                assert await sending == len(data)
+            for file in files:
+                file.close()
+
+    kernel.aio.run(main())
+    for one in opened:
+        one.close()
 
 
 def receive(got: dict[int, bytes], index: int, sock: Any) -> None:

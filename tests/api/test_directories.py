@@ -348,6 +348,32 @@ def test_bad_arguments(tmp_path: Path) -> None:
             HostDirectory(tmp_path, tag=tag)
 
 
-def test_a_directory_that_the_kernel_does_not_have(kernel: Kernel, tmp_path: Path) -> None:
+def test_a_directory_that_the_kernel_does_not_have(
+    kernel: Kernel, host: Path, tmp_path: Path
+) -> None:
+    """Also not if it has one with the same name."""
+    for tag in ("other", None):
+        with pytest.raises(ValueError, match="not one of this kernel's devices"):
+            kernel.mount(HostDirectory(tmp_path, tag=tag), "/other")
     with pytest.raises(OSError, match=r"Errno|tag"):
-        kernel.mount(HostDirectory(tmp_path, tag="other"), "/other")
+        kernel.mount("other", "/other", "virtiofs")
+
+
+def test_two_directories(boot: Boot, tmp_path: Path) -> None:
+    """Each is mounted where it was asked for, and two of one tag are refused."""
+    directories = []
+    for name in ("one", "two", "three"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "name").write_text(name)
+        directories.append(HostDirectory(tmp_path / name))
+    kernel = boot(devices=directories[:2])
+    kernel.plug(directories[2])
+    for number, directory in enumerate(directories):
+        kernel.mount(directory, f"/mnt{number}")
+    assert [get(kernel, f"/mnt{n}/name") for n in range(3)] == [b"one", b"two", b"three"]
+    same = [HostDirectory(tmp_path / name, tag="same") for name in ("one", "two")]
+    with pytest.raises(ValueError, match="the tag 'same'"):
+        boot(devices=same)
+    kernel.plug(same[0])
+    with pytest.raises(ValueError, match="the tag 'same'"):
+        kernel.plug(same[1])

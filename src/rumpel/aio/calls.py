@@ -17,6 +17,7 @@ from rumpel._native import Call
 from rumpel.aio.driver import Driver
 from rumpel.aio.os import AsyncOs
 from rumpel.clock import VirtualClock, to_ns
+from rumpel.descriptor import descriptors_of
 from rumpel.socket.addresses import LONGEST, decode
 from rumpel.socket.messages import address_size, from_size
 
@@ -61,6 +62,7 @@ class Aio:
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
         self._native = kernel._native
+        self._descriptor = descriptors_of(kernel._native)
         self._drivers: WeakKeyDictionary[asyncio.AbstractEventLoop, Driver] = WeakKeyDictionary()
         self._calls: dict[str, Call] = {}
         self.os = AsyncOs(self, kernel)

@@ -112,7 +112,7 @@ class AsyncFile:
         closefd: bool,
     ) -> None:
         self._aio = aio
-        self._fd = fd
+        self._fd = aio._descriptor(fd)
         self.name = name
         self.mode = mode
         self.closed = False

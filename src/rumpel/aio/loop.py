@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import socket
 import weakref
 from asyncio import exceptions
@@ -29,12 +30,17 @@ __all__ = ["EventLoop", "run"]
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
-_SWAPPED = (
-    "_connect_sock",
-    "create_datagram_endpoint",
-    "create_server",
-    "create_unix_connection",
-    "create_unix_server",
+_SWAPPED = tuple(
+    name
+    for name in (
+        "_connect_sock",
+        "_stop_serving",  # since Python 3.13 it removes the names of unix sockets
+        "create_datagram_endpoint",
+        "create_server",
+        "create_unix_connection",
+        "create_unix_server",
+    )
+    if hasattr(asyncio.SelectorEventLoop, name)
 )
 """Methods of asyncio's that make sockets (and clean up after them in the file system)."""
 
@@ -112,7 +118,11 @@ class EventLoop(asyncio.SelectorEventLoop):
         await super().sock_connect(sock, address)
 
     async def _sock_sendfile_native(self, sock: Any, file: Any, offset: int, count: int) -> int:
-        if isinstance(sock.fileno(), Descriptor) or isinstance(file.fileno(), Descriptor):
+        try:
+            fd = file.fileno()
+        except (AttributeError, io.UnsupportedOperation):
+            raise exceptions.SendfileNotAvailableError("not a regular file") from None
+        if isinstance(sock.fileno(), Descriptor) or isinstance(fd, Descriptor):
             raise exceptions.SendfileNotAvailableError("not both are the host's")
         return await super()._sock_sendfile_native(sock, file, offset, count)  # type: ignore[misc, no-any-return]
 

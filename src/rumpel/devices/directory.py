@@ -3,13 +3,17 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+from collections.abc import Iterable
 
 from rumpel import _native
 from rumpel.clock import to_ns
 from rumpel.devices.device import Device
 
-__all__ = ["HostDirectory"]
+__all__ = ["HostDirectory", "check_tags"]
+
+_numbers = itertools.count()
 
 
 class HostDirectory(Device):
@@ -23,7 +27,7 @@ class HostDirectory(Device):
     Args:
         path: of the directory.
         read_only: refuse changes.
-        tag: the name to mount it by; up to 36 bytes.
+        tag: the name to mount it by, up to 36 bytes; by default one that no other has.
         cache: how long, in seconds, the kernel may believe names and attributes that it knows.
             With 0 it asks each time, so that it sees what others change; if nobody else
             changes anything, more is faster.
@@ -41,13 +45,27 @@ class HostDirectory(Device):
         self,
         path: str | os.PathLike[str],
         read_only: bool = False,
-        tag: str = "host",
+        tag: str | None = None,
         cache: float = 0.0,
     ) -> None:
         if cache < 0:
             raise ValueError("the time to believe cannot be negative")
         self.path = os.fspath(path)
         self.read_only = read_only
-        self.tag = tag
+        self.tag = f"host{next(_numbers)}" if tag is None else tag
         flags = _native.DIRECTORY_READ_ONLY if read_only else 0
-        super().__init__(_native.host_directory(path, tag, flags, to_ns(cache)))
+        super().__init__(_native.host_directory(path, self.tag, flags, to_ns(cache)))
+
+
+def check_tags(devices: Iterable[Device]) -> None:
+    """Refuse directories of one kernel with the same tag, of which it would find only the first.
+
+    Raises:
+        ValueError: if there are any.
+    """
+    seen: set[str] = set()
+    for device in devices:
+        if isinstance(device, HostDirectory):
+            if device.tag in seen:
+                raise ValueError(f"two directories of a kernel have the tag {device.tag!r}")
+            seen.add(device.tag)

@@ -95,8 +95,8 @@ class Os(
 
         def __getattr__(self, name: str) -> Any:
             """What is not the kernel's own is looked up when it is first used."""
-            value = self.__dict__[name] = self._look_up(name)
-            return value
+            # Of two threads that are first, both get the same.
+            return self.__dict__.setdefault(name, self._look_up(name))
 
     def __init__(self, native: _native.Kernel) -> None:
         super().__init__(native)
