@@ -425,7 +425,7 @@ void rumpel_device_finish(struct rumpel_device *device);
 /* ---- device.c: token held ---- */
 
 /* Descriptors that one kernel's devices may watch. */
-#define MOST_WATCHES 64
+#define MOST_WATCHES (3 * RUMPEL_MAX_DEVICES + 1)
 
 void rumpel_devices_serve(struct rumpel_kernel *kernel);
 bool rumpel_is_watched(const struct rumpel_kernel *kernel, const struct rumpel_watch *watch);

@@ -192,6 +192,7 @@ static void outside(int number, siginfo_t *info, ucontext_t *context)
 {
 	uint64_t address = (uint64_t)info->si_addr;
 	struct rumpel_fault_range *range = NULL;
+	int error = errno; /* of the code that touched it */
 
 	if (number == SIGSEGV && info->si_code > 0)
 		range = find_mappings(address);
@@ -200,7 +201,8 @@ static void outside(int number, siginfo_t *info, ucontext_t *context)
 
 		__atomic_fetch_add(&range->touches, 1, __ATOMIC_SEQ_CST);
 		kernel = __atomic_load_n(&range->kernel, __ATOMIC_ACQUIRE);
-		if (kernel && !atomic_get(&range->closing))
+		if (kernel && !atomic_get(&range->closing) &&
+		    rumpel_mappings_has(kernel->mappings, address, 1))
 			number = serve_touch(kernel, address, context);
 		/* Tries again, and finds zeroes in a moment; once if the kernel is gone. */
 		else if (kernel || last_touch != address)
@@ -208,6 +210,7 @@ static void outside(int number, siginfo_t *info, ucontext_t *context)
 		last_touch = kernel ? 0 : address;
 		__atomic_fetch_sub(&range->touches, 1, __ATOMIC_SEQ_CST);
 	}
+	errno = error;
 	if (number)
 		chain(number, info, context);
 }
@@ -282,7 +285,7 @@ int rumpel_fault_add(struct rumpel_kernel *kernel)
 		}
 	}
 	if (!error) {
-		range->touches = range->closing = 0;
+		range->closing = 0; /* not its touches: some may just be leaving */
 		range->text_start = (uint64_t)kernel->image->text_start;
 		range->text_end = (uint64_t)kernel->image->text_end;
 		range->start = (uint64_t)kernel->arena.base;

@@ -185,6 +185,7 @@ int rumpel_housekeeper_start(struct rumpel_kernel *kernel)
 	if (pthread_create(&kernel->housekeeper.thread, NULL, housekeeper_main, kernel) == 0)
 		return 0;
 	kernel->housekeeper.state = HOUSEKEEPER_NONE;
+	kernel->housekeeper.thread = 0; /* it may have been written to */
 	return -EAGAIN;
 }
 

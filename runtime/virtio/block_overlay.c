@@ -53,7 +53,7 @@ static int block_overlay_zero(struct rumpel_block *block, uint64_t offset, uint6
 /* Its file, in memory too, is one for both. */
 static bool block_overlay_forked(struct rumpel_block *block)
 {
-	(void)block;
+	overlay_forked(to_overlay(block));
 	return false;
 }
 

@@ -211,6 +211,11 @@ static void fs_fork(struct rumpel_virtio *virtio, enum rumpel_fork stage)
 {
 	struct fs *fs = to_fs(virtio);
 
+	/* The server's tables may be in use by a worker. */
+	if (stage == RUMPEL_FORK_PREPARE)
+		pthread_mutex_lock(&fs->server->lock);
+	else
+		pthread_mutex_unlock(&fs->server->lock);
 	if (stage != RUMPEL_FORK_CHILD)
 		return;
 	virtio->device.lost = true;

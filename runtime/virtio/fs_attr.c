@@ -96,8 +96,11 @@ static const char *path_of(int fd, char path[64])
 int fs_reopen(int fd, int flags)
 {
 	char path[64];
-	int again = open(path_of(fd, path), (flags & ~O_NOFOLLOW) | O_CLOEXEC | O_NOCTTY);
+	int again;
 
+	/* Nobody waits for the other end, should it have become a FIFO. */
+	flags = (flags & ~O_NOFOLLOW) | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
+	again = open(path_of(fd, path), flags);
 	return again < 0 ? -errno : again;
 }
 

@@ -278,7 +278,7 @@ static bool keep(struct rumpel_fs *fs, struct fs_node *node, int fd)
 	struct stat stat;
 
 	if (fd < 0 || node->fd >= 0 || fstat(fd, &stat) || stat.st_dev != node->dev ||
-	    stat.st_ino != node->ino)
+	    stat.st_ino != node->ino || (stat.st_mode & S_IFMT) != node->type)
 		return false;
 	node->fd = fd;
 	fs->kept++;
@@ -336,7 +336,7 @@ void fs_node_keep(struct rumpel_fs *fs, const struct fs_hold *parent, const char
 		return;
 	pthread_mutex_lock(&fs->lock);
 	node = *find_inode(fs, stat.st_dev, stat.st_ino);
-	if (node && node->fd < 0)
+	if (node && node->fd < 0 && fs->kept < fs->most_kept)
 		node->refs++;
 	else
 		node = NULL;

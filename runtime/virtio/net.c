@@ -108,12 +108,12 @@ int rumpel_net_gather(struct rumpel_net *net, struct rumpel_net_rx *rx, size_t l
 	struct rumpel_chain chain;
 	int result;
 
-	/* Without a cable nothing is received. */
-	if (!rumpel_net_is_up(net))
-		return -EMSGSIZE;
 	rx->count = 0;
 	rx->iov_count = 0;
 	rx->len = 0;
+	/* Without a cable nothing is received. */
+	if (!rumpel_net_is_up(net))
+		return -EMSGSIZE;
 	while (rx->len < len) {
 		/* All the buffers that the driver can have are not enough. */
 		if (rx->count == queue->num || (rx->count && !merge))

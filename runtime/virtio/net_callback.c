@@ -358,6 +358,20 @@ static bool enqueue(struct net_callback *callback, const struct iovec *from)
 
 static const struct rumpel_virtio_ops callback_ops;
 
+/*
+ * Memory that mmap() of this kernel gave is fetched by the kernel, which must not
+ * be held up by our lock then.
+ */
+static void fetch(const struct iovec *frame)
+{
+	const volatile char *at = frame->iov_base;
+
+	for (size_t offset = 0; offset < frame->iov_len; offset += 4096)
+		(void)at[offset];
+	if (frame->iov_len)
+		(void)at[frame->iov_len - 1];
+}
+
 int rumpel_net_receive(struct rumpel_device *device, const struct iovec *frames, size_t count)
 {
 	struct rumpel_virtio *virtio = rumpel_virtio_of(device, VIRTIO_ID_NET);
@@ -368,6 +382,8 @@ int rumpel_net_receive(struct rumpel_device *device, const struct iovec *frames,
 		return -EINVAL;
 	if (!device->kernel || device->lost)
 		return -ENETDOWN;
+	for (size_t i = 0; i < count; i++)
+		fetch(&frames[i]);
 	pthread_mutex_lock(&callback->lock);
 	for (size_t i = 0; i < count; i++)
 		taken += enqueue(callback, &frames[i]);

@@ -492,11 +492,17 @@ static int stream_new(const uint8_t mac[6], unsigned int mtu, struct net_stream 
 int net_stream_on(int socket, const uint8_t mac[6], unsigned int mtu, struct rumpel_device **device)
 {
 	struct net_stream *stream;
-	int error = stream_new(mac, mtu, &stream);
+	int error = stream_new(mac, mtu, &stream), fd;
 
 	if (error)
 		return error;
-	stream_begin(stream, fcntl(socket, F_DUPFD_CLOEXEC, 0));
+	fd = fcntl(socket, F_DUPFD_CLOEXEC, 0);
+	if (fd < 0) {
+		error = -errno;
+		stream_free(&stream->net.virtio);
+		return error;
+	}
+	stream_begin(stream, fd);
 	*device = &stream->net.virtio.device;
 	return 0;
 }

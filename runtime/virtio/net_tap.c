@@ -113,8 +113,13 @@ int rumpel_net_tap(int tap, unsigned int flags, const uint8_t mac[6], unsigned i
 	if (error)
 		return error;
 	fd = fcntl(tap, F_DUPFD_CLOEXEC, 0);
-	if (fd < 0 || fcntl(fd, F_SETFL, O_RDWR | O_NONBLOCK) < 0)
+	if (fd < 0)
 		return -errno;
+	if (fcntl(fd, F_SETFL, O_RDWR | O_NONBLOCK) < 0) {
+		error = -errno;
+		close(fd);
+		return error;
+	}
 	header = request.ifr_flags & IFF_VNET_HDR;
 	if (header && ioctl(fd, TUNSETVNETHDRSZ, &header_len) < 0) {
 		error = -errno;

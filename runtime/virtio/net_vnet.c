@@ -167,7 +167,7 @@ static ssize_t vnet_read(struct net_vnet *vnet)
 	len -= vnet->header_len;
 	if (len < RUMPEL_NET_FRAME_MIN || len > (ssize_t)RUMPEL_NET_GSO_MAX)
 		return -EMSGSIZE;
-	vnet->direct = rx->len - RUMPEL_NET_HEADER;
+	vnet->direct = rx->iov_count ? rx->len - RUMPEL_NET_HEADER : 0;
 	if (vnet->direct > (size_t)len)
 		vnet->direct = len;
 	vnet->expected -= vnet->expected / 8;

@@ -25,6 +25,20 @@ static void forget_tables(struct rumpel_overlay *overlay)
 	}
 }
 
+void overlay_forked(struct rumpel_overlay *overlay)
+{
+	for (; overlay; overlay = overlay->below) {
+		pthread_mutex_init(&overlay->lock, NULL);
+		pthread_mutex_init(&overlay->flushing, NULL);
+		pthread_mutex_init(&overlay->copying, NULL);
+		if (overlay->fd >= 0)
+			close(overlay->fd);
+		if (overlay->base_fd >= 0)
+			close(overlay->base_fd);
+		overlay->fd = overlay->base_fd = -1;
+	}
+}
+
 void rumpel_overlay_free(struct rumpel_overlay *overlay)
 {
 	if (!overlay || __atomic_sub_fetch(&overlay->refs, 1, __ATOMIC_ACQ_REL))

@@ -75,6 +75,14 @@ struct overlay_run {
 	uint64_t where; /* in the file, of DATA */
 };
 
+/* ---- overlay.c ---- */
+
+/*
+ * In the child of a fork: its files are the parent's, with their locks, and those
+ * who held its own locks are not there.
+ */
+void overlay_forked(struct rumpel_overlay *overlay);
+
 /* ---- overlay_map.c ---- */
 
 /*
