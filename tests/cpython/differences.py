@@ -7,7 +7,7 @@ CPython itself. What is listed has to fail, so that the list stays true.
 
 from __future__ import annotations
 
-__all__ = ["FAILING", "MODULES", "NOT_RUN"]
+__all__ = ["FAILING", "FAILING_SINCE", "MODULES", "NOT_RUN", "failing"]
 
 MODULES = {
     "test_socket": 4,
@@ -58,3 +58,18 @@ FAILING: dict[str, dict[str, str]] = {
     },
     "test_imaplib": {"NewIMAP*Tests.test_linetoolong": _PATCH},
 }
+
+FAILING_SINCE: dict[tuple[int, int], dict[str, dict[str, str]]] = {
+    (7, 2): {"test_socket": {"*UDPLITE*": "Linux has no UDP-Lite any more"}},
+}
+"""What fails with a version of Linux and all newer ones."""
+
+
+def failing(module: str, version: str) -> list[str]:
+    """The patterns of a module's tests that fail with a version of Linux, such as 6.12."""
+    major, minor = version.split(".")[:2]
+    patterns = list(FAILING.get(module, {}))
+    for since, added in FAILING_SINCE.items():
+        if (int(major), int(minor)) >= since:
+            patterns += added.get(module, {})
+    return patterns
