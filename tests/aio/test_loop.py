@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import io
 import os
 import signal
@@ -297,18 +298,22 @@ def test_transports_of_the_same_number(kernel: rumpel.Kernel) -> None:
 
     async def main() -> None:
         loop: Any = asyncio.get_running_loop()
-        a, b = kernel.socket.socketpair()
-        transport, _ = await loop.create_connection(asyncio.Protocol, sock=a)
-        with pytest.raises(RuntimeError, match="is used by transport"):
-            loop.add_reader(a, print)
-        number = int(a.fileno())
-        spare = os.open("/dev/null", os.O_RDONLY)
         r, w = os.pipe()
-        if number not in (r, w):
-            os.dup2(r, number) if number > 2 else None
-        loop.add_reader(r, print)
-        assert loop.remove_reader(r)
-        for fd in (spare, r, w):
+        number = fcntl.fcntl(r, fcntl.F_DUPFD_CLOEXEC, 100)  # the new kernel has none so high
+        a, b = kernel.socket.socketpair()
+        same = kernel.socket.socket(fileno=kernel.os.dup2(a.fileno(), number))
+        a.close()
+        assert same.fileno() == number
+        transport, _ = await loop.create_connection(asyncio.Protocol, sock=same)
+        with pytest.raises(RuntimeError, match="is used by transport"):
+            loop.add_reader(same, print)
+        readable = asyncio.Event()
+        loop.add_reader(number, readable.set)
+        os.write(w, b"x")
+        async with asyncio.timeout(20):
+            await readable.wait()
+        assert loop.remove_reader(number)
+        for fd in (number, r, w):
             os.close(fd)
         transport.close()
         b.close()
