@@ -7,7 +7,6 @@ import errno
 import os
 import subprocess
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -74,7 +73,15 @@ def test_a_disk_that_dies(boot: Boot, tmp_path: Path) -> None:
     """With a request under way."""
     disk = FaultyDisk(ext4(tmp_path / "disk.img"))
     kernel = mounted(boot, disk)
-    disk.delay = 0.2
+    entered, died = threading.Event(), threading.Event()
+    read = disk._backend.pread
+
+    def pread(offset: int, length: int) -> bytes:
+        entered.set()
+        assert died.wait(60)
+        return read(offset, length)
+
+    disk._backend.pread = pread  # type: ignore[method-assign]
     failures: list[OSError] = []
 
     def reader() -> None:
@@ -88,8 +95,9 @@ def test_a_disk_that_dies(boot: Boot, tmp_path: Path) -> None:
 
     thread = threading.Thread(target=reader)
     thread.start()
-    time.sleep(0.3)
+    assert entered.wait(60)
     disk.fail()
+    died.set()
     thread.join(60)
     assert not thread.is_alive()
     assert [error.errno for error in failures] == [errno.EIO]

@@ -9,6 +9,7 @@ import gzip
 import io
 import os
 import re
+import statistics
 import sys
 import threading
 import time
@@ -308,14 +309,13 @@ class TestSlow:
             start = time.monotonic()
             kernel.os.write(w, b"x")
             kernel.os.read(r, 1)
-            kernel.sleep(0.001)
             took.append(time.monotonic() - start)
+            time.sleep(0.001)
         thread.join()
         assert done[0] >= 0.2
-        took.sort()
-        # Nearly all are far faster than a request; a busy host may delay a few.
-        assert took[len(took) * 3 // 4] < 0.04
         assert len(took) > 10
+        # A tenth of a request, and much more than such a call takes.
+        assert statistics.median(took) < 0.005
 
     def test_a_kernel_is_closed_while_its_disk_hangs(self, boot: Boot) -> None:
         backend, entered, release = Memory(), threading.Event(), threading.Event()
