@@ -8,7 +8,7 @@ import ipaddress
 
 import pytest
 
-from rumpel import Kernel
+from rumpel import Kernel, VirtualClock
 from rumpel.net import Interface, Namespace
 from tests.net.tools import Boot, pair, ping, unreachable
 
@@ -108,7 +108,8 @@ def two_rooms(kernel: Kernel) -> tuple[Namespace, Namespace]:
 class TestKinds:
     """Each by what goes through it."""
 
-    def test_bridge_and_veth(self, kernel: Kernel) -> None:
+    def test_bridge_and_veth(self, boot: Boot) -> None:
+        kernel = boot(clock=VirtualClock())
         blue, red = two_rooms(kernel)
         bridge = kernel.net.add_link("br0", kind="bridge").up()
         for name in ("b0", "r0"):
@@ -126,7 +127,7 @@ class TestKinds:
             assert unreachable(kernel, "10.0.0.2")
 
     def test_vlans(self, boot: Boot) -> None:
-        left, right = pair(boot)
+        left, right = pair(boot, clock=VirtualClock())
         for number, kernel in enumerate((left, right)):
             for vlan in (7, 8 + number):
                 link = kernel.net.add_link(f"eth0.{vlan}", kind="vlan", link="eth0", id=vlan).up()

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from rumpel import Kernel, Link
+from rumpel import Kernel, Link, VirtualClock
 from rumpel.net import Namespace
 from tests.net.tools import Boot, ping, unreachable
 
@@ -108,7 +108,8 @@ def test_threads_are_in_different_ones(kernel: Kernel) -> None:
 
 def test_an_interface_is_moved(boot: Boot) -> None:
     a, b = Link()
-    left, right = boot(nics=[a]), boot(nics=[b])
+    clock = VirtualClock()
+    left, right = boot(nics=[a], clock=clock), boot(nics=[b], clock=clock)
     right.ifup("eth0", "10.0.0.2/24")
     blue = left.net.add_namespace("blue")
     left.net.link("eth0").move_to(blue)

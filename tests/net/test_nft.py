@@ -9,7 +9,7 @@ import shutil
 
 import pytest
 
-from rumpel import Kernel, Link, RumpelError
+from rumpel import Kernel, Link, RumpelError, VirtualClock
 from rumpel.net.relay import run
 from tests.net.tools import Boot, pair, ping, unreachable
 
@@ -25,7 +25,8 @@ def test_the_programs_are_there() -> None:
 def test_masquerade(boot: Boot) -> None:
     """Who is called sees the router; conntrack of the router knows who it was."""
     (a, b), (c, d) = Link(), Link()
-    inside, router, outside = boot(nics=[a]), boot(nics=[b, c]), boot(nics=[d])
+    clock = VirtualClock()
+    inside, router, outside = (boot(nics=nics, clock=clock) for nics in ([a], [b, c], [d]))
     inside.ifup("eth0", "192.168.0.2/24", "192.168.0.1")
     router.ifup("eth0", "192.168.0.1/24")
     router.ifup("eth1", "10.0.0.1/24")
@@ -69,7 +70,7 @@ def test_masquerade(boot: Boot) -> None:
 
 
 def test_sets_counters_and_verdicts(boot: Boot) -> None:
-    left, right = pair(boot)
+    left, right = pair(boot, clock=VirtualClock())
     right.net.nft(
         """
         table inet filter {

@@ -9,7 +9,7 @@ import socket as host
 
 import pytest
 
-from rumpel import Kernel, Link
+from rumpel import Kernel, Link, VirtualClock
 from tests.net.tools import Boot, pair, ping, unreachable
 
 pytestmark = pytest.mark.kernel
@@ -18,7 +18,8 @@ pytestmark = pytest.mark.kernel
 def three(boot: Boot) -> tuple[Kernel, Kernel, Kernel]:
     """Left, a router, right: 10.1.0.0/24 and 10.2.0.0/24."""
     (a, b), (c, d) = Link(), Link()
-    left, router, right = boot(nics=[a]), boot(nics=[b, c]), boot(nics=[d])
+    clock = VirtualClock()
+    left, router, right = (boot(nics=nics, clock=clock) for nics in ([a], [b, c], [d]))
     left.ifup("eth0", "10.1.0.1/24")
     router.ifup("eth0", "10.1.0.254/24")
     router.ifup("eth1", "10.2.0.254/24")
@@ -184,7 +185,7 @@ class TestEncapsulation:
 
     def test_mpls(self, boot: Boot) -> None:
         """A label on the way there, none on the way back."""
-        left, right = pair(boot)
+        left, right = pair(boot, clock=VirtualClock())
         right.net.link("lo").add_address("10.9.0.1/32")
         left.net.routes.add("10.9.0.1", via="10.0.0.2", encap={"type": "mpls", "labels": "100"})
         assert unreachable(left, "10.9.0.1")
@@ -197,7 +198,7 @@ class TestEncapsulation:
 
     def test_segment_routing(self, boot: Boot) -> None:
         """IPv6 in IPv6 with a segment, which the other side takes off."""
-        left, right = pair(boot)
+        left, right = pair(boot, clock=VirtualClock())
         left.net.link("eth0").add_address("fd00::1/64")
         right.net.link("eth0").add_address("fd00::2/64")
         right.net.link("lo").add_address("fd09::1/128")
@@ -235,7 +236,7 @@ class TestNeighbours:
             left.net.neighbours.remove("10.0.0.9", "eth0")
 
     def test_a_wrong_one_keeps_packets_away(self, boot: Boot) -> None:
-        left, right = pair(boot)
+        left, right = pair(boot, clock=VirtualClock())
         left.net.neighbours.add("10.0.0.2", "02:00:00:00:00:09", "eth0")
         assert unreachable(left, "10.0.0.2")
         left.net.neighbours.add("10.0.0.2", right.net.link("eth0").mac, "eth0")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rumpel import Kernel, Link
+from rumpel import Kernel, Link, VirtualClock
 from rumpel.net import WireGuard
 from tests.net.tools import Boot, ping, unreachable
 
@@ -24,7 +24,8 @@ def tunnel(kernel: Kernel, own: int) -> WireGuard:
 
 def test_a_tunnel(boot: Boot, tmp_path: Path) -> None:
     a, b = Link()
-    left, right = boot(nics=[a]), boot(nics=[b])
+    clock = VirtualClock()
+    left, right = boot(nics=[a], clock=clock), boot(nics=[b], clock=clock)
     left.ifup("eth0", "10.0.0.1/24")
     right.ifup("eth0", "10.0.0.2/24")
     one, two = tunnel(left, 1), tunnel(right, 2)
@@ -63,7 +64,8 @@ def test_a_tunnel(boot: Boot, tmp_path: Path) -> None:
 
 def test_only_allowed_addresses(boot: Boot) -> None:
     a, b = Link()
-    left, right = boot(nics=[a]), boot(nics=[b])
+    clock = VirtualClock()
+    left, right = boot(nics=[a], clock=clock), boot(nics=[b], clock=clock)
     left.ifup("eth0", "10.0.0.1/24")
     right.ifup("eth0", "10.0.0.2/24")
     one, two = tunnel(left, 1), tunnel(right, 2)
