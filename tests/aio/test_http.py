@@ -38,7 +38,7 @@ async def socket_handler(request: web.Request) -> web.WebSocketResponse:
     return response
 
 
-async def start(**where: object) -> web.AppRunner:
+async def start(port: int = 8080, **where: object) -> web.AppRunner:
     app = web.Application(client_max_size=1 << 22)
     app.router.add_get("/hello/{name}", hello)
     app.router.add_post("/upload", upload)
@@ -48,7 +48,7 @@ async def start(**where: object) -> web.AppRunner:
     if "sock" in where:
         await web.SockSite(runner, where["sock"]).start()  # type: ignore[arg-type]
     else:
-        await web.TCPSite(runner, "127.0.0.1", 8080).start()
+        await web.TCPSite(runner, "127.0.0.1", port).start()
     return runner
 
 
@@ -134,25 +134,30 @@ def test_over_a_slow_link_in_virtual_time(boot: Boot) -> None:
 def test_other_loops_are_left_alone(boot: Boot) -> None:
     """On asyncio's own loop aiohttp uses the host's network, before and after."""
     kernel = boot(memory=MEMORY)
+    silent = socket.socket()  # of the host; bound, so that nobody there listens
+    silent.bind(("127.0.0.1", 0))
+    port = silent.getsockname()[1]
+    base = f"http://127.0.0.1:{port}"
 
     async def main() -> None:
-        runner = await start()
-        await with_aiohttp("http://127.0.0.1:8080")
+        runner = await start(port)
+        await with_aiohttp(base)
         await runner.cleanup()
 
     async def on_the_host() -> None:
         async with aiohttp.ClientSession() as session:
             with pytest.raises(aiohttp.ClientConnectorError):
-                await session.get("http://127.0.0.1:8080")
+                await session.get(base)
 
     async def both() -> None:
-        runner = await start()
+        runner = await start(port)
         thread = asyncio.to_thread(asyncio.run, on_the_host())
         await thread
         await runner.cleanup()
 
-    kernel.aio.run(main())
-    kernel.aio.run(both())
+    with silent:
+        kernel.aio.run(main())
+        kernel.aio.run(both())
 
 
 def test_listeners_of_anyio(kernel: rumpel.Kernel) -> None:

@@ -15,10 +15,13 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 
-pytestmark = pytest.mark.skipif(
-    bool(os.environ.get("RUMPEL_TEST_VERSION", "6.12") != "6.12"),
-    reason="the wheel holds kernels of 6.12, and was tested with them",
-)
+pytestmark = [
+    pytest.mark.skipif(
+        bool(os.environ.get("RUMPEL_TEST_VERSION", "6.12") != "6.12"),
+        reason="the wheel holds kernels of 6.12, and was tested with them",
+    ),
+    pytest.mark.timeout(900),  # the first of them waits for the build
+]
 
 
 def tracked() -> list[str]:
@@ -47,7 +50,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
         stderr=subprocess.STDOUT,
         text=True,
         env=environment,
-        timeout=280,
+        timeout=800,
     )
     assert run.returncode == 0, run.stdout[-4000:]
     return out
