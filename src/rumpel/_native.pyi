@@ -152,6 +152,9 @@ class Kernel:
     def clock(self) -> Clock | None:
         """The virtual clock it lives on."""
     @property
+    def in_process(self) -> bool:
+        """Is the calling thread in a with statement of a process's task?"""
+    @property
     def has_housekeeper(self) -> bool:
         """Does a thread run the kernel while no caller does?"""
     def task(self, *, process: bool = False) -> Task:

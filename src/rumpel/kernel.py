@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import warnings
 from collections.abc import Callable, Iterable
 from types import ModuleType, TracebackType
@@ -109,6 +110,8 @@ class Kernel:
         self._state = ""
         self._devices = list(devices)
         self._calls: dict[str, _native.Call] = {}
+        # How many namespaces the calling thread has entered.
+        self._place = threading.local()
         self._forwarder = None
         self.release = native.release
         self.log = Log(native)

@@ -423,6 +423,38 @@ def test_a_virtual_clock_needs_its_own_loop(boot: Boot) -> None:
         runner.run(on_another())
 
 
+def test_not_for_other_processes(kernel: rumpel.Kernel, run: Run) -> None:
+    """Whose descriptors and namespaces the tasks of asynchronous calls do not have."""
+
+    async def main() -> None:
+        r, w = kernel.os.pipe()
+        with kernel.process():
+            with pytest.raises(RuntimeError, match=r"k\.process"):
+                await kernel.aio.os.read(r, 1)
+            with kernel.process(), pytest.raises(RuntimeError, match=r"k\.process"):
+                await kernel.aio.open("/tmp/x", "w")
+            with pytest.raises(RuntimeError, match=r"k\.process"):
+                EventLoop(kernel)
+        with kernel.net.add_namespace("blue"):
+            server = kernel.socket.create_server(("127.0.0.1", 80))
+            client = kernel.socket.socket()
+            for refused in (
+                kernel.aio.open("/proc/net/dev"),
+                kernel.aio.syscall("socket", 2, 1, 0),
+            ):
+                with pytest.raises(RuntimeError, match="namespace"):
+                    await refused
+            # These are where they were made.
+            await kernel.aio.sock_connect(client, ("127.0.0.1", 80))
+            peer, _ = await kernel.aio.sock_accept(server)
+        await kernel.aio.os.write(w, b"x")
+        assert await kernel.aio.os.read(r, 1) == b"x"
+        for sock in (client, peer, server):
+            sock.close()
+
+    run(kernel, main())
+
+
 def test_pending_calls_in_c(tiny: rumpel.Kernel) -> None:
     """What the binding promises: no result before the end, one call at a time."""
     from rumpel import _native, syscalls

@@ -250,6 +250,8 @@ static PyObject *kernel_task(PyObject *self, PyObject *args, PyObject *keywords)
 		error_of_kernel(kernel, error);
 	else if (!task)
 		rumpel_task_free(handle);
+	else
+		task->is_process = process;
 	kernel_leave(kernel);
 	return (PyObject *)task;
 }
@@ -393,6 +395,14 @@ static PyObject *kernel_load_address(PyObject *self, void *unused)
 	return PyLong_FromSize_t(rumpel_kernel_load_address(kernel->handle));
 }
 
+static PyObject *kernel_in_process(PyObject *self, void *unused)
+{
+	int found = task_in_process((Kernel *)self);
+
+	(void)unused;
+	return found < 0 ? NULL : PyBool_FromLong(found);
+}
+
 static PyMethodDef kernel_methods[] = {
 	{ "halt", kernel_halt, METH_NOARGS, NULL },
 	{ "close", kernel_close, METH_NOARGS, NULL },
@@ -420,6 +430,7 @@ static PyGetSetDef kernel_getset[] = {
 	{ "now_ns", kernel_now, NULL, NULL, NULL },
 	{ "deadline_ns", kernel_deadline, NULL, NULL, NULL },
 	{ "load_address", kernel_load_address, NULL, NULL, NULL },
+	{ "in_process", kernel_in_process, NULL, NULL, NULL },
 	{ NULL, NULL, NULL, NULL, NULL },
 };
 

@@ -96,6 +96,7 @@ struct Task {
 	long early_result;
 	bool holds_kernel; /* `kernel` is a reference of its own */
 	bool is_init;
+	bool is_process; /* with descriptors of its own */
 	bool busy;
 	unsigned long thread; /* whose call is in progress, if it is a long one */
 };
@@ -160,6 +161,7 @@ int error_closed(Kernel *kernel);
 
 /* task.c */
 Task *task_current(Kernel *kernel);
+int task_in_process(Kernel *kernel);
 Task *task_of_thread(Kernel *kernel, unsigned long thread);
 Task *task_wrap(Kernel *kernel, struct rumpel_task *handle, bool holds_kernel);
 void task_detach(Task *task);

@@ -53,6 +53,7 @@ Task *task_wrap(Kernel *kernel, struct rumpel_task *handle, bool holds_kernel)
 	task->early = false;
 	task->holds_kernel = holds_kernel;
 	task->is_init = false;
+	task->is_process = false;
 	task->busy = false;
 	task->thread = 0;
 	task->next = kernel->tasks;
@@ -242,6 +243,17 @@ Task *task_current(Kernel *kernel)
 	if (kernel->cached_thread == thread && kernel->cached_task && !kernel->cached_task->busy)
 		return kernel->cached_task;
 	return task_of_thread(kernel, thread);
+}
+
+/* Is the calling thread in a with statement of a process? -1 and an exception. */
+int task_in_process(Kernel *kernel)
+{
+	Task *task = kernel->cached_task;
+
+	if (!task || kernel->cached_thread != PyThread_get_thread_ident())
+		if (slot_set(kernel, NULL, &task) < 0)
+			return -1;
+	return task && task->is_process && task->previous;
 }
 
 static void task_dealloc(PyObject *self)

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["Aio"]
 
 T = TypeVar("T")
+_PLACED = frozenset(["socket", "socketpair", "open", "openat", "openat2", "creat"])
 _POLLFD = struct.Struct("=ihh")
 
 
@@ -74,6 +75,14 @@ class Aio:
             driver = self._drivers[loop] = Driver(self._native, loop)
         return driver
 
+    def _check_place(self) -> None:
+        """What makes sockets and opens files does so in pid 1's network namespace."""
+        if getattr(self._kernel._place, "depth", 0):
+            raise RuntimeError(
+                "asynchronous calls are made in pid 1's network namespace: make sockets and "
+                "open files by k.socket and k.os in a with statement of a namespace"
+            )
+
     def _call(self, name: str) -> Call:
         call = self._calls.get(name)
         if call is None:
@@ -97,7 +106,11 @@ class Aio:
 
         Raises:
             OSError: with the kernel's errno.
+            RuntimeError: where the thread is in a process or namespace of its own, and the
+                call would be made elsewhere.
         """
+        if name in _PLACED:
+            self._check_place()
         result: int = await self._driver().call(self._call(name), *args)
         return result
 

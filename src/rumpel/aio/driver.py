@@ -68,7 +68,15 @@ class Driver:
         return self._kernel
 
     async def call(self, call: Call, *args: Any) -> Any:
-        """Make a system call, and wait for it as coroutines do."""
+        """Make a system call, and wait for it as coroutines do.
+
+        Raises:
+            RuntimeError: in a ``with`` of a process, whose descriptors its tasks have not.
+        """
+        if self._kernel.in_process:
+            raise RuntimeError(
+                "asynchronous calls are made by pid 1: not in a with statement of k.process()"
+            )
         idle = self._idle
         if idle:
             task = idle.pop()

@@ -75,6 +75,8 @@ class EventLoop(asyncio.SelectorEventLoop):
     def __init__(self, kernel: Kernel, *, autojump_threshold: float = 0.0) -> None:
         if autojump_threshold < 0:
             raise ValueError("autojump_threshold must not be negative")
+        if kernel._native.in_process:
+            raise RuntimeError("an event loop is pid 1's: not in a with statement of k.process()")
         self._kernel = kernel
         self._clock = kernel.clock if isinstance(kernel.clock, VirtualClock) else None
         selector = Selector(kernel._native)

@@ -49,6 +49,7 @@ class AsyncOs:
         self, path: AnyPath, flags: int, mode: int = 0o777, *, dir_fd: int | None = None
     ) -> int:
         """Open a file, or wait at a FIFO: the descriptor."""
+        self._aio._check_place()
         flags |= os.O_CLOEXEC
         return await self._call(self._kernel.os._openat, at(dir_fd), path, flags, mode)  # type: ignore[no-any-return]
 

@@ -56,10 +56,12 @@ class Namespace:
                 raise
         # The same thread may enter it more than once.
         self._left.__dict__.setdefault("stack", []).append(before)
+        kernel._place.depth = getattr(kernel._place, "depth", 0) + 1
         return self
 
     def __exit__(self, *exc: object) -> None:
         before = self._left.stack.pop()
+        self._kernel._place.depth -= 1
         if self._kernel.state != "running":
             return
         try:
