@@ -18,7 +18,7 @@ import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
-from rumpel.errors import CloneError
+from rumpel.errors import CloneError, KernelClosed
 
 if TYPE_CHECKING:
     from rumpel.kernel import Kernel
@@ -51,14 +51,22 @@ def run(
     finally:
         os.close(reader)
     if data is None:
-        how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-        raise CloneError(f"the clone ended without a result: {how}", code)
+        raise CloneError(f"the clone ended without a result: {_how(code)}", code)
     returned, value, trace = pickle.loads(data)
     if returned:
         result: T = value
         return result
     value.add_note(f"In the clone:\n{trace}")
     raise value
+
+
+def _how(code: int) -> str:
+    if code >= 0:
+        return f"exit code {code}"
+    try:
+        return signal.Signals(-code).name
+    except ValueError:  # most real-time signals have no names
+        return f"signal {-code}"
 
 
 def _flush() -> None:
@@ -97,7 +105,8 @@ def _child(
             data = pickle.dumps((True, function(kernel, *args), ""))
         except BaseException as error:
             data = _failure(error)
-        kernel._end_log()
+        with contextlib.suppress(KernelClosed):  # the function may have halted it
+            kernel._end_log()
         _flush()
         view = memoryview(len(data).to_bytes(_HEAD, "little") + data)
         while view:

@@ -9,6 +9,9 @@ import threading
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+import dns.message
+import dns.rdatatype
+import dns.rrset
 import pytest
 
 import rumpel
@@ -421,6 +424,45 @@ def test_a_virtual_clock_needs_its_own_loop(boot: Boot) -> None:
                 await kernel.aio.syscall("getpid")
 
         runner.run(on_another())
+
+
+def test_names_of_peers(kernel: rumpel.Kernel, run: Run) -> None:
+    """They are looked up while the loop goes on: the name server is in it."""
+
+    async def serve(server: Any) -> None:
+        while True:
+            wire, peer = await kernel.aio.sock_recvfrom(server, 1000)
+            response = dns.message.make_response(dns.message.from_wire(wire))
+            (question,) = response.question
+            if question.rdtype == dns.rdatatype.A:
+                answer = dns.rrset.from_text(question.name, 60, "IN", "A", "127.0.0.1")
+                response.answer.append(answer)
+            await kernel.aio.sock_sendto(server, response.to_wire(), peer)
+
+    async def main() -> None:
+        kernel.os.makedirs("/etc", exist_ok=True)
+        with kernel.open("/etc/resolv.conf", "w") as file:
+            file.write("nameserver 127.0.0.1\n")
+        names = kernel.socket.socket(type=kernel.socket.SOCK_DGRAM)
+        names.bind(("127.0.0.1", 53))
+        task = asyncio.create_task(serve(names))
+        server = kernel.socket.create_server(("127.0.0.1", 80))
+        with server, kernel.socket.socket() as client:
+            await kernel.aio.sock_connect(client, ("service.example", 80))
+            peer, _ = await kernel.aio.sock_accept(server)
+            assert peer.getpeername() == client.getsockname()
+            peer.close()
+        target = kernel.socket.socket(type=kernel.socket.SOCK_DGRAM)
+        target.bind(("127.0.0.1", 81))
+        with target, kernel.socket.socket(type=kernel.socket.SOCK_DGRAM) as sender:
+            assert await kernel.aio.sock_sendto(sender, b"x", ("service.example", 81)) == 1
+            assert (await kernel.aio.sock_recvfrom(target, 10))[0] == b"x"
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        names.close()
+
+    run(kernel, main())
 
 
 def test_not_for_other_processes(kernel: rumpel.Kernel, run: Run) -> None:

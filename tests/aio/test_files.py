@@ -47,6 +47,38 @@ def test_as_the_builtin_open(kernel: rumpel.Kernel) -> None:
     kernel.aio.run(main())
 
 
+def test_what_comes_in_parts(kernel: rumpel.Kernel) -> None:
+    """Lines and characters over the ends of parts; a cancelled read loses nothing."""
+
+    async def main() -> None:
+        lines = ["\u00e4" * 50_000 + "\n", "x" * 200_000 + "\r\n", "\n", "\u20ac" * 70_000]
+        async with kernel.aio.open("/tmp/text", "w") as file:
+            await file.writelines(lines)
+        expected = "".join(lines).replace("\r\n", "\n")
+        async with kernel.aio.open("/tmp/text") as file:
+            assert "".join([line async for line in file]) == expected
+            await file.seek(0)
+            assert await file.readline(10) == expected[:10]
+            assert await file.readline(1 << 20) == expected[10:50_001]
+            assert await file.read(100_000) == expected[50_001:150_001]
+            assert await file.read() == expected[150_001:]
+        r, w = kernel.os.pipe()
+        async with kernel.aio.open(r, "rb") as file:
+            for wait in (file.read, file.readline):
+                for _ in range(3):
+                    kernel.os.write(w, b"x" * 1000)
+                    with pytest.raises(TimeoutError):
+                        await asyncio.wait_for(wait(), 0.01)
+            kernel.os.write(w, b"\nrest")
+            kernel.os.close(w)
+            assert await file.readline(5000) == b"x" * 5000
+            assert await file.read1(500) == b"x" * 500
+            assert await file.readline() == b"x" * 500 + b"\n"
+            assert await file.read() == b"rest"
+
+    kernel.aio.run(main())
+
+
 def test_two_wait_for_each_other(kernel: rumpel.Kernel) -> None:
     """Opening a FIFO waits for the other side, reading for data."""
 

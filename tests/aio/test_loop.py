@@ -221,6 +221,31 @@ def test_sendfile(kernel: rumpel.Kernel, tmp_path: Path) -> None:
     kernel.aio.run(main())
 
 
+def test_the_selector_as_a_mapping(kernel: rumpel.Kernel) -> None:
+    """As asyncio asks it since Python 3.13: the host's and a kernel's numbers do not collide."""
+
+    async def main() -> None:
+        loop: Any = asyncio.get_running_loop()
+        before = len(loop._selector.get_map())
+        pairs = [m.socketpair() for m in (socket, kernel.socket) for _ in range(40)]
+        ends = [sock for pair in pairs for sock in pair]
+        for sock in ends:
+            assert loop._selector.get_map().get(sock.fileno()) is None
+            loop.add_reader(sock, print)
+        known = loop._selector.get_map()
+        assert len(known) == len(list(known)) == before + len(ends)
+        for sock in ends:
+            assert known.get(sock.fileno()).fileobj is sock
+            assert known[sock].fileobj is sock
+        assert all(known[fd].fd is fd for fd in known)
+        for sock in ends:
+            loop.remove_reader(sock)
+            sock.close()
+        assert len(known) == before
+
+    kernel.aio.run(main())
+
+
 def test_sendfile_does_not_confuse_numbers(kernel: rumpel.Kernel, tmp_path: Path) -> None:
     """The host's sockets, and files of the kernel with numbers that the host's files have, too."""
     data = os.urandom(100_000)

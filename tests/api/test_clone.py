@@ -82,6 +82,22 @@ def test_its_death(kernel: Kernel) -> None:
     with pytest.raises(CloneError, match="exit code 3") as failed:
         kernel.clone(lambda k: os._exit(3))
     assert failed.value.exitcode == 3
+    number = signal.SIGRTMIN + 3  # which has no name
+    with pytest.raises(CloneError, match=f"signal {number}"):
+        kernel.clone(lambda k: os.kill(os.getpid(), number))
+
+
+@pytest.mark.parametrize("end", ["halt", "close"])
+def test_its_copy_ends_before_it(boot: Boot, end: str) -> None:
+    """Also where the log is forwarded: the result comes."""
+    kernel = boot(log=lambda record: None)
+
+    def last(k: Kernel) -> str:
+        getattr(k, end)()
+        return k.state
+
+    assert kernel.clone(last) == ("halted" if end == "halt" else "closed")
+    assert kernel.os.getpid() == 1
 
 
 def test_its_panic(kernel: Kernel) -> None:

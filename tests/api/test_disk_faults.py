@@ -32,6 +32,17 @@ def said(kernel: Kernel, text: str) -> bool:
     return any(text in record.text for record in kernel.log)
 
 
+def test_the_hosts_short_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What pwrite(2) has left over is written, too."""
+    path = tmp_path / "disk.img"
+    path.write_bytes(bytes(1 << 16))
+    backend = FaultyDisk(path)._backend
+    pwrite = os.pwrite
+    monkeypatch.setattr(os, "pwrite", lambda fd, data, at: pwrite(fd, data[:1000], at))
+    backend.pwrite(512, b"x" * 4096)
+    assert path.read_bytes() == bytes(512) + b"x" * 4096 + bytes((1 << 16) - 4608)
+
+
 def test_bad_sectors(boot: Boot, tmp_path: Path) -> None:
     """Reading a file on them is EIO, all others can be read; once healed all is well."""
     tree = tmp_path / "tree"

@@ -16,6 +16,7 @@ import dns.zone
 import pytest
 
 from rumpel import Kernel, VirtualClock
+from rumpel.socket.dns import Configuration
 
 pytestmark = pytest.mark.kernel
 
@@ -114,6 +115,15 @@ def configure(kernel: Kernel, text: str) -> None:
     kernel.os.makedirs("/etc", exist_ok=True)
     with kernel.open("/etc/resolv.conf", "w") as file:
         file.write(text)
+
+
+def test_servers_that_are_no_addresses() -> None:
+    """They are passed over, as the C library does, and are none of the three."""
+    text = "nameserver dns.example\nnameserver ::1::\nnameserver 10.0.0.256\n"
+    good = ["10.0.0.1", "fe80::1%eth0", "::1"]
+    text += "".join(f"nameserver {address}\n" for address in good)
+    assert Configuration.parse(text).servers == good
+    assert Configuration.parse("nameserver dns.example").servers == ["127.0.0.1"]
 
 
 def error_of(function: Callable[..., Any], *args: Any) -> int | None:

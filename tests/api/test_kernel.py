@@ -83,6 +83,34 @@ def test_a_halted_kernel_says_so(boot: Boot) -> None:
     sock.close()
 
 
+@pytest.mark.parametrize("part", ["glob", "os"])
+def test_two_threads_that_are_first(
+    kernel: Kernel, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    """Both get the same part, and the same part of a part."""
+    both = threading.Barrier(2)
+
+    def slow(*_: object) -> object:
+        both.wait(20)
+        return object()
+
+    name = part if part == "glob" else "_pwd"
+    where = kernel if part == "glob" else kernel.os
+    if part == "glob":
+        monkeypatch.setitem(rumpel.kernel._PARTS, "glob", slow)
+    else:
+        monkeypatch.setattr(type(kernel.os), "_look_up", slow)
+    got: list[object] = []
+    threads = [threading.Thread(target=lambda: got.append(getattr(where, name))) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert got[0] is got[1] is getattr(where, name)
+    # Nobody else is to meet it.
+    del where.__dict__[name]
+
+
 def test_a_closed_kernel_says_so(boot: Boot) -> None:
     kernel = boot()
     kernel.close()

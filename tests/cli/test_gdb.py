@@ -72,8 +72,11 @@ def test_tasks_of_all_kernels_and_their_stacks(
 ) -> None:
     """lx-ps lists both kernels' tasks; lx-bt shows where a sleeping one is."""
     out = gdb(
-        tmp_path, [tiny_image, default_image], "lx-symbols", "lx-ps", "lx-bt all 1", "lx-dmesg 2"
+        tmp_path,
+        [tiny_image, default_image],
+        *("set confirm off", "lx-symbols", "lx-ps", "lx-bt all 1", "lx-dmesg 2", "show confirm"),
     )
+    assert "dangerous operations is off." in out  # it stays as it is
     assert re.search(rf"^1  0x[0-9a-f]+  {tiny_image}$", out, re.M), out
     assert re.search(rf"^2  0x[0-9a-f]+  {default_image}$", out, re.M), out
     for number in "12":

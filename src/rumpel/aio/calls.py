@@ -147,6 +147,20 @@ class Aio:
 
     # ---- sockets: as the methods of event loops ----
 
+    async def _encode(self, sock: Socket, address: Any) -> bytes:
+        """An address for the kernel; names are looked up in a thread.
+
+        Not in a namespace, where that thread is not, nor on a virtual clock, whose kernels
+        are used by one thread at a time.
+        """
+        if (
+            _is_name(sock.family, address)
+            and not isinstance(self._kernel.clock, VirtualClock)
+            and not getattr(self._kernel._place, "depth", 0)
+        ):
+            return await asyncio.to_thread(sock._encode, address)
+        return sock._encode(address)
+
     async def sock_accept(self, sock: Socket) -> tuple[Socket, Any]:
         """Wait for a connection: its socket, which does not block, and the peer's address."""
         while True:
@@ -164,11 +178,11 @@ class Aio:
                 self._kernel.os.close(fd)
                 raise
             new.setblocking(False)
-            return new, decode(name, from_size(size), sock._names)
+            return new, decode(name, from_size(size), sock._names, sock._proto)
 
     async def sock_connect(self, sock: Socket, address: Any) -> None:
         """Connect to a peer."""
-        packed = sock._encode(address)
+        packed = await self._encode(sock, address)
         try:
             await self.syscall("connect", sock.fileno(), packed, len(packed))
         except BlockingIOError as error:
@@ -202,7 +216,7 @@ class Aio:
         name = bytearray(LONGEST)
         size = address_size(name)
         data = await self._when(sock, select.POLLIN, sock._c_recv, bufsize, 0, name, size)
-        return data, decode(name, from_size(size), sock._names)
+        return data, decode(name, from_size(size), sock._names, sock._proto)
 
     async def sock_sendall(self, sock: Socket, data: Buffer) -> None:
         """Send all bytes."""
@@ -216,7 +230,7 @@ class Aio:
 
     async def sock_sendto(self, sock: Socket, data: Buffer, address: Any) -> int:
         """Send to an address: how many bytes were taken."""
-        packed = sock._encode(address)
+        packed = await self._encode(sock, address)
         count: int = await self._when(
             sock, select.POLLOUT, sock._c_send, data, host.MSG_NOSIGNAL, packed, len(packed)
         )
@@ -230,3 +244,17 @@ class Aio:
                 return await driver.call(call, sock.fileno(), *args)
             except BlockingIOError:
                 await self.poll(sock, events)
+
+
+def _is_name(family: int, address: Any) -> bool:
+    """Does it take time to find out what this address means?"""
+    if family not in (host.AF_INET, host.AF_INET6) or not isinstance(address, tuple):
+        return False
+    name = address[0] if address else ""
+    if not isinstance(name, str):
+        return isinstance(name, bytes)
+    try:
+        host.inet_pton(family, name.partition("%")[0])
+    except (OSError, ValueError):
+        return name not in ("", "<broadcast>")
+    return False

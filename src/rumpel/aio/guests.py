@@ -98,7 +98,8 @@ def teach(*, load: bool = False) -> None:
             except ImportError:
                 _untaught.discard(name)
         if module is not None:
-            _untaught.discard(name)
+            # Another thread that imports it at the moment has not got so far, perhaps.
             attribute, instead = _GUESTS[name]
             if hasattr(module, attribute):
                 setattr(module, attribute, instead)
+                _untaught.discard(name)

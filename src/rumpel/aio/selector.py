@@ -181,8 +181,8 @@ class Selector(selectors.BaseSelector):
             raise KeyError(f"{fileobj!r} is not registered") from None
 
     def get_map(self) -> Mapping[Any, selectors.SelectorKey]:
-        """All that is watched, by file object."""
-        return {key.fileobj: key for key in self._all()}
+        """All that is watched, by file object or descriptor."""
+        return _Map(self)
 
     # ---- waiting ----
 
@@ -221,7 +221,7 @@ class Selector(selectors.BaseSelector):
         if self._clock is not None:
             self._wait_virtually(leader, timeout_ns)
             return
-        for kernel in self._others.values():
+        for kernel in list(self._others.values()):  # one that is gone is forgotten
             if not kernel.has_housekeeper:
                 timeout_ns = self._until_deadline(kernel, timeout_ns)
         self._run(leader, timeout_ns, self._fd)
@@ -282,3 +282,19 @@ class Selector(selectors.BaseSelector):
         self._others.clear()
         self._host.close()
         self._leader = None
+
+
+class _Map(Mapping[Any, selectors.SelectorKey]):
+    """What a selector watches: the same number may be the host's and a kernel's."""
+
+    def __init__(self, selector: Selector) -> None:
+        self._selector = selector
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self._selector._all())
+
+    def __getitem__(self, fileobj: Any) -> selectors.SelectorKey:
+        return self._selector.get_key(fileobj)
+
+    def __iter__(self) -> Iterator[int]:
+        return (key.fd for key in self._selector._all())

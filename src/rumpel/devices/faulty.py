@@ -49,7 +49,10 @@ class _Backend:
 
     def pwrite(self, offset: int, data: bytes) -> None:
         self._check(offset, len(data), True)
-        os.pwrite(self._fd, data, offset)
+        view = memoryview(data)
+        while view:
+            count = os.pwrite(self._fd, view, offset)
+            view, offset = view[count:], offset + count
 
     def flush(self) -> None:
         os.fdatasync(self._fd)

@@ -210,11 +210,12 @@ def kernels() -> list[Kernel]:
 
 def quietly(command: str) -> None:
     """Run a command of gdb, with no question asked and nothing printed."""
+    before = "on" if gdb.parameter("confirm") else "off"
     gdb.execute("set confirm off", to_string=True)
     try:
         gdb.execute(command, to_string=True)
     finally:
-        gdb.execute("set confirm on", to_string=True)
+        gdb.execute(f"set confirm {before}", to_string=True)
 
 
 def _mapped_file(mappings: str, address: int) -> Path | None:

@@ -79,7 +79,8 @@ class Configuration:
         for line in text.splitlines():
             keyword, *words = line.partition("#")[0].partition(";")[0].split() or [""]
             if keyword == "nameserver" and words and len(self.servers) < _MOST_SERVERS:
-                self.servers.append(words[0])
+                if _is_address(words[0]):
+                    self.servers.append(words[0])
             elif keyword in ("search", "domain"):
                 self.search = [word.strip(".") for word in words if word.strip(".")]
             elif keyword == "options":
@@ -114,6 +115,17 @@ class Configuration:
         else:
             yield from longer
             yield f"{name}."
+
+
+def _is_address(text: str) -> bool:
+    try:
+        if ":" in text:
+            host.inet_pton(host.AF_INET6, text.partition("%")[0])
+        else:
+            host.inet_aton(text)
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 @dataclass
