@@ -220,10 +220,12 @@ int rumpel_block_take(struct rumpel_block_server *server, bool wait, struct rump
 
 	do {
 		pthread_mutex_lock(&server->queue_lock);
-		while (wait && (!server->first || server->at_once) && !server->gone)
+		while (wait && (!server->first || server->at_once || server->failed) &&
+		       !server->gone)
 			pthread_cond_wait(&server->more, &server->queue_lock);
 		gone = server->gone;
-		while (taken < count && (request = take_one(server)))
+		/* What comes to a dead disk is left to the one who submits it. */
+		while (taken < count && !server->failed && (request = take_one(server)))
 			ios[taken++].request = request;
 		pthread_mutex_unlock(&server->queue_lock);
 		for (size_t i = taken; i--;)
