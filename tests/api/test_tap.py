@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import os
@@ -11,6 +12,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -194,6 +196,39 @@ def test_a_deleted_device(boot: Boot, namespace: Namespace) -> None:
     with kernel.socket.create_server(("127.0.0.1", 80)) as server:
         kernel.socket.create_connection(("127.0.0.1", 80)).close()
         server.accept()[0].close()
+    kernel.halt()
+
+
+def tun_descriptors() -> set[int]:
+    """Those of this process."""
+    found = set()
+    for entry in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # iterdir's own
+            if entry.readlink() == Path("/dev/net/tun"):
+                found.add(int(entry.name))
+    return found
+
+
+def test_a_descriptor_that_is_closed_under_it(boot: Boot, namespace: Namespace) -> None:
+    """By a program with a bug: nobody spins, calls go on, the kernel halts."""
+    before = tun_descriptors()
+    kernel, _ = neighbours(boot, namespace)
+    (fd,) = tun_descriptors() - before
+    os.close(fd)
+    try:
+        with kernel.socket.socket(host.AF_INET, host.SOCK_DGRAM) as sock:
+            for _ in range(20):
+                sock.sendto(b"x", ("10.0.0.1", 9))
+        assert cpu_time_of_others() < 0.15
+        with kernel.socket.create_server(("127.0.0.1", 80)) as server:
+            kernel.socket.create_connection(("127.0.0.1", 80)).close()
+            server.accept()[0].close()
+    finally:
+        # The device closes the number once more, which must not be another's then.
+        null = os.open("/dev/null", os.O_RDWR)
+        if null != fd:
+            os.dup2(null, fd)
+            os.close(null)
     kernel.halt()
 
 
