@@ -2,7 +2,6 @@
 /*
  * The image's face: the one exported symbol, and the ways in and out.
  */
-#include <linux/linkage.h>
 #include <linux/init.h>
 #include <linux/sched/task.h>
 #include <linux/start_kernel.h>

@@ -9,7 +9,6 @@
 #include <linux/random.h>
 #include <linux/reboot.h>
 #include <linux/seq_file.h>
-#include <linux/string.h>
 #include <asm/host.h>
 #include <asm/setup.h>
 
@@ -25,8 +24,6 @@ static struct console host_console = {
 	.flags = CON_PRINTBUFFER | CON_ENABLED | CON_ANYTIME | CON_EXTENDED,
 	.index = -1,
 };
-
-static char command_line[COMMAND_LINE_SIZE];
 
 static int __noreturn on_panic(struct notifier_block *block, unsigned long event, void *reason)
 {
@@ -47,8 +44,7 @@ void __init setup_arch(char **cmdline)
 {
 	atomic_notifier_chain_register(&panic_notifier_list, &panic_block);
 	strscpy(boot_command_line, rumpel_params.cmdline, COMMAND_LINE_SIZE);
-	strscpy(command_line, boot_command_line, COMMAND_LINE_SIZE);
-	*cmdline = command_line;
+	*cmdline = boot_command_line;
 	register_console(&host_console);
 	parse_early_param();
 	rumpel_memory_init();
@@ -61,12 +57,8 @@ void machine_halt(void)
 		rumpel_leave(RUMPEL_EXIT_HALT);
 }
 
-void machine_power_off(void)
-{
-	machine_halt();
-}
-
-void (*pm_power_off)(void) = machine_power_off;
+void machine_power_off(void) __alias(machine_halt);
+void (*pm_power_off)(void) = machine_halt;
 
 void machine_restart(char *command)
 {
