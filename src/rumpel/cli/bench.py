@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from rumpel.bench import Benchmark, Options, Result, find
+from rumpel.bench import BENCHMARKS, Benchmark, Options, Result, find
 from rumpel.bench.result import TARGET, Figure
 from rumpel.build import DEFAULT_PROFILE, DEFAULT_VERSION
 
@@ -20,7 +20,16 @@ WIDE = 140
 """From this width on, each row also says what is done."""
 
 
-@click.command()
+class _Command(click.Command):
+    """A command whose help names the benchmarks."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List them as the table has them."""
+        with formatter.section("Benchmarks"):
+            formatter.write_text(", ".join(benchmark.name for benchmark in BENCHMARKS))
+
+
+@click.command(cls=_Command)
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @click.option("--version", default=DEFAULT_VERSION, show_default=True, help="The kernel's version.")
 @click.option("--profile", "-p", default=DEFAULT_PROFILE, show_default=True, help="Its profile.")
@@ -31,11 +40,9 @@ def command(
 ) -> None:
     """Measure the library kernel beside the host's, each figure in the same run.
 
-    Names choose some: boot, boot-tiny, memory, getpid-c, getpid-python, pipe, switch,
-    handoff, tcp-lo-64k, tcp-lo-16k, tcp-lo-1k, tcp-lo-threads, rr-lo, udp-lo, aio-1000,
-    python-send-recv, blk-write, blk-read, blk-files, copy-in. None measures all, which takes
-    a few minutes. The disks' peer is a loop mount where there is root. A ratio above 1 is
-    better for the library kernel, whatever the unit. boot-tiny always has the profile tiny.
+    Names choose some; none measures all, which takes some minutes. The disks' peer is a
+    loop mount where there is root. A ratio above 1 is better for the library kernel,
+    whatever the unit. boot-tiny always has the profile tiny.
 
     \b
     Examples:
