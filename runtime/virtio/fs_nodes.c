@@ -336,7 +336,7 @@ void fs_node_keep(struct rumpel_fs *fs, const struct fs_hold *parent, const char
 		return;
 	pthread_mutex_lock(&fs->lock);
 	node = *find_inode(fs, stat.st_dev, stat.st_ino);
-	if (node && node->fd < 0 && fs->kept < fs->most_kept)
+	if (node && node->fd < 0)
 		node->refs++;
 	else
 		node = NULL;
