@@ -15,6 +15,19 @@ int kernel_check_outside(Kernel *kernel)
 	return -1;
 }
 
+bool callback_begin(void)
+{
+	bool before = is_inside;
+
+	is_inside = true;
+	return before;
+}
+
+void callback_end(bool before)
+{
+	is_inside = before;
+}
+
 static PyObject *list_of(const struct iovec *frames, size_t count)
 {
 	PyObject *list = PyList_New((Py_ssize_t)count), *bytes;
@@ -47,17 +60,16 @@ static void on_transmit(void *opaque, const struct iovec *frames, size_t count)
 	PyGILState_STATE state = PyGILState_Ensure();
 	PyObject *function = Py_NewRef((PyObject *)opaque), *list, *result = NULL;
 	PyObject *type, *value, *trace;
-	bool before = is_inside;
+	bool before = callback_begin();
 
 	/* Somebody may be on the way out with an exception. */
 	PyErr_Fetch(&type, &value, &trace);
-	is_inside = true;
 	list = list_of(frames, count);
 	if (list)
 		result = PyObject_CallOneArg(function, list);
 	if (!result)
 		report(function);
-	is_inside = before;
+	callback_end(before);
 	Py_XDECREF(result);
 	Py_XDECREF(list);
 	Py_DECREF(function);

@@ -118,7 +118,7 @@ PyObject *kernel_plug(PyObject *self, PyObject *argument)
 	Kernel *kernel = (Kernel *)self;
 	int error = -1;
 
-	if (devices && kernel_is_open(kernel) == 0 &&
+	if (devices && kernel_is_open(kernel) == 0 && kernel_check_outside(kernel) == 0 &&
 	    devices_take(kernel, devices, &handles) == 0) {
 		/* Ours from now on: no other thread may plug it meanwhile. */
 		devices_taken(kernel, devices);
@@ -144,7 +144,7 @@ PyObject *kernel_unplug(PyObject *self, PyObject *argument)
 	Device *device = (Device *)argument;
 	int error;
 
-	if (kernel_is_open(kernel) < 0)
+	if (kernel_is_open(kernel) < 0 || kernel_check_outside(kernel) < 0)
 		return NULL;
 	if (!PyObject_TypeCheck(argument, kernel->state->device_type)) {
 		PyErr_Format(PyExc_TypeError, "a device is expected, not %.100s",
@@ -197,15 +197,20 @@ static PyObject *device_resize(PyObject *self, PyObject *argument)
 {
 	unsigned long long size = PyLong_AsUnsignedLongLong(argument);
 	Device *device = (Device *)self;
+	Kernel *kernel = device->kernel;
 	int error;
 
 	if (PyErr_Occurred() || check_open(device) < 0)
 		return NULL;
+	if (kernel)
+		kernel_enter(kernel);
 	Py_BEGIN_ALLOW_THREADS
 	error = rumpel_block_resize(device->handle, size);
 	Py_END_ALLOW_THREADS
 	if (error)
 		error_of_device(error, "resize", NULL);
+	if (kernel)
+		kernel_leave(kernel);
 	return error ? NULL : Py_NewRef(Py_None);
 }
 

@@ -2,16 +2,32 @@
 /* Kernels: boot, halt, log, and when the memory goes. */
 #include "native.h"
 
+static void detach_all(Kernel *kernel)
+{
+	Task *task;
+
+	while ((task = kernel->tasks)) {
+		/* Another thread may let go of it meanwhile. */
+		Py_INCREF(task);
+		task_detach(task);
+		Py_DECREF(task);
+	}
+}
+
 /* The last one out frees a kernel that was closed meanwhile. */
 static void release(Kernel *kernel)
 {
-	struct rumpel_kernel *handle = kernel->handle;
+	struct rumpel_kernel *handle;
 
-	if (!handle || kernel->users)
+	if (!kernel->handle || kernel->users)
 		return;
+	/* A thread that ends frees its task at the same time: then it comes here, too. */
+	kernel->users++;
+	detach_all(kernel);
+	if (--kernel->users)
+		return;
+	handle = kernel->handle;
 	kernel->handle = NULL;
-	while (kernel->tasks)
-		task_detach(kernel->tasks);
 	Py_BEGIN_ALLOW_THREADS
 	rumpel_kernel_free(handle);
 	Py_END_ALLOW_THREADS
@@ -93,7 +109,12 @@ static void kernel_dealloc(PyObject *self)
 	/* Tasks come and go below, and refer to the kernel meanwhile. */
 	Py_SET_REFCNT(self, 1);
 	shut(kernel);
-	Py_SET_REFCNT(self, 0);
+	Py_SET_REFCNT(self, Py_REFCNT(self) - 1);
+	if (Py_REFCNT(self)) {
+		/* Another thread is inside, with one of them: the last one out comes here again. */
+		PyErr_Restore(error, value, trace);
+		return;
+	}
 	*kernel->link = kernel->next;
 	if (kernel->next)
 		kernel->next->link = kernel->link;

@@ -191,6 +191,9 @@ void kernel_leave(Kernel *kernel);
 /* 0, or -1 and an exception: this thread is inside a callback of a kernel on a virtual clock. */
 int kernel_check_outside(Kernel *kernel);
 void kernel_forked(Kernel *kernel);
+/* callback.c: around a function that a kernel calls; callback_end gets what it returned. */
+bool callback_begin(void);
+void callback_end(bool before);
 PyObject *kernel_log_all(Kernel *kernel, unsigned long long *position);
 
 /* directory.c, served.c */

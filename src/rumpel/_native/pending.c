@@ -143,6 +143,15 @@ static PyObject *submit_converted(Task *task, Call *call, struct call_args *args
 	return value;
 }
 
+static int check_free(Task *task)
+{
+	if (task_check(task) < 0)
+		return -1;
+	if (task->kernel->closing)
+		return error_closed(task->kernel);
+	return task->busy ? error_of_kernel(task->kernel, -EBUSY) : 0;
+}
+
 /* submit(call, *args) */
 PyObject *task_submit(PyObject *self, PyObject *const *given, Py_ssize_t count)
 {
@@ -155,20 +164,12 @@ PyObject *task_submit(PyObject *self, PyObject *const *given, Py_ssize_t count)
 		PyErr_SetString(PyExc_TypeError, "submit takes a system call and its arguments");
 		return NULL;
 	}
-	if (task_check(task) < 0)
+	if (check_free(task) < 0 || kernel_check_outside(task->kernel) < 0)
 		return NULL;
 	call = (Call *)given[0];
-	if (task->kernel->closing) {
-		error_closed(task->kernel);
-		return NULL;
-	}
-	if (task->busy) {
-		error_of_kernel(task->kernel, -EBUSY);
-		return NULL;
-	}
 	args_init(&args, task->kernel);
-	/* Conversion runs code of the arguments' types. */
-	if (call_convert(call, &args, given + 1, count - 1, &bytes) == 0 && task_check(task) == 0)
+	/* Conversion runs code of the arguments' types, which may have used the task. */
+	if (call_convert(call, &args, given + 1, count - 1, &bytes) == 0 && check_free(task) == 0)
 		value = submit_converted(task, call, &args, &bytes, given, count);
 	args_release(&args);
 	Py_XDECREF(bytes);
@@ -215,6 +216,8 @@ PyObject *kernel_run(PyObject *self, PyObject *args)
 		error_closed(kernel);
 		return NULL;
 	}
+	if (kernel_check_outside(kernel) < 0)
+		return NULL;
 	kernel_enter(kernel);
 	Py_BEGIN_ALLOW_THREADS
 	count = rumpel_run(kernel->handle, timeout, fd, done, MOST_DONE);
@@ -268,6 +271,8 @@ static PyObject *pending_cancel(PyObject *self, PyObject *unused)
 		Py_RETURN_NONE;
 	}
 	kernel = task->kernel;
+	if (kernel_check_outside(kernel) < 0)
+		return NULL;
 	Py_INCREF(task);
 	kernel_enter(kernel);
 	Py_BEGIN_ALLOW_THREADS

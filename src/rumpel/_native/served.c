@@ -199,12 +199,14 @@ static void server_ready(void *context)
 	PyGILState_STATE had = PyGILState_Ensure();
 	BlockServer *self = context;
 	PyObject *type, *value, *trace, *result;
+	bool before = callback_begin();
 
 	PyErr_Fetch(&type, &value, &trace);
 	result = self->ready ? PyObject_CallNoArgs(self->ready) : NULL;
 	if (!result && PyErr_Occurred())
 		PyErr_WriteUnraisable((PyObject *)self);
 	Py_XDECREF(result);
+	callback_end(before);
 	PyErr_Restore(type, value, trace);
 	PyGILState_Release(had);
 }

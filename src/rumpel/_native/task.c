@@ -71,6 +71,7 @@ void task_detach(Task *task)
 {
 	Kernel *kernel = task->kernel;
 	struct rumpel_task *handle = task->handle;
+	bool holds_kernel = task->holds_kernel;
 
 	if (!kernel)
 		return;
@@ -88,9 +89,10 @@ void task_detach(Task *task)
 		Py_END_ALLOW_THREADS
 		kernel_leave(kernel);
 	}
+	/* May drop the last reference to the task. */
 	if (task->pending)
 		pending_detach(task->pending);
-	if (task->holds_kernel)
+	if (holds_kernel)
 		Py_DECREF(kernel);
 }
 
@@ -334,6 +336,8 @@ static PyObject *task_close(PyObject *self, PyObject *unused)
 		PyErr_SetString(PyExc_ValueError, "pid 1 ends with its kernel");
 		return NULL;
 	}
+	if (task->kernel && kernel_check_outside(task->kernel) < 0)
+		return NULL;
 	task_detach(task);
 	Py_RETURN_NONE;
 }
