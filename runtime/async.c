@@ -130,9 +130,10 @@ int rumpel_run(struct rumpel_kernel *kernel, int64_t timeout_ns, int fd, struct 
 {
 	struct rumpel_task *task;
 	size_t found = 0;
-	int status = 0;
+	int status = rumpel_token_enter(kernel);
 
-	rumpel_token_take(kernel);
+	if (status)
+		return status;
 	if (!kernel->done)
 		status = wait_for_any(kernel, timeout_ns, fd);
 	for (; found < count && (task = kernel->done); found++) {
@@ -150,9 +151,10 @@ int rumpel_run(struct rumpel_kernel *kernel, int64_t timeout_ns, int fd, struct 
 
 int rumpel_kernel_fd(struct rumpel_kernel *kernel)
 {
-	int status;
+	int status = rumpel_token_enter(kernel);
 
-	rumpel_token_take(kernel);
+	if (status)
+		return status;
 	status = rumpel_eventfd_open(&kernel->done_fd);
 	if (!status && kernel->done)
 		rumpel_done_signal(kernel);
@@ -162,11 +164,12 @@ int rumpel_kernel_fd(struct rumpel_kernel *kernel)
 
 uint64_t rumpel_kernel_deadline(struct rumpel_kernel *kernel)
 {
+	bool inside = rumpel_token_enter(kernel) < 0;
 	uint64_t deadline;
 
-	rumpel_token_take(kernel);
 	deadline = rumpel_vcpu_has_work(kernel) ? rumpel_kernel_now(kernel)
 						: rumpel_next_deadline(kernel);
-	rumpel_leave(kernel, false);
+	if (!inside)
+		rumpel_leave(kernel, false);
 	return deadline;
 }

@@ -332,6 +332,14 @@ static inline void rumpel_token_take(struct rumpel_kernel *kernel)
 		rumpel_token_take_slowly(kernel);
 }
 
+/* 0, or -EDEADLK: it is this thread's already, which the kernel has called. */
+static inline int rumpel_token_enter(struct rumpel_kernel *kernel)
+{
+	if (likely(rumpel_token_try(kernel)))
+		return 0;
+	return rumpel_token_take_until(kernel, NEVER) ? 0 : -EDEADLK;
+}
+
 static inline void rumpel_token_give(struct rumpel_kernel *kernel)
 {
 	if (unlikely(__atomic_exchange_n(&kernel->token, 0, __ATOMIC_SEQ_CST) & TOKEN_WAITED))
@@ -399,6 +407,7 @@ struct rumpel_clock {
 	pthread_mutex_t lock; /* who drives the kernels of this clock */
 	struct rumpel_kernel *kernels; /* in the order in which they booted */
 	uint64_t booted; /* so far */
+	uint32_t holder; /* of the lock, if it drives them: a thread's number */
 	bool forking; /* a fork has the lock */
 };
 

@@ -168,7 +168,8 @@ int rumpel_halt(struct rumpel_kernel *kernel)
 
 	if (atomic_get(&kernel->state) != RUMPEL_RUNNING)
 		return atomic_get(&kernel->state) == RUMPEL_HALTED ? 0 : -ENOTRECOVERABLE;
-	rumpel_token_take(kernel);
+	if (rumpel_token_enter(kernel))
+		return -EDEADLK;
 	twice = kernel->halting;
 	kernel->halting = true;
 	rumpel_leave(kernel, false);

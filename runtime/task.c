@@ -136,7 +136,9 @@ int rumpel_task_submit(struct rumpel_task *task, unsigned int flags, long nr,
 	if (unlikely(!rumpel_token_try(kernel))) {
 		if (flags & RUMPEL_SUBMIT_NOWAIT)
 			return -EAGAIN;
-		rumpel_token_take_slowly(kernel);
+		status = rumpel_token_enter(kernel);
+		if (status)
+			return status;
 	}
 	status = check_open(task);
 	if (unlikely(status)) {
@@ -189,12 +191,15 @@ static int wait_for(struct rumpel_task *task, uint64_t limit, long *result)
 int rumpel_task_wait(struct rumpel_task *task, int64_t timeout_ns, long *result)
 {
 	struct rumpel_kernel *kernel = task->kernel;
+	int error;
 
 	if (task->state == TASK_READY)
 		return -EINVAL;
 	if (task->state == TASK_EXITED)
 		return -ESRCH;
-	rumpel_token_take(kernel);
+	error = rumpel_token_enter(kernel);
+	if (error)
+		return error;
 	if (task->reported)
 		rumpel_done_remove(kernel, task);
 	return wait_for(task, rumpel_host_limit(timeout_ns), result);
@@ -208,9 +213,10 @@ void rumpel_task_forget(struct rumpel_task *task)
 int rumpel_task_cancel(struct rumpel_task *task)
 {
 	struct rumpel_kernel *kernel = task->kernel;
-	int error;
+	int error = rumpel_token_enter(kernel);
 
-	rumpel_token_take(kernel);
+	if (error)
+		return error;
 	error = rumpel_kernel_end(kernel);
 	if (!error && task->state == TASK_BUSY) {
 		kernel->vcpu->interrupt = &task->caller;
@@ -242,9 +248,10 @@ static inline long call(struct rumpel_task *task)
 long rumpel_task_call(struct rumpel_task *task, long nr, const unsigned long args[6])
 {
 	struct rumpel_kernel *kernel = task->kernel;
-	int status;
+	int status = rumpel_token_enter(kernel);
 
-	rumpel_token_take(kernel);
+	if (unlikely(status))
+		return status;
 	status = check(task);
 	if (unlikely(status)) {
 		rumpel_leave(kernel, false);
@@ -259,9 +266,10 @@ long rumpel_syscall(struct rumpel_task *task, long nr, unsigned long a0, unsigne
 {
 	struct rumpel_kernel *kernel = task->kernel;
 	struct rumpel_caller *caller = &task->caller;
-	int status;
+	int status = rumpel_token_enter(kernel);
 
-	rumpel_token_take(kernel);
+	if (unlikely(status))
+		return status;
 	status = check_open(task);
 	if (unlikely(status)) {
 		rumpel_leave(kernel, false);
@@ -286,6 +294,8 @@ int rumpel_task_create(struct rumpel_kernel *kernel, unsigned int flags, struct 
 
 	if (flags & ~(unsigned int)RUMPEL_TASK_PROCESS)
 		return -EINVAL;
+	if (rumpel_token_is_mine(kernel))
+		return -EDEADLK;
 	new = rumpel_task_new(kernel);
 	if (!new)
 		return -ENOMEM;
@@ -354,6 +364,9 @@ void rumpel_task_free(struct rumpel_task *task)
 	struct rumpel_kernel *kernel = task->kernel;
 
 	if (task == kernel->init)
+		return;
+	/* The kernel has called this thread, and cannot be called: freed with the kernel. */
+	if (rumpel_token_is_mine(kernel))
 		return;
 	if (!end_call(task))
 		return; /* the kernel still knows it: freed with the kernel */

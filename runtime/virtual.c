@@ -60,6 +60,28 @@ void rumpel_clock_leave(struct rumpel_kernel *kernel)
 	pthread_mutex_unlock(&clock->lock);
 }
 
+static void drive(struct rumpel_clock *clock)
+{
+	pthread_mutex_lock(&clock->lock);
+	relaxed_set(&clock->holder, rumpel_tid);
+}
+
+static void let_go(struct rumpel_clock *clock)
+{
+	relaxed_set(&clock->holder, 0);
+	pthread_mutex_unlock(&clock->lock);
+}
+
+/* Locked. One of its kernels has called this thread. */
+static bool is_inside(const struct rumpel_clock *clock)
+{
+	const struct rumpel_kernel *kernel = clock->kernels;
+
+	while (kernel && !rumpel_token_is_mine(kernel))
+		kernel = kernel->clock_next;
+	return kernel;
+}
+
 /* Locked. Runs what can run now in every kernel. True: something did. */
 static bool run_all(struct rumpel_clock *clock, struct rumpel_kernel *mine,
 		    const struct rumpel_waiter *waiter)
@@ -151,13 +173,16 @@ int rumpel_virtual_wait(struct rumpel_kernel *kernel, struct rumpel_waiter *wait
 	struct rumpel_clock *clock = kernel->clock;
 	int result;
 
+	/* Another of its kernels has called this thread. */
+	if (relaxed_get(&clock->holder) == rumpel_tid)
+		return -EDEADLK;
 	do {
 		/* The order is always the clock first, then tokens. */
 		rumpel_token_give(kernel);
-		pthread_mutex_lock(&clock->lock);
+		drive(clock);
 		rumpel_token_take(kernel);
 		result = step(kernel, waiter, limit);
-		pthread_mutex_unlock(&clock->lock);
+		let_go(clock);
 	} while (result == -EAGAIN);
 	return result;
 }
@@ -165,11 +190,20 @@ int rumpel_virtual_wait(struct rumpel_kernel *kernel, struct rumpel_waiter *wait
 int rumpel_clock_advance(struct rumpel_clock *clock, uint64_t until_ns)
 {
 	uint64_t next;
+	int error = 0;
 
-	pthread_mutex_lock(&clock->lock);
-	if (until_ns < clock->now) {
-		pthread_mutex_unlock(&clock->lock);
-		return -EINVAL;
+	if (!rumpel_tid)
+		rumpel_thread_init();
+	if (relaxed_get(&clock->holder) == rumpel_tid)
+		return -EDEADLK;
+	drive(clock);
+	if (is_inside(clock))
+		error = -EDEADLK;
+	else if (until_ns < clock->now)
+		error = -EINVAL;
+	if (error) {
+		let_go(clock);
+		return error;
 	}
 	for (;;) {
 		while (run_all(clock, NULL, NULL))
@@ -180,6 +214,6 @@ int rumpel_clock_advance(struct rumpel_clock *clock, uint64_t until_ns)
 		atomic_set(&clock->now, next);
 	}
 	atomic_set(&clock->now, until_ns);
-	pthread_mutex_unlock(&clock->lock);
+	let_go(clock);
 	return 0;
 }
