@@ -302,8 +302,9 @@ void rumpel_kernel_free(struct rumpel_kernel *kernel)
 
 	if (!kernel)
 		return;
-	rumpel_fault_drain(kernel);
+	/* From here on no fork may take its token. */
 	rumpel_fork_remove(kernel);
+	rumpel_fault_drain(kernel);
 	rumpel_housekeeper_stop(kernel);
 	if (kernel->clock)
 		rumpel_clock_leave(kernel);

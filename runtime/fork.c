@@ -53,13 +53,37 @@ void rumpel_fork_remove(struct rumpel_kernel *kernel)
 
 /* ---- before ---- */
 
+bool rumpel_kernel_is_copied(const struct rumpel_kernel *kernel)
+{
+	return kernel->copied;
+}
+
+/* A kernel of this clock has called the thread that forks: to wait would be for itself. */
+static bool is_inside(const struct rumpel_clock *clock)
+{
+	const struct rumpel_kernel *kernel = kernels;
+
+	if (rumpel_tid && relaxed_get(&clock->holder) == rumpel_tid)
+		return true;
+	while (kernel && (kernel->clock != clock || !rumpel_token_is_mine(kernel)))
+		kernel = kernel->fork_next;
+	return kernel;
+}
+
+/* Who drives a clock takes its lock again at once: only who looks all the time gets it. */
 static bool take_clock(struct rumpel_clock *clock, uint64_t limit)
 {
-	struct timespec until = { limit / NS_PER_SEC, limit % NS_PER_SEC };
-
-	if (!clock->forking)
-		clock->forking = !pthread_mutex_clocklock(&clock->lock, CLOCK_MONOTONIC, &until);
-	return clock->forking;
+	if (clock->forking)
+		return true;
+	if (is_inside(clock))
+		limit = 0;
+	while (pthread_mutex_trylock(&clock->lock)) {
+		if (rumpel_host_now() >= limit)
+			return false;
+		__builtin_ia32_pause();
+	}
+	clock->forking = true;
+	return true;
 }
 
 static void devices(struct rumpel_kernel *kernel, enum rumpel_fork stage)
@@ -95,7 +119,7 @@ static void prepare(void)
 	}
 }
 
-/* ---- after, in both ---- */
+/* ---- after, in the parent ---- */
 
 static void give_clocks(void)
 {
@@ -108,8 +132,6 @@ static void give_clocks(void)
 		pthread_mutex_unlock(&kernel->clock->lock);
 	}
 }
-
-/* ---- after, in the parent ---- */
 
 static void parent(void)
 {
@@ -141,6 +163,27 @@ static void renew(int fd)
 	close(own);
 }
 
+/* `before`: this thread's number in the parent. */
+static void renew_clocks(uint32_t before)
+{
+	struct rumpel_kernel *kernel;
+	struct rumpel_clock *clock;
+
+	for (kernel = kernels; kernel; kernel = kernel->fork_next) {
+		clock = kernel->clock;
+		if (!clock)
+			continue;
+		clock->forking = false;
+		/* Driven by this thread, which goes on and gives it back. */
+		if (before && (clock->holder == before || clock->holder == rumpel_tid)) {
+			clock->holder = rumpel_tid;
+			continue;
+		}
+		clock->holder = 0;
+		pthread_mutex_init(&clock->lock, NULL);
+	}
+}
+
 /* What other threads of the parent were at. */
 static void forget_threads(struct rumpel_kernel *kernel)
 {
@@ -170,11 +213,19 @@ static void forget_threads(struct rumpel_kernel *kernel)
 /* No copy: it can only be freed. What of it others use goes at once. */
 static void abandon(struct rumpel_kernel *kernel)
 {
-	kernel->state = RUMPEL_FORKED;
+	struct rumpel_device *device;
+
 	kernel->token = 0;
-	for (unsigned int i = 0; i < kernel->device_count; i++)
-		if (kernel->devices[i])
-			rumpel_device_detach(kernel->devices[i]);
+	kernel->housekeeper.thread = 0;
+	for (unsigned int i = 0; i < kernel->device_count; i++) {
+		device = kernel->devices[i];
+		if (!device)
+			continue;
+		rumpel_device_detach(device);
+		/* Freed with the kernel. */
+		kernel->devices[i] = device;
+	}
+	kernel->state = RUMPEL_FORKED;
 }
 
 /* A call of a thread that is not here. */
@@ -325,7 +376,6 @@ static void drop(void)
 	for (kernel = kernels; kernel; kernel = kernel->fork_next)
 		if (kernel->clock)
 			drop_from(kernel->clock);
-	give_clocks();
 	while (*at) {
 		if ((*at)->copied)
 			at = &(*at)->fork_next;
@@ -346,6 +396,7 @@ static void begin(struct rumpel_kernel *kernel)
 static void child(void)
 {
 	struct rumpel_kernel *kernel;
+	uint32_t before = rumpel_tid;
 
 	if (rumpel_tid)
 		rumpel_tid = syscall(SYS_gettid);
@@ -368,12 +419,15 @@ static void child(void)
 		if (!kernel->copied)
 			abandon(kernel);
 	}
+	renew_clocks(before);
 	drop();
 	for (kernel = kernels; kernel; kernel = kernel->fork_next)
 		rumpel_leave(kernel, false);
 	for (kernel = kernels; kernel; kernel = kernel->fork_next)
 		if (kernel->state == RUMPEL_RUNNING)
 			begin(kernel);
+		else
+			kernel->housekeeper.thread = 0;
 	pthread_mutex_unlock(&kernels_lock);
 }
 

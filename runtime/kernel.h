@@ -65,6 +65,11 @@ void rumpel_timer_arm(struct rumpel_kernel *kernel, struct rumpel_timer *timer, 
 /* True if the kernel lives on a virtual clock: everything is then done at
  * once and in a fixed order, so that runs are identical. */
 bool rumpel_kernel_is_virtual(const struct rumpel_kernel *kernel);
+/*
+ * In the child of a fork, false: no copy of this kernel could be made. Its
+ * memory may still be the parent's, so nothing may be answered.
+ */
+bool rumpel_kernel_is_copied(const struct rumpel_kernel *kernel);
 /* Which of the kernels that ever booted on its virtual clock, from 1; 0: the host's clock. */
 uint64_t rumpel_kernel_number(const struct rumpel_kernel *kernel);
 

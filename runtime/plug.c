@@ -36,6 +36,9 @@ void rumpel_device_detach(struct rumpel_device *device)
 	struct rumpel_kernel *kernel = device->kernel;
 
 	kernel->devices[device->slot] = NULL;
+	/* That was done when the fork had no copy of its kernel. */
+	if (atomic_get(&kernel->state) == RUMPEL_FORKED)
+		return;
 	device->ops->detach(device);
 	/* It was meant for this one, and not for who is next. */
 	if (kernel->vcpu)
@@ -82,13 +85,21 @@ int rumpel_device_plug(struct rumpel_kernel *kernel, struct rumpel_device *devic
 		return error;
 	rumpel_token_take(kernel);
 	error = rumpel_device_attach(kernel, device);
+	/* Nobody takes it away before it is there. */
+	if (!error)
+		device->leaves = true;
 	rumpel_leave(kernel, false);
 	if (!error) {
 		error = (int)task_call(task, RUMPEL_CALL_PLUG, device->slot);
 		if (!error && !has_driver(device))
 			error = -ENODEV;
-		if (error)
+		if (error) {
 			take_away(task, device);
+		} else {
+			rumpel_token_take(kernel);
+			device->leaves = false;
+			rumpel_leave(kernel, false);
+		}
 	}
 	rumpel_task_free(task);
 	return error;

@@ -74,6 +74,9 @@ void rumpel_vcpu_handle(struct rumpel_kernel *kernel, unsigned int exit,
 		rumpel_expire(kernel);
 		if (!kernel->runnable && !atomic_get(&vcpu->pending))
 			return;
+		/* A device's function may have forked: there is no copy here to go on with. */
+		if (atomic_get(&kernel->state) != RUMPEL_RUNNING)
+			return;
 		exit = kernel->enter();
 	}
 }
@@ -82,7 +85,8 @@ void rumpel_vcpu_run(struct rumpel_kernel *kernel, const struct rumpel_task *unt
 {
 	rumpel_devices_serve(kernel);
 	rumpel_expire(kernel);
-	if (kernel->runnable || atomic_get(&kernel->vcpu->pending))
+	if ((kernel->runnable || atomic_get(&kernel->vcpu->pending)) &&
+	    atomic_get(&kernel->state) == RUMPEL_RUNNING)
 		rumpel_vcpu_handle(kernel, kernel->enter(), until);
 }
 

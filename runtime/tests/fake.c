@@ -76,6 +76,12 @@ bool rumpel_kernel_is_virtual(const struct rumpel_kernel *kernel)
 	return kernel->is_virtual;
 }
 
+bool rumpel_kernel_is_copied(const struct rumpel_kernel *kernel)
+{
+	(void)kernel;
+	return true;
+}
+
 uint64_t rumpel_kernel_number(const struct rumpel_kernel *kernel)
 {
 	return kernel->is_virtual;

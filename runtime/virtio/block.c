@@ -321,7 +321,7 @@ static int request_start(struct rumpel_block *block, struct rumpel_block_request
 		return 1;
 	}
 	request->job = (struct rumpel_job){ .run = request_run };
-	request->deferred = true;
+	request->deferred = !block->ops->submit;
 	request->thread = 0;
 	return 0;
 }
@@ -448,6 +448,8 @@ static void block_fork(struct rumpel_virtio *virtio, enum rumpel_fork stage)
 
 	if (stage != RUMPEL_FORK_CHILD)
 		return;
+	if (!rumpel_kernel_is_copied(virtio->device.kernel))
+		block->epoch++;
 	if (block->ops->forked && !block->ops->forked(block))
 		virtio->device.lost = true;
 	pthread_cond_init(&block->idle, NULL);
