@@ -7,6 +7,7 @@
  */
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "block.h"
 
@@ -43,12 +44,25 @@ static void server_put(struct rumpel_block_server *server)
 static void end(struct rumpel_block_request *request, const void *data, int error)
 {
 	struct rumpel_block *block = request->block;
+	void *copy = NULL;
 
+	/*
+	 * What is given may be a mapping of the kernel, and its pages may have to be
+	 * read from this disk: not with the lock.
+	 */
+	if (request->type == VIRTIO_BLK_T_IN && data && !error) {
+		copy = malloc(request->len);
+		if (copy)
+			memcpy(copy, data, request->len);
+		else
+			error = -ENOMEM;
+	}
 	pthread_mutex_lock(&block->lock);
-	if (request->epoch == block->epoch && data && !error)
-		rumpel_iov_write(request->data, request->data_count, 0, data, request->len);
+	if (request->epoch == block->epoch && copy && !error)
+		rumpel_iov_write(request->data, request->data_count, 0, copy, request->len);
 	rumpel_block_end_locked(request, error);
 	pthread_mutex_unlock(&block->lock);
+	free(copy);
 	server_put(to_server(block));
 }
 
@@ -239,14 +253,21 @@ int rumpel_block_io_data(const struct rumpel_block_io *io, void *data)
 {
 	struct rumpel_block_request *request = io->request;
 	struct rumpel_block *block = request->block;
+	void *copy = malloc(io->len);
 	int error = 0;
 
+	if (!copy)
+		return -ENOMEM;
 	pthread_mutex_lock(&block->lock);
 	if (request->epoch != block->epoch)
 		error = -ECANCELED;
 	else
-		rumpel_iov_read(request->data, request->data_count, 0, data, io->len);
+		rumpel_iov_read(request->data, request->data_count, 0, copy, io->len);
 	pthread_mutex_unlock(&block->lock);
+	/* As in end(): to a mapping only without the lock. */
+	if (!error)
+		memcpy(data, copy, io->len);
+	free(copy);
 	return error;
 }
 
