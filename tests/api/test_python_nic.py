@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import gc
 import os
@@ -18,7 +19,7 @@ from typing import Any
 import dpkt
 import pytest
 
-from rumpel import Kernel, KernelClosed, PythonNic, VirtualClock
+from rumpel import Kernel, KernelClosed, MemoryDisk, PythonNic, VirtualClock
 
 pytestmark = pytest.mark.kernel
 
@@ -419,3 +420,94 @@ def test_nothing_is_left(boot: Boot) -> None:
     gc.collect()
     wait_for(lambda: len(os.listdir("/proc/self/task")) <= threads)
     assert left[0]() is None
+
+
+class Caller(PythonNic):
+    """Does something when the first frame comes, once it is told what."""
+
+    kernel: Kernel
+    action: Callable[[], object] | None = None
+
+    def transmit(self, frames: list[bytes]) -> None:
+        action, self.action = self.action, None
+        if action is not None:
+            action()
+
+
+def send_one(kernel: Kernel) -> None:
+    with kernel.socket.socket(host.AF_INET, host.SOCK_DGRAM) as sock:
+        sock.sendto(b"x", ("10.0.0.9", 7))
+
+
+def test_a_virtual_clock_refuses_all_that_would_run_it(boot: Boot) -> None:
+    """Whatever a callback tries: an error, and the kernel and its clock go on."""
+    clock, nic = VirtualClock(), Caller()
+    kernel = nic.kernel = boot(nics=[nic], clock=clock)
+    kernel.ifup("eth0", "10.0.0.1/24")
+    native, task = kernel._native, kernel._native.task()
+    getpid = task.bind(39, "getpid", 0, 0)
+    disk = MemoryDisk(1 << 20)
+    attempts: list[Callable[[], object]] = [
+        lambda: task.submit(getpid),
+        lambda: native.run(0),
+        lambda: kernel.plug(disk),
+        lambda: kernel.halt(),
+        lambda: kernel.close(),
+        lambda: task.close(),
+        lambda: native.task(),
+        lambda: clock.advance(1),
+    ]
+    said: list[BaseException] = []
+
+    def try_all() -> None:
+        for attempt in attempts:
+            try:
+                attempt()
+            except (RuntimeError, OSError) as error:
+                said.append(error)
+
+    nic.action = try_all
+    send_one(kernel)
+    assert len(said) == len(attempts), said
+    assert kernel.os.getpid() == 1
+    now = clock.now_ns
+    clock.advance(1)
+    assert clock.now_ns == now + 10**9
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+@pytest.mark.parametrize("frame", [1, 2])
+def test_a_fork_inside_on_a_virtual_clock(boot: Boot, frame: int) -> None:
+    """In a call, and in a wait for its end: the child has no copy, and the parent goes on."""
+    nic = Caller()
+    kernel = nic.kernel = boot(nics=[nic], clock=VirtualClock())
+    kernel.ifup("eth0", "10.0.0.1/24")
+    parent = os.getpid()
+    pids: list[int] = []
+
+    def fork() -> None:
+        nonlocal frame
+        frame -= 1
+        if frame:
+            nic.action = fork
+        else:
+            pids.append(os.fork())
+
+    nic.action = fork
+    said = ""
+    try:
+        with kernel.socket.socket() as sock:
+            sock.connect(("10.0.0.9", 7))
+    except (KernelClosed, OSError) as error:
+        said = type(error).__name__
+    finally:
+        if os.getpid() != parent:
+            status = 1
+            with contextlib.suppress(BaseException):
+                assert (said, kernel.state) == ("KernelClosed", "forked")
+                kernel.close()
+                status = 0
+            os._exit(status)
+    assert said == "OSError"  # nobody is there
+    assert os.waitpid(pids[0], 0)[1] == 0
+    assert kernel.os.getpid() == 1
