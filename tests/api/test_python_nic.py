@@ -445,7 +445,7 @@ def test_a_virtual_clock_refuses_all_that_would_run_it(boot: Boot) -> None:
     kernel = nic.kernel = boot(nics=[nic], clock=clock)
     kernel.ifup("eth0", "10.0.0.1/24")
     native, task = kernel._native, kernel._native.task()
-    getpid = task.bind(39, "getpid", 0, 0)
+    getpid = task.bind(39, "getpid", least=0, most=0)
     disk = MemoryDisk(1 << 20)
     attempts: list[Callable[[], object]] = [
         lambda: task.submit(getpid),
