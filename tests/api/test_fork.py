@@ -312,17 +312,20 @@ def test_the_file_of_a_disk_is_free_when_the_parent_is_done(boot: Boot, ext4: Pa
     """Children that live on do not hold it."""
     kernel = boot(disks=[ext4])
     reader, writer = os.pipe()
+    ready, begun = os.pipe()
     pid = os.fork()
     if not pid:
         os.close(writer)
+        os.write(begun, b"x")
         os.read(reader, 1)
         os._exit(0)
+    os.read(ready, 1)  # the child's own descriptor is closed before its fork() returns
     kernel.halt()
     again = boot(disks=[ext4])
     again.mount("/dev/vda", "/mnt", "ext4")
     again.halt()
-    os.close(writer)
-    os.close(reader)
+    for fd in (writer, reader, ready, begun):
+        os.close(fd)
     os.waitpid(pid, 0)
 
 
