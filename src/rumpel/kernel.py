@@ -15,6 +15,7 @@ from rumpel import _native, syscalls
 from rumpel.clock import HostClock, VirtualClock
 from rumpel.errors import BootError
 from rumpel.log import Forwarder, Log, LogHandler
+from rumpel.parts import PARTS
 from rumpel.sizes import to_bytes
 
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ class Kernel:
 
         def __getattr__(self, name: str) -> Any:
             """Make the parts when they are first used: they are attributes from then on."""
-            maker = _PARTS.get(name)
+            maker = PARTS.get(name)
             if maker is None:
                 raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
             # Of two threads that are first, both get the same.
@@ -487,147 +488,6 @@ class Kernel:
     def __repr__(self) -> str:
         return f"<Linux {self.release}, {self.state}>"
 
-
-def _part_os(kernel: Kernel) -> Any:
-    from rumpel.os import Os
-
-    return Os(kernel._native)
-
-
-def _part_io(kernel: Kernel) -> Any:
-    from rumpel.io import io_module
-
-    return io_module(kernel.os)
-
-
-def _part_open(kernel: Kernel) -> Any:
-    return kernel.io.open
-
-
-def _part_fcntl(kernel: Kernel) -> Any:
-    from rumpel.fcntl import FcntlModule
-
-    return FcntlModule(kernel.os)
-
-
-def _part_pathlib(kernel: Kernel) -> Any:
-    from rumpel.path import pathlib_module
-
-    return pathlib_module(kernel)
-
-
-def _part_path(kernel: Kernel) -> Any:
-    return kernel.pathlib.Path
-
-
-def _part_pwd(kernel: Kernel) -> Any:
-    return kernel.os._pwd
-
-
-def _part_grp(kernel: Kernel) -> Any:
-    from rumpel.users import grp_module
-
-    return grp_module(kernel.os)
-
-
-def _swapped(name: str) -> Callable[[Kernel], Any]:
-    def part(kernel: Kernel) -> Any:
-        from rumpel.modules import module
-
-        return module(kernel, name)
-
-    return part
-
-
-def _part_socket(kernel: Kernel) -> Any:
-    from rumpel.socket import SocketModule
-
-    return SocketModule(kernel.os)
-
-
-def _part_sysctl(kernel: Kernel) -> Any:
-    from rumpel.sysctl import Sysctl
-
-    return Sysctl(kernel.os)
-
-
-def _part_mmap(kernel: Kernel) -> Any:
-    from rumpel.mmap import MmapModule
-
-    return MmapModule(kernel._native, kernel.os)
-
-
-def _part_select(kernel: Kernel) -> Any:
-    from rumpel.select import SelectModule
-
-    return SelectModule(kernel.os)
-
-
-def _part_net(kernel: Kernel) -> Any:
-    from rumpel.net import Net
-
-    return Net(kernel)
-
-
-def _part_pyroute2(kernel: Kernel) -> Any:
-    from rumpel.net.module import Pyroute2
-
-    return Pyroute2(kernel)
-
-
-def _part_aio(kernel: Kernel) -> Any:
-    from rumpel.aio import Aio
-
-    return Aio(kernel)
-
-
-def _part_selectors(kernel: Kernel) -> Any:
-    from rumpel.swapped import private_copy
-
-    return private_copy("selectors", {"select": kernel.select})
-
-
-def _part_ssl(kernel: Kernel) -> Any:
-    from rumpel.ssl import SslModule
-
-    return SslModule(kernel.socket)
-
-
-def _part_modules(kernel: Kernel) -> Any:
-    from rumpel.imports import Modules
-
-    names = ("socket", "select", "selectors", "ssl", "fcntl")
-    return Modules({name: getattr(kernel, name) for name in names}, names[:-1])
-
-
-_PARTS = {
-    "_modules": _part_modules,
-    "aio": _part_aio,
-    "os": _part_os,
-    "io": _part_io,
-    "open": _part_open,
-    "fcntl": _part_fcntl,
-    "pathlib": _part_pathlib,
-    "Path": _part_path,
-    "pwd": _part_pwd,
-    "grp": _part_grp,
-    "bz2": _swapped("bz2"),
-    "glob": _swapped("glob"),
-    "gzip": _swapped("gzip"),
-    "lzma": _swapped("lzma"),
-    "shutil": _swapped("shutil"),
-    "tarfile": _swapped("tarfile"),
-    "tempfile": _swapped("tempfile"),
-    "zipfile": _swapped("zipfile"),
-    "socket": _part_socket,
-    "mmap": _part_mmap,
-    "select": _part_select,
-    "selectors": _part_selectors,
-    "net": _part_net,
-    "pyroute2": _part_pyroute2,
-    "ssl": _part_ssl,
-    "sysctl": _part_sysctl,
-}
 
 _found: dict[tuple[str, str], str] = {}
 """Paths of images: looking for one again takes a millisecond."""

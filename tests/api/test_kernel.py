@@ -17,6 +17,7 @@ import pytest
 
 import rumpel
 from rumpel import Kernel, KernelClosed, LogRecord
+from rumpel.parts import PARTS
 
 pytestmark = pytest.mark.kernel
 
@@ -97,7 +98,7 @@ def test_two_threads_that_are_first(
     name = part if part == "glob" else "_pwd"
     where = kernel if part == "glob" else kernel.os
     if part == "glob":
-        monkeypatch.setitem(rumpel.kernel._PARTS, "glob", slow)
+        monkeypatch.setitem(PARTS, "glob", slow)
     else:
         monkeypatch.setattr(type(kernel.os), "_look_up", slow)
     got: list[object] = []
