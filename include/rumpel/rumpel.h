@@ -420,6 +420,15 @@ RUMPEL_API int rumpel_entropy(struct rumpel_device **device);
 RUMPEL_API int rumpel_console(int fd, struct rumpel_device **device);
 
 /*
+ * Stream sockets of AF_VSOCK between the kernel, whose context identifier is cid
+ * (from 3 on), and programs of the host, which is 2. A program connects to the unix
+ * socket `path`, writes "CONNECT port\n", and reads "OK number\n" once it is connected
+ * to that port of the kernel, or the end. What the kernel connects to at a port of the
+ * host is who listens to the unix socket `path`_port. One for a kernel.
+ */
+RUMPEL_API int rumpel_vsock(const char *path, uint32_t cid, struct rumpel_device **device);
+
+/*
  * Gives a device to a kernel that runs; on return its driver has it, and the
  * kernel owns it. -EBUSY: it has a kernel; -ENOSPC: the kernel has no slot left;
  * -ENODEV: no driver; or the kernel's own errors.

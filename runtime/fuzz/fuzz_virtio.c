@@ -6,14 +6,16 @@
  */
 #define _GNU_SOURCE
 #include <linux/virtio_blk.h>
+#include <linux/virtio_vsock.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "../tests/fake.h"
 
-#define QUEUES 2
+#define QUEUES 3
 #define RING 16
 #define DATA (256u << 10) /* guest memory for buffers */
 #define DISK (64u << 10)
@@ -36,6 +38,7 @@ struct scene {
 	struct victim victims[2];
 	unsigned int count;
 	int peer; /* of a socket, or -1 */
+	int listener; /* for connections of a vsock, or -1 */
 	struct rumpel_block_server *server; /* of a disk that we serve, or NULL */
 };
 
@@ -189,6 +192,36 @@ static void add_request(struct input *in, struct victim *v, struct driver_queue 
 		driver_kick(queue);
 }
 
+/* A packet of a vsock; most of it makes sense. */
+static void add_packet(struct input *in, struct victim *v)
+{
+	static const uint32_t ports[] = { 5, 5, 1u << 30, 9 };
+	uint64_t pa = v->data + 64 * u8(in);
+	struct virtio_vsock_hdr header = {
+		.src_cid = 3,
+		.dst_cid = 2,
+		.src_port = 5 + u8(in) % 3,
+		.dst_port = ports[u8(in) % 4],
+		.len = u8(in) & 1 ? pick_len(in) : 0,
+		.type = 1 + !(u8(in) % 16),
+		.op = u8(in) % 9,
+		.flags = u8(in) % 4,
+		.buf_alloc = pick_value(in),
+		.fwd_cnt = u8(in) & 1 ? u16(in) : 0,
+	};
+	struct driver_buffer buffers[2] = {
+		{ pa, sizeof(header), false },
+		{ v->data + u16(in), header.len, false },
+	};
+
+	if (!(u8(in) % 16))
+		buffers[1].len = pick_len(in);
+	memcpy(fake_at(v->kernel, pa), &header, sizeof(header));
+	driver_add(&v->queues[1], buffers, 2);
+	if (u8(in) & 1)
+		driver_kick(&v->queues[1]);
+}
+
 static void add_chain(struct input *in, struct victim *v, struct driver_queue *queue)
 {
 	uint8_t shape = u8(in);
@@ -201,7 +234,7 @@ static void add_chain(struct input *in, struct victim *v, struct driver_queue *q
 		buffers[i].pa = pick_address(in, v);
 		buffers[i].len = pick_len(in);
 		/* Mostly as it should be: of a disk the last is written... */
-		buffers[i].write = v->queue_count == 1 ? i + 1 == count : queue->index == 0;
+		buffers[i].write = v->queue_count == 1 ? i + 1 == count : queue->index != 1;
 		if (!(u8(in) % 8))
 			buffers[i].write = !buffers[i].write;
 	}
@@ -271,7 +304,7 @@ static void act(struct input *in, struct scene *scene)
 {
 	uint8_t what = u8(in);
 	struct victim *v = &scene->victims[(what >> 7) % scene->count];
-	struct driver_queue *queue = &v->queues[(what >> 6 & 1) % v->queue_count];
+	struct driver_queue *queue = &v->queues[(what >> 5 & 3) % v->queue_count];
 
 	if (!v->device)
 		return;
@@ -316,6 +349,10 @@ static void act(struct input *in, struct scene *scene)
 	case 11:
 		if (v->queue_count == 1) {
 			add_request(in, v, queue);
+			break;
+		}
+		if (v->queue_count == QUEUES) {
+			add_packet(in, v);
 			break;
 		}
 		/* fall through */
@@ -444,12 +481,49 @@ static struct rumpel_device *directory_device(void)
 	return device;
 }
 
+#define VSOCK_PORT 5
+#define VSOCK_CID 3
+
+static struct sockaddr_un vsock_name(const char *suffix)
+{
+	struct sockaddr_un name = { .sun_family = AF_UNIX };
+
+	/* Abstract, so nothing is left behind. */
+	snprintf(name.sun_path + 1, sizeof(name.sun_path) - 1, "rumpel-fuzz-%d%s", getpid(),
+		 suffix);
+	return name;
+}
+
+static socklen_t name_len(const struct sockaddr_un *name)
+{
+	return offsetof(struct sockaddr_un, sun_path) + 1 + strlen(name->sun_path + 1);
+}
+
+/* A program of the host listens, and another one wants a port of the kernel. */
+static struct rumpel_device *vsock_device(struct scene *scene)
+{
+	struct sockaddr_un name = vsock_name("_5");
+	struct rumpel_device *device;
+	char path[108];
+
+	scene->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
+	EQUAL(bind(scene->listener, (struct sockaddr *)&name, name_len(&name)), 0);
+	EQUAL(listen(scene->listener, 8), 0);
+	name = vsock_name("");
+	snprintf(path, sizeof(path), "@%s", name.sun_path + 1);
+	EQUAL(rumpel_vsock(path, VSOCK_CID, &device), 0);
+	scene->peer = socket(AF_UNIX, SOCK_STREAM, 0);
+	EQUAL(connect(scene->peer, (struct sockaddr *)&name, name_len(&name)), 0);
+	EQUAL(write(scene->peer, "CONNECT 5\n", 10), 10);
+	return device;
+}
+
 static void set_scene(struct input *in, struct scene *scene)
 {
 	struct rumpel_device *device[2];
-	uint8_t kind = u8(in) % 14;
+	uint8_t kind = u8(in) % 15;
 
-	*scene = (struct scene){ .peer = -1 };
+	*scene = (struct scene){ .peer = -1, .listener = -1 };
 	switch (kind) {
 	case 0:
 		EQUAL(rumpel_block_memory(NULL, DISK, 0, device), 0);
@@ -479,6 +553,9 @@ static void set_scene(struct input *in, struct scene *scene)
 		break;
 	case 13:
 		add_victim(in, scene, directory_device(), NULL, 2);
+		break;
+	case 14:
+		add_victim(in, scene, vsock_device(scene), NULL, 3);
 		break;
 	default:
 		EQUAL(rumpel_net_link(kind & 1 ? 10000000 : 0, 0, NULL, NULL, device), 0);
@@ -510,6 +587,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	fake_kernel_free(scene.victims[0].kernel);
 	if (scene.peer >= 0)
 		close(scene.peer);
+	if (scene.listener >= 0)
+		close(scene.listener);
 	rumpel_block_server_free(scene.server);
 	return 0;
 }

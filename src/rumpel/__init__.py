@@ -61,6 +61,7 @@ if TYPE_CHECKING:
         UnixNic,
         UserNet,
         Vde,
+        Vsock,
     )
     from rumpel.kernel import Kernel, boot
     from rumpel.log import Log, LogRecord
@@ -103,6 +104,7 @@ __all__ = [
     "UserNet",
     "Vde",
     "VirtualClock",
+    "Vsock",
     "boot",
 ]
 
@@ -129,6 +131,7 @@ _WHERE = {
         "PythonDisk",
         "UserNet",
         "Vde",
+        "Vsock",
     ),
     "kernel": ("Kernel", "boot"),
     "log": ("Log", "LogRecord"),

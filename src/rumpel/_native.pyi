@@ -302,6 +302,9 @@ class Device:
     def set_link(self, up: bool, /) -> None:
         """Plug a network interface's cable in or out."""
     @property
+    def clock(self) -> Clock | None:
+        """The virtual clock of the kernel that has it."""
+    @property
     def taken(self) -> bool:
         """A kernel has it, or had it."""
     @property
@@ -433,6 +436,9 @@ def host_directory(
 
 def entropy() -> Device:
     """Make a source of random numbers."""
+
+def vsock(path: str | bytes | PathLike[str], cid: int, /) -> Device:
+    """Make an end of AF_VSOCK sockets, with a unix socket as the host's."""
 
 def console(fd: int, /) -> Device:
     """Make a terminal, hvc0, of a descriptor."""

@@ -352,14 +352,14 @@ class Kernel:
             device: one that no kernel has.
 
         Raises:
-            ValueError: if it belongs to a kernel, or is a directory with another's tag.
+            ValueError: if it belongs to a kernel, or is one that a kernel has once.
             OSError: ENODEV if the kernel has no driver for it, ENOSPC if it has 48 devices.
 
         Example:
             >>> k.plug(rumpel.MemoryDisk("16M"))  # doctest: +SKIP
             >>> k.os.stat("/dev/vdb")  # doctest: +SKIP
         """
-        _check_tags([*self._devices, device])
+        _check_claims([*self._devices, device])
         self._native.plug(device._native)
         self._devices.append(device)
 
@@ -546,7 +546,7 @@ def boot(
     Raises:
         BootError: if the image is missing or damaged, or the kernel does not come up.
         BuildError: if version or profile do not exist.
-        ValueError: if a device already belongs to a kernel, or two directories have one tag.
+        ValueError: if a device already belongs to a kernel, or is one that a kernel has once.
 
     Example:
         >>> with rumpel.boot(memory="32M") as k:  # doctest: +SKIP
@@ -564,7 +564,7 @@ def boot(
         else:
             every.append(disk)
     every += [*nics, *devices]
-    _check_tags(every)
+    _check_claims(every)
     native = _native.boot(
         _image(version, profile) if image is None else os.fspath(image),
         memory=to_bytes(memory),
@@ -579,11 +579,11 @@ def boot(
     return kernel
 
 
-def _check_tags(devices: list[Device]) -> None:
+def _check_claims(devices: list[Device]) -> None:
     if len(devices) > 1:
-        from rumpel.devices.directory import check_tags
+        from rumpel.devices.device import check_claims
 
-        check_tags(devices)
+        check_claims(devices)
 
 
 def _ignore_signals(native: _native.Kernel) -> None:

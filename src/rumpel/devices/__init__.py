@@ -21,6 +21,7 @@ from rumpel.devices.tap import Tap
 from rumpel.devices.unix import UnixNic
 from rumpel.devices.usernet import Forward, UserNet
 from rumpel.devices.vde import Vde
+from rumpel.devices.vsock import Vsock
 
 __all__ = [
     "Console",
@@ -45,5 +46,6 @@ __all__ = [
     "UnixNic",
     "UserNet",
     "Vde",
+    "Vsock",
     "to_mac",
 ]
