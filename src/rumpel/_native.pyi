@@ -450,11 +450,10 @@ class UserNet:
     All arguments are positional.
 
     Args:
-        network: its address.
-        mask: its netmask.
-        host: where the host is.
-        dns: where the name server is.
-        guest: who gets forwarded connections.
+        addresses: of the network, the host, the name server, and who gets forwarded
+            connections.
+        mask: of the network.
+        addresses6: the same for IPv6, of a network of 64 bits; None has none.
         mtu: of the interface.
         host_loopback: may the host's loopback be reached?
 
@@ -464,21 +463,17 @@ class UserNet:
 
     def __init__(
         self,
-        network: str,
+        addresses: tuple[str, str, str, str],
         mask: str,
-        host: str,
-        dns: str,
-        guest: str,
+        addresses6: tuple[str, str, str, str] | None,
         mtu: int,
         host_loopback: bool,
         /,
     ) -> None: ...
     def fileno(self) -> int:
         """The socket for :func:`net_fd`."""
-    def forward(
-        self, udp: bool, host: str, host_port: int, guest: str | None, guest_port: int, /
-    ) -> None:
-        """Publish a port of the guest; without a guest, end that."""
+    def forward(self, udp: bool, host: str, host_port: int, guest_port: int, /) -> None:
+        """Publish a port at an address of the host, or take that back: ``guest_port=-1``."""
     def close(self) -> None:
         """End the thread and all connections."""
 
