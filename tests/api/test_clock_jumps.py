@@ -219,7 +219,7 @@ def test_the_kernels_own_clock_is_set(boot: Boot, virtual: bool, years: int) -> 
     assert abs(clock(kernel, time.CLOCK_REALTIME) - now - years * YEAR) < 60
     assert 0 <= clock(kernel, time.CLOCK_MONOTONIC) - monotonic < 60
     if years > 0:
-        kernel.sleep(0)
+        kernel.sleep(0.01)
         assert kernel.os.read(day, 8) == struct.pack("Q", 1)
     else:
         with pytest.raises(BlockingIOError):
@@ -248,13 +248,13 @@ def test_a_virtual_clock_is_set_forward_by_hours(boot: Boot) -> None:
     ticks = left.os.timerfd_create(time.CLOCK_MONOTONIC)
     left.os.timerfd_settime(ticks, initial=60, interval=60)
     before = virtual.now
-    virtual.advance(5 * 3600)
-    assert virtual.now == before + 5 * 3600
-    assert struct.unpack("Q", left.os.read(ticks, 8)) == (300,)
+    virtual.advance(2 * 3600)
+    assert virtual.now == before + 2 * 3600
+    assert struct.unpack("Q", left.os.read(ticks, 8)) == (120,)
     exchange(client, peer)
     # The neighbours have forgotten each other, and what was under way is not lost.
     client.sendall(b"last")
-    virtual.advance(3600)
+    virtual.advance(1800)
     assert peer.recv(10) == b"last"
     for sock in (client, peer):
         sock.close()
