@@ -294,7 +294,8 @@ int rumpel_kernel_end(const struct rumpel_kernel *kernel);
 
 /* ---- token.c ---- */
 
-#define TOKEN_WAITED 0x80000000u
+#define TOKEN_WAITED 0x80000000u /* threads sleep until it is free */
+#define TOKEN_WANTED 0x40000000u /* one has looked for it for some time */
 
 /* The calling thread's number; 0 until it has called rumpel_thread_init(). */
 extern __thread uint32_t rumpel_tid __attribute__((tls_model("initial-exec")));
@@ -303,7 +304,8 @@ void rumpel_thread_init(void);
 void rumpel_token_take_slowly(struct rumpel_kernel *kernel);
 /* False: it could not be had before `limit`, or this thread has it. */
 bool rumpel_token_take_until(struct rumpel_kernel *kernel, uint64_t limit);
-void rumpel_token_wake(struct rumpel_kernel *kernel);
+/* Token given, with these bits set. */
+void rumpel_token_pass(struct rumpel_kernel *kernel, uint32_t bits);
 /* Token held, as it was by another thread before. */
 void rumpel_token_moved(struct rumpel_kernel *kernel);
 
@@ -323,7 +325,9 @@ static inline bool rumpel_token_try(struct rumpel_kernel *kernel)
 
 static inline bool rumpel_token_is_mine(const struct rumpel_kernel *kernel)
 {
-	return rumpel_tid && (atomic_get(&kernel->token) & ~TOKEN_WAITED) == rumpel_tid;
+	uint32_t holder = atomic_get(&kernel->token) & ~(TOKEN_WAITED | TOKEN_WANTED);
+
+	return rumpel_tid && holder == rumpel_tid;
 }
 
 static inline void rumpel_token_take(struct rumpel_kernel *kernel)
@@ -342,8 +346,11 @@ static inline int rumpel_token_enter(struct rumpel_kernel *kernel)
 
 static inline void rumpel_token_give(struct rumpel_kernel *kernel)
 {
-	if (unlikely(__atomic_exchange_n(&kernel->token, 0, __ATOMIC_SEQ_CST) & TOKEN_WAITED))
-		rumpel_token_wake(kernel);
+	uint32_t bits = __atomic_exchange_n(&kernel->token, 0, __ATOMIC_SEQ_CST) &
+			(TOKEN_WAITED | TOKEN_WANTED);
+
+	if (unlikely(bits))
+		rumpel_token_pass(kernel, bits);
 }
 
 /* ---- vcpu.c: token held ---- */
