@@ -58,6 +58,12 @@ NO_OFFLOADS: int
 """Flag of :func:`net_tap` and :func:`net_packet`: plain frames only."""
 CAPTURE_PCAPNG: int
 """Flag of :meth:`Device.capture`: in pcapng format."""
+PACKETS_ANY: int
+"""Format for :func:`net_pipe` to read: as the first bytes say."""
+PACKETS_TEXT: int
+"""Format of :func:`net_pipe`: a line of text for each packet."""
+PACKETS_PCAP: int
+PACKETS_PCAPNG: int
 UNIX_LISTEN: int
 """Flag of :func:`net_unix`: take peers instead of connecting to one."""
 TAP_PERSIST: int
@@ -413,6 +419,34 @@ def net_unix(
     /,
 ) -> Device:
     """Make an interface whose frames go through a unix stream socket."""
+
+def net_pipe(
+    input: int,
+    output: int,
+    events: int,
+    report: int,
+    name: str,
+    read: int,
+    write: int,
+    backward: bool,
+    paused: bool,
+    mac: bytes | None,
+    mtu: int,
+    /,
+) -> Device:
+    """Make an interface between two streams of packets."""
+
+def net_pipe_join(device: Device, other: Device, /) -> None:
+    """Let lines that are no packets go straight through two such interfaces."""
+
+def net_pipe_resume(device: Device, /) -> None:
+    """Let such an interface, made paused, read."""
+
+def net_pipe_end(device: Device, /) -> None:
+    """Close such an interface's output, once all is written."""
+
+def packet_summary(frame: bytes | bytearray | memoryview, /) -> str:
+    """Say in a line what an Ethernet frame is."""
 
 def net_datagram(
     local: str | bytes | PathLike[str],

@@ -216,7 +216,7 @@ PyObject *device_wrap(PyObject *module, struct rumpel_device *handle, PyObject *
 
 extern PyType_Spec kernel_spec, task_spec, call_spec, pending_spec, slot_spec, clock_spec,
 	device_spec, vector_spec, usernet_spec, overlay_spec, server_spec, io_spec, mapping_spec;
-extern PyMethodDef device_functions[], block_functions[], net_functions[];
+extern PyMethodDef device_functions[], block_functions[], net_functions[], pipe_functions[];
 
 static inline struct native_state *native_state(PyTypeObject *type)
 {

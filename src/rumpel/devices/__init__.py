@@ -15,6 +15,7 @@ from rumpel.devices.link import Link
 from rumpel.devices.nic import Nic, to_mac
 from rumpel.devices.overlay import Overlay
 from rumpel.devices.packet import PacketNic
+from rumpel.devices.pipe import PacketFormat, PipeEvent, PipeNic, packet_format
 from rumpel.devices.python import PythonNic
 from rumpel.devices.served import DiskBackend, PythonDisk
 from rumpel.devices.tap import Tap
@@ -39,7 +40,10 @@ __all__ = [
     "MemoryDisk",
     "Nic",
     "Overlay",
+    "PacketFormat",
     "PacketNic",
+    "PipeEvent",
+    "PipeNic",
     "PythonDisk",
     "PythonNic",
     "Tap",
@@ -47,5 +51,6 @@ __all__ = [
     "UserNet",
     "Vde",
     "Vsock",
+    "packet_format",
     "to_mac",
 ]
