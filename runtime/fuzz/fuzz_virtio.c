@@ -5,15 +5,20 @@
  * random inputs of its own: fuzz_virtio ITERATIONS SEED [FIRST].
  */
 #define _GNU_SOURCE
+#include <arpa/inet.h>
 #include <linux/virtio_blk.h>
 #include <linux/virtio_vsock.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include "../tests/fake.h"
+#include "../virtio/net_fd.h"
+#include "../virtio/net_vnet.h"
 
 #define QUEUES 3
 #define RING 16
@@ -38,7 +43,8 @@ struct scene {
 	struct victim victims[2];
 	unsigned int count;
 	int peer; /* of a socket, or -1 */
-	int listener; /* for connections of a vsock, or -1 */
+	bool stream; /* to which each frame goes behind its length */
+	int listener; /* for connections of a vsock, or of a switch; or -1 */
 	struct rumpel_block_server *server; /* of a disk that we serve, or NULL */
 };
 
@@ -281,6 +287,20 @@ static void poke_memory(struct input *in, struct victim *v)
 		*(uint8_t *)fake_at(v->kernel, pa) = u8(in);
 }
 
+/* Something that is mostly a frame: what comes before it may be anything. */
+static size_t make_message(struct input *in, const struct scene *scene, char *message, size_t size)
+{
+	uint8_t how = u8(in);
+	size_t len = pick_len(in) % size;
+	uint32_t prefix = htonl(len - sizeof(prefix));
+
+	for (size_t i = 0; how & 1 && i < sizeof(struct virtio_net_hdr_v1); i++)
+		message[i] = u8(in);
+	if (scene->stream && how & 6)
+		memcpy(message, &prefix, sizeof(prefix));
+	return len;
+}
+
 static void peer_acts(struct input *in, struct scene *scene)
 {
 	static char message[70000];
@@ -289,7 +309,7 @@ static void peer_acts(struct input *in, struct scene *scene)
 	if (scene->peer < 0)
 		return;
 	if (what < 120) {
-		(void)!send(scene->peer, message, pick_len(in) % sizeof(message),
+		(void)!send(scene->peer, message, make_message(in, scene, message, sizeof(message)),
 			    MSG_DONTWAIT | MSG_NOSIGNAL);
 	} else if (what < 250) {
 		while (recv(scene->peer, message, sizeof(message), MSG_DONTWAIT) > 0)
@@ -297,6 +317,9 @@ static void peer_acts(struct input *in, struct scene *scene)
 	} else {
 		close(scene->peer);
 		scene->peer = -1;
+		if (scene->listener >= 0)
+			close(scene->listener);
+		scene->listener = -1;
 	}
 }
 
@@ -390,6 +413,62 @@ static struct rumpel_device *socket_device(struct scene *scene, uint8_t kind)
 	close(fds[0]);
 	scene->peer = fds[1];
 	return device;
+}
+
+/* Frames behind their lengths. */
+static struct rumpel_device *stream_device(struct scene *scene)
+{
+	struct rumpel_device *device;
+	int fds[2];
+
+	EQUAL(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+	EQUAL(rumpel_net_fd(fds[0], NULL, 1500, &device), 0);
+	close(fds[0]);
+	scene->peer = fds[1];
+	scene->stream = true;
+	return device;
+}
+
+static ssize_t vnet_read(struct net_vnet *vnet, struct iovec *iov, unsigned int count)
+{
+	ssize_t len = readv(vnet->watch.fd, iov, count);
+
+	return len < 0 ? -errno : len;
+}
+
+/* Frames behind headers of virtio's, as those of a TAP or of a packet socket. */
+static struct rumpel_device *vnet_device(struct input *in, struct scene *scene)
+{
+	static const struct net_vnet_ops ops = { .read = vnet_read };
+	static const size_t lens[] = { 0, sizeof(struct virtio_net_hdr), RUMPEL_NET_HEADER };
+	struct net_vnet *vnet = calloc(1, sizeof(*vnet));
+	size_t header_len = lens[u8(in) % 3];
+	struct rumpel_device *device;
+	int fds[2];
+
+	EQUAL(socketpair(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK, 0, fds), 0);
+	EQUAL(net_vnet_init(vnet, &ops, fds[0], header_len,
+			    header_len ? rumpel_net_offloads(u8(in) & 1) : 0, NULL, 1500, &device),
+	      0);
+	scene->peer = fds[1];
+	return device;
+}
+
+/* A port of a switch, which says its end on a connection of its own. */
+static struct rumpel_device *vde_device(struct scene *scene)
+{
+	int data[2], control[2];
+	struct net_fd *fd;
+
+	EQUAL(socketpair(AF_UNIX, SOCK_DGRAM, 0, data), 0);
+	EQUAL(socketpair(AF_UNIX, SOCK_STREAM, 0, control), 0);
+	EQUAL(net_fd_create(data[0], NULL, 1500, &fd), 0);
+	fd->local = true;
+	fd->control.fd = control[0];
+	fd->control.events = POLLIN;
+	scene->peer = data[1];
+	scene->listener = control[1];
+	return &fd->net.virtio.device;
 }
 
 static struct rumpel_device *file_device(void)
@@ -521,7 +600,7 @@ static struct rumpel_device *vsock_device(struct scene *scene)
 static void set_scene(struct input *in, struct scene *scene)
 {
 	struct rumpel_device *device[2];
-	uint8_t kind = u8(in) % 15;
+	uint8_t kind = u8(in) % 18;
 
 	*scene = (struct scene){ .peer = -1, .listener = -1 };
 	switch (kind) {
@@ -556,6 +635,15 @@ static void set_scene(struct input *in, struct scene *scene)
 		break;
 	case 14:
 		add_victim(in, scene, vsock_device(scene), NULL, 3);
+		break;
+	case 15:
+		add_victim(in, scene, stream_device(scene), NULL, 2);
+		break;
+	case 16:
+		add_victim(in, scene, vnet_device(in, scene), NULL, 2);
+		break;
+	case 17:
+		add_victim(in, scene, vde_device(scene), NULL, 2);
 		break;
 	default:
 		EQUAL(rumpel_net_link(kind & 1 ? 10000000 : 0, 0, NULL, NULL, device), 0);
