@@ -34,6 +34,7 @@ from rumpel.errors import (
     KernelClosed,
     KernelPanic,
     RumpelError,
+    SandboxError,
     TaskExited,
 )
 
@@ -100,6 +101,7 @@ __all__ = [
     "PythonDisk",
     "PythonNic",
     "RumpelError",
+    "SandboxError",
     "Tap",
     "TaskExited",
     "UnixNic",

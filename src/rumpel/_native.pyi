@@ -372,6 +372,15 @@ class BlockServer:
 def block_file(path: str | bytes | PathLike[str], flags: int = 0, /) -> Device:
     """Make a disk of a file or a block device."""
 
+def unshare(flags: int, /) -> None:
+    """Leave namespaces, as the system call does."""
+
+def drop_capabilities() -> None:
+    """Give up all capabilities of the calling thread; see capset(2)."""
+
+def seccomp(program: _Buffer, /) -> None:
+    """Put all threads under a filter of system calls, for good."""
+
 def block_memory(size_or_buffer: int | _Buffer, flags: int = 0, /) -> Device:
     """Make a disk of new memory or of a buffer."""
 

@@ -493,7 +493,12 @@ _found: dict[tuple[str, str], str] = {}
 """Paths of images: looking for one again takes a millisecond."""
 
 
-def _image(version: str, profile: str) -> str:
+def image_path(version: str, profile: str) -> str:
+    """Where the image of a kernel is.
+
+    Raises:
+        BootError: if there is none.
+    """
     path = _found.get((version, profile))
     if path is not None and os.path.exists(path):  # noqa: PTH110 (this is faster)
         return path
@@ -520,7 +525,7 @@ def boot(
     nics: Iterable[Nic] = (),
     devices: Iterable[Device] = (),
     clock: VirtualClock | None = None,
-    log: LogHandler | None = None,
+    log: LogHandler | int | None = None,
     housekeeper: bool = True,
 ) -> Kernel:
     """Boot a Linux kernel inside this process.
@@ -539,7 +544,8 @@ def boot(
         devices: others.
         clock: a virtual clock; None is the host's.
         log: called with each :class:`rumpel.LogRecord` (from another thread) as it
-            appears, or a :class:`logging.Logger`.
+            appears, or a :class:`logging.Logger`; or a descriptor, to which records are
+            written as /dev/kmsg has them.
         housekeeper: keep a thread that lets an idle kernel's timers and devices go on;
             without it they do only while some call is inside. Never with a virtual clock.
 
@@ -566,14 +572,15 @@ def boot(
     every += [*nics, *devices]
     _check_claims(every)
     native = _native.boot(
-        _image(version, profile) if image is None else os.fspath(image),
+        image_path(version, profile) if image is None else os.fspath(image),
         memory=to_bytes(memory),
         cmdline=cmdline,
         clock=clock._native if clock else None,
         flags=0 if housekeeper and clock is None else _native.NO_HOUSEKEEPER,
+        log_fd=log if isinstance(log, int) else 0,
         devices=[d._native for d in every],
     )
-    kernel = Kernel(native, clock, every, log)
+    kernel = Kernel(native, clock, every, None if isinstance(log, int) else log)
     _ignore_signals(native)
     _loopback_up(native)
     return kernel

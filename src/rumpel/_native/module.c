@@ -80,7 +80,8 @@ static int native_exec(PyObject *module)
 	}
 	if (PyModule_AddFunctions(module, block_functions) < 0 ||
 	    PyModule_AddFunctions(module, net_functions) < 0 ||
-	    PyModule_AddFunctions(module, pipe_functions) < 0)
+	    PyModule_AddFunctions(module, pipe_functions) < 0 ||
+	    PyModule_AddFunctions(module, confine_functions) < 0)
 		return -1;
 	return fork_watch(module) < 0 ? -1 : add_constants(module);
 }
