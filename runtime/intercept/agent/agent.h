@@ -71,6 +71,7 @@ struct thread {
 	mask_t handler_mask; /* blocked while the handler of a deferred signal runs, besides its own */
 	mask_t call_mask; /* of a call that has one for its duration */
 	bool has_call_mask;
+	bool carrying; /* the next SIGSYS is info's signal */
 	bool sigsys_blocked; /* as the program sees it */
 	bool executing; /* holds the lock of execute.c */
 	siginfo_t info;
@@ -164,7 +165,7 @@ long call_io_pgetevents(struct thread *t);
 extern bool seccomp_traps;
 long trap_calls(bool first); /* of this thread, from now on: 0 or a negative errno */
 bool is_trap(const siginfo_t *info);
-void trapped(struct ucontext *uc);
+void trapped(const siginfo_t *info, struct ucontext *uc);
 
 #pragma GCC visibility pop
 

@@ -91,6 +91,12 @@ static uint64_t page_up(uint64_t at)
 	return (at + PAGE - 1) & -PAGE;
 }
 
+/* The agent reads what it rewrites. */
+static bool is_text(int prot)
+{
+	return (prot & (PROT_READ | PROT_WRITE | PROT_EXEC)) == (PROT_READ | PROT_EXEC);
+}
+
 long call_mmap(struct thread *t)
 {
 	int prot = (int)t->regs.rdx, flags = (int)t->regs.r10;
@@ -100,8 +106,8 @@ long call_mmap(struct thread *t)
 	if (flags & MAP_FIXED)
 		code_remove(t->regs.rdi, page_up(t->regs.rdi + t->regs.rsi));
 	at = call_through(t);
-	if (!is_error(at) && (prot & (PROT_EXEC | PROT_WRITE)) == PROT_EXEC &&
-	    (flags & (MAP_PRIVATE | MAP_ANONYMOUS)) == MAP_PRIVATE)
+	if (!is_error(at) && is_text(prot) && (flags & MAP_TYPE) == MAP_PRIVATE &&
+	    !(flags & MAP_ANONYMOUS))
 		code_add(at, page_up(at + t->regs.rsi));
 	return at;
 }
@@ -123,7 +129,7 @@ long call_mremap(struct thread *t)
 long call_mprotect(struct thread *t)
 {
 	/* Made writable, to be written to; the agent's own part in it would come as a surprise. */
-	if ((t->regs.rdx & (PROT_WRITE | PROT_EXEC)) != PROT_EXEC)
+	if (!is_text((int)t->regs.rdx))
 		code_remove(t->regs.rdi, page_up(t->regs.rdi + t->regs.rsi));
 	return call_through(t);
 }

@@ -135,7 +135,7 @@ static int map_segment(int fd, const Elf64_Phdr *p, uint64_t bias)
 		begin = up(file_end, PAGE);
 		if (!is_error(got) && p->p_memsz > p->p_filesz && (p->p_flags & PF_W))
 			memset((void *)file_end, 0, (begin < end ? begin : end) - file_end);
-		if (!is_error(got) && (p->p_flags & PF_X))
+		if (!is_error(got) && (p->p_flags & (PF_R | PF_W | PF_X)) == (PF_R | PF_X))
 			code_add((uint64_t)got, begin);
 	}
 	if (!is_error(got) && begin < end)

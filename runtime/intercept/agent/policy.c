@@ -114,7 +114,11 @@ int policy_begin(void)
 		}
 		line = end;
 	}
-	policy_active = kernel_present && (count || files_any());
+	if (count && !kernel_present) {
+		complain(rules[0].text, 0, "there is no library kernel for it here");
+		return -EINVAL;
+	}
+	policy_active = count || files_any();
 	return 0;
 }
 

@@ -8,7 +8,8 @@
  *   so there is no moment between.
  * - or defers, if the thread is inside the agent: blocks everything and lets it
  *   go on. A call that has not begun is not made (call_host). When the thread
- *   leaves, agent_leave() sends the signal to it again, and it is delivered.
+ *   leaves, agent_leave() has the host call us once more, by a SIGSYS that carries
+ *   the signal: so it keeps its place before others that have been queued since.
  */
 #include "agent.h"
 
@@ -177,10 +178,17 @@ static void on_signal(int sig, siginfo_t *info, struct ucontext *uc)
 	struct thread *t = this_thread();
 	struct sigcontext *c = &uc->uc_mcontext;
 	mask_t blocked = uc->uc_sigmask;
+	siginfo_t deferred;
 
 	if (sig == SIGSYS && is_trap(info)) {
-		trapped(uc);
+		trapped(info, uc);
 		return;
+	}
+	if (sig == SIGSYS && t->carrying) {
+		t->carrying = false;
+		deferred = t->info;
+		info = &deferred;
+		sig = info->si_signo;
 	}
 	/* The host knows no other disposition of SIGSYS than ours. */
 	if (sig == SIGSYS) {
@@ -228,10 +236,11 @@ void agent_leave(struct thread *t)
 	t->work = 0;
 	t->leaving = 1;
 	if (pending) {
-		int sig = t->info.si_signo;
-		mask_t others = ~SIGNAL_BIT(sig);
+		siginfo_t carrier = { .si_signo = SIGSYS, .si_code = SI_QUEUE };
+		mask_t others = ~SIGNAL_BIT(SIGSYS);
 
-		host(__NR_rt_tgsigqueueinfo, host_pid(), host_tid(), sig, &t->info);
+		t->carrying = true;
+		host(__NR_rt_tgsigqueueinfo, host_pid(), host_tid(), SIGSYS, &carrier);
 		/* Delivered here, unless somebody has taken its handler away. */
 		host(__NR_rt_sigprocmask, SIG_SETMASK, &others, 0, sizeof(mask_t));
 	}

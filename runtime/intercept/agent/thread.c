@@ -13,6 +13,7 @@
 #include "execute.h"
 #include "explain.h"
 #include "files.h"
+#include "patch.h"
 
 #define SIZE (128ul << 10)
 #define SAS_SIZE (40ul << 10)
@@ -183,7 +184,9 @@ static long copy(struct thread *t, uint64_t flags, uint64_t rsp,
 	/* Nobody is in the middle of a change of what the child gets. */
 	lock(&t->signals->lock);
 	files_lock(t->files);
+	code_hold();
 	result = make(NULL, data);
+	code_unlock();
 	files_unlock(t->files);
 	unlock(&t->signals->lock);
 	if (result)

@@ -77,10 +77,15 @@ bool is_trap(const siginfo_t *info)
 }
 
 /* The instruction was undone but for its way with rip, rcx and r11: go on as a trampoline does. */
-void trapped(struct ucontext *uc)
+void trapped(const siginfo_t *info, struct ucontext *uc)
 {
 	struct sigcontext *c = &uc->uc_mcontext;
 
+	/* int $0x80 has other numbers. */
+	if (info->si_arch != AUDIT_ARCH_X86_64) {
+		c->rax = -ENOSYS;
+		return;
+	}
 	patch_maybe(c->rip - 2);
 	c->rcx = c->rip;
 	c->rip = (uint64_t)agent_entry;

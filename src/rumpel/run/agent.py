@@ -20,6 +20,7 @@ AGENT = Path(__file__).with_name("rumpel-agent")
 # What follows is runtime/intercept/agent/message.h, in Python.
 MAGIC, VERSION = 0x706D7572, 1
 PATH_MAX, RULES_MAX = 4096, 2048
+MESSAGE = struct.Struct(f"=4I{PATH_MAX}s{RULES_MAX}s")
 FD_AGENT, FD_MESSAGE, FD_EXPLAIN = range(3)
 FDS_RESERVED = 4
 FLAG_SECCOMP, FLAG_COUNTS, FLAG_TRACE = 1, 4, 8
@@ -72,6 +73,7 @@ def execute(
     explain: Explain | None = None,
     explain_fd: int = 2,
     trap: Trap = Trap.AUTO,
+    rules: Sequence[str] = (),
 ) -> NoReturn:
     """Become a program under the agent; only errors return.
 
@@ -81,10 +83,12 @@ def execute(
         explain: tell who answered its calls.
         explain_fd: where that is written to.
         trap: how calls are caught.
+        rules: which calls are a library kernel's: ``family 2``, ``path /mnt``, ``call uname``.
 
     Raises:
         FileNotFoundError: if there is no such program.
         AgentError: if the agent is missing or too few descriptors are allowed.
+        ValueError: if there are more rules than the agent takes.
 
     Example:
         >>> pid = os.fork()                              # doctest: +SKIP
@@ -97,8 +101,10 @@ def execute(
     if len(path) >= PATH_MAX:
         raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), arguments[0])
     flags = trap.value | (explain.value if explain else 0)
-    message = struct.pack("=4I", MAGIC, VERSION, flags, 0)
-    message += path.ljust(PATH_MAX, b"\0") + bytes(RULES_MAX)
+    lines = os.fsencode("\n".join(rules))
+    if len(lines) >= RULES_MAX:
+        raise ValueError("too many rules")
+    message = MESSAGE.pack(MAGIC, VERSION, flags, 0, path, lines)
     base = min(resource.getrlimit(resource.RLIMIT_NOFILE)[0], HIGHEST_FD) - FDS_RESERVED
     if base <= 2:
         raise AgentError("the limit of open files (ulimit -n) is too low")

@@ -271,6 +271,36 @@ static void anywhere(void)
 	CHECK(!wrong && sum == calls * 0.5 && seen[SIGALRM] > 10);
 }
 
+static volatile int expected, disorder;
+
+static void in_order(int sig, siginfo_t *info, void *context)
+{
+	(void)sig, (void)context;
+	disorder += info->si_value.sival_int != expected++;
+}
+
+/* Real-time signals keep their order, wherever the one that gets them is. */
+static void order(void)
+{
+	enum { MANY = 3000 };
+	pid_t parent = getpid(), child;
+
+	handle(SIGRTMIN + 1, in_order, SA_RESTART);
+	child = fork();
+	if (!child) {
+		for (int i = 0; i < MANY; i++)
+			while (sigqueue(parent, SIGRTMIN + 1, (union sigval){ .sival_int = i }))
+				usleep(100);
+		_exit(0);
+	}
+	while (waitpid(child, NULL, WNOHANG) != child)
+		for (int i = 0; i < 20; i++) {
+			raw(SYS_getppid, 0, 0, 0, 0);
+			write(-1, "", 0);
+		}
+	CHECK(expected == MANY && !disorder);
+}
+
 static void ends(void)
 {
 	static const int signals[] = { SIGTERM, SIGSEGV, SIGSYS, SIGABRT, SIGKILL };
@@ -298,6 +328,7 @@ int main(void)
 	stacks();
 	faults();
 	anywhere();
+	order();
 	ends();
 	return done();
 }
