@@ -30,7 +30,14 @@ def agent(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An agent with the fake kernel."""
     out = tmp_path_factory.mktemp("agent")
     source = HERE / "programs/kernel_fake.c"
-    make = ["make", "-s", "-C", ROOT / "runtime/intercept/agent", f"OUT={out}", f"KERNEL={source}"]
+    make = [
+        "make",
+        "-s",
+        "-C",
+        str(ROOT / "runtime/intercept/agent"),
+        f"OUT={out}",
+        f"KERNEL={source}",
+    ]
     subprocess.run(make, check=True)
     return out / "rumpel-agent"
 
