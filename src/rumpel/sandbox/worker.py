@@ -212,10 +212,10 @@ def main() -> None:
     """Serve the parent."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    worker = Worker(Channel(_socket.socket(fileno=CONNECTION)))  # type: ignore[arg-type]
+    worker = Worker(Channel(_socket.socket(fileno=CONNECTION)))
     try:
         worker.serve()
-    except (EOFError, ConnectionError):
+    except EOFError:
         pass
     finally:
         worker.end()
