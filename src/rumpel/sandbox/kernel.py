@@ -83,6 +83,7 @@ def boot(
         "disks": [DiskSpec(*disk) for disk in disks],
         "modules": list(modules),
         "confined": confined,
+        "directory": os.getcwd(),  # noqa: PTH109
     }
     process = take(name or (disks[0].path if disks else "sandbox"), fds)
     # On a busy machine an interpreter may take its time to start.
