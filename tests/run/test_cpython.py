@@ -1,0 +1,21 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""CPython's own tests of what the agent has most to do with: they end as they do without it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.run.conftest import intercepted
+
+PYTHON = Path("/usr/bin/python3.11")
+LIBRARY = Path("/usr/lib/python3.11/test/test_eintr.py")
+
+
+@pytest.mark.skipif(not LIBRARY.exists(), reason="libpython3.11-testsuite is not installed here")
+@pytest.mark.parametrize("name", ["test_eintr", "test_wait4", "test_fork1"])
+def test_cpython(name: str, tmp_path: Path) -> None:
+    """Calls that signals interrupt, and children."""
+    done = intercepted([str(PYTHON), "-m", "test", "-q", name], cwd=tmp_path, timeout=150)
+    assert done.returncode == 0, done.stdout + done.stderr
