@@ -17,6 +17,14 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from rumpel.copying import Copied, Lost, Progress
+from rumpel.copying.attributes import (
+    Attributes,
+    check_device,
+    check_name,
+    check_text,
+    checked,
+    nonsense,
+)
 from rumpel.copying.source import NO_XATTRS, Item, attributes_of, xattr_names
 
 __all__ = ["Writer"]
@@ -28,24 +36,12 @@ _REFUSED = (*NO_XATTRS, errno.EINVAL, errno.ENODATA, errno.ENOSPC, errno.E2BIG, 
 """Of an owner, a time or an attribute: what a file system has no way or no room to keep."""
 
 
-class _Attributes(NamedTuple):
-    """The attributes of an item."""
-
-    mode: int
-    uid: int
-    gid: int
-    atime: int
-    mtime: int
-    names: int
-    xattrs: list[tuple[str, str]]
-
-
 class _Directory(NamedTuple):
     """A directory that is being filled."""
 
     rel: str
     fd: int
-    attributes: _Attributes
+    attributes: Attributes
     has_default_acl: bool
 
 
@@ -56,7 +52,7 @@ class _Open(NamedTuple):
     name: str
     at: int | None
     fd: int
-    attributes: _Attributes
+    attributes: Attributes
     inherits: bool
 
 
@@ -93,6 +89,7 @@ class Writer:
         self._open: _Open | None = None
         self._position = 0
         self._linkable: set[str] = set()
+        self._has_top = False
 
     def run(self, items: Iterable[Item]) -> Copied:
         """Make all.
@@ -103,6 +100,7 @@ class Writer:
         try:
             for item, data in items:
                 self._item(item, data)
+            self._interrupted()
             while self._stack:
                 self._leave()
         finally:
@@ -124,11 +122,13 @@ class Writer:
         if kind not in ("d", "f", "l", "h", "s", "x"):
             raise ValueError(f"{kind!r} is no kind of item")
         if kind == "x":
-            self._abandon()
+            with contextlib.suppress(OSError):
+                self._abandon()
             self.errors.append((*self._paths(rel), str(item[2])))
         elif self._skipped is not None and rel.startswith(self._skipped):
             return
         else:
+            self._interrupted()
             self._skipped = None
             self._entry(kind, rel, item, data)
         if self.progress:
@@ -141,7 +141,7 @@ class Writer:
             if kind == "h":
                 self._link(str(item[2]), at, name)
                 return
-            attributes = _Attributes(*item[2])
+            attributes = checked(item[2], rel)
             if self.owner is not None:
                 attributes = attributes._replace(uid=self.owner[0], gid=self.owner[1])
             if kind == "f":
@@ -160,14 +160,18 @@ class Writer:
     def _place(self, rel: str, kind: str) -> tuple[int | None, str]:
         """The directory of an entry, and its name there."""
         if not rel:
-            if self._stack or self.copied.files:
-                raise _nonsense(rel)
+            # A second one would be made through what the first one is, such as a link.
+            if self._has_top:
+                raise nonsense(rel)
+            self._has_top = True
             if kind != "d" and self.os.path.isdir(self.target):
                 name = self.os.path.basename(self.source.rstrip("/"))
                 self.target = self.os.path.join(self.target, name)
             return None, self.target
-        parent, _, name = rel.rpartition("/")
-        _check_name(name, rel)
+        parent, slash, name = rel.rpartition("/")
+        check_name(name, rel)
+        if slash and not parent:
+            raise nonsense(rel)
         self._return_to(parent)
         return self._stack[-1].fd, name
 
@@ -178,12 +182,13 @@ class Writer:
         ):
             self._leave()
         if not self._stack:
-            if self.copied.files or self.copied.links or self.copied.specials:
-                raise _nonsense(rel)
+            if self._has_top:
+                raise nonsense(rel)
+            self._has_top = True
             self._open_directory("", None, self.target, 0)
         while (here := self._stack[-1]).rel != rel:
             name = rel[len(here.rel) + bool(here.rel) :].partition("/")[0]
-            _check_name(name, rel)
+            check_name(name, rel)
             below = f"{here.rel}/{name}" if here.rel else name
             self._open_directory(below, here.fd, name, host.O_NOFOLLOW)
 
@@ -192,7 +197,7 @@ class Writer:
         with contextlib.suppress(FileExistsError):
             self.os.mkdir(name, 0o755, dir_fd=at)
         fd = self.os.open(name, _DIRECTORY & ~host.O_NOFOLLOW | nofollow, dir_fd=at)
-        attributes = _Attributes(*attributes_of(self.os.fstat(fd), []))
+        attributes = Attributes(*attributes_of(self.os.fstat(fd), []))
         self._stack.append(_Directory(rel, fd, attributes, False))
 
     def _paths(self, rel: str) -> tuple[str, str]:
@@ -218,28 +223,33 @@ class Writer:
         self.copied.links += 1
 
     def _special(
-        self, at: int | None, name: str, rel: str, attributes: _Attributes, kind: str, what: Any
+        self, at: int | None, name: str, rel: str, attributes: Attributes, kind: str, what: Any
     ) -> None:
         """A symbolic link, device, pipe or socket."""
         to = self.os
         if kind == "l":
+            check_text(str(what), rel)
             self._replace(at, name, lambda: to.symlink(str(what), name, dir_fd=at))
             self.copied.links += 1
         else:
             device, mode = int(what), attributes.mode
             if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
-                raise _nonsense(rel)
+                raise nonsense(rel)
+            check_device(device, rel)
             self._replace(at, name, lambda: to.mknod(name, mode, device, dir_fd=at))
             self.copied.specials += 1
         self._keep_by_name(at, name, rel, attributes, is_link=kind == "l")
 
     # Directories
 
-    def _enter(self, at: int | None, name: str, rel: str, attributes: _Attributes) -> None:
-        with contextlib.suppress(FileExistsError):
+    def _enter(self, at: int | None, name: str, rel: str, attributes: Attributes) -> None:
+        flags = _DIRECTORY
+        try:
             self.os.mkdir(name, 0o700, dir_fd=at)
-        # What is given for the target may be a link to a directory; what is below may not.
-        flags = _DIRECTORY if rel else _DIRECTORY & ~host.O_NOFOLLOW
+        except FileExistsError:
+            # What is given for the target may be a link to a directory; what is below may not.
+            if not rel:
+                flags &= ~host.O_NOFOLLOW
         fd = self.os.open(name, flags, dir_fd=at)
         has_default_acl = _DEFAULT_ACL in xattr_names(self.os, fd)
         self._stack.append(_Directory(rel, fd, attributes, has_default_acl))
@@ -258,7 +268,7 @@ class Writer:
     # Regular files
 
     def _file(
-        self, at: int | None, name: str, rel: str, attributes: _Attributes, data: Any
+        self, at: int | None, name: str, rel: str, attributes: Attributes, data: Any
     ) -> None:
         create = self.os.open
         fd = self._replace(at, name, lambda: create(name, _CREATE, 0o600, dir_fd=at))
@@ -275,6 +285,8 @@ class Writer:
         if file is None:
             return
         try:
+            if not 0 <= int(offset) < 1 << 63:
+                raise nonsense(file.rel)
             if kind == "e":
                 if offset != self._position:
                     self.os.ftruncate(file.fd, offset)
@@ -287,6 +299,8 @@ class Writer:
                 self.progress(self.copied)
         except OSError as error:
             self.errors.append((*self._paths(file.rel), str(error)))
+            with contextlib.suppress(OSError):
+                self._abandon()
 
     def _write(self, data: Any) -> None:
         assert self._open
@@ -312,6 +326,14 @@ class Writer:
         self.os.close(file.fd)
         self.copied.files += 1
 
+    def _interrupted(self) -> None:
+        """Whatever comes next, a file that is still open has not come to its end."""
+        if self._open is not None:
+            reason = "its content came to no end"
+            self.errors.append((*self._paths(self._open.rel), reason))
+            with contextlib.suppress(OSError):
+                self._abandon()
+
     def _abandon(self) -> None:
         """Half a file is worse than none."""
         file, self._open = self._open, None
@@ -322,7 +344,7 @@ class Writer:
 
     # Attributes
 
-    def _keep(self, fd: int, rel: str, attributes: _Attributes, inherits: bool) -> None:
+    def _keep(self, fd: int, rel: str, attributes: Attributes, inherits: bool) -> None:
         """Keep owner, mode, extended attributes and times, in an order that keeps all of them."""
         to = self.os
         owned = self._try(rel, "owner", to.fchown, fd, attributes.uid, attributes.gid)
@@ -337,7 +359,7 @@ class Writer:
         self._try(rel, "times", partial(to.utime, ns=times), fd)
 
     def _keep_by_name(
-        self, at: int | None, name: str, rel: str, attributes: _Attributes, is_link: bool
+        self, at: int | None, name: str, rel: str, attributes: Attributes, is_link: bool
     ) -> None:
         """The same for what cannot be opened."""
         to = self.os
@@ -370,12 +392,3 @@ def _mode(mode: int, owned: bool) -> int:
     """The mode to set: nobody becomes the user of a program that was somebody else's."""
     mode = stat.S_IMODE(mode)
     return mode if owned else mode & ~(stat.S_ISUID | stat.S_ISGID)
-
-
-def _check_name(name: str, rel: str) -> None:
-    if name in ("", ".", "..") or "\0" in name:
-        raise _nonsense(rel)
-
-
-def _nonsense(rel: str) -> OSError:
-    return OSError(errno.EINVAL, "no name for an entry", rel)

@@ -227,7 +227,7 @@ class Volume:
             if numbers is None:
                 failed = failed or OSError(errno.EIO, str(target), f"{path.rstrip('/')}/{rel}")
             else:
-                yield Found._make([str(rel), *numbers, target])
+                yield Found._make([_checked(str(rel)), *numbers, target])
         if failed:
             raise failed
 
@@ -270,7 +270,7 @@ class Volume:
         writer = Writer(host, target, source, owner=owner, progress=progress)
         try:
             return writer.run(items)
-        except (TypeError, ValueError, IndexError) as error:
+        except (TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
             raise SandboxError(f"{self.name}: a sandbox sends nonsense") from error
 
     def copy_in(
@@ -413,6 +413,13 @@ class Volume:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _checked(rel: str) -> str:
+    """A path below a top, from a sandbox: what it says may become a name on the host."""
+    if rel and any(part in ("", ".", "..") or "\0" in part for part in rel.split("/")):
+        raise SandboxError(f"a sandbox sends nonsense: {rel!r} for a name")
+    return rel
 
 
 def _copied(answer: Any) -> Copied:

@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What an item says, checked: archives and sandboxes may say anything."""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import Any, NamedTuple
+
+__all__ = ["Attributes", "check_device", "check_name", "check_text", "checked", "nonsense"]
+
+_LAST = (1 << 62) * 1_000_000_000
+"""Times in ns whose seconds are no time_t lie beyond."""
+
+
+class Attributes(NamedTuple):
+    """The attributes of an item."""
+
+    mode: int
+    uid: int
+    gid: int
+    atime: int
+    mtime: int
+    names: int
+    xattrs: list[tuple[str, str]]
+
+
+def checked(values: Any, rel: str) -> Attributes:
+    """The attributes that an item has, if a file can have such.
+
+    Raises:
+        OSError: EINVAL, if not.
+    """
+    try:
+        attributes = Attributes(*values)
+        fits = _fits(attributes)
+    except (TypeError, ValueError):
+        fits = False
+    if not fits:
+        raise nonsense(rel, "no attributes of a file")
+    return attributes
+
+
+def _fits(attributes: Attributes) -> bool:
+    mode, uid, gid, atime, mtime, names, xattrs = attributes
+    return (
+        all(isinstance(each, int) for each in attributes[:6])
+        and 0 <= mode < 1 << 32
+        and all(-1 <= each < 1 << 32 for each in (uid, gid))
+        and all(abs(each) < _LAST for each in (atime, mtime))
+        and names >= 0
+        and all(
+            isinstance(name, str)
+            and isinstance(value, str)
+            and "\0" not in name
+            and max(value, default="") <= "\xff"
+            for name, value in xattrs
+        )
+    )
+
+
+def check_name(name: str, rel: str) -> None:
+    """Refuse what is no name of an entry of a directory."""
+    if name in ("", ".", ".."):
+        raise nonsense(rel)
+    check_text(name, rel)
+
+
+def check_text(text: str, rel: str) -> None:
+    """Refuse what no path can be."""
+    try:
+        fits = b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:
+        fits = False
+    if not fits:
+        raise nonsense(rel)
+
+
+def check_device(number: int, rel: str) -> None:
+    """Refuse what is no number of a device."""
+    if not 0 <= number < 1 << 64:
+        raise nonsense(rel, "no number of a device")
+
+
+def nonsense(rel: str, what: str = "no name for an entry") -> OSError:
+    """The error for what makes no sense."""
+    return OSError(errno.EINVAL, what, rel)
