@@ -176,10 +176,55 @@ def test_snapshots(disk: Path, opened: Any, sandbox: bool) -> None:
     assert disk.read_bytes() == before
 
 
-def test_a_snapshot_of_a_plain_image(disk: Path, opened: Any) -> None:
-    image = opened(disk)
-    with pytest.raises(OSError, match="snapshots need an overlay"):
+@pytest.mark.parametrize("overlay", [None, True])
+@pytest.mark.parametrize("sandbox", [True, False])
+def test_snapshots_that_cannot_be(
+    disk: Path, opened: Any, overlay: bool | None, sandbox: bool
+) -> None:
+    """Of a plain image, or with a file open: an error, and writes go to the image as before."""
+    image = opened(disk, overlay=overlay, sandbox=sandbox)
+    message = "Device or resource busy" if overlay else "snapshots need an overlay"
+    with image.volume.kernel.open("/held", "w") as file:
+        with pytest.raises(OSError, match=message):
+            image.snapshot()
+        file.write("held")
+        image.pipe("/after", b"here")
+        assert image.ls("/", detail=False) == ["/after", "/held", "/lost+found"]
+        with pytest.raises(ValueError, match="no such snapshot"):
+            image.rollback()
+    if overlay:
         image.snapshot()
+        image.pipe("/after", b"changed")
+        image.rollback()
+        assert (image.cat("/after"), image.cat("/held")) == (b"here", b"held")
+    image.close()
+    if not overlay:
+        assert opened(disk, read_only=True).cat("/after") == b"here"
+    check(disk)
+
+
+def test_copies_between_partitions(two_partitions: Path, opened: Any, tmp_path: Path) -> None:
+    """Links lead where they lead in their own file system, not in the kernel's own root."""
+    disk = tmp_path / "two.img"
+    shutil.copyfile(two_partitions, disk)
+    with opened(disk, 1) as image:
+        image.makedirs("/etc")
+        image.pipe({"/file": b"of the first", "/etc/hosts": b"hosts"})
+    with opened(disk, 2) as image:
+        k = image.volume.kernel
+        image.makedirs("/root/deep")
+        k.os.symlink("/root", "/absolute")
+        k.os.symlink("../../..", "/root/deep/up")
+        copy = image.volume.copy_from
+        copy("1", "/file", "/absolute/one")
+        copy("1", "/file", "/absolute")
+        copy("1", "file", "two")
+        copy("1", "/etc/.", "/root/deep/up/three")
+        copy("1", "/etc/../../file", "/absolute/../four")
+        assert sorted(image.find("/")) == [
+            "/absolute", "/four", "/root/deep/up", "/root/file", "/root/one", "/three/hosts", "/two",
+        ]  # fmt: skip
+        assert image.cat("/root/one") == image.cat("/two") == b"of the first"
 
 
 def test_images_that_nobody_closes(disk: Path) -> None:

@@ -30,9 +30,10 @@ def checked(values: Any, rel: str) -> Attributes:
 
     Raises:
         OSError: EINVAL, if not.
+        TypeError: if it has another number of them.
     """
+    attributes = Attributes(*values)
     try:
-        attributes = Attributes(*values)
         fits = _fits(attributes)
     except (TypeError, ValueError):
         fits = False

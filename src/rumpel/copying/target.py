@@ -267,9 +267,7 @@ class Writer:
 
     # Regular files
 
-    def _file(
-        self, at: int | None, name: str, rel: str, attributes: Attributes, data: Any
-    ) -> None:
+    def _file(self, at: int | None, name: str, rel: str, attributes: Attributes, data: Any) -> None:
         create = self.os.open
         fd = self._replace(at, name, lambda: create(name, _CREATE, 0o600, dir_fd=at))
         inherits = bool(self._stack and self._stack[-1].has_default_acl)

@@ -83,7 +83,7 @@ def duplicate(
     os = where.kernel.os
     real = os.path.realpath(target)
     inside = os.path.realpath(source).rstrip("/") + "/"
-    if os.path.isdir(source) and f"{real}/".startswith(inside):
+    if stat.S_ISDIR(os.lstat(source).st_mode) and f"{real}/".startswith(inside):
         raise OSError(errno.EINVAL, "cannot copy a directory into itself", source)
     items = read_tree(os, source, exclude=exclude)
     yield write(where, items, target, source, owner), b""
@@ -260,9 +260,9 @@ def rollback(where: Where, depth: int) -> Iterator[Message]:
 
 
 def _overlays(where: Where) -> list[Any]:
+    if not all(hasattr(disk, "snapshot") for disk in where.disks):
+        raise OSError(errno.EOPNOTSUPP, "snapshots need an overlay")
     for disk in where.disks:
-        if not hasattr(disk, "snapshot"):
-            raise OSError(errno.EOPNOTSUPP, "snapshots need an overlay")
         where.kernel.unplug(disk)
     return list(where.disks)
 

@@ -15,8 +15,9 @@ class Location(NamedTuple):
 
     Attributes:
         image: the image's path.
-        partition: as it was named: a number, ``LABEL=root``, ``vg/lv``; None is the only one.
-        path: in its file system; None if none was named.
+        partition: as it was named: a number, ``LABEL=root``, ``UUID=...``; None is the
+            only one.
+        path: in its file system, from its root; None if none was named.
     """
 
     image: str
@@ -65,7 +66,9 @@ def _split(image: str, rest: str) -> Location:
     if rest.startswith("/"):
         return Location(image, None, rest)
     partition, colon, path = rest.partition(":")
-    return Location(image, partition or None, (path or "/") if colon else None)
+    # Paths begin at the file system's root, whether they say so or not.
+    path = path if path.startswith("/") else f"/{path}"
+    return Location(image, partition or None, path if colon else None)
 
 
 def _is_image(path: str) -> bool:

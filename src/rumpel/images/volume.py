@@ -341,20 +341,40 @@ class Volume:
         try:
             self._mount_device(other, _OTHER, True)
             try:
-                return self.copy_within(f"{_OTHER}{source}", f"{_TOP}{target}", **options)
+                # Links lead where they lead in their own file system, not in the kernel's.
+                source = f"{_OTHER}{self._real(_OTHER, source)}"
+                target = f"{_TOP}{self._real(_TOP, target)}"
+                return self.copy_within(source, target, **options)
             finally:
                 self.kernel.umount(_OTHER)
         finally:
             self._go_in()
 
+    def _real(self, top: str, path: str) -> str:
+        """A path without links in a file system that is mounted; the last name may be one."""
+        os = self.kernel.os
+        os.chroot(top)
+        os.chdir("/")
+        try:
+            path = f"/{path}"
+            parent, name = os.path.split(path)
+            if name in ("", ".", "..") or (top == _TOP and os.path.isdir(path)):
+                return str(os.path.realpath(path))
+            return str(os.path.join(os.path.realpath(parent), name))
+        finally:
+            self._go_out()
+
     # Snapshots
 
     def snapshot(self) -> int:
-        """Freeze the state: :meth:`rollback` comes back to it. No file may be open."""
-        self._unmount()
-        for _ in self.session.run("snapshot"):
-            pass
-        self._mount()
+        """Freeze the state: :meth:`rollback` comes back to it. No file may be open.
+
+        Raises:
+            OSError: EOPNOTSUPP, if the image has no overlay; EBUSY, if a file is open.
+        """
+        if self.session.options.overlay in (None, False):
+            raise OSError(errno.EOPNOTSUPP, "snapshots need an overlay", self.name)
+        self._unmounted("snapshot")
         self._depth += 1
         return self._depth
 
@@ -363,11 +383,22 @@ class Volume:
         depth = self._depth if snapshot is None else snapshot
         if not 0 < depth <= self._depth:
             raise ValueError("there is no such snapshot")
-        self._unmount()
-        for _ in self.session.run("rollback", depth):
-            pass
+        self._unmounted("rollback", depth)
         self._depth = depth
-        self._mount()
+
+    def _unmounted(self, function: str, *args: Any) -> None:
+        """Run a function while nothing is mounted."""
+        self._unmount()
+        try:
+            for _ in self.session.run(function, *args):
+                pass
+        finally:
+            try:
+                self._mount()
+            except BaseException:
+                # What would be written now would go to the kernel's own root, and be lost.
+                self.session.close()
+                raise
 
     _depth = 0
 
@@ -385,9 +416,13 @@ class Volume:
             finally:
                 os.close(top)
         self._go_out()
+        try:
+            self.kernel.umount(_TOP)
+        except BaseException:
+            self._go_in()
+            raise
         os.close(self._outside)
         self._outside = -1
-        self.kernel.umount(_TOP)
 
     def close(self) -> None:
         """Write all, unmount, and let the image go.
