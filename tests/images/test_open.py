@@ -222,7 +222,8 @@ def test_copies_between_partitions(two_partitions: Path, opened: Any, tmp_path: 
         copy("1", "/etc/.", "/root/deep/up/three")
         copy("1", "/etc/../../file", "/absolute/../four")
         assert sorted(image.find("/")) == [
-            "/absolute", "/four", "/root/deep/up", "/root/file", "/root/one", "/three/hosts", "/two",
+            "/absolute", "/four", "/root/deep/up", "/root/file", "/root/one", "/three/hosts",
+            "/two",
         ]  # fmt: skip
         assert image.cat("/root/one") == image.cat("/two") == b"of the first"
 
