@@ -252,7 +252,8 @@ def test_create(run: Run, tree: Path) -> None:
         "lost+found: only in new.img"
     ]
     assert "there is such a file already" in run("create", "new.img", "1M", status=1).error
-    run("create", "small.img", "1M", "--fs", "ext4", "--from", "/usr/share/doc", status=1)
+    (tree / "large").write_bytes(os.urandom(2 << 20))
+    run("create", "small.img", "1M", "--fs", "ext4", "--from", tree, status=1)
     assert not Path("small.img").exists()
     assert "cannot be made" in run("create", "odd.img", "1M", "--fs", "zfs", status=1).error
     assert "no room" in run("create", "odd.img", "8M", "-p", "9M:ext4", status=1).error

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import click
 
 from rumpel.cli.row import Row
+from rumpel.cli.terminal import escaped
 from rumpel.errors import RumpelError
 
 
@@ -71,5 +72,5 @@ def run(group: click.Group) -> None:
 
 def fail(message: str, code: int) -> None:
     """Say what is wrong and leave."""
-    print(f"rumpel: {message}", file=sys.stderr)
+    print(f"rumpel: {escaped(message)}", file=sys.stderr)
     sys.exit(code)

@@ -165,7 +165,7 @@ def read_tar(file: IO[bytes]) -> Iterator[Item]:
 
 def _items(tar: tarfile.TarFile, member: tarfile.TarInfo) -> Iterator[Item]:
     path = _clean(member.name)
-    mtime = int(Decimal(member.pax_headers.get("mtime") or member.mtime) * _NS)
+    mtime = _mtime(member)
     xattrs = [
         [key.removeprefix(_XATTR), value.encode("utf-8", "surrogateescape").decode("latin-1")]
         for key, value in member.pax_headers.items()
@@ -189,6 +189,14 @@ def _items(tar: tarfile.TarFile, member: tarfile.TarInfo) -> Iterator[Item]:
         yield from _file(tar, member, path, [stat.S_IFREG | mode, *rest])
     else:
         yield ["x", path, "unknown kind of member"], b""
+
+
+def _mtime(member: tarfile.TarInfo) -> int:
+    """In ns, to the last digit that is written."""
+    try:
+        return int(Decimal(member.pax_headers.get("mtime") or member.mtime) * _NS)
+    except (ArithmeticError, ValueError):  # NaN, infinite or no number
+        raise tarfile.ReadError(f"{member.name}: its time is no number") from None
 
 
 def _file(

@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,8 +25,6 @@ class Tool(NamedTuple):
         check: the program that checks it without changing anything.
         repair: the same that repairs.
         package: where they are.
-        bad: exit statuses of ``check`` and ``repair`` that say something was found; None is
-            all but 0.
     """
 
     make: tuple[str, ...] = ()
@@ -35,6 +34,7 @@ class Tool(NamedTuple):
     package: str = ""
 
 
+_PIECE = 1 << 20
 _EXT = {"check": ("e2fsck", "-fn"), "repair": ("e2fsck", "-fy"), "package": "e2fsprogs"}
 KINDS = {
     "ext2": Tool(("mke2fs", "-q", "-F", "-t", "ext2"), **_EXT),  # type: ignore[arg-type]
@@ -85,6 +85,8 @@ def check_status(
     program = shutil.which(command[0], path=path)
     if program is None:
         raise ImageError(name, f"{command[0]} is not installed (Debian: {package})")
+    if "input" not in options:
+        options["stdin"] = subprocess.DEVNULL  # whatever they would ask
     text: dict[str, object] = {"capture_output": True, "text": True, "errors": "replace"}
     return subprocess.run([program, *command[1:]], **text, **options)  # type: ignore[call-overload,no-any-return]
 
@@ -119,19 +121,51 @@ def fsck(name: str, kind: str, file: str, repair: bool) -> tuple[bool, str]:
 
 
 def copy_range(source: Path, start: int, target: Path, to: int, size: int) -> None:
-    """Copy a part of a file into another, which keeps its holes where the source has some."""
+    """Copy a part of a file into another.
+
+    Where both have holes the target keeps them; where only the source has, it gets zeroes.
+    """
     with source.open("rb") as read, target.open("r+b") as write:
-        end = start + size
-        at = start
-        while at < end:
-            try:
-                at = os.lseek(read.fileno(), at, os.SEEK_DATA)
-            except OSError:  # nothing but a hole is left
-                return
-            stop = min(os.lseek(read.fileno(), at, os.SEEK_HOLE), end)
+        done = 0
+        for at, stop in _data(read.fileno(), start, start + size):
+            _zero(write.fileno(), to + done, to + at - start)
             while at < stop:
-                data = os.pread(read.fileno(), min(1 << 20, stop - at), at)
+                data = os.pread(read.fileno(), min(_PIECE, stop - at), at)
                 if not data:
-                    return
-                os.pwrite(write.fileno(), data, to + at - start)
+                    break
+                _write(write.fileno(), data, to + at - start)
                 at += len(data)
+            done = at - start
+        _zero(write.fileno(), to + done, to + size)
+        write.flush()
+        os.fsync(write.fileno())
+
+
+def _data(fd: int, at: int, end: int) -> Iterator[tuple[int, int]]:
+    """Where a part of a file is no hole."""
+    while at < end:
+        try:
+            at = os.lseek(fd, at, os.SEEK_DATA)
+            stop = min(os.lseek(fd, at, os.SEEK_HOLE), end)
+        except OSError as error:
+            if error.errno == errno.ENXIO:  # nothing but a hole is left
+                return
+            if error.errno != errno.EINVAL:
+                raise
+            stop = end  # a block device has none
+        if at < stop:
+            yield at, stop
+        at = stop
+
+
+def _zero(fd: int, start: int, end: int) -> None:
+    for at, stop in _data(fd, start, end):
+        while at < stop:
+            at += _write(fd, bytes(min(_PIECE, stop - at)), at)
+
+
+def _write(fd: int, data: bytes, at: int) -> int:
+    done = 0
+    while done < len(data):
+        done += os.pwrite(fd, data[done:], at + done)
+    return done

@@ -3,12 +3,19 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import shutil
+import signal
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
 
-from rumpel.cli.image.common import How, Images, options, show
+from rumpel.cli.image.common import How, Images, options, show, warn
+from rumpel.devices import Disk
 from rumpel.images.errors import ImageError
 from rumpel.images.locate import parse
 from rumpel.images.session import Device, Session
@@ -27,6 +34,10 @@ def command(how: How, names: tuple[str, ...], repair: bool, verbose: bool) -> No
     Without a partition all of an image are checked. With --repair the kernel mounts each first,
     which replays its journal.
     """
+    if how.overlay or how.disks or (repair and how.read_only):
+        raise click.UsageError(
+            "these programs know no --overlay and no --disk, and --repair is not --read-only"
+        )
     with Images(how) as images:
         for name in names:
             with images.attempt(name):
@@ -61,15 +72,53 @@ def _check(how: How, image: str, device: Device, repair: bool) -> tuple[bool, st
         try:
             open_volume([image], str(device.number), how.options(True)).close()
         except ImageError as error:
-            click.echo(f"rumpel: {error}; trying to repair it", err=True)
-    if not device.number:
-        return fsck(image, device.kind, image, repair)
+            warn(f"{error}; trying to repair it")
+    with _held(image, repair):
+        if not device.number:
+            return fsck(image, device.kind, image, repair)
+        return _check_copy(image, device, repair)
+
+
+@contextmanager
+def _held(image: str, repair: bool) -> Iterator[None]:
+    """Nobody else opens the image meanwhile, at least to write."""
+    try:
+        disk = Disk(image, read_only=not repair)
+    except OSError as error:
+        if error.errno == errno.EBUSY:
+            raise ImageError(image, "in use: another process has the image open") from None
+        raise
+    try:
+        yield
+    finally:
+        del disk
+
+
+def _check_copy(image: str, device: Device, repair: bool) -> tuple[bool, str]:
+    """These programs know no partitions: they get a copy, with holes where the image has some."""
     path = Path(image)
-    # These programs know no partitions: they get a copy, with holes where the image has some.
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}-") as copy:
-        copy.truncate(device.size)
-        copy_range(path, device.start, Path(copy.name), 0, device.size)
-        clean, said = fsck(image, device.kind, copy.name, repair)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as directory:
+        copy = Path(directory, f"{path.name}.{device.number}")
+        copy.touch()
+        os.truncate(copy, device.size)
+        copy_range(path, device.start, copy, 0, device.size)
+        clean, said = fsck(image, device.kind, str(copy), repair)
         if repair:
-            copy_range(Path(copy.name), 0, path, device.start, device.size)
+            _put_back(copy, path, device)
         return clean, said
+
+
+def _put_back(copy: Path, path: Path, device: Device) -> None:
+    """Write what was repaired. Half of it would be worse than what was there."""
+    typed = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in typed}
+    try:
+        copy_range(copy, 0, path, device.start, device.size)
+    except OSError as error:
+        kept = Path(tempfile.mkdtemp(dir=path.parent, prefix=f"{path.name}-"), copy.name)
+        shutil.move(copy, kept)
+        why = error.strerror or str(error)
+        raise ImageError(str(path), f"{why}; what was repaired is kept in {kept}") from None
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

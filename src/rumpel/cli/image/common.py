@@ -13,23 +13,14 @@ from typing import Any, NamedTuple, TypeVar
 
 import click
 
+from rumpel.cli.terminal import escaped, masked
 from rumpel.errors import RumpelError
 from rumpel.images.locate import Location, parse
 from rumpel.images.session import Options
 from rumpel.images.volume import Volume, open_volume
+from rumpel.sizes import to_bytes
 
 Function = TypeVar("Function", bound=Callable[..., Any])
-
-_WORDS = (
-    "image",
-    "read_only",
-    "overlay",
-    "sandbox",
-    "memory",
-    "kernel_version",
-    "profile",
-    "disks",
-)
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 exclude = click.option(
@@ -49,6 +40,14 @@ def _owner(value: str | None) -> tuple[int, int] | None:
     if not user.isdecimal() or not (group or user).isdecimal():
         raise click.BadParameter("must be numbers: UID or UID:GID")
     return int(user), int(group or user)
+
+
+def _size(context: click.Context, parameter: click.Parameter, value: str) -> str:
+    try:
+        to_bytes(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+    return value
 
 
 class How(NamedTuple):
@@ -99,7 +98,8 @@ def options(function: Function) -> Function:
                 help="Run the kernel in a process without privileges (the default).",
             ),
             click.option(
-                "--memory", "how_memory", default="64M", show_default=True, help="The kernel's."
+                "--memory", "how_memory", default="64M", show_default=True, callback=_size,
+                help="The kernel's.",
             ),
             click.option(
                 "--kernel", "how_kernel", default="6.12", show_default=True,
@@ -190,7 +190,7 @@ class Images:
 
     def complain(self, text: str) -> None:
         """One line on stderr; the command's exit status will be 1."""
-        print(f"rumpel: {text}", file=sys.stderr)
+        warn(text)
         self.failed = True
 
     def close(self) -> None:
@@ -229,11 +229,17 @@ def _expand(place: Place) -> list[str] | None:
     return found
 
 
-def show(text: str) -> None:
+def warn(text: str) -> None:
+    """One line on stderr."""
+    line = escaped(text).replace("\n", "\\n")
+    print(f"rumpel: {line}", file=sys.stderr)
+
+
+def show(text: str = "") -> None:
     """Print a line; on a terminal without what would steer it."""
     out = sys.stdout.buffer
     if sys.stdout.isatty():
-        text = "".join(c if c.isprintable() or c == "\t" else "?" for c in text)
+        text = masked(text)
     out.write(os.fsencode(text) + b"\n")
 
 
@@ -253,13 +259,14 @@ def bar(wanted: bool) -> Iterator[Callable[[Any], object] | None]:
     from rich.console import Console
     from rich.progress import Progress, SpinnerColumn, TextColumn
 
-    columns = (SpinnerColumn(), TextColumn("{task.description}"))
+    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False))
     with Progress(*columns, console=Console(stderr=True), transient=True) as shown:
         task = shown.add_task("")
 
         def update(copied: Any) -> None:
             done = f"{copied.files} files, {copied.bytes / 1e6:.0f} MB  {copied.path[-60:]}"
-            shown.update(task, description=done.encode("ascii", "replace").decode())
+            description = masked(done).encode("ascii", "replace").decode()
+            shown.update(task, description=description)
 
         yield update
 
@@ -268,7 +275,7 @@ def size(value: int, human: bool) -> str:
     """A size, as ls -h has it."""
     if not human:
         return str(value)
-    number, units = float(value), iter(("", "K", "M", "G", "T", "P"))
+    number, units = float(value), iter(("", "K", "M", "G", "T", "P", "E", "Z"))
     unit = next(units)
     while number >= 1024:
         number /= 1024

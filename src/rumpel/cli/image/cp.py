@@ -21,6 +21,7 @@ from rumpel.cli.image.common import (
     options,
     owner,
     progress,
+    warn,
 )
 from rumpel.copying import Copied
 from rumpel.images.locate import Location, parse_any
@@ -135,4 +136,4 @@ def said(images: Images, copied: Copied) -> None:
     """Say what could not be kept, once for each kind."""
     lost = Counter((what, error.strerror) for _, what, error in copied.lost)
     for (what, why), count in lost.items():
-        click.echo(f"rumpel: {what} of {count} files could not be kept: {why}", err=True)
+        warn(f"{what} of {count} files could not be kept: {why}")

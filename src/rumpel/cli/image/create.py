@@ -3,8 +3,11 @@
 
 from __future__ import annotations
 
-import contextlib
+import errno
 import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,6 +15,7 @@ import click
 
 from rumpel.cli.image.common import How, Images, options, owner
 from rumpel.cli.image.cp import said
+from rumpel.devices import Disk
 from rumpel.images.errors import ImageError
 from rumpel.images.locate import Location
 from rumpel.images.tools import copy_range, mkfs, run
@@ -74,7 +78,8 @@ def command(
     """
     if kind and wanted:
         raise click.UsageError("--fs is for an image without partitions")
-    path = Path(image)
+    if how.overlay or how.disks or how.read_only:
+        raise click.UsageError("--overlay, --disk and --read-only are for images that are there")
     try:
         total = to_bytes(size)
     except ValueError as error:
@@ -82,26 +87,55 @@ def command(
     if source is not None and not os.path.exists(source):  # noqa: PTH110
         raise click.UsageError(f"{source}: no such file or directory")
     parts = [_part(text) for text in wanted]
-    try:
-        with path.open("wb" if force else "xb") as file:
-            file.truncate(total)
-    except FileExistsError:
-        raise ImageError(image, "there is such a file already (--force replaces it)") from None
-    except OSError as error:
-        raise ImageError(image, error.strerror or str(error)) from None
-    try:
+    with _new(image, total, force) as path:
         if kind:
-            mkfs(image, kind, image, label, arguments)
+            mkfs(image, kind, str(path), label, arguments)
         elif parts:
-            _partitions(path, total, parts, table, arguments)
+            _partitions(image, path, total, parts, table, arguments)
         if source is not None:
             with Images(how, writes=True) as images:
-                _fill(images, image, len(parts), source, owner)
-    except BaseException:
-        # Half an image is worse than none.
-        with contextlib.suppress(OSError):
-            path.unlink()
-        raise
+                _fill(images, image, path, len(parts), source, owner)
+
+
+@contextmanager
+def _new(image: str, size: int, force: bool) -> Iterator[Path]:
+    """A file beside the image, which takes its name once all is in it, and else goes."""
+    final = Path(os.path.realpath(image))
+    made: Path | None = None
+    try:
+        _check(image, final, force)
+        fd, name = tempfile.mkstemp(dir=final.parent, prefix=f".{final.name}-")
+        made = Path(name)
+        with open(fd, "wb") as file:
+            file.truncate(size)
+            umask = os.umask(0)
+            os.umask(umask)
+            os.fchmod(fd, 0o666 & ~umask)
+        yield made
+        _check(image, final, force)
+        made.rename(final)
+        made = None
+    except OSError as error:
+        raise ImageError(image, error.strerror or str(error)) from None
+    finally:
+        if made:
+            with suppress(OSError):
+                made.unlink()
+
+
+def _check(image: str, final: Path, force: bool) -> None:
+    """May this name be taken?"""
+    if not os.path.lexists(final):
+        return
+    if not force:
+        raise ImageError(image, "there is such a file already (--force replaces it)")
+    if not final.is_file():
+        raise ImageError(image, "is no regular file")
+    try:
+        Disk(final)
+    except OSError as error:
+        if error.errno == errno.EBUSY:
+            raise ImageError(image, "in use: another process has the image open") from None
 
 
 def _part(text: str) -> Part:
@@ -114,9 +148,8 @@ def _part(text: str) -> Part:
 
 
 def _partitions(
-    path: Path, total: int, parts: list[Part], table: str, arguments: tuple[str, ...]
+    name: str, path: Path, total: int, parts: list[Part], table: str, arguments: tuple[str, ...]
 ) -> None:
-    name = str(path)
     lines = [f"label: {_TABLES[table]}"]
     at = _MIB
     places: list[tuple[int, int]] = []
@@ -131,26 +164,28 @@ def _partitions(
         title = f', name="{part.label}"' if part.label and table == "gpt" else ""
         lines.append(f"start={at // 512}, size={room // 512}, type={kind}{title}")
         at += room
-    run(name, ["sfdisk", "-q", name], "fdisk", input="\n".join(lines) + "\n")
+    run(name, ["sfdisk", "-q", str(path)], "fdisk", input="\n".join(lines) + "\n")
     for (start, room), part in zip(places, parts, strict=True):
         if not part.kind:
             continue
-        piece = path.with_name(f"{path.name}.part")
-        try:
-            with piece.open("xb") as file:
-                file.truncate(room)
-            mkfs(name, part.kind, str(piece), part.label, arguments)
-            copy_range(piece, 0, path, start, room)
-        finally:
-            piece.unlink(missing_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f"{path.name}-") as piece:
+            piece.truncate(room)
+            mkfs(name, part.kind, piece.name, part.label, arguments)
+            copy_range(Path(piece.name), 0, path, start, room)
 
 
 def _fill(
-    images: Images, image: str, parts: int, source: str, owner: tuple[int, int] | None
+    images: Images,
+    image: str,
+    path: Path,
+    parts: int,
+    source: str,
+    owner: tuple[int, int] | None,
 ) -> None:
     import shutil
+    import tarfile
 
-    place = images.place(Location(image, str(parts) if parts else None, "/"))
+    place = images.place(Location(str(path), str(parts) if parts else None, "/"))
     try:
         if os.path.isdir(source):  # noqa: PTH112
             said(images, place.volume.copy_in(source, "/", follow=True, owner=owner))
@@ -160,5 +195,7 @@ def _fill(
         with open(source, "rb") as file:
             said(images, place.volume.write(read_tar(file), "/", source, owner=owner))
     except shutil.Error as error:
-        path, _, why = error.args[0][0]
-        raise ImageError(image, f"cannot be filled: {path}: {why}") from None
+        what, _, why = error.args[0][0]
+        raise ImageError(image, f"cannot be filled: {what}: {why}") from None
+    except tarfile.TarError as error:
+        raise ImageError(image, f"cannot be filled: {source}: {error}") from None

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 import subprocess
 import tempfile
 from pathlib import Path
@@ -13,6 +14,8 @@ import click
 
 from rumpel.cli.image.common import How, Images, options
 from rumpel.images.locate import parse
+
+_TYPED = (signal.SIGINT, signal.SIGQUIT)
 
 
 @click.command()
@@ -28,13 +31,24 @@ def command(how: How, name: str) -> None:
         with tempfile.TemporaryDirectory(prefix="rumpel-edit-") as directory:
             copy = Path(directory, Path(place.path).name)
             copy.write_bytes(before)
-            status = subprocess.run([*shlex.split(editor), copy]).returncode
+            status = _run([*shlex.split(editor), str(copy)])
             if status:
                 images.complain(f"{name}: {editor} exited with {status}; nothing is changed")
                 return
             after = copy.read_bytes()
         if after != before:
             _replace(place.volume.kernel, place.path, after)
+
+
+def _run(command: list[str]) -> int:
+    """Run a program that has the terminal: what is typed to interrupt it is for it alone."""
+    # A handler that does nothing, unlike SIG_IGN, is not passed on to the program.
+    before = {number: signal.signal(number, lambda *_: None) for number in _TYPED}
+    try:
+        return subprocess.run(command).returncode
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _replace(kernel: object, path: str, data: bytes) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import posixpath
+from typing import Any
 
 import click
 
@@ -30,7 +31,24 @@ def command(how: How, target: str, name: str, symbolic: bool, force: bool) -> No
         os, path = place.volume.kernel.os, place.path
         if os.path.isdir(path) and not os.path.islink(path):
             path = posixpath.join(path, posixpath.basename(target.rstrip("/")))
-        if force:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(path)
-        (os.symlink if symbolic else os.link)(target, path)
+        link = os.symlink if symbolic else os.link
+        if not force:
+            link(target, path)
+        elif symbolic or not _is_same(os, target, path):
+            # Beside it first: what is there goes only once there is something else.
+            new = f"{path.rstrip('/')}.rumpel-new"
+            link(target, new)
+            try:
+                os.rename(new, path)
+            except BaseException:
+                with contextlib.suppress(OSError):
+                    os.unlink(new)
+                raise
+
+
+def _is_same(os: Any, target: str, path: str) -> bool:
+    """Is it a link to that already? Renaming one to the other would do nothing."""
+    if not os.path.lexists(path):
+        return False
+    one, other = os.lstat(target), os.lstat(path)
+    return bool((one.st_dev, one.st_ino) == (other.st_dev, other.st_ino))

@@ -52,7 +52,9 @@ def command(
                     every += [to_json(place, each) for each in _chosen(found, hidden)]
                     continue
                 if len(places) > 1:
-                    show(f"{chr(10) if number else ''}{place.name}:")
+                    if number:
+                        show()
+                    show(f"{place.name}:")
                 for title, entries in _groups(found, recursive):
                     if recursive:
                         show(f"{title}:")
@@ -97,10 +99,17 @@ def _row(top: str, each: Found, long: bool, human: bool, inode: bool) -> list[st
     length = size(each.size, human)
     if stat.S_ISCHR(each.mode) or stat.S_ISBLK(each.mode):
         length = f"{os.major(each.rdev)},{os.minor(each.rdev)}"
-    when = time.strftime("%Y-%m-%d %H:%M", time.localtime(each.mtime / 1e9))
+    when = _when(each.mtime)
     arrow = f" -> {each.target}" if each.target is not None else ""
     links, user, group = str(each.links), str(each.uid), str(each.gid)
     return [*row, stat.filemode(each.mode), links, user, group, length, when, name + arrow]
+
+
+def _when(ns: int) -> str:
+    try:
+        return time.strftime("%Y-%m-%d %H:%M", time.localtime(ns // 1_000_000_000))
+    except (OverflowError, ValueError, OSError):
+        return f"@{ns // 1_000_000_000}"  # a year that the C library does not know
 
 
 def to_json(place: Place, each: Found) -> dict[str, object]:

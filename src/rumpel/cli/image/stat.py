@@ -61,5 +61,8 @@ def command(how: How, names: tuple[str, ...], follow: bool, as_json: bool) -> No
 
 
 def _when(ns: int) -> str:
-    when = datetime.fromtimestamp(ns // 1_000_000_000).astimezone()
+    try:
+        when = datetime.fromtimestamp(ns // 1_000_000_000).astimezone()
+    except (OverflowError, ValueError, OSError):
+        return f"@{ns // 1_000_000_000}.{ns % 1_000_000_000:09d}"  # beyond the year 9999
     return f"{when:%Y-%m-%d %H:%M:%S}.{ns % 1_000_000_000:09d} {when:%z}"

@@ -29,7 +29,11 @@ def command(how: How, name: str, archive: str, exclude: tuple[str, ...]) -> None
     """
     from rumpel.images.archive import write_tar
 
-    compression = _COMPRESSIONS.get(posixpath.splitext(archive)[1], "")
+    suffix = posixpath.splitext(archive)[1]
+    if archive != "-" and suffix not in ("", ".tar", *_COMPRESSIONS):
+        known = ", ".join((".tar", *_COMPRESSIONS))
+        raise click.UsageError(f"{archive}: {suffix} is no archive that is known: {known}")
+    compression = "" if archive == "-" else _COMPRESSIONS.get(suffix, "")
     if archive == "-" and sys.stdout.isatty():
         raise click.UsageError("an archive is nothing for a terminal")
     with Images(how) as images, images.attempt(name):

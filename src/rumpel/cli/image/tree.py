@@ -38,14 +38,24 @@ def _show(found: list[Found]) -> None:
     for each in found[1:]:
         below.setdefault(each.path.rpartition("/")[0], []).append(each)
 
-    def level(path: str, indent: str) -> None:
-        entries = below.get(path, [])
-        for each in entries:
-            last = each is entries[-1]
-            arrow = f" -> {each.target}" if each.target is not None else ""
-            show(f"{indent}{'└── ' if last else '├── '}{each.path.rpartition('/')[2]}{arrow}")
-            level(each.path, indent + ("    " if last else "│   "))
-
-    level("", "")
+    # As deep as file systems are, which is deeper than functions may call each other.
+    ahead = _level(below, "", "")
+    while ahead:
+        each, branch, indent = ahead.pop()
+        arrow = f" -> {each.target}" if each.target is not None else ""
+        show(f"{branch}{each.path.rpartition('/')[2]}{arrow}")
+        ahead += _level(below, each.path, indent)
     directories = sum(stat.S_ISDIR(each.mode) for each in found[1:])
-    show(f"\n{directories} directories, {len(found) - 1 - directories} files")
+    show()
+    show(f"{directories} directories, {len(found) - 1 - directories} files")
+
+
+def _level(below: dict[str, list[Found]], path: str, indent: str) -> list[tuple[Found, str, str]]:
+    """The entries of a directory, the last first, how each begins, and how what is below does."""
+    entries = list(reversed(below.get(path, [])))
+    return [
+        (each, f"{indent}├── ", f"{indent}│   ")
+        if number
+        else (each, f"{indent}└── ", f"{indent}    ")
+        for number, each in enumerate(entries)
+    ]

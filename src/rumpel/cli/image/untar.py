@@ -6,7 +6,7 @@ from __future__ import annotations
 import shutil
 import sys
 import tarfile
-from contextlib import nullcontext
+from contextlib import ExitStack
 
 import click
 
@@ -32,10 +32,16 @@ def command(
     """
     from rumpel.images.archive import read_tar
 
-    with Images(how, writes=True) as images, images.attempt(name), bar(progress) as update:
-        place = images.place(parse(name))
-        place.volume.kernel.os.makedirs(place.path, exist_ok=True)
-        with nullcontext(sys.stdin.buffer) if archive == "-" else open(archive, "rb") as file:
+    with Images(how, writes=True) as images, bar(progress) as update, ExitStack() as stack:
+        file = sys.stdin.buffer
+        if archive != "-":
+            with images.attempt(archive):
+                file = stack.enter_context(open(archive, "rb"))
+            if images.failed:
+                return
+        with images.attempt(name):
+            place = images.place(parse(name))
+            place.volume.kernel.os.makedirs(place.path, exist_ok=True)
             try:
                 items = read_tar(file)
                 options = {"owner": owner, "progress": update}
