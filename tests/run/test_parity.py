@@ -53,6 +53,13 @@ PROGRAMS = {
         "trap 'echo term; exit 5' TERM; (sleep .1; kill $$) & while :; do sleep .05; done",
     ],
     "jobs": ["bash", "-c", "for i in 1 2 3 4 5; do (sleep .0$i; exit $i) & done; wait -n; wait"],
+    "broken pipe": ["bash", "-c", "yes | head -1; echo ${PIPESTATUS[*]}"],
+    "file size": [
+        "bash",
+        "-c",
+        "exec 2>&-; ulimit -f 9; head -c 99999 /dev/zero >$0; echo $?; rm $0",
+        "/dev/shm/size",
+    ],
     "killed": ["sh", "-c", "kill -SEGV $$"],
     "dash": ["dash", "-c", "echo $0 $# | cat - /etc/hostname; command -v ls", "x", "y"],
     "busybox": ["busybox", "sh", "-c", "echo /etc/host* | busybox wc -c; busybox id -u; exit 2"],

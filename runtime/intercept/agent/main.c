@@ -199,12 +199,25 @@ static void set_comm(void)
 	host(__NR_prctl, PR_SET_NAME, name, 0, 0, 0);
 }
 
+/* Only where it begins: later they are ignored if the program wants it. */
+static void forget_python(void)
+{
+	struct action reset = { 0 };
+
+	if (message.flags & FLAG_PYTHON) {
+		host(__NR_rt_sigaction, SIGPIPE, &reset, 0, sizeof(mask_t));
+		host(__NR_rt_sigaction, SIGXFSZ, &reset, 0, sizeof(mask_t));
+	}
+	message.flags &= ~(uint32_t)FLAG_PYTHON;
+}
+
 _Noreturn void agent_main(uint64_t *stack)
 {
 	static struct start s;
 	struct thread *t;
 	int error, agent_fd = receive(stack);
 
+	forget_python();
 	s.stack = stack;
 	for (s.end = find_auxv(stack); *s.end != AT_NULL; s.end += 2)
 		;

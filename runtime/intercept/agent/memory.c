@@ -61,12 +61,13 @@ struct iovec {
  * process_vm_readv and _writev say EFAULT where a load or a store would raise a
  * signal, which the program may have blocked. They are asked about this very
  * process, so no permission is needed. Where a container does not allow them at
- * all, a bad pointer is a SIGSEGV.
+ * all, a bad pointer is a SIGSEGV. By the thread's number: the process's is that of its
+ * first thread, which has no memory any more when it has ended.
  */
 static long copy(long nr, void *local, uint64_t remote, size_t n)
 {
 	struct iovec here = { local, n }, there = { (void *)remote, n };
-	long done = host(nr, host_pid(), &here, 1, &there, 1, 0);
+	long done = host(nr, host_tid(), &here, 1, &there, 1, 0);
 
 	if (done == -ENOSYS || done == -EPERM) {
 		if (nr == __NR_process_vm_readv)

@@ -38,15 +38,13 @@ OFFSET(T_NR, regs.nr);
 /* All that were ever made; those that are not used are taken again. */
 static struct thread *threads;
 
+/* self, stack and next stay for ever, and used is whose the struct is: others look at it. */
 static void reset(struct thread *t)
 {
-	struct thread *next = t->next;
+	const size_t rest = offsetof(struct thread, regs);
 
-	memset(t, 0, sizeof(*t));
-	t->self = t;
-	t->used = 1;
-	t->next = next;
-	t->stack = (uint64_t)t & -16ull;
+	t->work = t->leaving = t->vfork = 0;
+	memset((char *)t + rest, 0, offsetof(struct thread, next) - rest);
 	t->agent_sas.ss_sp = (char *)t - (SIZE - PAGE) + PAGE;
 	t->agent_sas.ss_size = SAS_SIZE;
 	t->sas.ss_flags = SS_DISABLE;
@@ -73,6 +71,9 @@ struct thread *thread_new(void)
 		return NULL;
 	host(__NR_mprotect, base, PAGE, PROT_NONE);
 	t = (struct thread *)(base + SIZE - PAGE);
+	t->self = t;
+	t->stack = (uint64_t)t & -16ull;
+	t->used = 1;
 	reset(t);
 	t->next = __atomic_load_n(&threads, __ATOMIC_RELAXED);
 	while (!__atomic_compare_exchange_n(&threads, &t->next, t, false, __ATOMIC_ACQ_REL,
@@ -283,6 +284,8 @@ long call_exit(struct thread *t)
 	long status = t->regs.rdi;
 
 	block_signals(t);
+	if (t->work & WORK_PENDING)
+		return RESTART; /* nobody else would get it */
 	if (t->vfork)
 		host(__NR_exit, status);
 	agent_exit_thread(t, status);

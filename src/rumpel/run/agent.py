@@ -23,7 +23,7 @@ PATH_MAX, RULES_MAX = 4096, 2048
 MESSAGE = struct.Struct(f"=4I{PATH_MAX}s{RULES_MAX}s")
 FD_AGENT, FD_MESSAGE, FD_EXPLAIN = range(3)
 FDS_RESERVED = 4
-FLAG_SECCOMP, FLAG_COUNTS, FLAG_TRACE = 1, 4, 8
+FLAG_SECCOMP, FLAG_COUNTS, FLAG_TRACE, FLAG_PYTHON = 1, 4, 8, 16
 
 HIGHEST_FD = 1024
 """The agent's descriptors are below this: a table of descriptors is copied with each fork."""
@@ -100,7 +100,7 @@ def execute(
     path = os.fsencode(find_program(arguments[0]))
     if len(path) >= PATH_MAX:
         raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), arguments[0])
-    flags = trap.value | (explain.value if explain else 0)
+    flags = FLAG_PYTHON | trap.value | (explain.value if explain else 0)
     lines = os.fsencode("\n".join(rules))
     if len(lines) >= RULES_MAX:
         raise ValueError("too many rules")

@@ -67,8 +67,25 @@ static void *cancelled(void *argument)
 	return argument;
 }
 
-static void *nothing(void *argument)
+static void *leaf(void *argument)
 {
+	pid_t self = gettid();
+
+	for (int i = 0; i < 3; i++)
+		CHECK(syscall(SYS_gettid) == self);
+	return argument;
+}
+
+/* Makes threads while others do: each is one of its own. */
+static void *make(void *argument)
+{
+	for (long i = 0; i < 1000; i++) {
+		void *result = NULL;
+		pthread_t thread;
+
+		CHECK(!pthread_create(&thread, NULL, leaf, (void *)i));
+		CHECK(!pthread_join(thread, &result) && result == (void *)i);
+	}
 	return argument;
 }
 
@@ -93,11 +110,9 @@ int main(void)
 		CHECK(!pthread_cancel(thread));
 		CHECK(!pthread_join(thread, &result) && result == PTHREAD_CANCELED);
 	}
-	for (int i = 0; i < 500; i++) {
-		pthread_t thread;
-
-		CHECK(!pthread_create(&thread, NULL, nothing, NULL));
-		CHECK(!pthread_join(thread, NULL));
-	}
+	for (long i = 0; i < 4; i++)
+		CHECK(!pthread_create(&threads[i], NULL, make, NULL));
+	for (long i = 0; i < 4; i++)
+		CHECK(!pthread_join(threads[i], NULL));
 	return done();
 }
