@@ -427,6 +427,7 @@ enum rumpel_pipe_event {
 	RUMPEL_PIPE_END = 'e', /* the input has ended; all of it is with the driver */
 	RUMPEL_PIPE_DAMAGED = 'd', /* so has what can be read of it */
 	RUMPEL_PIPE_BROKEN = 'b', /* nobody reads the output any more */
+	RUMPEL_PIPE_DONE = 'w', /* all was written, and the output closed, as asked for */
 };
 
 #define RUMPEL_PIPE_NAME 32
@@ -455,7 +456,7 @@ RUMPEL_API int rumpel_net_pipe(const struct rumpel_pipe *config, const uint8_t m
  * packets go from each one's input to the other's output. */
 RUMPEL_API int rumpel_net_pipe_join(struct rumpel_device *device, struct rumpel_device *other);
 RUMPEL_API int rumpel_net_pipe_resume(struct rumpel_device *device);
-/* Closes the output, once all is written that the kernel has sent. */
+/* Closes the output, once all is written that the kernel has sent: see RUMPEL_PIPE_DONE. */
 RUMPEL_API int rumpel_net_pipe_end(struct rumpel_device *device);
 
 RUMPEL_API int rumpel_entropy(struct rumpel_device **device);

@@ -202,6 +202,7 @@ static void test_ends(void)
 	fake_run(nic.kernel);
 	CHECK(read_all(from_nic) > 200);
 	EQUAL(read(from_nic, text, 1), 0);
+	expect_event(RUMPEL_PIPE_DONE);
 	/* Nobody minds what comes then. */
 	send_pattern(100, 1);
 	EQUAL(fake_stats(nic.device).dropped, 1);
@@ -289,6 +290,58 @@ static void test_slow_driver(void)
 	down();
 }
 
+/* A report that nobody reads holds up nobody. */
+static void test_blocked_report(void)
+{
+	up(RUMPEL_PACKETS_TEXT, 8);
+	EQUAL(fcntl(report, F_SETFL, 0), 0);
+	for (int i = 0; i < 20000; i++)
+		write_text("1.0 > 12\n");
+	write_text("1.0 > ffffffffffff0200000000010801\n");
+	EQUAL(nic_receive(&nic, NULL, got), 14);
+	EQUAL(fake_stats(nic.device).errors, 20000);
+	down();
+}
+
+/* Two interfaces of a kernel: what is no packet goes from one to the other. */
+static void test_joined(void)
+{
+	struct rumpel_pipe config = { .events = -1, .report = -1, .write = RUMPEL_PACKETS_TEXT };
+	struct rumpel_device *left = make(RUMPEL_PACKETS_TEXT, false), *right;
+	unsigned int lines = 0, sent = 0;
+	static struct nic other;
+	int slow;
+
+	config.in = -1;
+	make_pipe(&slow, &config.out);
+	EQUAL(rumpel_net_pipe(&config, NULL, 0, &right), 0);
+	close(config.out);
+	EQUAL(rumpel_net_pipe_join(left, right), 0);
+	EQUAL(rumpel_net_pipe_join(left, right), -EINVAL);
+	nic_up(&nic, left, false, 4096);
+	fake_attach(nic.kernel, right);
+	nic_start(&other, nic.kernel, right, ~0ull, 4096);
+	nic_post(&nic, 8);
+	/* More than fits anywhere, and its reader comes late. */
+	for (ssize_t done = 1; done > 0; sent += done > 0) {
+		done = write(to_nic, "# a line that is no packet\n", 27);
+		fake_run(nic.kernel);
+	}
+	CHECK(sent > 20000);
+	for (int idle = 0; idle < 3; idle++) {
+		size_t len = read_all(slow);
+
+		for (size_t i = 0; i < len; i++)
+			lines += text[i] == '\n';
+		if (len)
+			idle = 0;
+		fake_run(nic.kernel);
+	}
+	EQUAL(lines, sent);
+	close(slow);
+	down();
+}
+
 static void test_paused(void)
 {
 	start(make(RUMPEL_PACKETS_TEXT, true), 8);
@@ -364,6 +417,8 @@ static const struct test tests[] = {
 	{ test_damaged, "a damaged capture is an end with a reason" },
 	{ test_slow_reader, "a slow reader loses nothing" },
 	{ test_slow_driver, "a slow driver loses nothing" },
+	{ test_blocked_report, "a report that nobody reads holds up nobody" },
+	{ test_joined, "lines that are no packets go straight through, and none is lost" },
 	{ test_paused, "nothing is read before it is asked for" },
 	{ test_socket, "a socket carries both directions" },
 	{ test_any_bytes, "any bytes are read to an end" },

@@ -27,12 +27,14 @@
 #define PIPE_READS 8 /* system calls before others get their turn */
 /* So much a pipe takes whenever it takes anything: for those that we may block in. */
 #define PIPE_LEAST 4096
+#define PIPE_TERMINAL 512 /* the same of a terminal */
 
 /* Half of a stream. */
 struct pipe_end {
 	struct rumpel_watch watch; /* fd -1: there is none, or not any more */
 	bool socket;
 	bool blocks; /* the descriptor is shared with others, who want that */
+	size_t least; /* bytes that it takes if it takes any */
 	char *bytes;
 	size_t start, end;
 };
@@ -46,6 +48,7 @@ struct net_pipe {
 	struct packets_found found;
 	enum rumpel_packets format;
 	char direction;
+	bool stalled; /* a frame, or a line of the joined one, waits for room */
 	bool paused; /* atomic: nothing is read yet */
 	bool ending; /* atomic: when all is written, the output is closed */
 	int events; /* where bytes of enum rumpel_pipe_event are written */
@@ -59,6 +62,12 @@ struct net_pipe {
 static struct net_pipe *to_pipe(struct rumpel_virtio *virtio)
 {
 	return (struct net_pipe *)virtio;
+}
+
+/* Only then the token is held of both. */
+static bool is_one_kernel(const struct net_pipe *pipe, const struct net_pipe *other)
+{
+	return pipe->net.virtio.device.kernel == other->net.virtio.device.kernel;
 }
 
 static void pipe_tell(const struct net_pipe *pipe, enum rumpel_pipe_event event)
@@ -106,7 +115,7 @@ static bool pipe_flush(struct net_pipe *pipe)
 
 			if (poll(&pollfd, 1, 0) <= 0)
 				break;
-			len = len < PIPE_LEAST ? len : PIPE_LEAST;
+			len = len < out->least ? len : out->least;
 		}
 		done = out->socket
 			       ? send_some(out->watch.fd, out->bytes + out->start, len)
@@ -125,7 +134,8 @@ static bool pipe_flush(struct net_pipe *pipe)
 		return false;
 	}
 	out->start = out->end = 0;
-	out->watch.events = 0;
+	/* Whoever waits for room is told by pipe_writable(), for there is some now. */
+	out->watch.events = pipe->stalled ? POLLOUT : 0;
 	return true;
 }
 
@@ -135,6 +145,7 @@ static void pipe_end_output(struct net_pipe *pipe)
 	if (pipe->out.socket)
 		shutdown(pipe->out.watch.fd, SHUT_WR);
 	end_close(&pipe->out);
+	pipe_tell(pipe, RUMPEL_PIPE_DONE);
 }
 
 /* Room for `len` bytes at the end of what is to be written, or NULL. */
@@ -164,8 +175,10 @@ static int pipe_transmit_one(struct net_pipe *pipe)
 		at = pipe_room(pipe, PACKETS_LONGEST);
 		if (!at && pipe_flush(pipe))
 			at = pipe_room(pipe, PACKETS_LONGEST);
-		if (!at && pipe->out.watch.fd >= 0)
+		if (!at && pipe->out.watch.fd >= 0) {
+			pipe->stalled = true;
 			return -EAGAIN;
+		}
 	}
 	result = rumpel_queue_peek(queue, 0, pipe->iov, RUMPEL_QUEUE_MAX, &chain);
 	if (result <= 0)
@@ -213,10 +226,12 @@ static void pipe_transmit(struct net_pipe *pipe)
 static void pipe_report(const struct net_pipe *pipe, const char *why)
 {
 	bool text = pipe->reader.format == RUMPEL_PACKETS_TEXT;
+	/* Better lost than waited for. */
+	struct pollfd pollfd = { .fd = pipe->report, .events = POLLOUT };
 	char message[256];
 	int len;
 
-	if (pipe->report < 0)
+	if (pipe->report < 0 || poll(&pollfd, 1, 0) <= 0)
 		return;
 	len = snprintf(message, sizeof(message), "%s: %s %llu: %s\n", pipe->name,
 		       text ? "line" : "packet", (unsigned long long)pipe->reader.count, why);
@@ -230,13 +245,15 @@ static bool pipe_pass(struct net_pipe *pipe, const struct packets_found *found)
 	char *at;
 
 	if (!joined || joined->out.watch.fd < 0 || joined->format != RUMPEL_PACKETS_TEXT ||
-	    joined->net.virtio.device.kernel != pipe->net.virtio.device.kernel)
+	    !is_one_kernel(pipe, joined))
 		return true;
 	at = pipe_room(joined, found->len + 1);
-	if (!at && pipe_flush(joined))
+	if (!at && pipe_flush(joined) && joined->out.watch.fd >= 0)
 		at = pipe_room(joined, found->len + 1);
-	if (!at)
-		return joined->out.watch.fd < 0;
+	if (!at) {
+		joined->stalled = joined->out.watch.fd >= 0;
+		return !joined->stalled;
+	}
 	memcpy(at, found->data, found->len);
 	joined->out.end += found->len;
 	if (at[found->len - 1] != '\n')
@@ -385,7 +402,8 @@ static void pipe_receive(struct net_pipe *pipe)
 	if (queue->next_used != before && rumpel_queue_wants_interrupt(queue))
 		rumpel_virtio_interrupt(virtio);
 	/* Lines went straight through. */
-	if (pipe->joined && pipe->joined->out.start < pipe->joined->out.end)
+	if (pipe->joined && is_one_kernel(pipe, pipe->joined) &&
+	    pipe->joined->out.start < pipe->joined->out.end)
 		pipe_flush(pipe->joined);
 	if (result == -EIO)
 		rumpel_virtio_break(virtio);
@@ -424,8 +442,10 @@ static void pipe_writable(struct rumpel_watch *watch, short revents)
 		watch->events = 0;
 		return;
 	}
+	pipe->stalled = false;
 	pipe_transmit(pipe);
-	if (joined && !joined->in.watch.events && rumpel_virtio_is_live(&joined->net.virtio))
+	if (joined && !joined->in.watch.events && is_one_kernel(pipe, joined) &&
+	    rumpel_virtio_is_live(&joined->net.virtio))
 		pipe_receive(joined);
 }
 
@@ -518,6 +538,7 @@ static int end_open(struct pipe_end *end, int fd, int mode)
 	if (end->watch.fd < 0) {
 		end->socket = S_ISSOCK(stat.st_mode);
 		end->blocks = !end->socket;
+		end->least = S_ISCHR(stat.st_mode) ? PIPE_TERMINAL : PIPE_LEAST;
 		end->watch.fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
 	}
 	return end->watch.fd < 0 ? -errno : 0;
@@ -590,7 +611,7 @@ int rumpel_net_pipe_join(struct rumpel_device *device, struct rumpel_device *oth
 {
 	struct net_pipe *a = pipe_of(device), *b = pipe_of(other);
 
-	if (!a || !b || a == b || a->joined || b->joined)
+	if (!a || !b || a == b || a->joined || b->joined || device->kernel || other->kernel)
 		return -EINVAL;
 	a->joined = b;
 	b->joined = a;

@@ -83,8 +83,8 @@ enum packets_kind packets_read_text(struct packets_reader *reader, char *bytes, 
 		return PACKETS_NOTHING;
 	}
 	reader->count++;
-	if (!newline && !end) {
-		reader->skipping = true;
+	if (line >= PACKETS_LONGEST) {
+		reader->skipping = !newline;
 		found->why = "the line is longer than any packet";
 		return PACKETS_BAD;
 	}

@@ -24,6 +24,17 @@ def test_ping_through_nat_and_filter(default_image: str, mode: str) -> None:
     assert done.stdout == ""
 
 
+def test_a_filter_keeps_out_what_its_rules_say(default_image: str) -> None:
+    """An address is blocked, and only that one."""
+    for address, answered in (("10.0.0.2", 2), ("10.0.0.9", 0)):
+        done = chain(
+            default_image,
+            f"ping -c 2 -i 0.05 -W {20 if answered else 1} {address} |"
+            " filter 'ip daddr 10.0.0.9 drop' | host 10.0.0.2 10.0.0.9",
+        )
+        assert f"2 sent, {answered} answered" in done.stderr, done.stderr
+
+
 def test_nat_hides_who_is_behind_it(default_image: str) -> None:
     """On its right only its own address is seen, on its left only that of the host."""
     text = "ping -c 2 -i 0.05 -W 20 10.0.0.2 | nat | <> tee /dev/stderr | host 10.0.0.2"

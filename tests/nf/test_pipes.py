@@ -24,10 +24,8 @@ def test_ping_through_plain_pipes(default_image: str) -> None:
     )
     assert done.returncode == 0, done.stderr
     pings = [x for x in done.stdout.splitlines() if "ICMP echo" in x]
-    assert [x.partition(" IP ")[2] for x in pings] == [
-        "100.64.0.1 > 10.0.0.2 ICMP echo request id 1 seq 1",
-        "100.64.0.1 > 10.0.0.2 ICMP echo request id 1 seq 3",
-    ]
+    assert all(" IP 100.64.0.1 > 10.0.0.2 ICMP echo request id " in x for x in pings)
+    assert [x.rpartition(" ")[2] for x in pings] == ["1", "3"]
 
 
 def test_tcpdump_reads_what_a_stage_writes(default_image: str) -> None:

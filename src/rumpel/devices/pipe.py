@@ -13,7 +13,7 @@ from rumpel.devices.nic import Nic, to_mac
 __all__ = ["PacketFormat", "PipeEvent", "PipeNic", "packet_format"]
 
 PacketFormat = Literal["text", "pcap", "pcapng"]
-PipeEvent = Literal["end", "damaged", "broken"]
+PipeEvent = Literal["end", "damaged", "broken", "done"]
 
 _FORMATS = {
     "any": _native.PACKETS_ANY,
@@ -21,7 +21,12 @@ _FORMATS = {
     "pcap": _native.PACKETS_PCAP,
     "pcapng": _native.PACKETS_PCAPNG,
 }
-_EVENTS: dict[int, PipeEvent] = {ord("e"): "end", ord("d"): "damaged", ord("b"): "broken"}
+_EVENTS: dict[int, PipeEvent] = {
+    ord("e"): "end",
+    ord("d"): "damaged",
+    ord("b"): "broken",
+    ord("w"): "done",
+}
 
 
 def packet_format(name: str) -> PacketFormat:
@@ -110,7 +115,8 @@ class PipeNic(Nic):
 
         Returns:
             ``end``: the input has ended, and the kernel has all of it; ``damaged``: so it
-            has of what could be read; ``broken``: nobody reads the output any more.
+            has of what could be read; ``broken``: nobody reads the output any more; ``done``:
+            the output was closed after :meth:`end_output`.
         """
         try:
             return [_EVENTS[byte] for byte in os.read(self._reader, 64)]
@@ -129,7 +135,7 @@ class PipeNic(Nic):
         _native.net_pipe_resume(self._native)
 
     def end_output(self) -> None:
-        """Close the output, once all is written that the kernel has sent."""
+        """Close the output, once all is written that the kernel has sent: ``done`` then."""
         _native.net_pipe_end(self._native)
 
     def close(self) -> None:

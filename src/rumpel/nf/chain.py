@@ -41,8 +41,8 @@ class Program:
         self.direction = direction
         self.name = words[0]
 
-    def start(self, stdin: int, stdout: int) -> int:
-        """Run it; return the process's number.
+    def start(self, stdin: int, stdout: int) -> subprocess.Popen[bytes]:
+        """Run it.
 
         Most programs would collect lines when they write to a pipe: stdbuf(1) lets those that
         use the C library's streams write each one at once.
@@ -50,7 +50,7 @@ class Program:
         words = self.words
         if shutil.which("stdbuf"):
             words = ["stdbuf", "-oL", *words]
-        return subprocess.Popen(words, stdin=stdin, stdout=stdout).pid
+        return subprocess.Popen(words, stdin=stdin, stdout=stdout)
 
 
 class Member:
@@ -213,6 +213,7 @@ def run_chain(
     programs: list[tuple[Program, int, int]] = []
     between: list[Program] = []
     started: dict[int, str] = {}
+    processes: list[subprocess.Popen[bytes]] = []
     try:
         for member in chain:
             if isinstance(member, Program):
@@ -229,7 +230,9 @@ def run_chain(
         if RIGHT in stages[-1][0].stage.ports:
             stages[-1][1].right_out = 1
         for program, stdin, stdout in programs:
-            started[program.start(stdin, stdout)] = program.name
+            # Kept: one that is forgotten is waited for by whoever finds it.
+            processes.append(program.start(stdin, stdout))
+            started[processes[-1].pid] = program.name
         start = _Start(len(stages))
         for member, ends in stages:
             started[
@@ -244,7 +247,10 @@ def run_chain(
     finally:
         wires.close()
     start.fire()
-    return _wait(started)
+    code = _wait(started)
+    for process in processes:
+        process.returncode = 0  # it is gone: _wait has seen it
+    return code
 
 
 def _join(

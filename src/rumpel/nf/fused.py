@@ -103,6 +103,8 @@ def _live(
     settle(kernels, [nic for link in links for nic in link] + list(outer.values()))
     if RIGHT in outer and code != BROKEN_PIPE:
         outer[RIGHT].end_output()
+        while not {"done", "broken"} & set(outer[RIGHT].events()):
+            select.select([outer[RIGHT]], [], [])
     return code
 
 

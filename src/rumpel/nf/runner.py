@@ -141,19 +141,25 @@ class _Life:
         self.stage = stage
         self.k = k
         self.ports = ports
+        self.ends = ends
         self.code = 0
+        # The sides whose output is to be closed, and those where nobody reads it.
+        self.ending: set[Side] = set()
+        self.broken: set[Side] = set()
         # The sides on which something may still come.
         self.open = {side for side in ports if ends.of(side)[0] is not None}
 
     def run(self) -> int:
-        code = self.stage.run(self.k)
-        if code is not None:
-            self._end(self.stage.port)
-            return code
         poll = select.poll()
         for port in self.ports.values():
             poll.register(port, select.POLLIN)
-        while self.open:
+        code = self.stage.run(self.k)
+        if code is not None:
+            self.code = code
+            self.open.clear()
+            self._end(self.stage.port)
+        # What is on its way out is waited for, whoever may read it.
+        while self.open or self.ending:
             poll.poll()
             for side, port in self.ports.items():
                 for event in port.events():
@@ -161,11 +167,17 @@ class _Life:
         return self.code
 
     def _event(self, side: Side, event: str) -> None:
-        if event == "broken":
+        if event in ("done", "broken"):
+            self.ending.discard(side)
+            if event == "broken":
+                self.broken.add(side)
             # Nobody upstream is interested in answers any more: no reason to end.
-            if side == RIGHT:
+            if event == "broken" and side == RIGHT:
                 self.open.clear()
+                self.ending.clear()
                 self.code = BROKEN_PIPE
+            return
+        if side not in self.open:
             return
         if event == "damaged":
             self.code = 1
@@ -174,8 +186,9 @@ class _Life:
         self._end(other if other in self.ports else side)
 
     def _end(self, side: Side) -> None:
-        if side in self.ports:
-            settle([self.k], list(self.ports.values()))
+        settle([self.k], list(self.ports.values()))
+        if self.ends.of(side)[1] is not None and side not in self.broken:
+            self.ending.add(side)
             self.ports[side].end_output()
 
 

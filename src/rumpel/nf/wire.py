@@ -89,6 +89,9 @@ def bridge(k: Kernel, ports: Sequence[str]) -> None:
     """Make the bridge ``br0`` of these ports. It has no address and sends nothing itself."""
     # Its own address would be looked for on the link.
     _set(k, "net/ipv6/conf/default/disable_ipv6", 1)
+    # Frames are for the rules of the bridge, not for those of IP, which would take them away.
+    for family in ("ip", "ip6", "arp"):
+        _set(k, f"net/bridge/bridge-nf-call-{family}tables", 0)
     with Rtnetlink(k.os) as netlink:
         data = attribute(_IFLA_BR_MCAST_SNOOPING, b"\0")
         info = attribute(_IFLA_INFO_KIND, b"bridge") + attribute(_IFLA_INFO_DATA, data)
