@@ -9,12 +9,14 @@ import random
 import shutil
 import stat
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from rumpel.copying.target import Writer
-from rumpel.errors import RumpelError
+from rumpel.errors import RumpelError, SandboxError
+from rumpel.images.volume import Volume
 from tests.images.tools import make
 
 DIRECTORY = [stat.S_IFDIR | 0o755, os.getuid(), os.getgid(), 0, 0, 2, []]
@@ -166,3 +168,25 @@ def test_items_that_are_none(item: list[Any], tmp_path: Path) -> None:
     """They are what copying out of a sandbox makes an error of."""
     with pytest.raises((TypeError, ValueError, IndexError)):
         Writer(os, str(tmp_path / "in"), "hostile").run([(["d", "", DIRECTORY], b""), (item, b"")])
+
+
+def test_names_that_lead_out_of_a_walk() -> None:
+    """What a walk tells of becomes names on the host, of fsspec's get among others."""
+    honest = [0o100644, *[0] * 11]
+    for message in (
+        ["../up", honest, None],
+        ["/up", honest, None],
+        ["a/../../up", honest, None],
+        ["nul\0", honest, None],
+        ["short", honest[1:], None],
+        ["text", ["0", *honest[1:]], None],
+        ["huge", [1 << 400, *honest[1:]], None],
+        ["target", honest, 5],
+        ["none", 7, None],
+    ):
+        volume = Volume.__new__(Volume)
+        volume.session = SimpleNamespace(run=lambda *_, told=message: iter([(told, b"")]))  # type: ignore[assignment]
+        with pytest.raises(SandboxError, match="nonsense"):
+            list(volume.walk("/"))
+    volume.session = SimpleNamespace(run=lambda *_: iter([(["", honest, None], b"")]))  # type: ignore[assignment]
+    assert [found.path for found in volume.walk("/")] == [""]

@@ -22,6 +22,8 @@ __all__ = ["Found", "Volume", "choose", "open_volume"]
 
 _TOP, _OTHER = "/mnt", "/other"
 _NOSUID, _NODEV, _NOATIME = 2, 4, 1024
+_MOST = 1 << 96
+"""More than any number of stat(2), times in ns among them."""
 _MOUNTED_AS = {"ntfs": "ntfs3"}
 """Where the kernel has another name for what is there."""
 
@@ -227,7 +229,7 @@ class Volume:
             if numbers is None:
                 failed = failed or OSError(errno.EIO, str(target), f"{path.rstrip('/')}/{rel}")
             else:
-                yield Found._make([_checked(str(rel)), *numbers, target])
+                yield _found(rel, numbers, target)
         if failed:
             raise failed
 
@@ -450,11 +452,23 @@ class Volume:
         self.close()
 
 
-def _checked(rel: str) -> str:
-    """A path below a top, from a sandbox: what it says may become a name on the host."""
-    if rel and any(part in ("", ".", "..") or "\0" in part for part in rel.split("/")):
-        raise SandboxError(f"a sandbox sends nonsense: {rel!r} for a name")
-    return rel
+def _found(rel: Any, numbers: Any, target: Any) -> Found:
+    """An entry that a sandbox tells of, whose name may become one on the host.
+
+    Raises:
+        SandboxError: if there is none such.
+    """
+    try:
+        path, found = str(rel), Found._make([str(rel), *numbers, target])
+    except TypeError as error:
+        raise SandboxError("a sandbox sends nonsense") from error
+    if (
+        any(part in ("", ".", "..") or "\0" in part for part in path.split("/") if path)
+        or not all(isinstance(each, int) and abs(each) < _MOST for each in found[1:-1])
+        or not isinstance(target, str | None)
+    ):
+        raise SandboxError(f"a sandbox sends nonsense about {path!r}")
+    return found
 
 
 def _copied(answer: Any) -> Copied:

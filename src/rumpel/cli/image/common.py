@@ -17,7 +17,7 @@ from rumpel.cli.terminal import escaped, masked
 from rumpel.errors import RumpelError
 from rumpel.images.locate import Location, parse
 from rumpel.images.session import Options
-from rumpel.images.volume import Volume, open_volume
+from rumpel.images.volume import Volume, choose, open_volume
 from rumpel.sizes import to_bytes
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -149,10 +149,28 @@ class Images:
         number = len(self._open) if apart else 0
         key = os.path.realpath(location.image), location.partition, number
         if key not in self._open:
-            options = self._how.options(self._writes if writes is None else writes)
+            writes = self._writes if writes is None else writes
+            options = self._how.options(writes)
+            for volume in [] if apart else list(self._open.values()):
+                if self.is_in(location, volume):
+                    return volume
+                if writes and _same_file(location.image, volume.session.name):
+                    # Of an image that is written to one file system is open at a time.
+                    self._close(volume)
             disks = [location.image, *self._how.disks]
             self._open[key] = open_volume(disks, location.partition, options)
         return self._open[key]
+
+    def is_in(self, location: Location, volume: Volume) -> bool:
+        """Does a name lead into a file system that is open?
+
+        Raises:
+            ImageError: if the image has no such partition.
+        """
+        if not _same_file(location.image, volume.session.name):
+            return False
+        named = choose(volume.session.name, volume.devices, location.partition)
+        return named == volume.device
 
     def place(self, location: Location, writes: bool | None = None, apart: bool = False) -> Place:
         """Mount the file system that a path is in."""
@@ -196,9 +214,12 @@ class Images:
     def close(self) -> None:
         """Unmount all."""
         while self._open:
-            _, volume = self._open.popitem()
-            with self.attempt(volume.name):
-                volume.close()
+            self._close(next(reversed(self._open.values())))
+
+    def _close(self, volume: Volume) -> None:
+        self._open = {key: each for key, each in self._open.items() if each is not volume}
+        with self.attempt(volume.name):
+            volume.close()
 
     def __enter__(self) -> Images:
         self._term = signal.signal(signal.SIGTERM, _terminated)
@@ -211,6 +232,10 @@ class Images:
             signal.signal(signal.SIGTERM, self._term)
         if self.failed and error is None:
             raise click.exceptions.Exit(1)
+
+
+def _same_file(one: str, other: str) -> bool:
+    return os.path.realpath(one) == os.path.realpath(other)
 
 
 def _terminated(number: int, frame: FrameType | None) -> None:
@@ -275,7 +300,7 @@ def size(value: int, human: bool) -> str:
     """A size, as ls -h has it."""
     if not human:
         return str(value)
-    number, units = float(value), iter(("", "K", "M", "G", "T", "P", "E", "Z"))
+    number, units = float(value), iter(("", "K", "M", "G", "T", "P", "E", "Z", "Y", "R"))
     unit = next(units)
     while number >= 1024:
         number /= 1024

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 
 import click
@@ -17,7 +18,8 @@ def change(text: str, mode: int, is_directory: bool) -> int:
     """The mode that comes of a mode.
 
     Args:
-        text: octal, or clauses such as ``u+x,go-w``.
+        text: octal, or clauses such as ``u+x,go-w``; where they name nobody, as ``+w`` does,
+            the umask says who is left out, as for chmod(1).
         mode: as it is.
         is_directory: of which X means x.
 
@@ -51,6 +53,10 @@ def _apply(who: str, sign: str, letters: str, mode: int, is_directory: bool) -> 
                 bits |= {"r": 4, "w": 2, "x": 1}[letter] << shift
             elif letter == "X" and (is_directory or mode & 0o111):
                 bits |= 1 << shift
+    if not who:
+        umask = os.umask(0)
+        os.umask(umask)
+        bits &= ~umask
     if "s" in letters:
         bits |= (0o4000 if "u" in groups else 0) | (0o2000 if "g" in groups else 0)
     if "t" in letters:

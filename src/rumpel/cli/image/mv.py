@@ -24,10 +24,12 @@ def command(how: How, sources: tuple[str, ...], target: str) -> None:
         if len(sources) > 1 and not into:
             images.complain(f"{target}: is no directory")
             return
-        for place in images.places(sources):
-            with images.attempt(place.name):
-                if place.volume is not to.volume:
-                    images.complain(f"{place.name}: another file system than {target}: use cp")
+        for source in sources:
+            with images.attempt(source):
+                if not images.is_in(parse(source), to.volume):
+                    images.complain(f"{source}: another file system than {target}: use cp")
                     continue
-                name = posixpath.basename(place.path.rstrip("/"))
-                os.rename(place.path, posixpath.join(to.path, name) if into else to.path)
+                for place in images.places([source]):
+                    name = posixpath.basename(place.path.rstrip("/"))
+                    with images.attempt(place.name):
+                        os.rename(place.path, posixpath.join(to.path, name) if into else to.path)
