@@ -381,6 +381,12 @@ def drop_capabilities() -> None:
 def seccomp(program: _Buffer, /) -> None:
     """Put all threads under a filter of system calls, for good."""
 
+def end_after_hangup(fd: int, seconds: int, /) -> None:
+    """End the process so many seconds after a socket's other end is gone, whatever it does.
+
+    Called again it changes the seconds, for the same socket.
+    """
+
 def block_memory(size_or_buffer: int | _Buffer, flags: int = 0, /) -> Device:
     """Make a disk of new memory or of a buffer."""
 

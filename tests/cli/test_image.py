@@ -233,7 +233,11 @@ def test_signals(disk: Path, number: signal.Signals, sandbox: str, tmp_path: Pat
         while disk.stat().st_mtime_ns == before and time.monotonic() < deadline:
             time.sleep(0.001)
         process.send_signal(number)
-        _, error = process.communicate()
+        try:
+            _, error = process.communicate(timeout=60)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
     if process.returncode:  # else it was done before
         assert process.returncode == 128 + number
         assert error.strip() in ("", "rumpel: interrupted")

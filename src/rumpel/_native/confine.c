@@ -6,7 +6,10 @@
 #include <linux/capability.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <poll.h>
+#include <pthread.h>
 #include <sched.h>
+#include <stdatomic.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -62,9 +65,45 @@ static PyObject *confine_seccomp(PyObject *module, PyObject *arg)
 	return result(error);
 }
 
+/* How long the process may live once the other end is gone; 0 is not watched yet. */
+static atomic_uint patience;
+
+/* Without Python's lock, which a call that loops in the kernel may hold for ever. */
+static void *watch(void *arg)
+{
+	struct pollfd other_end = { .fd = (int)(intptr_t)arg, .events = POLLRDHUP };
+	unsigned int seconds;
+
+	while (poll(&other_end, 1, -1) < 1)
+		;
+	for (seconds = 0; seconds < atomic_load(&patience); seconds++)
+		sleep(1);
+	_exit(1);
+}
+
+/* end_after_hangup(fd, seconds): of a socket; the next call changes the seconds. */
+static PyObject *end_after_hangup(PyObject *module, PyObject *args)
+{
+	unsigned int seconds;
+	pthread_t thread;
+	int fd;
+
+	(void)module;
+	if (!PyArg_ParseTuple(args, "iI", &fd, &seconds))
+		return NULL;
+	if (atomic_exchange(&patience, seconds))
+		Py_RETURN_NONE;
+	errno = pthread_create(&thread, NULL, watch, (void *)(intptr_t)fd);
+	if (errno)
+		return result(-1);
+	pthread_detach(thread);
+	Py_RETURN_NONE;
+}
+
 PyMethodDef confine_functions[] = {
 	{ "unshare", confine_unshare, METH_O, NULL },
 	{ "drop_capabilities", drop_capabilities, METH_NOARGS, NULL },
 	{ "seccomp", confine_seccomp, METH_O, NULL },
+	{ "end_after_hangup", end_after_hangup, METH_VARARGS, NULL },
 	{ NULL, NULL, 0, NULL },
 };

@@ -92,8 +92,12 @@ def duplicate(
 def content(where: Where, path: str) -> Iterator[Message]:
     """What is in a file."""
     os = where.kernel.os
-    fd = os.open(path, host.O_RDONLY)
+    # Nobody will ever write to a pipe in an image.
+    fd = os.open(path, host.O_RDONLY | host.O_NONBLOCK)
     try:
+        mode = os.fstat(fd).st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+            raise OSError(errno.EINVAL, "not a regular file", path)
         while data := os.read(fd, _BUFFER):
             yield 0, data
     finally:

@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+import weakref
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rumpel.errors import SandboxError
@@ -102,6 +104,7 @@ class Session:
 
     def __init__(self, paths: Sequence[str], options: Options) -> None:
         self.name = paths[0]
+        self._series: weakref.WeakSet[Generator[tuple[Any, Any]]] = weakref.WeakSet()
         self.options = options
         overlay = options.overlay not in (None, False)
         file = options.overlay if isinstance(options.overlay, str) else None
@@ -149,10 +152,22 @@ class Session:
     def run(self, function: str, *args: Any) -> Iterator[tuple[Any, Any]]:
         """Iterate over what a function of :mod:`rumpel.images.jobs` says."""
         if self.options.sandbox:
-            return self._remote.remote.stream("run", _JOBS, function, *args)
-        from rumpel.images import jobs
+            series = self._remote.remote.stream("run", _JOBS, function, *args)
+        else:
+            from rumpel.images import jobs
 
-        return getattr(jobs, function)(self, *args)  # type: ignore[no-any-return]
+            series = getattr(jobs, function)(self, *args)
+        self._series.add(series)
+        return series
+
+    def stop(self) -> None:
+        """End all series that somebody has left before their end, and may still hold.
+
+        An exception's traceback does: those files are open, and the kernel is busy.
+        """
+        for series in list(self._series):
+            with contextlib.suppress(ValueError):  # it goes on, in another thread
+                series.close()
 
     def feed(self, items: Iterable[tuple[Any, Any]], function: str, *args: Any) -> Any:
         """Call a function of :mod:`rumpel.images.jobs` that reads items."""
@@ -171,6 +186,7 @@ class Session:
 
     def close(self) -> None:
         """Halt the kernel, which writes all that is to be written."""
+        self.stop()
         if self.kernel.state == "running":
             self.kernel.halt()
         self.kernel.close()

@@ -435,8 +435,13 @@ class Volume:
         if self.kernel.state != "running":
             self.kernel.close()
             return
+        self.session.stop()
         try:
             self._unmount()
+        except OSError as error:
+            # A file is open, of which all is written by now: the halt ends its users.
+            if error.errno != errno.EBUSY:
+                raise
         finally:
             self.session.close()
 

@@ -9,6 +9,7 @@ called before anybody waits for an answer.
 from __future__ import annotations
 
 import json
+import select
 import struct
 from typing import TYPE_CHECKING, Any
 
@@ -18,14 +19,25 @@ if TYPE_CHECKING:
     # Not socket, which takes long to import.
     from _socket import socket
 
-__all__ = ["Channel", "Silence"]
+__all__ = ["Channel", "Silence", "encode"]
 
 _HEAD = struct.Struct("<II")
 _GATHER = 256 << 10
 _MOST = 64 << 20
-"""No message is longer: a length above is damage or malice."""
+"""No message has more bytes: a length above is damage or malice."""
+_MOST_HEAD = 1 << 20
+"""JSON becomes up to 25 times as long in memory."""
 
 _encode = json.JSONEncoder(check_circular=False, separators=(",", ":")).encode
+
+
+def encode(message: Any) -> bytes:
+    """Make JSON.
+
+    Raises:
+        TypeError: of what JSON has not; then nothing was said yet.
+    """
+    return _encode(message).encode()
 
 
 class Silence(Exception):
@@ -58,6 +70,8 @@ class Channel:
         self._gathered = 0
         self._in = bytearray(_GATHER)
         self._start = self._end = 0
+        self._poll = select.poll()
+        self._poll.register(connection, select.POLLIN)
 
     def send(self, message: Any, data: Any = b"") -> None:
         """Send a message, by and by.
@@ -66,7 +80,13 @@ class Channel:
             message: anything that JSON has.
             data: bytes; they must not change until the next :meth:`flush`.
         """
-        head = _encode(message).encode()
+        self.put(encode(message), data)
+
+    def put(self, head: bytes, data: Any = b"") -> bool:
+        """Send a message that is JSON already; whether anything was handed over.
+
+        Any exception may leave half a message behind: then nothing more can be said.
+        """
         size = len(data)
         self._out.append(_HEAD.pack(len(head), size) + head)
         if size:
@@ -74,6 +94,8 @@ class Channel:
         self._gathered += size + len(head)
         if self._gathered >= _GATHER or len(self._out) > 500:
             self.flush()
+            return True
+        return False
 
     def flush(self) -> None:
         """Send what was gathered."""
@@ -101,7 +123,7 @@ class Channel:
             SandboxError: if this is no message.
         """
         head, size = _HEAD.unpack(self._take(_HEAD.size))
-        if head > _MOST or size > _MOST:
+        if head > _MOST_HEAD or size > _MOST:
             raise SandboxError("a sandbox sends nonsense")
         try:
             message = json.loads(self._take(head))
@@ -146,6 +168,16 @@ class Channel:
         if not count:
             raise EOFError
         return count
+
+    def waiting(self) -> bool:
+        """Has the other end said anything that was not received, or hung up?"""
+        if self._end > self._start:
+            return True
+        return bool(self._poll.poll(0))
+
+    def patience(self, seconds: float | None) -> None:
+        """How long to wait for more of the other end before :exc:`TimeoutError`."""
+        self._connection.settimeout(seconds)
 
     def close(self) -> None:
         """Hang up."""

@@ -12,17 +12,17 @@ paths, and buffers, which go along:
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import threading
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from typing import TYPE_CHECKING, Any
 
 from rumpel import _native
 from rumpel.errors import KernelClosed, KernelPanic, SandboxError
-from rumpel.sandbox.channel import Channel, Silence
+from rumpel.sandbox.channel import Channel, Silence, encode
+from rumpel.sandbox.process import SOON
 
 if TYPE_CHECKING:
     from rumpel.sandbox.process import Process
@@ -33,6 +33,8 @@ SMALL = 512
 """Up to this size a writable buffer goes both ways."""
 _MOST = 4 << 20
 """Longer reads and writes do only a part, as any may."""
+_REST = 64 << 20
+"""More than a process has on its way when it is told to stop."""
 
 
 class RemoteKernel:
@@ -45,10 +47,9 @@ class RemoteKernel:
     def __init__(self, process: Process) -> None:
         self._process = process
         self._channel: Channel = process.channel
-        self._lock = threading.RLock()
-        self._busy = False
+        self._lock = threading.Lock()
+        self._thread = 0
         self._state = "running"
-        self._bound = 0
         self._death: tuple[str, str, list[str]] = ("", "", [])
         self.release: str = ""
         self._end = weakref.finalize(self, process.end)
@@ -71,76 +72,106 @@ class RemoteKernel:
         Raises:
             OSError, KernelPanic, SandboxError, ...: as the answer says.
         """
+        head = encode(request)
+        self._check_thread()
         with self._lock:
             self._check()
             try:
-                self._channel.send(request, data)
+                self._thread = threading.get_ident()
+                self._channel.put(head, data)
                 self._channel.flush()
-                return self._answer()
-            except (EOFError, Silence) as error:
-                raise self._lost(error) from None
+                message, answer = self._channel.receive()
             except BaseException as error:
-                if not isinstance(error, Exception):
-                    # Interrupted: what is still to come would be taken for the next answer.
-                    self._give_up()
-                raise
+                raise self._broken(error) from None
+            finally:
+                self._thread = 0
+        return self._meaning(message), answer
 
-    def stream(self, *request: Any) -> Iterator[tuple[Any, Any]]:
+    def stream(self, *request: Any) -> Generator[tuple[Any, Any]]:
         """Send a request whose answer is a series of messages: these, until the last.
 
-        While it is not exhausted or closed nothing else can be asked.
+        While it is not exhausted or closed nothing else can be asked by this thread, and
+        other threads wait.
         """
+        head = encode(request)
+        self._check_thread()
         with self._lock:
             self._check()
-            self._busy = True
             try:
-                self._channel.send(request)
+                self._thread = threading.get_ident()
+                self._channel.put(head)
                 self._channel.flush()
-                while (answer := self._answer())[0] is not None:
-                    yield answer
-            except (EOFError, Silence) as error:
-                raise self._lost(error) from None
+                while _is_part(received := self._channel.receive()):
+                    yield received[0][1], received[1]
             except GeneratorExit:
-                self._drain()
+                # Nobody wants more of it, or the process was forked.
+                if self._process.ours and self._state == "running":
+                    self._finish(b'["stop"]', of_a_series=True)
                 raise
             except BaseException as error:
-                if not isinstance(error, Exception):
-                    self._give_up()
-                raise
+                raise self._broken(error) from None
             finally:
-                self._busy = False
+                self._thread = 0
+        self._meaning(received[0])
 
     def feed(self, messages: Iterable[tuple[Any, Any]], *request: Any) -> Any:
         """Send a request that is followed by a series of messages; what the answer says."""
+        head = encode(request)
+        self._check_thread()
         with self._lock:
             self._check()
-            self._busy = True
+            speaking = True
             try:
-                self._channel.send(request)
-                try:
-                    for message, data in messages:
-                        self._channel.send(message, data)
-                except BaseException:
-                    self._channel.send(False)
-                    self._channel.flush()
-                    with contextlib.suppress(Exception):
-                        self._answer()
-                    raise
-                self._channel.send(None)
+                self._thread = threading.get_ident()
+                self._channel.put(head)
+                speaking = False
+                for message, data in messages:
+                    head = encode(message)
+                    speaking = True
+                    self._channel.put(head, data)
+                    speaking = False
+                speaking = True
+                self._channel.put(b"null")
                 self._channel.flush()
-                return self._answer()[0]
-            except (EOFError, Silence) as error:
-                raise self._lost(error) from None
+                message, data = self._channel.receive()
+            except BaseException as error:
+                if speaking:
+                    raise self._broken(error) from None
+                self._finish(b"false")
+                raise
             finally:
-                self._busy = False
+                self._thread = 0
+        return self._meaning(message)
 
-    def _answer(self) -> tuple[Any, Any]:
-        message, data = self._channel.receive()
+    def _finish(self, head: bytes, of_a_series: bool = False) -> None:
+        """Say that a series ends early, and receive the answer, or the rest of the series."""
+        room = _REST
+        try:
+            self._channel.patience(SOON)
+            self._channel.put(head)
+            self._channel.flush()
+            while _is_part(received := self._channel.receive()) and of_a_series:
+                room -= len(received[1])
+                if room < 0:
+                    raise SandboxError("a sandbox does not stop")
+            self._channel.patience(self._process.timeout)
+        except BaseException as error:
+            # Who interrupts this, too, does not want to wait.
+            self._give_up(SOON if isinstance(error, Exception) else 0)
+            if not isinstance(error, Exception):
+                raise
+
+    def _meaning(self, message: Any) -> Any:
+        """What an answer says.
+
+        Raises:
+            OSError, KernelPanic, SandboxError, ...: as it says.
+        """
         if not (isinstance(message, list) and len(message) == 2):
             raise SandboxError("a sandbox sends nonsense")
         kind, value = message
         if kind == "ok":
-            return value, data
+            return value
         raise self._error(kind, value)
 
     def _error(self, kind: Any, value: Any) -> Exception:
@@ -163,20 +194,27 @@ class RemoteKernel:
             )
         return SandboxError(f"{kind}: {value}")
 
-    def _drain(self) -> None:
-        try:
-            while self._answer()[0] is not None:
-                pass
-        except (OSError, EOFError, Silence, ValueError, SandboxError, KernelPanic):
-            pass
+    def _check_thread(self) -> None:
+        if self._thread == threading.get_ident():
+            raise RuntimeError("the kernel is busy with a series that is not exhausted")
 
     def _check(self) -> None:
-        if self._busy:
-            raise RuntimeError("the kernel is busy with a series that is not exhausted")
         if self._state == "panicked":
             raise KernelPanic(*self._death)
         if self._state != "running":
             raise KernelClosed("the kernel was halted")
+        if not self._process.ours:
+            raise RuntimeError("the kernel belongs to the process that has booted it")
+
+    def _broken(self, error: BaseException) -> BaseException:
+        """What to raise when a message was not sent or received to its end.
+
+        Whatever was said next would be taken for the rest of it.
+        """
+        if isinstance(error, EOFError | Silence):
+            return self._lost(error)
+        self._give_up()
+        return error
 
     def _lost(self, cause: BaseException) -> SandboxError:
         """The process is gone, though nobody told it to end; or it does not answer."""
@@ -187,10 +225,11 @@ class RemoteKernel:
         self._death = (error.reason, error.log, [])
         return error
 
-    def _give_up(self) -> None:
-        """Let the process end as it does without a parent: it halts its kernel."""
+    def _give_up(self, patience: float = SOON) -> None:
+        """Let the process end as it does without a parent: it halts its kernel, or is killed."""
         self._state = "closed"
-        self._end()
+        self._end.detach()
+        self._process.end(patience)
 
     # What a kernel does
 
@@ -242,6 +281,17 @@ class RemoteKernel:
         return self._process.log_read(position)
 
 
+def _is_part(received: tuple[Any, Any]) -> bool:
+    """Is it a part of a series, not its end or an error?"""
+    message = received[0]
+    return (
+        isinstance(message, list)
+        and len(message) == 2
+        and message[0] == "ok"
+        and message[1] is not None
+    )
+
+
 class RemoteCall:
     """A system call of a kernel elsewhere."""
 
@@ -280,14 +330,12 @@ class RemoteCall:
             else:
                 self._buffer(arg, shape, sent, data, back)
         kernel = self._kernel
-        with kernel._lock:
-            if self._id < 0:
-                kernel.ask("bind", kernel._bound, self.nr, self.__name__, self._keywords)
-                self._id = kernel._bound
-                kernel._bound += 1
-            (result, code), answer = kernel.ask(
-                self._id, *sent, data=data[0] if len(data) == 1 else b"".join(data)
-            )
+        if self._id < 0:
+            # Two threads may bind it twice, which does no harm.
+            self._id = int(kernel.ask("bind", self.nr, self.__name__, self._keywords)[0])
+        (result, code), answer = kernel.ask(
+            self._id, *sent, data=data[0] if len(data) == 1 else b"".join(data)
+        )
         if code:
             names += [None] * (2 - len(names))  # type: ignore[list-item]
             raise OSError(code, os.strerror(code), names[0], None, names[1])

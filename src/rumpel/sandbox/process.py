@@ -21,6 +21,8 @@ _LOG_SIZE = 4 << 20
 _KEEP = ("LD_LIBRARY_PATH", "ASAN_OPTIONS", "LSAN_OPTIONS")
 """All of the environment that a child needs."""
 _TAIL = 12
+SOON = 20.0
+"""How long a process may take to end that was interrupted: more than it gives itself."""
 
 
 class Process:
@@ -33,7 +35,8 @@ class Process:
 
     def __init__(self, name: str, fds: Sequence[int] = ()) -> None:
         self.name = name
-        self._timeout: float | None = None
+        self.timeout: float | None = None
+        self._parent = os.getpid()
         self._log = _memory_file("rumpel-log")
         self._errors = _memory_file("rumpel-errors")
         self.status: int | None = None
@@ -71,7 +74,7 @@ class Process:
 
     def set_timeout(self, seconds: float | None) -> None:
         """How long it may be silent when it should answer, and how long its end may take."""
-        self._timeout = seconds
+        self.timeout = seconds
         self._connection.settimeout(seconds)
 
     def kill(self) -> None:
@@ -85,25 +88,35 @@ class Process:
         data = os.pread(self._log, _LOG_SIZE, position)
         return data, position + len(data)
 
-    def end(self) -> None:
-        """Hang up, and wait until the kernel has written all and the process is gone."""
-        with contextlib.suppress(OSError):
-            self._connection.shutdown(_socket.SHUT_RDWR)
-        self.channel.close()
-        self._wait()
+    @property
+    def ours(self) -> bool:
+        """Is it this process's child? It is no forked process's."""
+        return self._parent == os.getpid()
 
-    def _wait(self) -> None:
+    def end(self, patience: float | None = None) -> None:
+        """Hang up, and wait until the kernel has written all and the process is gone.
+
+        Args:
+            patience: how long to wait, in seconds, before it is killed; None is the timeout.
+                An exception, as of Ctrl-C, makes it short; the next one kills.
+        """
+        if self.ours:
+            with contextlib.suppress(OSError):
+                self._connection.shutdown(_socket.SHUT_RDWR)
+        self.channel.close()
+        if self.ours:
+            self._wait(self.timeout if patience is None else patience)
+
+    def _wait(self, patience: float | None) -> None:
         if self.status is not None:
             return
-        with contextlib.suppress(ChildProcessError):
+        with contextlib.suppress(ChildProcessError, ProcessLookupError):
             pidfd = os.pidfd_open(self._pid)
             try:
-                _wait_readable(pidfd, self._timeout)
-            except TimeoutError:
-                self.kill()
+                _outwait(pidfd, patience)
             finally:
                 os.close(pidfd)
-            _, self.status = os.waitpid(self._pid, 0)
+                _, self.status = os.waitpid(self._pid, 0)
         if self.status is None:  # somebody else has waited for it
             self.status = 0
 
@@ -115,10 +128,11 @@ class Process:
         """
         from rumpel.log import parse
 
-        self._wait()
+        # It may have hung up, and live.
+        self.end(SOON)
         status = self.status or 0
         if silent:
-            how = f"gave no answer for {self._timeout:g} s, and was killed"
+            how = f"gave no answer for {self.timeout:g} s, and was killed"
         elif os.WIFSIGNALED(status):
             how = f"was killed by {signal.Signals(os.WTERMSIG(status)).name}"
         else:
@@ -146,7 +160,7 @@ def prestart() -> None:
 
 def take(name: str, fds: Sequence[int] = ()) -> Process:
     """A process for a kernel: the one that was started before, or a new one."""
-    if not _spare or fds:
+    if not _spare or fds or not _spare[0].ours:
         return Process(name, fds)
     process = _spare.pop()
     process.name = name
@@ -158,6 +172,19 @@ def _memory_file(name: str) -> int:
     fd = os.memfd_create(name, os.MFD_CLOEXEC)
     fcntl.fcntl(fd, fcntl.F_SETFL, os.O_APPEND)
     return fd
+
+
+def _outwait(pidfd: int, patience: float | None) -> None:
+    try:
+        _wait_readable(pidfd, patience)
+    except TimeoutError:
+        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+    except BaseException:
+        if patience is None or patience > SOON:
+            _outwait(pidfd, SOON)
+        else:
+            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        raise
 
 
 def _wait_readable(fd: int, seconds: float | None) -> None:

@@ -10,15 +10,18 @@ from __future__ import annotations
 
 import _socket
 import os
+import select
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from typing import Any
 
+from rumpel import _native
 from rumpel.errors import KernelClosed, KernelPanic
 from rumpel.kernel import Kernel, boot
 from rumpel.sandbox import confine
-from rumpel.sandbox.channel import Channel
+from rumpel.sandbox.channel import Channel, encode
 from rumpel.sandbox.disks import DiskSpec
 
 __all__ = ["Worker", "main"]
@@ -26,6 +29,9 @@ __all__ = ["Worker", "main"]
 CONNECTION, LOG = 3, 4
 """Descriptors that the parent leaves here; those behind them are disks'."""
 
+_GRACE, _HALT, _LAST = 3, 60, 600
+"""Seconds, when the parent has hung up, for the call in progress; for a halt while it lasts;
+for a halt after it, as there may be much to write."""
 _ROOM = 512 << 20
 """Memory besides the kernel's: Python, copies of what is read, overlays' tables."""
 
@@ -44,6 +50,7 @@ class Worker:
         self._channel = channel
         self._calls: list[Any] = []
         self.disks: list[Any] = []
+        self._ending = threading.Event()
 
     def send(self, message: Any, data: Any = b"") -> None:
         """Send a part of the answer; ``data`` must not change afterwards."""
@@ -74,16 +81,17 @@ class Worker:
             limits = _limits(specs, setup["memory"])
             os.chdir("/")
             confine.confine(limits)
+        threading.Thread(target=self.watch, daemon=True).start()
+        _native.end_after_hangup(CONNECTION, 3 * _GRACE)
         for disk in disks:
             self.kernel.plug(disk)
         self.disks = disks
         self.send(self.kernel.release)
 
-    def bind(self, number: int, nr: int, name: str, keywords: dict[str, int]) -> None:
-        """Make a system call ready."""
-        assert number == len(self._calls)
+    def bind(self, nr: int, name: str, keywords: dict[str, int]) -> None:
+        """Make a system call ready; its number is the answer."""
         self._calls.append(self.kernel._native.bind(nr, name, **keywords))
-        self.send(None)
+        self.send(len(self._calls) - 1)
 
     def now(self) -> None:
         """Tell the time."""
@@ -91,14 +99,20 @@ class Worker:
 
     def halt(self) -> None:
         """End."""
+        self._is_ending()
         self.kernel.halt()
         self.send(None)
 
     def run(self, module: str, function: str, *args: Any) -> None:
         """Iterate over what a function of one of the modules returns."""
         for message, data in getattr(import_module(module), function)(self, *args):
-            self.send(message, data)
+            # It says something only if it wants no more of this.
+            if self._channel.put(encode(("ok", message)), data) and self._channel.waiting():
+                break
         self.send(None)
+
+    def stop(self) -> None:
+        """Send no more of a series; that is over already."""
 
     def feed(self, module: str, function: str, *args: Any) -> None:
         """Call a function with what the parent sends next."""
@@ -164,8 +178,25 @@ class Worker:
                 self._channel.send(_described(error))
             self._channel.flush()
 
+    def _is_ending(self) -> None:
+        self._ending.set()
+        _native.end_after_hangup(CONNECTION, _LAST)
+
+    def watch(self) -> None:
+        """When the parent is gone: halt the kernel under a call that does not return.
+
+        :meth:`serve` finds out itself, unless it is in one, or in very many.
+        """
+        poll = select.poll()
+        poll.register(CONNECTION, select.POLLRDHUP)
+        poll.poll()
+        if not self._ending.wait(_GRACE):
+            _native.end_after_hangup(CONNECTION, _HALT)
+            self.kernel.halt()
+
     def end(self) -> None:
         """Halt the kernel if it runs, and close its disks: overlays write their tables."""
+        self._is_ending()
         kernel = getattr(self, "kernel", None)
         if kernel is not None:
             if kernel.state == "running":
@@ -182,6 +213,7 @@ _REQUESTS: dict[str, Callable[..., None]] = {
     "halt": Worker.halt,
     "run": Worker.run,
     "feed": Worker.feed,
+    "stop": Worker.stop,
 }
 
 
