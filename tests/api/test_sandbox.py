@@ -3,8 +3,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import errno
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -17,7 +20,8 @@ from typing import Any
 import pytest
 
 import rumpel
-from rumpel import sandbox
+from rumpel import _native, sandbox
+from rumpel.copying.source import read_tree
 from rumpel.errors import KernelClosed, KernelPanic, SandboxError
 from rumpel.sandbox import DiskSpec, SandboxedKernel, confine
 from rumpel.sandbox.channel import Channel
@@ -25,6 +29,9 @@ from tests.api.test_disks import damaged_directory
 from tests.conftest import VERSION
 
 pytestmark = pytest.mark.kernel
+
+
+MODULES = ("rumpel.images.jobs", "shutil", "rumpel.copying.target")
 
 
 def make_disk(directory: Path) -> Path:
@@ -44,7 +51,7 @@ def disk(tmp_path: Path) -> Path:
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxedKernel]:
     """A kernel for tests that leave it as it is."""
     disk = make_disk(tmp_path_factory.mktemp("sandbox"))
-    k = sandbox.boot([DiskSpec(str(disk), overlay=True)], version=VERSION)
+    k = sandbox.boot([DiskSpec(str(disk), overlay=True)], version=VERSION, modules=MODULES)
     with k:
         k.mount("/dev/vda", "/mnt", "ext4")
         yield k
@@ -53,7 +60,8 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxedKernel
 @pytest.fixture
 def doomed(disk: Path) -> Iterator[SandboxedKernel]:
     """A kernel that will die."""
-    k = sandbox.boot([DiskSpec(str(disk), overlay=True)], name="my.img", version=VERSION)
+    specs = [DiskSpec(str(disk), overlay=True)]
+    k = sandbox.boot(specs, name="my.img", version=VERSION, modules=MODULES)
     yield k
     k.close()
 
@@ -300,23 +308,173 @@ def test_a_parent_that_dies(disk: Path) -> None:
     os.close(hold)
     number = int(os.read(ready, 20))
     os.close(ready)
-    os.kill(parent, signal.SIGKILL)
+    wait_until_gone(number, lambda: os.kill(parent, signal.SIGKILL))
     os.waitpid(parent, 0)
-    descriptor = None
-    try:
-        descriptor = os.pidfd_open(number)
-        import select
-
-        assert select.select([descriptor], [], [], 60)[0]
-    except ProcessLookupError:
-        pass
-    finally:
-        if descriptor is not None:
-            os.close(descriptor)
     check = subprocess.run(["e2fsck", "-fn", disk], capture_output=True, text=True)
     assert check.returncode == 0, check.stdout
     listed = subprocess.run(["debugfs", "-R", "ls -p /", disk], capture_output=True, text=True)
     assert "/made/" in listed.stdout
+
+
+def stopped(k: SandboxedKernel) -> None:
+    """Make a kernel's process deaf, so that what is sent to it comes to a stop."""
+    os.kill(pid(k), signal.SIGSTOP)
+
+
+@contextlib.contextmanager
+def interrupts(k: SandboxedKernel, *signals: float) -> Iterator[None]:
+    """Ctrl-C after so many seconds each, and for the process SIGCONT after the last."""
+
+    def send() -> None:
+        for seconds in signals:
+            time.sleep(seconds)
+            os.kill(os.getpid(), signal.SIGINT)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid(k), signal.SIGCONT)
+
+    thread = threading.Thread(target=send)
+    thread.start()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            yield
+    finally:
+        thread.join(60)
+
+
+def test_an_interrupt_in_a_message(doomed: SandboxedKernel) -> None:
+    """Half of it was sent: nothing follows, the process ends, and nobody waits for ever."""
+    stopped(doomed)
+    with interrupts(doomed, 0.3):
+        many = ((["x"], bytes(200_000)) for _ in range(1000))
+        doomed.remote.feed(many, "feed", "shutil", "none")
+    assert doomed.remote._process.status == 0
+    with pytest.raises(KernelClosed):
+        doomed.os.getpid()
+
+
+def test_an_interrupt_between_messages(doomed: SandboxedKernel, tmp_path: Path) -> None:
+    """The kernel is told, drops what is half there, and works on."""
+    (tmp_path / "file").write_bytes(bytes(range(256)) * 4096)
+
+    def tree(most: int) -> Iterator[Any]:
+        for number, item in enumerate(read_tree(os, str(tmp_path / "file"))):
+            if number == most:
+                raise KeyboardInterrupt
+            yield item
+
+    args = "feed", "rumpel.images.jobs", "write"
+    with pytest.raises(KeyboardInterrupt):
+        doomed.remote.feed(tree(2), *args, "/tmp/x", "", None)
+    assert doomed.os.listdir("/tmp") == []
+    assert doomed.remote.feed(tree(1000), *args, "/tmp/y", "", None)["errors"] == []
+    assert doomed.os.stat("/tmp/y").st_size == 1 << 20
+
+
+def test_a_second_interrupt(doomed: SandboxedKernel) -> None:
+    """It kills a process that does not end."""
+    stopped(doomed)
+    with interrupts(doomed, 0.3, 0.3):
+        doomed.os.getpid()
+    assert doomed.remote._process.status == signal.SIGKILL
+
+
+def test_a_call_that_does_not_return(disk: Path) -> None:
+    """Ctrl-C ends it, and the file system is clean; so it is if the parent dies in it."""
+    k = sandbox.boot([DiskSpec(str(disk))], version=VERSION)
+    k.mount("/dev/vda", "/mnt", "ext4")
+    k.os.mkfifo("/mnt/fifo")
+    with interrupts(k, 0.3):
+        k.os.open("/mnt/fifo", os.O_RDONLY)
+    assert k.remote._process.status == 0
+    k.close()
+    check = subprocess.run(["e2fsck", "-fn", disk], capture_output=True, text=True)
+    assert check.returncode == 0, check.stdout
+
+    ready, hold = os.pipe()
+    parent = os.fork()
+    if not parent:
+        try:
+            k = sandbox.boot([DiskSpec(str(disk))], version=VERSION)
+            k.mount("/dev/vda", "/mnt", "ext4")
+            os.write(hold, b"%d" % pid(k))
+            k.os.open("/mnt/fifo", os.O_RDONLY)
+        finally:
+            os._exit(1)
+    os.close(hold)
+    number = int(os.read(ready, 20))
+    os.close(ready)
+    wait_until_gone(number, lambda: os.kill(parent, signal.SIGKILL))
+    os.waitpid(parent, 0)
+    check = subprocess.run(["e2fsck", "-fn", disk], capture_output=True, text=True)
+    assert check.returncode == 0, check.stdout
+
+
+def wait_until_gone(number: int, before: Callable[[], object]) -> None:
+    """Wait for the end of a process that is nobody's child here."""
+    descriptor = os.pidfd_open(number)
+    try:
+        before()
+        assert select.select([descriptor], [], [], 60)[0]
+    finally:
+        os.close(descriptor)
+
+
+def test_after_a_hangup() -> None:
+    """A process ends though a thread of it never lets Python's lock go."""
+    ours, theirs = socket.socketpair()
+    child = os.fork()
+    if not child:
+        ours.close()
+        _native.end_after_hangup(theirs.fileno(), 100)
+        _native.end_after_hangup(theirs.fileno(), 1)
+        ctypes.PyDLL(None).pause()
+        os._exit(0)
+    theirs.close()
+    descriptor = os.pidfd_open(child)
+    assert not select.select([descriptor], [], [], 2)[0]
+    ours.close()
+    assert select.select([descriptor], [], [], 60)[0]
+    os.close(descriptor)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1
+
+
+def test_a_series_that_is_left(shared: SandboxedKernel) -> None:
+    """A part of it is read: the rest is not sent, be it without end; the kernel works on."""
+    shared.os.close(shared.os.open("/tmp/huge", os.O_CREAT | os.O_WRONLY))
+    shared.os.truncate("/tmp/huge", 1 << 50)
+    series = shared.remote.stream("run", "rumpel.images.jobs", "content", "/tmp/huge")
+    assert len(next(series)[1]) > 0
+    with pytest.raises(RuntimeError, match="busy"):
+        shared.os.getpid()
+    series.close()
+    shared.os.unlink("/tmp/huge")
+    # Another thread may be the one that closes it.
+    series = shared.remote.stream("run", "rumpel.images.jobs", "walk", "/sys/kernel", -1, False)
+    next(series)
+    thread = threading.Thread(target=series.close)
+    thread.start()
+    thread.join(60)
+    assert shared.os.getpid() > 0
+
+
+def test_a_forked_process(shared: SandboxedKernel) -> None:
+    """It may end as it likes: the kernel stays its parent's; it cannot use it."""
+    series = shared.remote.stream("run", "rumpel.images.jobs", "walk", "/sys/kernel", -1, False)
+    first = next(series)
+    child = os.fork()
+    if not child:
+        status = 1
+        try:
+            series.close()
+            shared.os.getpid()
+        except RuntimeError:
+            shared.remote._end()
+            status = 7
+        finally:
+            os._exit(status)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+    assert len([first, *series]) > 10
+    assert shared.os.getpid() > 0
 
 
 def test_nonsense_from_the_other_end() -> None:

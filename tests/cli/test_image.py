@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 import rumpel
+from rumpel.images import open_image
 from tests.cli.conftest import Run
 from tests.conftest import VERSION
 from tests.images.tools import check
@@ -213,6 +214,43 @@ def test_overlay(run: Run, disk: Path) -> None:
     run("commit", disk, "o.qcow2")
     assert run("ls", "--no-sandbox", disk).lines == ["lost+found", "made"]
     check(disk)
+
+
+@pytest.mark.parametrize("sandbox", ["--sandbox", "--no-sandbox"])
+@pytest.mark.parametrize("command", ["cat", "tar", "find"])
+def test_nobody_reads(disk: Path, tree: Path, command: str, sandbox: str) -> None:
+    """`| head` ends the command as SIGPIPE would, though there were an exabyte more."""
+    with open_image(disk, version=VERSION) as image:
+        image.copy_in(tree, "/tree")
+        with image.volume.kernel.open("/huge", "wb") as file:
+            file.truncate(1 << 40)
+    names = [f"{disk}:/huge"] if command == "cat" else [f"{disk}:/"]
+    if command == "find":
+        names *= 5000  # more than a pipe takes
+    rumpel = str(Path(sys.executable).with_name("rumpel"))
+    with subprocess.Popen(
+        [rumpel, "image", command, "--kernel", VERSION, sandbox, *names],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdout
+        assert process.stderr
+        assert len(process.stdout.read(10)) == 10
+        process.stdout.close()
+        try:
+            process.wait(60)
+        finally:
+            process.kill()
+        assert process.stderr.read() == b""
+    assert process.returncode == 128 + signal.SIGPIPE
+
+
+def test_pipes_in_an_image(run: Run, disk: Path) -> None:
+    """Nobody will write to one: it is refused, not waited for."""
+    with open_image(disk, version=VERSION) as image:
+        image.volume.kernel.os.mkfifo("/fifo")
+    result = run("cat", "disk.img:/fifo", status=1)
+    assert result.error == "rumpel: disk.img:/fifo: not a regular file\n"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import importlib
+import os
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -35,6 +37,17 @@ class LazyGroup(click.Group):
             raise TypeError(f"{row.module}.command is no click command")
         return command
 
+    def invoke(self, ctx: click.Context) -> object:
+        """Run a command; if nobody reads what it prints, end as SIGPIPE would have it."""
+        try:
+            result: object = super().invoke(ctx)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            # click would make it 1. What is left in the buffer shall not fail at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            raise SystemExit(128 + signal.SIGPIPE) from None
+        return result
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands from the table."""
         with formatter.section("Commands"):
@@ -63,9 +76,6 @@ def run(group: click.Group) -> None:
         fail("interrupted", 130)
     except RumpelError as e:
         fail(str(e), 1)
-    except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(141)
     except OSError as e:
         fail(str(e), 1)
 

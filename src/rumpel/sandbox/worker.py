@@ -51,6 +51,7 @@ class Worker:
         self._calls: list[Any] = []
         self.disks: list[Any] = []
         self._ending = threading.Event()
+        self._halts = threading.Lock()
 
     def send(self, message: Any, data: Any = b"") -> None:
         """Send a part of the answer; ``data`` must not change afterwards."""
@@ -99,8 +100,7 @@ class Worker:
 
     def halt(self) -> None:
         """End."""
-        self._is_ending()
-        self.kernel.halt()
+        self._halt(_LAST)
         self.send(None)
 
     def run(self, module: str, function: str, *args: Any) -> None:
@@ -178,9 +178,12 @@ class Worker:
                 self._channel.send(_described(error))
             self._channel.flush()
 
-    def _is_ending(self) -> None:
+    def _halt(self, seconds: int) -> None:
         self._ending.set()
-        _native.end_after_hangup(CONNECTION, _LAST)
+        _native.end_after_hangup(CONNECTION, seconds)
+        with self._halts:
+            if self.kernel.state == "running":
+                self.kernel.halt()
 
     def watch(self) -> None:
         """When the parent is gone: halt the kernel under a call that does not return.
@@ -191,17 +194,13 @@ class Worker:
         poll.register(CONNECTION, select.POLLRDHUP)
         poll.poll()
         if not self._ending.wait(_GRACE):
-            _native.end_after_hangup(CONNECTION, _HALT)
-            self.kernel.halt()
+            self._halt(_HALT)
 
     def end(self) -> None:
         """Halt the kernel if it runs, and close its disks: overlays write their tables."""
-        self._is_ending()
-        kernel = getattr(self, "kernel", None)
-        if kernel is not None:
-            if kernel.state == "running":
-                kernel.halt()
-            kernel.close()
+        if hasattr(self, "kernel"):
+            self._halt(_LAST)
+            self.kernel.close()
         for disk in self.disks:
             disk.close()
 
