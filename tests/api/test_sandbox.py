@@ -322,15 +322,18 @@ def stopped(k: SandboxedKernel) -> None:
 
 
 @contextlib.contextmanager
-def interrupts(k: SandboxedKernel, *signals: float) -> Iterator[None]:
-    """Ctrl-C after so many seconds each, and for the process SIGCONT after the last."""
+def interrupted(k: SandboxedKernel, then: Callable[[], object] = int) -> Iterator[None]:
+    """Ctrl-C in a moment; ``then`` once the kernel was given up because of it."""
 
     def send() -> None:
-        for seconds in signals:
-            time.sleep(seconds)
-            os.kill(os.getpid(), signal.SIGINT)
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid(k), signal.SIGCONT)
+        time.sleep(0.3)
+        os.kill(os.getpid(), signal.SIGINT)
+        for _ in range(600):
+            if k.remote.state == "closed":
+                break
+            time.sleep(0.1)
+        time.sleep(0.3)
+        then()
 
     thread = threading.Thread(target=send)
     thread.start()
@@ -338,13 +341,13 @@ def interrupts(k: SandboxedKernel, *signals: float) -> Iterator[None]:
         with pytest.raises(KeyboardInterrupt):
             yield
     finally:
-        thread.join(60)
+        thread.join(120)
 
 
 def test_an_interrupt_in_a_message(doomed: SandboxedKernel) -> None:
     """Half of it was sent: nothing follows, the process ends, and nobody waits for ever."""
     stopped(doomed)
-    with interrupts(doomed, 0.3):
+    with interrupted(doomed, lambda: os.kill(pid(doomed), signal.SIGCONT)):
         many = ((["x"], bytes(200_000)) for _ in range(1000))
         doomed.remote.feed(many, "feed", "shutil", "none")
     assert doomed.remote._process.status == 0
@@ -373,7 +376,7 @@ def test_an_interrupt_between_messages(doomed: SandboxedKernel, tmp_path: Path) 
 def test_a_second_interrupt(doomed: SandboxedKernel) -> None:
     """It kills a process that does not end."""
     stopped(doomed)
-    with interrupts(doomed, 0.3, 0.3):
+    with interrupted(doomed, lambda: os.kill(os.getpid(), signal.SIGINT)):
         doomed.os.getpid()
     assert doomed.remote._process.status == signal.SIGKILL
 
@@ -383,7 +386,7 @@ def test_a_call_that_does_not_return(disk: Path) -> None:
     k = sandbox.boot([DiskSpec(str(disk))], version=VERSION)
     k.mount("/dev/vda", "/mnt", "ext4")
     k.os.mkfifo("/mnt/fifo")
-    with interrupts(k, 0.3):
+    with interrupted(k):
         k.os.open("/mnt/fifo", os.O_RDONLY)
     assert k.remote._process.status == 0
     k.close()

@@ -226,10 +226,17 @@ class RemoteKernel:
         return error
 
     def _give_up(self, patience: float = SOON) -> None:
-        """Let the process end as it does without a parent: it halts its kernel, or is killed."""
-        self._state = "closed"
+        """Let the process end as it does without a parent: it halts its kernel.
+
+        It is killed if that takes too long, or an exception ends the wait.
+        """
         self._end.detach()
-        self._process.end(patience)
+        try:
+            self._state = "closed"
+            self._process.end(patience)
+        except BaseException:
+            self._process.end(0)
+            raise
 
     # What a kernel does
 
