@@ -293,11 +293,15 @@ RUMPEL_API void rumpel_block_server_free(struct rumpel_block_server *server);
  * NULL). What is written goes to `file`, a qcow2 file that is made if it does
  * not exist or is empty; NULL: to memory. A device, or an overlay above, holds
  * it. -EBUSY: a disk uses the base or the file; -ESTALE: the base is not what
- * it was when the file was made; *why (static) explains, or is NULL.
+ * it was when the file was made; *why (static) explains, or is NULL. In the
+ * child of a fork an overlay stays with the parent: all but free is -EBUSY there.
  */
 RUMPEL_API int rumpel_overlay_open(const char *base, struct rumpel_overlay *below, const char *file,
 				   struct rumpel_overlay **overlay, const char **why);
+/* Syncs, too, but has no way to say that it failed. */
 RUMPEL_API void rumpel_overlay_free(struct rumpel_overlay *overlay);
+/* All that was written so far is in the file, also after a crash. */
+RUMPEL_API int rumpel_overlay_sync(struct rumpel_overlay *overlay);
 /* Puts what was written into the base and empties the overlay; throws it away.
  * -EBUSY: a kernel has it as disk, or another overlay lies above. */
 RUMPEL_API int rumpel_overlay_commit(struct rumpel_overlay *overlay);

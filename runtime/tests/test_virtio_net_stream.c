@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "nic.h"
@@ -410,6 +411,34 @@ static void test_datagrams(void)
 	CHECK(access(here, F_OK));
 }
 
+/* A device that no kernel has: a fork's copy of it may go, but not its name. */
+static void free_in_child(struct rumpel_device *device)
+{
+	int status;
+	pid_t child = fork();
+
+	CHECK(child >= 0);
+	if (!child) {
+		rumpel_device_free(device);
+		_exit(0);
+	}
+	EQUAL(waitpid(child, &status, 0), child);
+	EQUAL(status, 0);
+	EQUAL(access(here, F_OK), 0);
+	rumpel_device_free(device);
+	CHECK(access(here, F_OK) < 0);
+}
+
+static void test_fork_without_kernel(void)
+{
+	struct rumpel_device *device;
+
+	EQUAL(rumpel_net_unix(here, RUMPEL_UNIX_LISTEN, 0, NULL, 0, &device), 0);
+	free_in_child(device);
+	EQUAL(rumpel_net_datagram(here, there, NULL, 0, &device), 0);
+	free_in_child(device);
+}
+
 static const struct test tests[] = {
 	{ test_both_ways, "frames cross both ways behind their lengths" },
 	{ test_pieces, "in whatever pieces they come" },
@@ -420,6 +449,7 @@ static const struct test tests[] = {
 	{ test_listen, "who listens takes one peer after the other" },
 	{ test_connect, "who connects tries again" },
 	{ test_names, "names of sockets" },
+	{ test_fork_without_kernel, "a fork's copy leaves the names to the parent" },
 	{ test_datagrams, "datagrams to a peer that comes and goes" },
 };
 

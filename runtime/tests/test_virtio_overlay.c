@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "../virtio/overlay.h"
@@ -123,7 +124,7 @@ static void random_writes(struct scene *scene, int count)
 	for (int i = 0; i < count; i++) {
 		random_write(scene);
 		if (!chance(10))
-			EQUAL(overlay_sync(scene->overlay), 0);
+			EQUAL(rumpel_overlay_sync(scene->overlay), 0);
 	}
 }
 
@@ -171,7 +172,7 @@ static void test_reopen(void)
 
 	for (int i = 0; i < 10; i++) {
 		random_writes(&scene, 20);
-		EQUAL(overlay_sync(scene.overlay), 0);
+		EQUAL(rumpel_overlay_sync(scene.overlay), 0);
 		rumpel_overlay_free(scene.overlay);
 		scene.overlay = must_open(scene.base, NULL, scene.file);
 		compare(scene.overlay, scene.model);
@@ -202,7 +203,7 @@ static void test_crash(void)
 		flushed[i] = malloc(PART);
 	for (int round = 0; round < 10; round++) {
 		random_writes(&scene, 10);
-		EQUAL(overlay_sync(scene.overlay), 0);
+		EQUAL(rumpel_overlay_sync(scene.overlay), 0);
 		for (int i = 0; i < PARTS; i++)
 			memcpy(flushed[i], scene.model[i], PART);
 		for (int i = 0; i < 5; i++)
@@ -280,7 +281,7 @@ static void test_changed_base(void)
 	const char *why;
 
 	random_writes(&scene, 5);
-	EQUAL(overlay_sync(scene.overlay), 0);
+	EQUAL(rumpel_overlay_sync(scene.overlay), 0);
 	rumpel_overlay_free(scene.overlay);
 	EQUAL(utimensat(AT_FDCWD, scene.base, times, 0), 0);
 	EQUAL(rumpel_overlay_open(scene.base, NULL, scene.file, &overlay, &why), -ESTALE);
@@ -325,7 +326,7 @@ static void test_bad_files(void)
 	int fd;
 
 	random_writes(&scene, 20);
-	EQUAL(overlay_sync(scene.overlay), 0);
+	EQUAL(rumpel_overlay_sync(scene.overlay), 0);
 	rumpel_overlay_free(scene.overlay);
 	for (int i = 0; i < 2000; i++) {
 		uint64_t at = chance(2) ? chance(200) : chance(4 * CLUSTER);
@@ -382,7 +383,7 @@ static void *write_alternate(void *argument)
 		memset(model + at, i, 512);
 		EQUAL(overlay_write(writer->scene->overlay, &iov, 1, at), 0);
 		if (i % 100 == 0)
-			EQUAL(overlay_sync(writer->scene->overlay), 0);
+			EQUAL(rumpel_overlay_sync(writer->scene->overlay), 0);
 	}
 	return NULL;
 }
@@ -398,7 +399,7 @@ static void test_threads(void)
 	for (int i = 0; i < 2; i++)
 		pthread_join(threads[i], NULL);
 	compare(scene.overlay, scene.model);
-	EQUAL(overlay_sync(scene.overlay), 0);
+	EQUAL(rumpel_overlay_sync(scene.overlay), 0);
 	rumpel_overlay_free(scene.overlay);
 	scene.overlay = must_open(scene.base, NULL, scene.file);
 	compare(scene.overlay, scene.model);
@@ -422,11 +423,67 @@ static void test_full_disk(void)
 		error = overlay_write(scene.overlay, &iov, 1, at);
 	}
 	EQUAL(error, -EFBIG);
+	EQUAL(rumpel_overlay_sync(scene.overlay), -EFBIG);
 	EQUAL(setrlimit(RLIMIT_FSIZE, &limit), 0);
 	memset(scene.model[0], 'y', PART);
 	iov = (struct iovec){ scene.model[0], PART };
 	EQUAL(overlay_write(scene.overlay, &iov, 1, 0), 0);
 	compare(scene.overlay, scene.model);
+	end(&scene);
+}
+
+/* Nothing of this process is written, or held open, by the child that ends. */
+static void test_fork(void)
+{
+	struct scene scene = begin(true);
+	struct rumpel_overlay *above, *refused;
+	struct rumpel_device *device;
+	int go[2], ready[2], status;
+	struct stat full, now;
+	const char *why;
+	pid_t child;
+	char byte;
+
+	random_writes(&scene, 5);
+	random_write(&scene); /* and what says where it is stays in memory */
+	EQUAL(pipe(go), 0);
+	EQUAL(pipe(ready), 0);
+	child = fork();
+	CHECK(child >= 0);
+	if (!child) {
+		EQUAL(rumpel_block_overlay(scene.overlay, &device), -EBUSY);
+		EQUAL(rumpel_overlay_discard(scene.overlay), -EBUSY);
+		EQUAL(rumpel_overlay_commit(scene.overlay), -EBUSY);
+		EQUAL(rumpel_overlay_open(NULL, scene.overlay, NULL, &above, &why), -EBUSY);
+		EQUAL(rumpel_overlay_sync(scene.overlay), 0);
+		EQUAL(rumpel_overlay_open(scene.base, NULL, scene.file, &refused, &why), -EBUSY);
+		EQUAL(write(ready[1], "r", 1), 1);
+		EQUAL(read(go[0], &byte, 1), 1);
+		rumpel_overlay_free(scene.overlay);
+		EQUAL(write(ready[1], "r", 1), 1);
+		EQUAL(read(go[0], &byte, 1), 1);
+		_exit(0);
+	}
+	EQUAL(read(ready[0], &byte, 1), 1);
+	random_writes(&scene, 100);
+	EQUAL(rumpel_overlay_sync(scene.overlay), 0);
+	EQUAL(stat(scene.file, &full), 0);
+	EQUAL(write(go[1], "g", 1), 1);
+	EQUAL(read(ready[0], &byte, 1), 1);
+	EQUAL(stat(scene.file, &now), 0);
+	EQUAL(now.st_size, full.st_size);
+	compare(scene.overlay, scene.model);
+	/* The child is still there, and holds no lock. */
+	rumpel_overlay_free(scene.overlay);
+	scene.overlay = must_open(scene.base, NULL, scene.file);
+	compare(scene.overlay, scene.model);
+	EQUAL(write(go[1], "g", 1), 1);
+	EQUAL(waitpid(child, &status, 0), child);
+	EQUAL(status, 0);
+	for (int i = 0; i < 2; i++) {
+		close(go[i]);
+		close(ready[i]);
+	}
 	end(&scene);
 }
 
@@ -441,6 +498,7 @@ static const struct test tests[] = {
 	{ test_in_use, "what is in use is neither opened nor committed" },
 	{ test_bad_files, "damaged files are errors; files of another kind stay as they are" },
 	{ test_threads, "writers that share subclusters lose nothing" },
+	{ test_fork, "the child of a fork leaves its parent's overlays alone" },
 	{ test_full_disk, "a full disk is an error, and not for ever" },
 };
 

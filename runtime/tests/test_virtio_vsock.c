@@ -6,6 +6,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "fake.h"
@@ -292,6 +293,55 @@ static void test_greetings(void)
 	down(&w);
 }
 
+/* Who goes in the middle of the line uses up no place, however many they are. */
+static void test_half_greetings(void)
+{
+	struct world w = up(true);
+	char data[8];
+	int fd;
+
+	for (int i = 0; i < 600; i++) {
+		fd = greet(&w, "CONN");
+		expect_nothing(&w);
+		if (i % 2) {
+			/* It waits for an answer to what it will never say. */
+			EQUAL(shutdown(fd, SHUT_WR), 0);
+			expect_nothing(&w);
+			CHECK(read(fd, data, sizeof(data)) == 0 || errno == ECONNRESET);
+		}
+		close(fd);
+		expect_nothing(&w);
+	}
+	/* Who has said it all may shut it down. */
+	fd = greet(&w, "CONNECT 52\n");
+	EQUAL(shutdown(fd, SHUT_WR), 0);
+	expect(&w, VIRTIO_VSOCK_OP_REQUEST);
+	close(fd);
+	EQUAL(fake_stats(w.device).dropped, 0);
+	down(&w);
+}
+
+static void test_no_descriptors(void)
+{
+	struct world w = up(true);
+	struct rlimit limit, none;
+	int fd = greet(&w, "CONNECT 52\n");
+
+	/* The next one to be had would be `fd + 1`, for what it has connected to. */
+	EQUAL(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	none = (struct rlimit){ fd + 1, limit.rlim_max };
+	EQUAL(setrlimit(RLIMIT_NOFILE, &none), 0);
+	expect_nothing(&w);
+	fake_advance(w.kernel, 1000000000);
+	expect_nothing(&w);
+	EQUAL(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	/* Nobody else comes. */
+	fake_advance(w.kernel, 1000000000);
+	expect(&w, VIRTIO_VSOCK_OP_REQUEST);
+	close(fd);
+	down(&w);
+}
+
 /* The host's program does not read: the driver's credit ends, no byte is lost. */
 static void test_slow_host(void)
 {
@@ -530,6 +580,52 @@ static void test_bad_packets(void)
 	down(&w);
 }
 
+/* A chain is no longer than a ring, also if the last of a few is a full table. */
+static void test_long_chain(void)
+{
+	struct world w = up(false);
+	struct driver_queue *queue = &w.queues[0];
+	uint64_t table = fake_pages(w.kernel, 4096), page = fake_pages(w.kernel, 4096);
+	struct vring_desc *desc = fake_at(w.kernel, table);
+
+	for (int i = 0; i < 256; i++)
+		desc[i] = (struct vring_desc){ page, 8, VRING_DESC_F_WRITE, 0 };
+	for (int i = 0; i < 255; i++) {
+		desc[i].flags |= VRING_DESC_F_NEXT;
+		desc[i].next = i + 1;
+	}
+	queue->desc[0] = (struct vring_desc){ page, 64, VRING_DESC_F_WRITE | VRING_DESC_F_NEXT, 1 };
+	queue->desc[1] = (struct vring_desc){ table, 4096, VRING_DESC_F_INDIRECT, 0 };
+	driver_offer(queue, 0);
+	driver_kick(queue);
+	transmit(&w, packet(53, 9, VIRTIO_VSOCK_OP_RW, 0), 0);
+	CHECK(driver_read(w.device, VIRTIO_MMIO_STATUS) & VIRTIO_CONFIG_S_NEEDS_RESET);
+	down(&w);
+}
+
+/* A device that no kernel has: a child's copy of it may go, but not its name. */
+static void test_fork_without_kernel(void)
+{
+	char path[64];
+	struct rumpel_device *device;
+	int status;
+	pid_t child;
+
+	snprintf(path, sizeof(path), "/tmp/rumpel-vsock-fork-%d", getpid());
+	EQUAL(rumpel_vsock(path, CID, &device), 0);
+	child = fork();
+	CHECK(child >= 0);
+	if (!child) {
+		rumpel_device_free(device);
+		_exit(0);
+	}
+	EQUAL(waitpid(child, &status, 0), child);
+	EQUAL(status, 0);
+	EQUAL(access(path, F_OK), 0);
+	rumpel_device_free(device);
+	CHECK(access(path, F_OK) < 0);
+}
+
 static void test_fork(void)
 {
 	struct world w = up(true);
@@ -578,6 +674,8 @@ static const struct test tests[] = {
 	{ test_in, "a program of the host connects to the kernel" },
 	{ test_refused, "where nobody listens, connections are refused" },
 	{ test_greetings, "who does not name a port is not connected" },
+	{ test_half_greetings, "who goes while it greets leaves nothing behind" },
+	{ test_no_descriptors, "who comes when there are no descriptors is connected later" },
 	{ test_slow_host, "a program that does not read holds up the driver, and gets all" },
 	{ test_too_much, "a driver that sends more than it may is reset" },
 	{ test_slow_driver, "a driver gets no more than it has room for" },
@@ -585,6 +683,8 @@ static const struct test tests[] = {
 	{ test_strays, "packets of no connection are reset, however many" },
 	{ test_most, "the number of connections is limited, and a reset ends all" },
 	{ test_bad_packets, "packets that make no sense do no harm" },
+	{ test_long_chain, "a chain that is too long breaks the device" },
+	{ test_fork_without_kernel, "a fork's copy leaves the socket's name to the parent" },
 	{ test_fork, "a copy of a kernel is told that its connections are gone" },
 	{ test_refuses, "bad identifiers and paths are refused" },
 };

@@ -36,7 +36,7 @@ static int block_overlay_write(struct rumpel_block *block, struct iovec *iov, in
 
 static int block_overlay_flush(struct rumpel_block *block)
 {
-	return overlay_sync(to_overlay(block));
+	return rumpel_overlay_sync(to_overlay(block));
 }
 
 static int block_overlay_discard(struct rumpel_block *block, uint64_t offset, uint64_t len)
@@ -50,10 +50,10 @@ static int block_overlay_zero(struct rumpel_block *block, uint64_t offset, uint6
 	return overlay_zero(to_overlay(block), offset, len, true);
 }
 
-/* Its file, in memory too, is one for both. */
+/* Its file, in memory too, is one for both: overlay.c has let go of it. */
 static bool block_overlay_forked(struct rumpel_block *block)
 {
-	overlay_forked(to_overlay(block));
+	(void)block;
 	return false;
 }
 

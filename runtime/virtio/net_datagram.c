@@ -31,11 +31,12 @@ int rumpel_net_datagram(const char *local, const char *peer, const uint8_t mac[6
 	if (error) {
 		close(sender);
 		if (socket >= 0)
-			rumpel_unix_unlink(&local_name);
+			rumpel_unix_unlink(&local_name, getpid());
 		return error;
 	}
 	fd->sender.fd = sender;
 	fd->local_name = local_name;
+	fd->owner = getpid();
 	fd->peer_name = peer_name;
 	fd->peer_len = peer_len;
 	*device = &fd->net.virtio.device;

@@ -21,6 +21,7 @@ struct net_fd {
 	struct rumpel_watch control; /* VDE: a connection that ends when the switch does */
 	struct sockaddr_un local_name, peer_name;
 	socklen_t peer_len; /* 0: no names */
+	pid_t owner; /* of the local name */
 	bool seqpacket; /* an empty message is the end */
 	bool local; /* errors are the peer's end, not a hint of the network */
 	bool down;

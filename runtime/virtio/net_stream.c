@@ -36,6 +36,7 @@ struct net_stream {
 	struct rumpel_timer timer; /* when to try again */
 	struct sockaddr_un address;
 	socklen_t address_len; /* 0: none */
+	pid_t owner; /* of the name that the listener has */
 	uint64_t again; /* ns between attempts; 0: only one */
 	/* What is being sent: the first has `part` bytes on the way, of `part_len`. */
 	uint16_t head[STREAM_BATCH];
@@ -446,7 +447,7 @@ static void stream_free(struct rumpel_virtio *virtio)
 	rumpel_net_exit(&stream->net);
 	if (stream->listener.fd >= 0) {
 		close(stream->listener.fd);
-		rumpel_unix_unlink(&stream->address);
+		rumpel_unix_unlink(&stream->address, stream->owner);
 	}
 	if (is_connected(stream))
 		close(stream->watch.fd);
@@ -520,6 +521,7 @@ int rumpel_net_unix(const char *path, unsigned int flags, uint64_t again_ns, con
 		error = rumpel_unix_bind(SOCK_STREAM, &stream->address, stream->address_len);
 		stream->listener.fd = error < 0 ? -1 : error;
 		stream->listener.events = POLLIN;
+		stream->owner = getpid();
 		error = error < 0 ? error : listen(stream->listener.fd, 1) < 0 ? -errno : 0;
 	} else if (!error) {
 		stream->again = again_ns;

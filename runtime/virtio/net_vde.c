@@ -117,11 +117,12 @@ int rumpel_net_vde(const char *path, unsigned int port, const char *description,
 	if (error) {
 		close(control);
 		if (socket >= 0)
-			rumpel_unix_unlink(&own);
+			rumpel_unix_unlink(&own, getpid());
 		return error;
 	}
 	fd->local = true;
 	fd->local_name = own;
+	fd->owner = getpid();
 	fd->control.fd = control;
 	fd->control.events = POLLIN;
 	*device = &fd->net.virtio.device;

@@ -25,18 +25,65 @@ static void forget_tables(struct rumpel_overlay *overlay)
 	}
 }
 
-void overlay_forked(struct rumpel_overlay *overlay)
+/*
+ * All that are open. The child of a fork lets go of them: they are the parent's, with
+ * their locks, and what it writes from then on is not known here.
+ */
+static pthread_mutex_t overlays_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct rumpel_overlay *overlays;
+
+static void enlist(struct rumpel_overlay *overlay)
 {
-	for (; overlay; overlay = overlay->below) {
+	pthread_mutex_lock(&overlays_lock);
+	overlay->next = overlays;
+	overlays = overlay;
+	pthread_mutex_unlock(&overlays_lock);
+}
+
+static void strike(const struct rumpel_overlay *overlay)
+{
+	struct rumpel_overlay **at = &overlays;
+
+	pthread_mutex_lock(&overlays_lock);
+	while (*at && *at != overlay)
+		at = &(*at)->next;
+	if (*at)
+		*at = overlay->next;
+	pthread_mutex_unlock(&overlays_lock);
+}
+
+static void before_fork(void)
+{
+	pthread_mutex_lock(&overlays_lock);
+}
+
+static void after_fork(void)
+{
+	pthread_mutex_unlock(&overlays_lock);
+}
+
+static void after_fork_in_child(void)
+{
+	for (struct rumpel_overlay *overlay = overlays; overlay; overlay = overlay->next) {
+		/* Who held them is not here. */
 		pthread_mutex_init(&overlay->lock, NULL);
 		pthread_mutex_init(&overlay->flushing, NULL);
 		pthread_mutex_init(&overlay->copying, NULL);
-		if (overlay->fd >= 0)
-			close(overlay->fd);
+		close(overlay->fd);
 		if (overlay->base_fd >= 0)
 			close(overlay->base_fd);
 		overlay->fd = overlay->base_fd = -1;
 	}
+	pthread_mutex_unlock(&overlays_lock);
+}
+
+/*
+ * Before that of fork.c, so that the lock is the last to be taken: whoever holds
+ * a token may wait for it.
+ */
+__attribute__((constructor)) static void watch_forks(void)
+{
+	pthread_atfork(before_fork, after_fork, after_fork_in_child);
 }
 
 void rumpel_overlay_free(struct rumpel_overlay *overlay)
@@ -44,8 +91,9 @@ void rumpel_overlay_free(struct rumpel_overlay *overlay)
 	if (!overlay || __atomic_sub_fetch(&overlay->refs, 1, __ATOMIC_ACQ_REL))
 		return;
 	/* Not every file system flushes the disk when it is unmounted. */
-	if (overlay->ready && overlay->fd >= 0 && !overlay->volatile_file)
-		overlay_sync(overlay);
+	if (overlay->ready && !overlay->volatile_file)
+		rumpel_overlay_sync(overlay);
+	strike(overlay);
 	if (overlay->below) {
 		pthread_mutex_lock(&overlay->below->lock);
 		overlay->below->children--;
@@ -77,7 +125,7 @@ static int put_above(struct rumpel_overlay *overlay, struct rumpel_overlay *belo
 		if (++depth >= DEEPEST)
 			return -ELOOP;
 	pthread_mutex_lock(&below->lock);
-	if (below->in_use)
+	if (below->in_use || below->fd < 0)
 		error = -EBUSY;
 	else
 		below->children++;
@@ -89,7 +137,7 @@ static int put_above(struct rumpel_overlay *overlay, struct rumpel_overlay *belo
 	overlay->base_size = below->size;
 	if (name && !(overlay->base_name = realpath(name, NULL)))
 		return -errno;
-	return overlay_sync(below);
+	return rumpel_overlay_sync(below);
 }
 
 static int put_on(struct rumpel_overlay *overlay, const char *path)
@@ -149,11 +197,13 @@ int rumpel_overlay_open(const char *base, struct rumpel_overlay *below, const ch
 	pthread_mutex_init(&made->copying, NULL);
 	error = set_up(made, base, below, file, why);
 	made->ready = !error;
-	if (error)
+	if (error) {
 		rumpel_overlay_free(made);
-	else
-		*overlay = made;
-	return error;
+		return error;
+	}
+	enlist(made);
+	*overlay = made;
+	return 0;
 }
 
 int overlay_use(struct rumpel_overlay *overlay, bool begin)
@@ -161,7 +211,7 @@ int overlay_use(struct rumpel_overlay *overlay, bool begin)
 	int error = 0;
 
 	pthread_mutex_lock(&overlay->lock);
-	if (begin && (overlay->in_use || overlay->children))
+	if (begin && (overlay->in_use || overlay->children || overlay->fd < 0))
 		error = -EBUSY;
 	else
 		overlay->in_use = begin;
@@ -206,14 +256,14 @@ static int open_base(struct rumpel_overlay *overlay, int *fd)
 /* A commit that is interrupted can be made again: the overlay keeps all until it is done. */
 static int commit(struct rumpel_overlay *overlay, int fd)
 {
-	int error = overlay_sync(overlay);
+	int error = rumpel_overlay_sync(overlay);
 
 	if (!error)
 		error = overlay_file_leave_unchecked(overlay);
 	if (!error)
 		error = overlay_merge(overlay, fd);
 	if (!error && overlay->below)
-		error = overlay_sync(overlay->below);
+		error = rumpel_overlay_sync(overlay->below);
 	if (!error && !overlay->below && fdatasync(fd))
 		error = -errno;
 	return error ? error : make_empty(overlay);

@@ -47,7 +47,8 @@ struct rumpel_overlay {
 	pthread_mutex_t flushing; /* who syncs */
 	pthread_mutex_t copying; /* who fills a part of a subcluster */
 	unsigned int refs; /* of handles, children and devices; atomic */
-	int fd; /* the overlay's own file */
+	struct rumpel_overlay *next; /* of all that are open */
+	int fd; /* the overlay's own file; -1: it is the parent's of this fork */
 	bool volatile_file; /* memory: there is nothing to sync */
 	bool ready; /* the file is an overlay of this base, and read */
 	bool in_use; /* by a device or for commit and discard */
@@ -76,14 +77,6 @@ struct overlay_run {
 	uint64_t where; /* in the file, of DATA */
 };
 
-/* ---- overlay.c ---- */
-
-/*
- * In the child of a fork: its files are the parent's, with their locks, and those
- * who held its own locks are not there.
- */
-void overlay_forked(struct rumpel_overlay *overlay);
-
 /* ---- overlay_map.c ---- */
 
 /*
@@ -104,8 +97,6 @@ void overlay_have(struct rumpel_overlay *overlay, uint64_t offset, uint64_t len,
 /* Locked: the table that has this offset. With `make`, if need be a new one. */
 int overlay_table(struct rumpel_overlay *overlay, uint64_t offset, bool make, bool wait,
 		  struct overlay_l2 **table);
-/* Everything that was written so far survives. */
-int overlay_sync(struct rumpel_overlay *overlay);
 
 /* ---- overlay_io.c ---- */
 
@@ -128,7 +119,10 @@ int overlay_file_leave_unchecked(const struct rumpel_overlay *overlay);
 
 /* ---- overlay.c ---- */
 
-/* For a device: nobody else uses it until the same with `begin` false. */
+/*
+ * For a device: nobody else uses it until the same with `begin` false. -EBUSY: somebody
+ * does, or it stayed with the parent of a fork.
+ */
 int overlay_use(struct rumpel_overlay *overlay, bool begin);
 
 static inline uint64_t smaller_of(uint64_t a, uint64_t b)

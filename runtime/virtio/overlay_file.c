@@ -123,7 +123,7 @@ int overlay_file_make(struct rumpel_overlay *overlay)
 		error = rumpel_file_write(overlay->fd, &block, sizeof(block), CLUSTER);
 	/* A file without a header is an empty one: it comes when all else is there. */
 	if (!error)
-		error = overlay_sync(overlay);
+		error = rumpel_overlay_sync(overlay);
 	if (!error)
 		error = write_header(overlay, &stamp);
 	if (!error && !overlay->volatile_file && fdatasync(overlay->fd))

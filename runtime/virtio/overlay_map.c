@@ -368,12 +368,13 @@ static int sync_all(struct rumpel_overlay *overlay)
 	return error;
 }
 
-int overlay_sync(struct rumpel_overlay *overlay)
+int rumpel_overlay_sync(struct rumpel_overlay *overlay)
 {
-	int error;
+	int error = 0;
 
 	pthread_mutex_lock(&overlay->flushing);
-	error = sync_all(overlay);
+	if (overlay->fd >= 0)
+		error = sync_all(overlay);
 	pthread_mutex_unlock(&overlay->flushing);
 	return error;
 }

@@ -109,6 +109,9 @@ int rumpel_queue_peek(struct rumpel_queue *queue, unsigned int ahead, struct iov
 			memory = rumpel_guest_memory(queue->kernel, desc.addr, desc.len);
 			if (!memory)
 				return queue_break(queue);
+			/* More than a chain has: a direct part and a full table. */
+			if (count == RUMPEL_QUEUE_MAX)
+				return queue_break(queue);
 			if (count == room)
 				return -ENOBUFS;
 			iov[count++] = (struct iovec){ memory, desc.len };

@@ -53,7 +53,7 @@ void rumpel_queue_stop(struct rumpel_queue *queue);
 /*
  * Looks at the chain that is `ahead` places behind the next one. Fills iov
  * with host addresses. 1: there it is; 0: there is none; -ENOBUFS: it needs
- * more than `room` elements (never with RUMPEL_QUEUE_MAX); -EIO: broken.
+ * more than `room` elements (never with RUMPEL_QUEUE_MAX: such a chain is broken); -EIO.
  */
 int rumpel_queue_peek(struct rumpel_queue *queue, unsigned int ahead, struct iovec *iov,
 		      unsigned int room, struct rumpel_chain *chain);

@@ -60,7 +60,7 @@ int rumpel_unix_bind(int type, const struct sockaddr_un *address, socklen_t len)
 		return fd;
 	error = bind(fd, (const struct sockaddr *)address, len) < 0 ? -errno : 0;
 	if (error == -EADDRINUSE && is_left_behind(type, address, len)) {
-		rumpel_unix_unlink(address);
+		rumpel_unix_unlink(address, getpid());
 		error = bind(fd, (const struct sockaddr *)address, len) < 0 ? -errno : 0;
 	}
 	if (!error)
@@ -69,8 +69,8 @@ int rumpel_unix_bind(int type, const struct sockaddr_un *address, socklen_t len)
 	return error;
 }
 
-void rumpel_unix_unlink(const struct sockaddr_un *address)
+void rumpel_unix_unlink(const struct sockaddr_un *address, pid_t owner)
 {
-	if (address->sun_path[0])
+	if (address->sun_path[0] && owner == getpid())
 		unlink(address->sun_path);
 }

@@ -15,7 +15,7 @@ int rumpel_unix_socket(int type);
  * behind makes way. A descriptor or a negative errno.
  */
 int rumpel_unix_bind(int type, const struct sockaddr_un *address, socklen_t len);
-/* Takes the name away that rumpel_unix_bind() gave. */
-void rumpel_unix_unlink(const struct sockaddr_un *address);
+/* Takes the name away that rumpel_unix_bind() gave, unless this is a fork of the `owner` of it. */
+void rumpel_unix_unlink(const struct sockaddr_un *address, pid_t owner);
 
 #endif

@@ -298,7 +298,7 @@ static void connection_ready(struct vsock_connection *connection, uint32_t event
 	if (events & (EPOLLOUT | EPOLLHUP | EPOLLERR))
 		connection->writable = true;
 	if (connection->state == VSOCK_GREETING) {
-		vsock_host_greet(connection);
+		vsock_host_greet(connection, events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR));
 		return;
 	}
 	if (connection->state == VSOCK_OPEN && connection->readable)
@@ -327,6 +327,14 @@ static void vsock_ready(struct rumpel_watch *watch, short revents)
 		vsock_host_accept(vsock);
 	if (rumpel_virtio_is_live(&vsock->virtio))
 		vsock_receive(vsock);
+}
+
+static void accept_again(struct rumpel_timer *timer)
+{
+	struct vsock *vsock = (void *)((char *)timer - offsetof(struct vsock, again));
+
+	if (vsock->up)
+		vsock_host_accept(vsock);
 }
 
 /* Calls it for each; it may be removed. */
@@ -361,6 +369,7 @@ static int vsock_attach(struct rumpel_virtio *virtio)
 static void vsock_detach(struct rumpel_virtio *virtio)
 {
 	rumpel_kernel_unwatch(virtio->device.kernel, &to_vsock(virtio)->watch);
+	rumpel_timer_arm(virtio->device.kernel, &to_vsock(virtio)->again, RUMPEL_NO_DEADLINE);
 	for_each(to_vsock(virtio), vsock_remove);
 }
 
@@ -414,6 +423,8 @@ int rumpel_vsock(const char *path, uint32_t cid, struct rumpel_device **device)
 	vsock->config.guest_cid = cid;
 	vsock->waiting_tail = &vsock->waiting;
 	vsock->listener = -1;
+	vsock->again =
+		(struct rumpel_timer){ .deadline = RUMPEL_NO_DEADLINE, .fire = accept_again };
 	vsock->watch = (struct rumpel_watch){ .fd = -1, .events = POLLIN, .ready = vsock_ready };
 	rumpel_virtio_init(&vsock->virtio, &vsock_ops, VIRTIO_ID_VSOCK, 0, &vsock->config,
 			   sizeof(vsock->config), 3);

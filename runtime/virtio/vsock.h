@@ -74,7 +74,9 @@ struct vsock {
 	struct rumpel_virtio virtio; /* first */
 	struct virtio_vsock_config config;
 	struct rumpel_watch watch; /* of an epoll descriptor */
+	struct rumpel_timer again; /* when to accept */
 	int listener;
+	pid_t owner; /* of its name */
 	bool up; /* the driver has been heard of */
 	char *path;
 	struct sockaddr_un address;
@@ -119,15 +121,19 @@ ssize_t vsock_produce(struct vsock_connection *connection, struct virtio_vsock_h
 
 int vsock_host_open(struct vsock *vsock, const char *path);
 void vsock_host_close(struct vsock *vsock);
-/* Programs that want to connect. */
+/* Programs that want to connect, also later if there are no descriptors. */
 void vsock_host_accept(struct vsock *vsock);
 /* A descriptor connected to whoever listens to a port of the host, or a negative errno. */
 int vsock_host_connect(struct vsock *vsock, uint32_t port);
-/* Reads which port it shall be. False: it is none, and the connection is gone. */
-bool vsock_host_greet(struct vsock_connection *connection);
+/*
+ * Reads which port it shall be. False: it is none, and the connection is gone.
+ * `over`: no more will come than has.
+ */
+bool vsock_host_greet(struct vsock_connection *connection, bool over);
 /* Tells that it is connected. */
 bool vsock_host_welcome(struct vsock_connection *connection);
-void vsock_host_watch(struct vsock *vsock, int fd, struct vsock_connection *connection);
+/* 0 or a negative errno; without a connection it is the listener. */
+int vsock_host_watch(struct vsock *vsock, int fd, struct vsock_connection *connection);
 /* Closes the descriptor of a connection. */
 void vsock_host_drop(struct vsock_connection *connection);
 

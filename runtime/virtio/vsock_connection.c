@@ -36,7 +36,8 @@ struct vsock_connection *vsock_add(struct vsock *vsock, enum vsock_state state, 
 
 	if (vsock->count < VSOCK_CONNECTIONS)
 		connection = calloc(1, sizeof(*connection));
-	if (!connection) {
+	if (!connection || vsock_host_watch(vsock, fd, connection)) {
+		free(connection);
 		close(fd);
 		return NULL;
 	}
@@ -47,7 +48,6 @@ struct vsock_connection *vsock_add(struct vsock *vsock, enum vsock_state state, 
 	connection->guest_port = guest_port;
 	vsock->count++;
 	link_in(connection);
-	vsock_host_watch(vsock, fd, connection);
 	return connection;
 }
 
@@ -152,11 +152,11 @@ static size_t send_some(struct vsock_connection *connection, struct iovec *iov, 
 		return all;
 	if (!connection->writable)
 		return 0;
-	len = sendmsg(connection->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+	do {
+		len = sendmsg(connection->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+	} while (len < 0 && errno == EINTR);
 	if (len >= 0)
 		return len;
-	if (errno == EINTR)
-		return 0;
 	if (errno == EAGAIN) {
 		connection->writable = false;
 		return 0;
@@ -279,11 +279,11 @@ static size_t receive(struct vsock_connection *connection, struct iovec *iov, un
 	if (!room)
 		return 0;
 	count = rumpel_iov_trim(iov, count, room);
-	len = readv(connection->fd, iov, count);
+	do {
+		len = readv(connection->fd, iov, count);
+	} while (len < 0 && errno == EINTR);
 	if (len > 0)
 		return len;
-	if (len < 0 && errno == EINTR)
-		return 0;
 	connection->readable = false;
 	if (len < 0 && errno == EAGAIN)
 		return 0;

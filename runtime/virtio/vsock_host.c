@@ -12,6 +12,8 @@
 
 #define BACKLOG 128
 #define GREETING_MAX 32u
+/* ns until a program is accepted for which there was no descriptor. */
+#define ACCEPT_AGAIN 50000000ull
 /* The host's ports of connections that its programs make: above those anyone listens to. */
 #define FIRST_PORT (1u << 30)
 #define PORT_ANY 0xffffffffu
@@ -21,14 +23,14 @@
  * what is asked for need never change. A copy of a descriptor in another process
  * keeps the registration, so it is taken back before the connection goes.
  */
-void vsock_host_watch(struct vsock *vsock, int fd, struct vsock_connection *connection)
+int vsock_host_watch(struct vsock *vsock, int fd, struct vsock_connection *connection)
 {
 	struct epoll_event event = {
 		.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,
 		.data.ptr = connection,
 	};
 
-	epoll_ctl(vsock->watch.fd, EPOLL_CTL_ADD, fd, &event);
+	return epoll_ctl(vsock->watch.fd, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
 }
 
 void vsock_host_drop(struct vsock_connection *connection)
@@ -58,17 +60,17 @@ int vsock_host_open(struct vsock *vsock, const char *path)
 	vsock->listener = rumpel_unix_bind(SOCK_STREAM, &vsock->address, len);
 	if (vsock->listener < 0)
 		return vsock->listener;
+	vsock->owner = getpid();
 	if (listen(vsock->listener, BACKLOG) < 0)
 		return -errno;
-	vsock_host_watch(vsock, vsock->listener, NULL);
-	return 0;
+	return vsock_host_watch(vsock, vsock->listener, NULL);
 }
 
 void vsock_host_close(struct vsock *vsock)
 {
 	if (vsock->listener >= 0) {
 		close(vsock->listener);
-		rumpel_unix_unlink(&vsock->address);
+		rumpel_unix_unlink(&vsock->address, vsock->owner);
 	}
 	if (vsock->watch.fd >= 0)
 		close(vsock->watch.fd);
@@ -77,16 +79,23 @@ void vsock_host_close(struct vsock *vsock)
 
 void vsock_host_accept(struct vsock *vsock)
 {
+	struct rumpel_kernel *kernel = vsock->virtio.device.kernel;
 	struct vsock_connection *connection;
 	int fd;
 
-	while ((fd = accept4(vsock->listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0) {
+	do {
+		fd = accept4(vsock->listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+		if (fd < 0)
+			continue;
 		connection = vsock_add(vsock, VSOCK_GREETING, fd, 0, 0);
 		if (!connection)
 			rumpel_virtio_count(&vsock->virtio.stats.dropped, 1);
 		else
-			vsock_host_greet(connection);
-	}
+			vsock_host_greet(connection, false);
+	} while (fd >= 0 || errno == EINTR || errno == ECONNABORTED);
+	/* Those who wait are no new edge when there are descriptors again. */
+	if (errno != EAGAIN)
+		rumpel_timer_arm(kernel, &vsock->again, rumpel_kernel_now(kernel) + ACCEPT_AGAIN);
 }
 
 int vsock_host_connect(struct vsock *vsock, uint32_t port)
@@ -121,7 +130,7 @@ static uint32_t parse(const char *line)
 	return errno || *end || port > PORT_ANY ? PORT_ANY : port;
 }
 
-bool vsock_host_greet(struct vsock_connection *connection)
+bool vsock_host_greet(struct vsock_connection *connection, bool over)
 {
 	struct vsock *vsock = connection->vsock;
 	char line[GREETING_MAX + 1];
@@ -130,12 +139,14 @@ bool vsock_host_greet(struct vsock_connection *connection)
 	ssize_t len;
 
 	/* What comes after the line is for the kernel. */
-	len = recv(connection->fd, line, GREETING_MAX, MSG_PEEK);
-	if (len < 0 && (errno == EAGAIN || errno == EINTR))
+	do {
+		len = recv(connection->fd, line, GREETING_MAX, MSG_PEEK);
+	} while (len < 0 && errno == EINTR);
+	if (len < 0 && errno == EAGAIN)
 		return true;
 	if (len > 0)
 		end = memchr(line, '\n', len);
-	if (len > 0 && !end && len < GREETING_MAX)
+	if (len > 0 && !end && len < GREETING_MAX && !over)
 		return true;
 	if (!end || recv(connection->fd, line, end - line + 1, 0) < 0) {
 		vsock_remove(connection);

@@ -334,6 +334,8 @@ class Overlay:
         file: str | bytes | PathLike[str] | None,
         /,
     ) -> None: ...
+    def sync(self) -> None:
+        """Put all that was written so far into the file."""
     def commit(self) -> None:
         """Put all into the base."""
     def discard(self) -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
@@ -456,8 +457,10 @@ class Kernel:
         self._end_log()
         len(self.log)  # keeps it
         self._native.close()
-        while self._devices:
-            self._devices.pop().close()
+        # All of them, even if one fails.
+        with contextlib.ExitStack() as stack:
+            while self._devices:
+                stack.callback(self._devices.pop(0).close)
 
     def __enter__(self) -> Kernel:
         return self

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 
 from rumpel import DeviceError, Disk, Kernel, Overlay
 from tests.api.test_disks import compare, ext4, run
+from tests.api.test_fork import in_child
 
 Boot = Callable[..., Kernel]
 
@@ -149,6 +151,40 @@ class TestKernels:
         del above
         kernel = with_disk(boot, disk)
         assert sorted(set(kernel.os.listdir("/mnt"))) == ["a", "first", "kept", "lost+found"]
+
+    @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+    def test_a_fork_leaves_it_to_the_parent(self, boot: Boot, tmp_path: Path) -> None:
+        """Also one that no kernel has at that time: two that write would destroy it."""
+        disk = Overlay(ext4(tmp_path / "base.img"))
+        kernel = with_disk(boot, disk)
+        write(kernel, "new", "text")
+        kernel.halt()
+
+        def child() -> None:
+            for forbidden in (lambda: boot(disks=[disk]), disk.commit, disk.discard, disk.snapshot):
+                with pytest.raises(OSError, match="busy") as caught:
+                    forbidden()
+                assert caught.value.errno == errno.EBUSY
+
+        in_child(child)
+        assert read(with_disk(boot, disk), "new") == "text"
+
+    def test_what_does_not_fit_at_the_end_is_an_error(self, boot: Boot, tmp_path: Path) -> None:
+        """A disk that nobody flushed, and no room for its tables: halt raises, all is closed."""
+        base, over = tmp_path / "base", tmp_path / "over"
+        base.write_bytes(bytes(1 << 20))
+        kernel = boot(disks=[Overlay(base, over)])
+        with kernel.open("/dev/vda", "wb") as file:
+            file.write(b"x" * 4096)
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (over.stat().st_size, hard))
+        try:
+            with pytest.raises(OSError, match="too large") as caught:
+                kernel.halt()
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        assert caught.value.errno == errno.EFBIG
+        assert kernel.state == "halted"
 
     def test_discarded_room_is_given_back(self, boot: Boot, tmp_path: Path) -> None:
         over = tmp_path / "over"

@@ -13,7 +13,10 @@ static void overlay_dealloc(PyObject *self)
 {
 	PyTypeObject *type = Py_TYPE(self);
 
+	/* It waits for the host's disk. */
+	Py_BEGIN_ALLOW_THREADS
 	rumpel_overlay_free(((Overlay *)self)->handle);
+	Py_END_ALLOW_THREADS
 	type->tp_free(self);
 	Py_DECREF(type);
 }
@@ -99,6 +102,12 @@ static PyObject *run(PyObject *self, int (*function)(struct rumpel_overlay *))
 	return NULL;
 }
 
+static PyObject *overlay_sync(PyObject *self, PyObject *unused)
+{
+	(void)unused;
+	return run(self, rumpel_overlay_sync);
+}
+
 static PyObject *overlay_commit(PyObject *self, PyObject *unused)
 {
 	(void)unused;
@@ -125,6 +134,7 @@ static PyObject *overlay_device(PyObject *self, PyObject *unused)
 }
 
 static PyMethodDef overlay_methods[] = {
+	{ "sync", overlay_sync, METH_NOARGS, NULL },
 	{ "commit", overlay_commit, METH_NOARGS, NULL },
 	{ "discard", overlay_discard, METH_NOARGS, NULL },
 	{ "device", overlay_device, METH_NOARGS, NULL },

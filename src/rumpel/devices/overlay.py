@@ -15,7 +15,8 @@ class Overlay(Device):
     """A copy-on-write disk: all that is written goes elsewhere, the base is only read.
 
     It can be booted again and again, one kernel at a time; :meth:`commit`,
-    :meth:`discard` and :meth:`snapshot` are for the time between.
+    :meth:`discard` and :meth:`snapshot` are for the time between. In the child of a fork it is
+    the parent's: EBUSY.
 
     Args:
         base: a file or block device, which may be read-only; bytes, which are copied; or
@@ -81,10 +82,15 @@ class Overlay(Device):
         """Let others open base and file; it opens itself again when it is used.
 
         A kernel does so when it is gone. What is in memory stays.
+
+        Raises:
+            OSError: if not all that was written is in the file, as when the host's disk is full.
         """
         self._rest()
         if self.file is not None and isinstance(self.base, str | os.PathLike | Overlay):
-            self._device = self._opened = None
+            opened, self._device, self._opened = self._opened, None, None
+            if opened is not None:
+                opened.sync()
 
     def commit(self) -> None:
         """Put all that was written into the base, and be empty again.
