@@ -19,8 +19,8 @@ import rumpel
 from rumpel.cli.image import edit, ls, stat, tree
 from rumpel.cli.image.common import size
 from rumpel.cli.image.modes import change
+from rumpel.images.found import Found
 from rumpel.images.tools import copy_range
-from rumpel.images.volume import Found
 from tests.cli.conftest import Run
 from tests.conftest import VERSION
 from tests.images.tools import check
@@ -179,6 +179,29 @@ def test_mistakes(run: Run, disk: Path) -> None:
         error = run("untar", "-", "disk.img:/u", stdin=data.getvalue(), status=1).error
         assert error.count("\n") == 1
     check(disk)
+
+
+def test_as_coreutils(run: Run, disk: Path, tree: Path) -> None:
+    """Hidden directories, the order of du, patterns that name nothing."""
+    (tree / ".dark" / "deep").mkdir(parents=True)
+    (tree / "etc" / "a" / "b").mkdir(parents=True)
+    (tree / "etc" / "c").mkdir()
+    run("cp", tree, "disk.img:/")
+    assert run("ls", "-R", "disk.img:/tree").lines == [
+        "/tree:", "etc", "su", "",
+        "/tree/etc:", "a", "c", "group", "hosts", "link", "passwd", "",
+        "/tree/etc/a:", "b", "",
+        "/tree/etc/a/b:", "",
+        "/tree/etc/c:",
+    ]  # fmt: skip
+    assert "/tree/.dark/deep:" in run("ls", "-aR", "disk.img:/tree").lines
+    ours = [line.split("\t")[1] for line in run("du", "disk.img:/tree").lines]
+    assert ours == [
+        "/tree/.dark/deep", "/tree/.dark", "/tree/etc/a/b", "/tree/etc/a", "/tree/etc/c",
+        "/tree/etc", "/tree",
+    ]  # fmt: skip
+    assert not run("rm", "-f", "disk.img:/x*", "disk.img:/none").error
+    assert "No such file" in run("rm", "disk.img:/x*", status=1).error
 
 
 def test_two_names_of_a_partition(run: Run) -> None:

@@ -9,14 +9,13 @@ import random
 import shutil
 import stat
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from rumpel.copying.target import Writer
 from rumpel.errors import RumpelError, SandboxError
-from rumpel.images.volume import Volume
+from rumpel.images.found import entries
 from tests.images.tools import make
 
 DIRECTORY = [stat.S_IFDIR | 0o755, os.getuid(), os.getgid(), 0, 0, 2, []]
@@ -173,6 +172,16 @@ def test_items_that_are_none(item: list[Any], tmp_path: Path) -> None:
 def test_names_that_lead_out_of_a_walk() -> None:
     """What a walk tells of becomes names on the host, of fsspec's get among others."""
     honest = [0o100644, *[0] * 11]
+    top = ["", [0o40755, *[0] * 11], None]
+    file = ["file", honest, None]
+    for messages in (
+        [["early", honest, None]],
+        [top, top],
+        [top, ["none/file", honest, None]],
+        [top, file, ["file/below", honest, None]],
+    ):
+        with pytest.raises(SandboxError, match="nonsense"):
+            list(entries([(message, b"") for message in messages], "/"))
     for message in (
         ["../up", honest, None],
         ["/up", honest, None],
@@ -184,9 +193,6 @@ def test_names_that_lead_out_of_a_walk() -> None:
         ["target", honest, 5],
         ["none", 7, None],
     ):
-        volume = Volume.__new__(Volume)
-        volume.session = SimpleNamespace(run=lambda *_, told=message: iter([(told, b"")]))  # type: ignore[assignment]
         with pytest.raises(SandboxError, match="nonsense"):
-            list(volume.walk("/"))
-    volume.session = SimpleNamespace(run=lambda *_: iter([(["", honest, None], b"")]))  # type: ignore[assignment]
-    assert [found.path for found in volume.walk("/")] == [""]
+            list(entries([(top, b""), (message, b"")], "/"))
+    assert [found.path for found in entries([(top, b""), (file, b"")], "/")] == ["", "file"]

@@ -309,7 +309,7 @@ class Image(AbstractFileSystem):  # type: ignore[misc]
         return datetime.fromtimestamp(self.info(path)["mtime"], UTC)
 
     def walk_entries(self, path: str = "/") -> Iterator[Any]:
-        """All entries of a tree, as :class:`rumpel.images.volume.Found`."""
+        """All entries of a tree, as :class:`rumpel.images.found.Found`."""
         return self.volume.walk(self._strip_protocol(path))
 
 

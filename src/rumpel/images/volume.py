@@ -8,52 +8,23 @@ import errno
 import os as host
 from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from rumpel.copying import Copied, Lost, Progress
 from rumpel.errors import KernelClosed, KernelPanic, SandboxError
 from rumpel.images.errors import ImageError
+from rumpel.images.found import Found, entries
 from rumpel.images.session import Device, Options, Session
 
 if TYPE_CHECKING:
     from rumpel.kernel import Kernel
 
-__all__ = ["Found", "Volume", "choose", "open_volume"]
+__all__ = ["Volume", "choose", "open_volume"]
 
 _TOP, _OTHER = "/mnt", "/other"
 _NOSUID, _NODEV, _NOATIME = 2, 4, 1024
-_MOST = 1 << 96
-"""More than any number of stat(2), times in ns among them."""
 _MOUNTED_AS = {"ntfs": "ntfs3"}
 """Where the kernel has another name for what is there."""
-
-
-class Found(NamedTuple):
-    """An entry of a tree; see :func:`rumpel.images.jobs.walk`.
-
-    Attributes:
-        path: relative to where the walk began, which is "".
-        mode, inode, device, links, uid, gid, size: as of :class:`os.stat_result`.
-        atime, mtime, ctime: in ns.
-        blocks: of 512 bytes.
-        rdev: of a device.
-        target: of a symbolic link.
-    """
-
-    path: str
-    mode: int
-    inode: int
-    device: int
-    links: int
-    uid: int
-    gid: int
-    size: int
-    atime: int
-    mtime: int
-    ctime: int
-    blocks: int
-    rdev: int
-    target: str | None
 
 
 def open_volume(
@@ -223,15 +194,9 @@ class Volume:
 
         Raises:
             OSError: if there is no such tree; at the end, if parts of it cannot be read.
+            SandboxError: if the kernel's process sends nonsense.
         """
-        failed: OSError | None = None
-        for (rel, numbers, target), _ in self.session.run("walk", path, depth, follow):
-            if numbers is None:
-                failed = failed or OSError(errno.EIO, str(target), f"{path.rstrip('/')}/{rel}")
-            else:
-                yield _found(rel, numbers, target)
-        if failed:
-            raise failed
+        return entries(self.session.run("walk", path, depth, follow), path)
 
     def content(self, path: str) -> Iterator[bytes]:
         """What is in a file, in pieces."""
@@ -455,25 +420,6 @@ class Volume:
         trace: TracebackType | None,
     ) -> None:
         self.close()
-
-
-def _found(rel: Any, numbers: Any, target: Any) -> Found:
-    """An entry that a sandbox tells of, whose name may become one on the host.
-
-    Raises:
-        SandboxError: if there is none such.
-    """
-    try:
-        path, found = str(rel), Found._make([str(rel), *numbers, target])
-    except TypeError as error:
-        raise SandboxError("a sandbox sends nonsense") from error
-    if (
-        any(part in ("", ".", "..") or "\0" in part for part in path.split("/") if path)
-        or not all(isinstance(each, int) and abs(each) < _MOST for each in found[1:-1])
-        or not isinstance(target, str | None)
-    ):
-        raise SandboxError(f"a sandbox sends nonsense about {path!r}")
-    return found
 
 
 def _copied(answer: Any) -> Copied:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -181,8 +182,13 @@ class Images:
             location.partition,
         )
 
-    def places(self, names: Sequence[str]) -> Iterator[Place]:
-        """The places that arguments name; patterns name as many as there are."""
+    def places(self, names: Sequence[str], may_be_none: bool = False) -> Iterator[Place]:
+        """The places that arguments name; patterns name as many as there are.
+
+        Args:
+            names: the arguments.
+            may_be_none: it is no error if a pattern names nothing.
+        """
         for name in names:
             location = parse(name)
             with self.attempt(name):
@@ -190,6 +196,8 @@ class Images:
                 found = _expand(place)
                 if location.path is None or found is None:
                     yield place
+                elif not found and not may_be_none:
+                    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), place.path)
                 else:
                     for path in found:
                         yield place._replace(path=path, name=str(location._replace(path=path)))
@@ -248,10 +256,7 @@ def _expand(place: Place) -> list[str] | None:
     path = place.path
     if not set(path) & set("*?[") or place.volume.kernel.os.path.lexists(path):
         return None
-    found: list[str] = sorted(place.volume.kernel.glob.glob(path, recursive=True))
-    if not found:
-        raise FileNotFoundError(2, "No such file or directory", path)
-    return found
+    return sorted(place.volume.kernel.glob.glob(path, recursive=True))
 
 
 def warn(text: str) -> None:

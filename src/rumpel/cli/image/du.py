@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import stat
+from collections.abc import Iterator, Sequence
 
 import click
 
@@ -51,7 +52,7 @@ def command(
                         path = path.rpartition("/")[0]
                         totals[path] += room
                 top = place.path.rstrip("/")
-                for path in reversed(shown):
+                for path in _after_what_is_below(shown):
                     full = f"{top}/{path}" if path else place.path
                     rows.append({"path": full, "bytes": totals[path]})
     if as_json:
@@ -59,3 +60,13 @@ def command(
         return
     for row in rows:
         show(f"{size(int(str(row['bytes'])), human)}\t{row['path']}")
+
+
+def _after_what_is_below(paths: Sequence[str]) -> Iterator[str]:
+    """Paths of a tree of which each came before what is below it, the other way round."""
+    above: list[str] = []
+    for path in paths:
+        while above and above[-1] and not path.startswith(f"{above[-1]}/"):
+            yield above.pop()
+        above.append(path)
+    yield from reversed(above)

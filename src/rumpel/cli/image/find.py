@@ -13,7 +13,7 @@ import click
 
 from rumpel.cli.image.common import How, Images, as_json, options, show, show_json
 from rumpel.cli.image.ls import to_json
-from rumpel.images.volume import Found
+from rumpel.images.found import Found
 
 _TYPES = {
     "f": stat.S_IFREG,

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import click
 
 from rumpel.cli.image.common import How, Images, Place, as_json, options, show, show_json, size
-from rumpel.images.volume import Found
+from rumpel.images.found import Found
 
 
 @click.command()
@@ -55,9 +55,13 @@ def command(
                     if number:
                         show()
                     show(f"{place.name}:")
-                for title, entries in _groups(found, recursive):
+                for rel, entries in _groups(found, recursive):
+                    if not hidden and any(part.startswith(".") for part in rel.split("/")):
+                        continue
                     if recursive:
-                        show(f"{title}:")
+                        if rel:
+                            show()
+                        show(f"{place.path.rstrip('/')}/{rel}:" if rel else f"{place.path}:")
                     chosen = [e for e in entries if hidden or not _is_hidden(e)]
                     _list(place.path, chosen, long, human, inode)
     if as_json:
@@ -80,7 +84,7 @@ def _groups(found: list[Found], recursive: bool) -> list[tuple[str, list[Found]]
     below: dict[str, list[Found]] = {each.path: [] for each in found if stat.S_ISDIR(each.mode)}
     for each in found[1:]:
         below[each.path.rpartition("/")[0]].append(each)
-    return [(f"/{path}", entries) for path, entries in below.items()]
+    return list(below.items())
 
 
 def _list(top: str, entries: Sequence[Found], long: bool, human: bool, inode: bool) -> None:

@@ -19,7 +19,7 @@ from rumpel.cli.image.common import How, Images, options
 def command(how: How, names: tuple[str, ...], recursive: bool, force: bool, empty: bool) -> None:
     """Remove files and trees."""
     with Images(how, writes=True) as images:
-        for place in images.places(names):
+        for place in images.places(names, may_be_none=force):
             os = place.volume.kernel.os
             if posixpath.normpath(place.path) in ("/", "//"):
                 images.complain(f"{place.name}: the root of a file system is not removed")
