@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -13,6 +14,8 @@ from pathlib import Path
 import pytest
 
 from tests.run.conftest import Build, Done, run, under
+
+TRACED = [sys.executable, "-c", "from rumpel.cli import main; main()", "run", "--explain", "trace"]
 
 
 def rumpel_run(*arguments: str) -> Done:
@@ -30,18 +33,24 @@ def test_a_signal_ends_a_program_as_ever(number: signal.Signals) -> None:
     assert done.returncode == -number
 
 
-def test_a_crash_dumps_core() -> None:
+def crash(arguments: list[str], directory: Path) -> tuple[int, int]:
+    """The status of a program that may dump core, and how many files it leaves."""
+    directory.mkdir()
     pid = os.fork()
     if not pid:
-        import resource
-
         hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
         resource.setrlimit(resource.RLIMIT_CORE, (hard, hard))
-        os.chdir("/tmp")
-        os.execv(sys.executable, under(["/bin/sh", "-c", "ulimit -c 0; kill -ABRT $$"]))
-    _, status = os.waitpid(pid, 0)
-    assert os.WIFSIGNALED(status)
-    assert os.WTERMSIG(status) == signal.SIGABRT
+        os.chdir(directory)
+        os.execv(arguments[0], arguments)
+    return os.waitpid(pid, 0)[1], len(list(directory.iterdir()))
+
+
+def test_a_crash_dumps_core(tmp_path: Path) -> None:
+    """Where this host has a core of a program, it has one of an intercepted one."""
+    program = ["/bin/sh", "-c", "kill -ABRT $$"]
+    ours, plain = crash(under(program), tmp_path / "a"), crash(program, tmp_path / "b")
+    assert ours == plain
+    assert os.WTERMSIG(ours[0]) == signal.SIGABRT
 
 
 def test_signals_reach_the_program() -> None:
@@ -94,6 +103,14 @@ def test_programs_of_other_kinds(tmp_path: Path) -> None:
         assert f"rumpel: {setuid}: a setuid" in done.stderr
 
 
+def test_unknown_options() -> None:
+    """What is not an option of ours is not a program either; the program's own are its own."""
+    done = rumpel_run("--explian", "trace", "--", "true")
+    assert done.returncode == 2
+    assert done.stderr.startswith("rumpel: No such option")
+    assert rumpel_run("echo", "--explain", "-x").stdout == "--explain -x\n"
+
+
 def test_nothing_to_run() -> None:
     done = rumpel_run()
     assert done.returncode == 2
@@ -116,6 +133,42 @@ def test_trace() -> None:
     done = rumpel_run("--explain", "trace", "--", "true")
     assert done.returncode == 0
     assert any(line.endswith("] exit_group: host: no rule") for line in done.stderr.splitlines())
+
+
+def test_a_trace_that_nobody_reads() -> None:
+    """It ends, and the program does not: no SIGPIPE, nor anything else of it."""
+    status = ["grep", "-E", "^(SigPnd|ShdPnd|SigBlk|SigIgn)", "/proc/self/status"]
+    read, write = os.pipe()
+    os.close(read)
+    traced = [*TRACED, *status]
+    assert run(traced, stdout=subprocess.PIPE, stderr=write, capture_output=False).stdout == (
+        run(status).stdout
+    )
+    killed = run([*TRACED, "sh", "-c", "kill -PIPE $$"], stderr=write, capture_output=False)
+    assert killed.returncode == -signal.SIGPIPE
+    os.close(write)
+
+
+def test_a_signal_for_a_thread_that_ends(build: Build) -> None:
+    """One that comes on the thread's last way is handled, though nobody else would get it."""
+    process = subprocess.Popen(
+        [*TRACED, str(build("leaving", "dynamic"))],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    deadline = time.monotonic() + 20
+    while not is_writing(process.pid) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGUSR1)
+    assert process.communicate(timeout=20)[0] == b"failures: 0\n"
+
+
+def is_writing(pid: int) -> bool:
+    """Does a process wait in a write, in a thread that is not its first?"""
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        if task.name != str(pid) and (task / "syscall").read_text().startswith("1 "):
+            return True
+    return False
 
 
 def test_the_agent_alone_says_who_starts_it() -> None:

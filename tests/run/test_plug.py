@@ -37,6 +37,7 @@ def agent(tmp_path_factory: pytest.TempPathFactory) -> Path:
         str(ROOT / "runtime/intercept/agent"),
         f"OUT={out}",
         f"KERNEL={source}",
+        "CC=gcc -DFDS=4096",  # so that there are descriptors above it, as programs/plug.c knows
     ]
     subprocess.run(make, check=True)
     return out / "rumpel-agent"
@@ -46,10 +47,26 @@ def start(agent: Path, rules: list[str], *arguments: str) -> Done:
     return run([sys.executable, "-c", START, str(agent), "\n".join(rules), *arguments])
 
 
+@pytest.mark.parametrize("path", ["/kernel", "/kernel//"])
 @pytest.mark.parametrize("kind", ["dynamic", "musl"])
-def test_two_kernels_in_one_program(agent: Path, build: Build, kind: str) -> None:
+def test_two_kernels_in_one_program(agent: Path, build: Build, kind: str, path: str) -> None:
     """Calls, numbers of descriptors, dup, close, fork, vfork, and what an execve inherits."""
-    done = start(agent, RULES, str(build("plug", kind)))
+    rules = [rule.replace("/kernel", path) for rule in RULES]
+    done = start(agent, rules, str(build("plug", kind)))
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_root_is_a_path(agent: Path, build: Build) -> None:
+    """All absolute paths are below it, and no other."""
+    done = start(agent, ["path /"], str(build("plug", "musl")))
+    opens = [line for line in done.stderr.splitlines() if "] open" in line]
+    assert opens
+    assert all(line.endswith(": kernel: path /") for line in opens)
+
+
+def test_numbers_without_room(agent: Path, build: Build) -> None:
+    """Where the host allows more descriptors than the agent knows, none goes astray."""
+    done = start(agent, RULES, str(build("plug", "dynamic")), "high")
     assert done.returncode == 0, done.stdout
 
 
@@ -61,10 +78,18 @@ def test_the_trace_says_the_rule(agent: Path) -> None:
 
 
 def test_a_rule_that_is_none(agent: Path) -> None:
-    for rule in ("color red", "family x", "path mnt", "call nothing"):
+    for rule in ("color red", "family x", f"family {1 << 64}", "path mnt", "call nothing"):
         done = start(agent, [rule], "true")
         assert done.stderr == f"rumpel: {rule}: no such rule\n"
         assert done.returncode == 126
+
+
+def test_more_rules_than_there_is_room_for(agent: Path) -> None:
+    done = start(agent, ["call getppid"] * 64, "true")
+    assert done.returncode == 0
+    done = start(agent, ["call getppid"] * 65, "true")
+    assert done.stderr == "rumpel: call getppid: no such rule\n"
+    assert done.returncode == 126
 
 
 def test_rules_without_a_kernel() -> None:

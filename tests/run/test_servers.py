@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import signal
 import socket
@@ -23,14 +24,18 @@ http {{
     access_log off; sendfile on;
     client_body_temp_path {dir}/1; proxy_temp_path {dir}/2; fastcgi_temp_path {dir}/3;
     uwsgi_temp_path {dir}/4; scgi_temp_path {dir}/5;
-    server {{ listen 127.0.0.1:{files}; root {dir}; }}
-    server {{ listen 127.0.0.1:{proxy}; location / {{ proxy_pass http://127.0.0.1:{files}; }} }}
+    server {{ listen {host}:{files}; root {dir}; }}
+    server {{ listen {host}:{proxy}; location / {{ proxy_pass http://{host}:{files}; }} }}
 }}
 """
 
 
+HOST = str(ipaddress.ip_address("127.64.0.0") + os.getpid())
+"""An address of this process: a port that is free there stays free until the server is up."""
+
+
 def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as s:
+    with socket.create_server((HOST, 0)) as s:
         port: int = s.getsockname()[1]
         return port
 
@@ -40,7 +45,7 @@ def wait_for(port: int) -> None:
     deadline = time.monotonic() + 20
     while True:
         try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
+            socket.create_connection((HOST, port), 1).close()
             return
         except OSError:
             if time.monotonic() > deadline:
@@ -67,7 +72,7 @@ def server(
 
 
 def get(port: int, name: str) -> bytes:
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/{name}", timeout=20) as answer:
+    with urllib.request.urlopen(f"http://{HOST}:{port}/{name}", timeout=20) as answer:
         content: bytes = answer.read()
         return content
 
@@ -80,7 +85,9 @@ def test_nginx(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(content)
     # pytest's directory is its user's alone.
     user = "" if os.geteuid() else "user root;"
-    (tmp_path / "conf").write_text(NGINX.format(dir=tmp_path, files=files, proxy=proxy, user=user))
+    (tmp_path / "conf").write_text(
+        NGINX.format(host=HOST, dir=tmp_path, files=files, proxy=proxy, user=user)
+    )
     arguments = [nginx, "-c", str(tmp_path / "conf"), "-p", str(tmp_path)]
     with server(arguments, proxy, signal.SIGQUIT) as process:
         for _ in range(10):
@@ -104,15 +111,34 @@ def test_redis(tmp_path: Path) -> None:
     """A server and its benchmark, both under the agent; a fork saves what it holds."""
     port = free_port()
     command = installed("redis-cli")
-    arguments = [installed("redis-server"), "--port", str(port), "--dir", str(tmp_path)]
+    arguments = [
+        installed("redis-server"),
+        "--bind",
+        HOST,
+        "--port",
+        str(port),
+        "--dir",
+        str(tmp_path),
+    ]
     with server([*arguments, "--save", ""], port, signal.SIGTERM):
-        bench = [installed("redis-benchmark"), "-p", str(port), "-n", "2000", "-t", "set,get", "-q"]
+        bench = [
+            installed("redis-benchmark"),
+            "-h",
+            HOST,
+            "-p",
+            str(port),
+            "-n",
+            "2000",
+            "-t",
+            "set,get",
+            "-q",
+        ]
         for more in ([], ["-P", "16"], ["--threads", "2"]):
             done = intercepted([*bench, *more])
             assert done.returncode == 0, done.stderr
             assert done.stdout.count("requests per second") == 2
-        assert run([command, "-p", str(port), "set", "key", "value"]).stdout == "OK\n"
-        run([command, "-p", str(port), "bgsave"])
+        assert run([command, "-h", HOST, "-p", str(port), "set", "key", "value"]).stdout == "OK\n"
+        run([command, "-h", HOST, "-p", str(port), "bgsave"])
         deadline = time.monotonic() + 20
         while not (tmp_path / "dump.rdb").exists() and time.monotonic() < deadline:
             time.sleep(0.05)
@@ -123,7 +149,7 @@ def test_python_http(tmp_path: Path) -> None:
     """Python's server, with curl under the agent too."""
     port = free_port()
     (tmp_path / "page").write_text("hello")
-    arguments = ["/usr/bin/python3", "-m", "http.server", "-b", "127.0.0.1", str(port)]
+    arguments = ["/usr/bin/python3", "-m", "http.server", "-b", HOST, str(port)]
     process = subprocess.Popen(
         under([*arguments, "-d", str(tmp_path)]),
         stderr=subprocess.DEVNULL,
@@ -131,7 +157,7 @@ def test_python_http(tmp_path: Path) -> None:
     )
     try:
         wait_for(port)
-        done = intercepted([installed("curl"), "-s", f"http://127.0.0.1:{port}/page"])
+        done = intercepted([installed("curl"), "-s", f"http://{HOST}:{port}/page"])
         assert done.stdout == "hello"
     finally:
         process.send_signal(signal.SIGINT)

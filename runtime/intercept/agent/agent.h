@@ -73,7 +73,6 @@ struct thread {
 	bool has_call_mask;
 	bool carrying; /* the next SIGSYS is info's signal */
 	bool sigsys_blocked; /* as the program sees it */
-	bool executing; /* holds the lock of execute.c */
 	siginfo_t info;
 	stack_t sas; /* the program's alternate stack */
 	stack_t agent_sas; /* the one that the host knows */

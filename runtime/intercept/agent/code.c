@@ -126,6 +126,7 @@ long call_mremap(struct thread *t)
 	return call_through(t);
 }
 
+/* And pkey_mprotect, whose first arguments are the same. */
 long call_mprotect(struct thread *t)
 {
 	/* Made writable, to be written to; the agent's own part in it would come as a surprise. */

@@ -32,19 +32,22 @@ static long call_exit_group(struct thread *t)
 
 static long call_prctl(struct thread *t)
 {
+	int option = (int)t->regs.rdi;
+
 	/* A filter of the program's would be asked about the agent's calls. */
-	if (t->regs.rdi == PR_SET_SECCOMP || t->regs.rdi == PR_SET_SYSCALL_USER_DISPATCH)
+	if (option == PR_SET_SECCOMP || option == PR_SET_SYSCALL_USER_DISPATCH)
 		return -EINVAL;
 	return call_through(t);
 }
 
 static long call_arch_prctl(struct thread *t)
 {
+	int option = (int)t->regs.rdi;
 	uint64_t zero = 0;
 
-	if (t->regs.rdi == ARCH_SET_GS)
+	if (option == ARCH_SET_GS)
 		return -EPERM;
-	if (t->regs.rdi == ARCH_GET_GS)
+	if (option == ARCH_GET_GS)
 		return copy_out(t->regs.rsi, &zero, sizeof(zero));
 	return call_through(t);
 }

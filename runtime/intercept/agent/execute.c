@@ -16,23 +16,11 @@
 #include "program.h"
 #include "say.h"
 
-static uint32_t executing; /* a lock: the two descriptors are there once */
-
-void execute_lock(void)
-{
-	lock(&executing);
-}
-
-void execute_unlock(void)
-{
-	unlock(&executing);
-}
-
 void execute_forked(struct thread *t)
 {
-	if (!executing)
+	if (!t->files->executing)
 		return;
-	executing = 0;
+	t->files->executing = 0;
 	files_reserve(t->files, FD_MESSAGE);
 	files_reserve(t->files, FD_PROGRAM);
 }
@@ -75,13 +63,13 @@ static void put_name(char *to, int dir, const char *path)
 /* Does not come back if it goes well. fd is the program's file. */
 static long execute(struct thread *t, int fd, const char *name, uint64_t argv, uint64_t envp)
 {
-	long error = program_check(fd);
+	long error;
 
+	/* The two descriptors are there once for all threads. They end if it goes well. */
+	lock(&t->files->executing);
+	error = send(t, name);
 	if (!error)
-		error = send(t, name);
-	if (error)
-		return error;
-	error = host(__NR_dup3, fd, t->files->agent_fd + FD_PROGRAM, 0);
+		error = host(__NR_dup3, fd, t->files->agent_fd + FD_PROGRAM, 0);
 	if (error >= 0) {
 		explain_end(t);
 		/* A signal that comes before it must not get lost. */
@@ -90,6 +78,7 @@ static long execute(struct thread *t, int fd, const char *name, uint64_t argv, u
 	}
 	files_reserve(t->files, FD_PROGRAM);
 	files_reserve(t->files, FD_MESSAGE);
+	unlock(&t->files->executing);
 	return error;
 }
 
@@ -107,26 +96,22 @@ static long executable(struct thread *t, int dir, uint64_t path_at, uint64_t arg
 	if (names_is_exe(path))
 		memcpy(path, exe_path, strlen(exe_path) + 1);
 	put_name(name, dir, path);
-	lock(&executing);
-	t->executing = true;
 	fd = program_open(dir, path, flags);
 	if (fd == -EPERM)
 		complain(path, fd, NULL);
-	error = fd;
-	if (fd >= 0) {
-		error = execute(t, fd, name, argv, envp);
+	error = fd < 0 ? fd : program_check(fd);
+	/* Other processes go on with the descriptors: they shall find nothing of ours there. */
+	if (!error && t->files->processes) {
 		host(__NR_close, fd);
+		error = files_unshare(t);
+		fd = error ? error : program_open(dir, path, flags);
+		error = fd < 0 ? fd : 0;
 	}
-	execute_done(t);
+	if (!error)
+		error = execute(t, fd, name, argv, envp);
+	if (fd >= 0)
+		host(__NR_close, fd);
 	return error;
-}
-
-void execute_done(struct thread *t)
-{
-	if (!t->executing)
-		return;
-	t->executing = false;
-	unlock(&executing);
 }
 
 long call_execve(struct thread *t)

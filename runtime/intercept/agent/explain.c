@@ -29,6 +29,33 @@ static void begin_line(struct line *line)
 	say_text(line, "] ");
 }
 
+/*
+ * That nobody reads it any more is not the program's affair: it gets no SIGPIPE. Other
+ * signals may come while there is no room, and be deferred: with the mask that we made.
+ */
+static void tell(struct thread *t, struct line *line)
+{
+	const mask_t pipe = SIGNAL_BIT(SIGPIPE), all = ALL_SIGNALS;
+	const uint64_t no_time[2] = { 0, 0 };
+	mask_t before, added;
+
+	host(__NR_rt_sigprocmask, SIG_BLOCK, &pipe, &before, sizeof(mask_t));
+	added = pipe & ~before;
+	if (say_to(line, t->files->agent_fd + FD_EXPLAIN) == -EPIPE) {
+		explaining = false;
+		/* One that the program has blocked it may have had before. */
+		if (added)
+			host(__NR_rt_sigtimedwait, &pipe, 0, no_time, sizeof(mask_t));
+	}
+	host(__NR_rt_sigprocmask, SIG_SETMASK, &all, 0, sizeof(mask_t));
+	if (t->work & WORK_MASKED) {
+		t->mask &= ~added;
+		t->handler_mask &= ~added;
+	} else {
+		host(__NR_rt_sigprocmask, SIG_SETMASK, &before, 0, sizeof(mask_t));
+	}
+}
+
 void explain_call(struct thread *t, const struct call *call, bool kernel)
 {
 	uint32_t nr = (uint32_t)t->regs.nr;
@@ -45,12 +72,12 @@ void explain_call(struct thread *t, const struct call *call, bool kernel)
 		say_number(&line, nr);
 	say_text(&line, kernel ? ": kernel: " : ": host: ");
 	say_text(&line, policy_reason(t, call));
-	say_to(&line, t->files->agent_fd + FD_EXPLAIN);
+	tell(t, &line);
 }
 
 void explain_end(struct thread *t)
 {
-	if (!(message.flags & FLAG_COUNTS))
+	if (!explaining || !(message.flags & FLAG_COUNTS))
 		return;
 	for (int kernel = 0; kernel < 2; kernel++) {
 		struct line line = { .used = 0 };
@@ -79,7 +106,7 @@ void explain_end(struct thread *t)
 			say_number(&line, patch_sites);
 		}
 		if (some)
-			say_to(&line, t->files->agent_fd + FD_EXPLAIN);
+			tell(t, &line);
 	}
 }
 

@@ -10,8 +10,8 @@
 #include <linux/close_range.h>
 #include <asm/resource.h>
 #include <linux/fcntl.h>
+#include <linux/sched.h>
 
-#include "execute.h"
 #include "kernel.h"
 #include "message.h"
 #include "policy.h"
@@ -45,6 +45,24 @@ struct files *files_copy(struct files *from)
 	memcpy(to->owned, from->owned, (size_t)(from->highest + 64) / 64 * 8);
 	unlock(&from->lock);
 	return to;
+}
+
+long files_unshare(struct thread *t)
+{
+	struct files *files = files_copy(t->files);
+	long error;
+
+	if (!files)
+		return -ENOMEM;
+	error = host(__NR_unshare, CLONE_FILES);
+	/* Containers forbid the former, old hosts have not got the latter. */
+	if (error)
+		error = host(__NR_close_range, ~0u, ~0u, CLOSE_RANGE_UNSHARE);
+	if (error)
+		files_free(files);
+	else
+		t->files = files;
+	return error;
 }
 
 void files_free(struct files *files)
@@ -194,29 +212,33 @@ long call_close_range(struct thread *t)
 	return last >= above ? host(__NR_close_range, above, last, flags) : 0;
 }
 
-/* fd is a copy of from for the host: make it one for the kernel too. */
-static void follow(struct thread *t, int from, long fd)
+/* fd is a copy of from for the host, or an error: make it one for the kernel too. The same. */
+static long follow(struct thread *t, int from, long fd)
 {
 	if (fd < 0 || fd == from)
-		return;
+		return fd;
 	if (!files_owned(t->files, from)) {
 		if (disown(t->files, fd))
 			kernel_close(fd);
-		return;
+		return fd;
+	}
+	/* An administrator may allow numbers that there is no room for here. */
+	if (fd >= (long)FDS) {
+		host(__NR_close, fd);
+		return -EMFILE;
 	}
 	kernel_dup2(from, fd);
 	own(t->files, fd);
+	return fd;
 }
 
 static long dup_to(struct thread *t)
 {
-	long fd;
-
 	if (is_reserved(t->files, t->regs.rdi) || is_reserved(t->files, t->regs.rsi))
 		return -EBADF;
-	fd = call_through(t);
-	follow(t, (int)t->regs.rdi, fd);
-	return fd;
+	if ((uint32_t)t->regs.rsi >= FDS && files_owned(t->files, (int)t->regs.rdi))
+		return -EBADF; /* as above the limit */
+	return follow(t, (int)t->regs.rdi, call_through(t));
 }
 
 long call_dup2(struct thread *t)
@@ -231,27 +253,19 @@ long call_dup3(struct thread *t)
 
 long call_dup(struct thread *t)
 {
-	long fd;
-
 	if (is_reserved(t->files, t->regs.rdi))
 		return -EBADF;
-	fd = call_through(t);
-	follow(t, (int)t->regs.rdi, fd);
-	return fd;
+	return follow(t, (int)t->regs.rdi, call_through(t));
 }
 
 long call_fcntl(struct thread *t)
 {
 	int fd = (int)t->regs.rdi, command = (int)t->regs.rsi;
-	long result;
 
 	if (is_reserved(t->files, fd))
 		return -EBADF;
-	if (command == F_DUPFD || command == F_DUPFD_CLOEXEC) {
-		result = call_through(t);
-		follow(t, fd, result);
-		return result;
-	}
+	if (command == F_DUPFD || command == F_DUPFD_CLOEXEC)
+		return follow(t, fd, call_through(t));
 	/* The flag of a number is the placeholder's, all else is the file's. */
 	if (files_owned(t->files, fd) && command != F_GETFD && command != F_SETFD)
 		return kernel_call(t);
@@ -292,11 +306,11 @@ static long limit(struct thread *t, int resource, uint64_t new_at)
 	if (resource == RLIMIT_NOFILE && new_at && !copy_in(&soft, new_at, sizeof(soft)) &&
 	    soft < (uint64_t)t->files->agent_fd + FDS_RESERVED) {
 		/* An execve of another thread has its descriptors there meanwhile. */
-		execute_lock();
+		lock(&t->files->executing);
 		lock(&t->files->lock);
 		move_below(t->files, soft);
 		unlock(&t->files->lock);
-		execute_unlock();
+		unlock(&t->files->executing);
 	}
 	return call_through(t);
 }

@@ -5,11 +5,15 @@
 #include "agent.h"
 #include "message.h"
 
+#ifndef FDS
 #define FDS (1u << 20) /* more than any RLIMIT_NOFILE (fs.nr_open) by default */
+#endif
 
 /* What processes share that share descriptors (CLONE_FILES). */
 struct files {
 	uint32_t lock;
+	uint32_t executing; /* a lock: an execve uses FD_MESSAGE and FD_PROGRAM */
+	bool processes; /* share it, not only threads */
 	int32_t agent_fd; /* the first of the agent's own */
 	int32_t highest; /* of owned, -1: none */
 	uint64_t owned[FDS / 64];
@@ -24,6 +28,8 @@ struct files *files_new(int agent_fd);
 /* Take the agent's own number n (FD_x): nothing is there for now. */
 void files_reserve(struct files *files, int n);
 struct files *files_copy(struct files *from); /* NULL: no memory */
+/* Not the files of other processes any more: 0 or a negative errno. */
+long files_unshare(struct thread *t);
 void files_free(struct files *files);
 void files_lock(struct files *files);
 void files_unlock(struct files *files);

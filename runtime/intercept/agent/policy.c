@@ -24,8 +24,8 @@
 struct rule {
 	enum { OF_FAMILY, OF_PATH, OF_CALL } kind;
 	long number; /* of a family or a call */
-	const char *path; /* without a slash at its end */
-	size_t length;
+	const char *path;
+	size_t length; /* without slashes at its end: nothing is left of the root */
 	const char *text;
 };
 
@@ -50,7 +50,7 @@ static long parse_number(const char *text)
 
 	if (!*text)
 		return -1;
-	for (; *text >= '0' && *text <= '9'; text++)
+	for (; *text >= '0' && *text <= '9' && n < 1000; text++)
 		n = n * 10 + (*text - '0');
 	return *text ? -1 : n;
 }
@@ -71,9 +71,9 @@ static int add(const char *text)
 	struct rule *rule = &rules[count];
 	const char *rest = text;
 
-	*rule = (struct rule){ .text = text };
 	if (count == RULES)
 		return -EINVAL;
+	*rule = (struct rule){ .text = text };
 	if (starts(&rest, "family ")) {
 		rule->kind = OF_FAMILY;
 		rule->number = parse_number(rest);
@@ -84,6 +84,8 @@ static int add(const char *text)
 		rule->kind = OF_PATH;
 		rule->path = rest - 1;
 		rule->length = strlen(rule->path);
+		while (rule->length && rule->path[rule->length - 1] == '/')
+			rule->length--;
 		any_path = true;
 	} else {
 		return -EINVAL;
@@ -125,7 +127,7 @@ int policy_begin(void)
 static bool is_below(const char *path, const struct rule *rule)
 {
 	return !memcmp(path, rule->path, rule->length) &&
-	       (!path[rule->length] || path[rule->length] == '/');
+	       (path[rule->length] == '/' || (rule->length && !path[rule->length]));
 }
 
 /* The rule that makes a call the kernel's, or NULL. */

@@ -8,6 +8,8 @@
 #include <asm/stat.h>
 #include <asm/statfs.h>
 
+#include "say.h"
+
 #define X_OK 1
 #define ST_NOSUID 2
 
@@ -26,6 +28,20 @@ static bool changes_identity(int fd, const struct stat *st)
 	return host(__NR_fstatfs, fd, &fs) || !(fs.f_flags & ST_NOSUID);
 }
 
+/* A descriptor of the file that fd is one of, to be read; a path only is none yet (O_PATH). */
+static int open_again(int fd)
+{
+	struct line line = { .used = 0 };
+	long flags = host(__NR_fcntl, fd, F_GETFL);
+
+	if (flags < 0 || !(flags & O_PATH))
+		return host(__NR_fcntl, fd, F_DUPFD_CLOEXEC, 0);
+	say_text(&line, "/proc/thread-self/fd/");
+	say_number(&line, fd);
+	line.text[line.used] = 0;
+	return host(__NR_openat, AT_FDCWD, line.text, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+}
+
 int program_open(int dir, const char *path, int flags)
 {
 	int follow = flags & AT_SYMLINK_NOFOLLOW ? O_NOFOLLOW : 0;
@@ -37,7 +53,7 @@ int program_open(int dir, const char *path, int flags)
 	if (*path)
 		fd = host(__NR_openat, dir, path, O_RDONLY | O_NONBLOCK | O_CLOEXEC | follow);
 	else
-		fd = host(__NR_fcntl, dir, F_DUPFD_CLOEXEC, 0);
+		fd = open_again(dir);
 	if (fd < 0)
 		return fd;
 	if (host(__NR_fstat, fd, &st))
@@ -108,10 +124,24 @@ int program_script(char head[HEAD_SIZE], char **interpreter, char **argument)
 	return 1;
 }
 
+/* Not in check()'s frame, of which there are some. */
+static __attribute__((noinline)) int check_elf(int fd)
+{
+	struct elf elf;
+	int error = elf_read(fd, &elf);
+
+	if (error || !elf.interpreter[0])
+		return error;
+	fd = program_open(AT_FDCWD, elf.interpreter, 0);
+	if (fd < 0)
+		return fd;
+	error = elf_read(fd, &elf) ? -ELIBBAD : 0;
+	host(__NR_close, fd);
+	return error;
+}
+
 static int check(int fd, int depth)
 {
-	/* One at a time: execve holds a lock (execute.c). */
-	static struct elf elf;
 	char head[HEAD_SIZE], *interpreter, *argument;
 	int error = program_head(fd, head);
 
@@ -128,15 +158,7 @@ static int check(int fd, int depth)
 		host(__NR_close, fd);
 		return error;
 	}
-	error = error ? error : elf_read(fd, &elf);
-	if (error || !elf.interpreter[0])
-		return error;
-	fd = program_open(AT_FDCWD, elf.interpreter, 0);
-	if (fd < 0)
-		return fd;
-	error = elf_read(fd, &elf) ? -ELIBBAD : 0;
-	host(__NR_close, fd);
-	return error;
+	return error ? error : check_elf(fd);
 }
 
 int program_check(int fd)

@@ -52,11 +52,14 @@ void say_error(struct line *line, int error)
 	say_number(line, -error);
 }
 
-void say_to(struct line *line, int fd)
+long say_to(struct line *line, int fd)
 {
+	long written;
+
 	line->text[line->used++] = '\n';
-	host(__NR_write, fd, line->text, line->used);
+	written = host(__NR_write, fd, line->text, line->used);
 	line->used = 0;
+	return written;
 }
 
 void complain(const char *what, int error, const char *reason)

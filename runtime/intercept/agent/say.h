@@ -14,7 +14,8 @@ void say_text(struct line *line, const char *text);
 void say_number(struct line *line, long number);
 /* What strerror says, of errors that starting a program has. */
 void say_error(struct line *line, int error);
-void say_to(struct line *line, int fd); /* with a newline, in one write */
+/* With a newline, in one write: what it says. */
+long say_to(struct line *line, int fd);
 /* "rumpel: what: why" on standard error; error: negative errno, 0: why is said by reason. */
 void complain(const char *what, int error, const char *reason);
 

@@ -62,6 +62,7 @@ long call_rt_sigaction(struct thread *t)
 long call_rt_sigprocmask(struct thread *t)
 {
 	bool was = t->sigsys_blocked, is = was;
+	int how = (int)t->regs.rdi;
 	mask_t set;
 	long result;
 
@@ -70,11 +71,11 @@ long call_rt_sigprocmask(struct thread *t)
 	if (t->regs.rsi) {
 		if (copy_in(&set, t->regs.rsi, sizeof(set)))
 			return -EFAULT;
-		if (t->regs.rdi == SIG_SETMASK || (set & SIGSYS_BIT))
-			is = t->regs.rdi != SIG_UNBLOCK && (set & SIGSYS_BIT);
+		if (how == SIG_SETMASK || (set & SIGSYS_BIT))
+			is = how != SIG_UNBLOCK && (set & SIGSYS_BIT);
 		set &= ~SIGSYS_BIT;
 	}
-	result = call_host(t->regs.nr, t->regs.rdi, t->regs.rsi ? (long)&set : 0, t->regs.rdx,
+	result = call_host(t->regs.nr, how, t->regs.rsi ? (long)&set : 0, t->regs.rdx,
 			   sizeof(mask_t), 0, 0);
 	if (result)
 		return result;

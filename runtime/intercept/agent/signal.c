@@ -94,12 +94,48 @@ static void defer(struct thread *t, int sig, const siginfo_t *info, struct ucont
 		t->handler_mask = t->call_mask;
 }
 
-/* Where the frame goes: its lowest address. */
-static uint64_t stack_for(struct thread *t, const struct action *action, uint64_t rsp)
+/* Where the frame goes. *bounded: it must not be below the alternate stack. */
+static uint64_t stack_for(struct thread *t, const struct action *action, uint64_t rsp,
+			  bool *bounded)
 {
-	if ((action->flags & SA_ONSTACK) && t->sas.ss_size && !on_stack(&t->sas, rsp))
-		return (uint64_t)t->sas.ss_sp + t->sas.ss_size;
-	return rsp - REDZONE;
+	*bounded = t->sas.ss_size && on_stack(&t->sas, rsp);
+	if (*bounded || !(action->flags & SA_ONSTACK) || !t->sas.ss_size)
+		return rsp - REDZONE;
+	*bounded = true;
+	return (uint64_t)t->sas.ss_sp + t->sas.ss_size;
+}
+
+/* Raised by the instruction at hand: it comes again at once if it is not dealt with. */
+static bool is_synchronous(int sig, const siginfo_t *info)
+{
+	return info->si_code > 0 && (sig == SIGSEGV || sig == SIGBUS || sig == SIGFPE ||
+				     sig == SIGILL || sig == SIGTRAP);
+}
+
+/* Die of a signal as if there were no handler, with the core and the status that it gives. */
+static void die_of(int sig, const siginfo_t *info, struct ucontext *uc)
+{
+	struct action reset = { 0 };
+
+	host(__NR_rt_sigaction, sig, &reset, 0, sizeof(mask_t));
+	uc->uc_sigmask &= ~SIGNAL_BIT(sig);
+	host(__NR_rt_tgsigqueueinfo, host_pid(), host_tid(), sig, info);
+}
+
+static void deliver(struct thread *t, int sig, const siginfo_t *info, struct ucontext *uc,
+		    mask_t blocked);
+
+/* There is no stack for a handler of sig: the kernel's force_sigsegv(). */
+static void overflow(struct thread *t, int sig, struct ucontext *uc, mask_t blocked)
+{
+	const siginfo_t info = { .si_signo = SIGSEGV, .si_code = SI_KERNEL };
+	uint64_t handler = t->signals->actions[SIGSEGV].handler;
+
+	if (sig == SIGSEGV || (blocked & SIGNAL_BIT(SIGSEGV)) || handler == (uint64_t)SIG_DFL ||
+	    handler == (uint64_t)SIG_IGN)
+		die_of(SIGSEGV, &info, uc);
+	else
+		deliver(t, SIGSEGV, &info, uc, blocked);
 }
 
 /*
@@ -115,13 +151,18 @@ static void deliver(struct thread *t, int sig, const siginfo_t *info, struct uco
 	size_t fp_bytes = fp_size(fp);
 	struct frame *frame;
 	uint64_t rsp;
+	bool bounded;
 
 	/* Another thread has just taken the handler away. */
 	if (action.handler == (uint64_t)SIG_DFL || action.handler == (uint64_t)SIG_IGN)
 		return;
-	rsp = (stack_for(t, &action, c->rsp) - fp_bytes) & -(uint64_t)FRAME_ALIGN;
-	memcpy((void *)rsp, fp, fp_bytes);
+	rsp = (stack_for(t, &action, c->rsp, &bounded) - fp_bytes) & -(uint64_t)FRAME_ALIGN;
 	frame = (struct frame *)(((rsp - sizeof(*frame)) & -16ull) - 8);
+	if (bounded && (uint64_t)frame <= (uint64_t)t->sas.ss_sp) {
+		overflow(t, sig, uc, blocked);
+		return;
+	}
+	memcpy((void *)rsp, fp, fp_bytes);
 	frame->restorer = action.restorer;
 	frame->uc = *uc;
 	frame->uc.uc_stack = t->sas;
@@ -153,24 +194,6 @@ static void deliver(struct thread *t, int sig, const siginfo_t *info, struct uco
 		if (sig != SIGSYS)
 			host(__NR_rt_sigaction, sig, &reset, 0, sizeof(mask_t));
 	}
-}
-
-/* Raised by the instruction at hand: it comes again at once if it is not dealt with. */
-static bool is_synchronous(int sig, const siginfo_t *info)
-{
-	return info->si_code > 0 && (sig == SIGSEGV || sig == SIGBUS || sig == SIGFPE ||
-				     sig == SIGILL || sig == SIGTRAP);
-}
-
-/* Die of a signal as if there were no handler, with the core and the status that it gives. */
-static void die_of(int sig, const siginfo_t *info, struct ucontext *uc)
-{
-	struct action reset = { 0 };
-
-	host(__NR_rt_sigaction, sig, &reset, 0, sizeof(mask_t));
-	uc->uc_sigmask &= ~SIGNAL_BIT(sig);
-	if (!is_synchronous(sig, info))
-		host(__NR_rt_tgsigqueueinfo, host_pid(), host_tid(), sig, info);
 }
 
 static void on_signal(int sig, siginfo_t *info, struct ucontext *uc)

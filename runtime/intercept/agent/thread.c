@@ -138,7 +138,6 @@ static struct signals *copy_signals(struct signals *from, bool cleared)
 
 static void release(struct thread *parent, struct thread *child)
 {
-	execute_done(child);
 	if (child->signals && child->signals != parent->signals)
 		host(__NR_munmap, child->signals, sizeof(*child->signals));
 	if (child->files && child->files != parent->files)
@@ -210,6 +209,8 @@ static long copy(struct thread *t, uint64_t flags, uint64_t rsp,
 static long spawn(struct thread *t, uint64_t flags, uint64_t rsp,
 		  long (*make)(struct thread *child, void *data), void *data)
 {
+	if ((flags & CLONE_FILES) && !(flags & CLONE_THREAD))
+		t->files->processes = true;
 	/* The child's first steps must not be a handler's: it has no %gs of its own yet. */
 	block_signals(t);
 	if (t->work & WORK_PENDING)

@@ -10,7 +10,7 @@ import click
 from rumpel.run import Explain, Trap, execute
 
 
-@click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.command(context_settings={"allow_interspersed_args": False})
 @click.option(
     "--explain",
     type=click.Choice([e.name.lower() for e in Explain]),

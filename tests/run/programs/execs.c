@@ -82,13 +82,20 @@ static void ways(void)
 	MAKE("outer", "#!./script three\n", 0755);
 	CHECK(run("./outer", script_argv) == 1);
 
-	fd = open("/bin/sh", O_RDONLY | O_CLOEXEC);
-	if (!fork()) {
-		fexecve(fd, sh, environ);
-		_exit(1);
-	}
+	static const int modes[] = { O_RDONLY, O_PATH };
 	int status = 0;
-	CHECK(wait(&status) > 0 && WEXITSTATUS(status) == 6);
+
+	for (int i = 0; i < 2; i++) {
+		fd = open("/bin/sh", modes[i] | O_CLOEXEC);
+		if (!fork()) {
+			fexecve(fd, sh, environ);
+			_exit(1);
+		}
+		CHECK(wait(&status) > 0 && WEXITSTATUS(status) == 6);
+		close(fd);
+	}
+	fd = open("/bin", O_PATH | O_CLOEXEC);
+	CHECK(fexecve(fd, sh, environ) == -1 && errno == EACCES);
 	close(fd);
 
 	if (!fork()) {

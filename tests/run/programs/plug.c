@@ -4,6 +4,7 @@
 
 #include <fcntl.h>
 #include <spawn.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/utsname.h>
 #include <sys/wait.h>
@@ -44,11 +45,31 @@ static int inherits(int fd, int spawn)
 	return status_of(pid);
 }
 
+/* Numbers that the agent has no room for: it is made for FDS here. */
+static int high(void)
+{
+	enum { FDS = 4096 };
+	struct rlimit limit;
+	int a = socket(AF_INET, SOCK_STREAM, 0);
+
+	CHECK(!getrlimit(RLIMIT_NOFILE, &limit) && limit.rlim_max > FDS);
+	limit.rlim_cur = limit.rlim_max;
+	CHECK(!setrlimit(RLIMIT_NOFILE, &limit));
+	CHECK(dup2(a, FDS + 5) == -1 && errno == EBADF);
+	CHECK(fcntl(a, F_DUPFD, FDS + 5) == -1 && errno == EMFILE);
+	CHECK(fcntl(FDS + 5, F_GETFD) == -1);
+	CHECK(dup2(0, FDS + 5) == FDS + 5 && !is_fake(FDS + 5));
+	CHECK(dup2(a, FDS - 1) == FDS - 1 && is_fake(FDS - 1));
+	return done();
+}
+
 int main(int argc, char **argv)
 {
 	struct utsname name;
 	int a, b, c, host;
 
+	if (argc == 2 && !strcmp(argv[1], "high"))
+		return high();
 	if (argc == 2)
 		return is_fake(atoi(argv[1]));
 	CHECK(syscall(SYS_getpid) == 4711);

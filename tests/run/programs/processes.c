@@ -75,17 +75,39 @@ static int child(void *argument)
 	return *(int *)argument;
 }
 
+static int executes(void *argument)
+{
+	char *const argv[] = { "sh", "-c", "exit 8", NULL };
+
+	(void)argument;
+	execv("/bin/sh", argv);
+	return 99;
+}
+
 static void clones(void)
 {
+	static const int shares[] = { CLONE_VM, CLONE_FILES, CLONE_VM | CLONE_FILES,
+				      CLONE_VM | CLONE_FILES | CLONE_VFORK };
+	char *const truth[] = { "/bin/true", NULL };
 	size_t size = 64 << 10;
 	char *stack = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	int value = 23;
+	int value = 23, free_fd;
 
 	shared = 0;
 	CHECK(status_of(clone(child, stack + size, SIGCHLD, &value)) == 23);
 	CHECK(shared == 0);
 	CHECK(status_of(clone(child, stack + size, CLONE_VM | SIGCHLD, &value)) == 23);
 	CHECK(shared == 4711);
+	free_fd = dup(0);
+	close(free_fd);
+	/* One that executes a program without our waiting for it leaves us able to. */
+	for (unsigned i = 0; i < sizeof(shares) / sizeof(shares[0]); i++) {
+		int flags = shares[i] | SIGCHLD;
+
+		CHECK(status_of(clone(executes, stack + size, flags, NULL)) == 8);
+		CHECK(status_of(spawn(truth)) == 0);
+		CHECK(dup(0) == free_fd && !close(free_fd));
+	}
 	CHECK(clone(child, stack + size, CLONE_THREAD, &value) == -1 && errno == EINVAL);
 }
 

@@ -138,6 +138,13 @@ static void masks(void)
 	CHECK(getppid() == raw(SYS_getppid, 0, 0, 0, 0));
 	CHECK(!sigprocmask(SIG_UNBLOCK, &empty, &now) && sigismember(&now, SIGSYS) == 1);
 	CHECK(!sigprocmask(SIG_BLOCK, NULL, &now) && sigismember(&now, SIGSYS) == 0);
+	/* How is an int: nobody looks at the other half of the register. */
+	sigemptyset(&empty);
+	sigaddset(&empty, SIGSYS);
+	CHECK(!sigprocmask(SIG_BLOCK, &empty, NULL));
+	sigemptyset(&empty);
+	CHECK(!raw(SYS_rt_sigprocmask, 1L << 32 | SIG_SETMASK, (long)&empty, 0, 8));
+	CHECK(!sigprocmask(SIG_BLOCK, NULL, &now) && sigismember(&now, SIGSYS) == 0);
 	close(ep);
 }
 
@@ -204,6 +211,43 @@ static void stacks(void)
 	stack.ss_flags = SS_DISABLE;
 	CHECK(!sigaltstack(&stack, NULL));
 	CHECK(!sigaltstack(NULL, &old) && old.ss_flags == SS_DISABLE);
+}
+
+/* Leaves less than a frame of the stack below, and wants one more. */
+static void fill(int sig, siginfo_t *info, void *context)
+{
+	char *volatile stack = context, *low = info->si_value.sival_ptr;
+
+	(void)sig;
+	stack = alloca((char *)__builtin_frame_address(0) - low - 1000);
+	*stack = 1;
+	raw(SYS_tgkill, raw(SYS_getpid, 0, 0, 0, 0), raw(SYS_gettid, 0, 0, 0, 0), SIGUSR2, 0);
+	_exit(1);
+}
+
+/* A handler for which the alternate stack has no room: SIGSEGV, and nothing else is touched. */
+static void overflow(void)
+{
+	enum { BELOW = 16 << 10, SIZE = 32 << 10 };
+	char *memory =
+		mmap(NULL, BELOW + SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	stack_t stack = { .ss_sp = memory + BELOW, .ss_size = SIZE };
+	pid_t child = fork();
+	int status, changed = 0;
+
+	if (!child) {
+		CHECK(!sigaltstack(&stack, NULL));
+		handle(SIGRTMIN, fill, SA_ONSTACK);
+		handle(SIGUSR2, count, 0);
+		handle(SIGSEGV, count, SA_ONSTACK);
+		sigqueue(getpid(), SIGRTMIN, (union sigval){ .sival_ptr = stack.ss_sp });
+		_exit(2);
+	}
+	CHECK(waitpid(child, &status, 0) == child);
+	CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV);
+	for (int i = 0; i < BELOW; i++)
+		changed += memory[i] != 0;
+	CHECK(!changed);
 }
 
 static sigjmp_buf out;
@@ -343,6 +387,7 @@ int main(void)
 	masks();
 	handlers();
 	stacks();
+	overflow();
 	faults();
 	anywhere();
 	order();
