@@ -204,6 +204,21 @@ def test_as_coreutils(run: Run, disk: Path, tree: Path) -> None:
     assert "No such file" in run("rm", "disk.img:/x*", status=1).error
 
 
+def test_a_difference_that_cannot_be_read(run: Run, tmp_path: Path) -> None:
+    """One line and status 2, with the rest of the trees unread."""
+    tree = tmp_path / "tree"
+    (tree / "a").mkdir(parents=True)
+    (tree / "a" / "file").write_bytes(b"x" * 3_000_000)
+    (tree / "b").write_bytes(b"x" * 3_000_000)
+    plain = ["--mkfs", "-O", "--mkfs", "^metadata_csum,^has_journal"]
+    run("create", "d.img", "32M", "--fs", "ext4", "--from", tree, *plain)
+    break_it = ["debugfs", "-w", "-R", "set_inode_field /a/file block[0] 0", "d.img"]
+    subprocess.run(break_it, check=True, capture_output=True)
+    result = run("diff", "d.img", tree, status=2)
+    assert result.error.startswith("rumpel: a/file: ")
+    assert (result.error.count("\n"), result.out) == (1, "")
+
+
 def test_two_names_of_a_partition(run: Run) -> None:
     """Partitions of an image that is written to are opened one after the other, none twice."""
     run("create", "two.img", "32M", "-p", "8M:vfat", "-p", "rest:ext4:root")
