@@ -7,6 +7,7 @@ import contextlib
 import ctypes
 import errno
 import os
+import re
 import select
 import signal
 import socket
@@ -22,9 +23,10 @@ import pytest
 import rumpel
 from rumpel import _native, sandbox
 from rumpel.copying.source import read_tree
-from rumpel.errors import KernelClosed, KernelPanic, SandboxError
+from rumpel.errors import BootError, KernelClosed, KernelPanic, SandboxError
+from rumpel.images import jobs
 from rumpel.sandbox import DiskSpec, SandboxedKernel, confine
-from rumpel.sandbox.channel import Channel
+from rumpel.sandbox.channel import Channel, encode
 from tests.api.test_disks import damaged_directory
 from tests.conftest import VERSION
 
@@ -152,26 +154,85 @@ def test_threads(shared: SandboxedKernel) -> None:
     assert errors == []
 
 
+def threads(number: int) -> list[dict[str, str]]:
+    """What the host says of each thread of a process."""
+    return [
+        dict(
+            line.split(":\t")
+            for line in (task / "status").read_text().splitlines()
+            if ":\t" in line
+        )
+        for task in Path(f"/proc/{number}/task").iterdir()
+    ]
+
+
 def test_what_the_process_may(shared: SandboxedKernel) -> None:
-    """Nothing: no user, no capability, a filter, no descriptor of the parent's."""
-    status = Path(f"/proc/{pid(shared)}/status").read_text()
-    told = dict(line.split(":\t") for line in status.splitlines() if ":\t" in line)
-    assert told["Seccomp"] == "2"
-    assert told["NoNewPrivs"] == "1"
-    assert int(told["CapEff"], 16) == int(told["CapPrm"], 16) == 0
+    """Nothing, in any thread: no user, no capability, no files, nothing of the parent's."""
+    told = threads(pid(shared))
+    assert len(told) > 2
+    for each in told:
+        assert each["Seccomp"] == "2"
+        assert each["NoNewPrivs"] == "1"
+        assert int(each["CapEff"], 16) == int(each["CapPrm"], 16) == 0
+        if os.geteuid() == 0:
+            assert each["Uid"].split() == ["65534"] * 4
+    process = Path(f"/proc/{pid(shared)}")
+    assert b"PATH=" not in (process / "environ").read_bytes()
+    limits = (process / "limits").read_text()
+    assert re.search(r"core file size +0 +0", limits)
+    assert re.search(r"Max data size +\d", limits)
+    assert re.search(r"Max file size +\d", limits)
     if os.geteuid() == 0:
-        assert told["Uid"].split() == ["65534"] * 4
-        assert b"PATH=" not in Path(f"/proc/{pid(shared)}/environ").read_bytes()
+        assert str((process / "root").readlink()).endswith("(deleted)")
+        assert list((process / "root").iterdir()) == []
+    disk = ("/disk.img", "/dev/null", "socket:", "/memfd:", "anon_inode:")
+    opened = [str(fd.readlink()) for fd in (process / "fd").iterdir()]
+    assert [name for name in opened if not any(each in name for each in disk)] == []
+    assert sum("socket:" in name for name in opened) == 1
 
 
-def in_a_child(function: Callable[[], Any]) -> str:
+def test_without_root() -> None:
+    """No thread keeps the capabilities that a user namespace gives."""
+    ready, say = os.pipe()
+    wait, end = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            os.close(end)
+            os.setgroups([])
+            os.setresgid(12345, 12345, 12345)
+            os.setresuid(12345, 12345, 12345)
+            leave_files = confine.prepare()
+            threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
+            confine.confine({}, leave_files)
+            os.write(say, b"x")
+            os.read(wait, 1)
+        finally:
+            os._exit(0)
+    os.close(say)
+    try:
+        assert os.read(ready, 1) == b"x"
+        told = threads(child)
+        assert len(told) >= 2
+        assert {each["Seccomp"] for each in told} == {"2"}
+        assert {int(each["CapEff"], 16) | int(each["CapPrm"], 16) for each in told} == {0}
+        own = Path(f"/proc/{child}/ns/user").readlink() != Path("/proc/self/ns/user").readlink()
+        assert not own or str(Path(f"/proc/{child}/root").readlink()).endswith("(deleted)")
+    finally:
+        os.close(end)
+        os.waitpid(child, 0)
+        for fd in (ready, wait):
+            os.close(fd)
+
+
+def in_a_child(function: Callable[[], Any], confined: bool = True) -> str:
     """Run a function in a child that is confined; what it returned or raised."""
     read, write = os.pipe()
     child = os.fork()
     if not child:
         try:
-            confine.prepare()
-            confine.confine({})
+            if confined:
+                confine.confine({}, confine.prepare())
             try:
                 result = str(function())
             except OSError as error:
@@ -188,14 +249,25 @@ def in_a_child(function: Callable[[], Any]) -> str:
 
 def test_confined() -> None:
     """What leads out of the process is refused; computing, memory and threads are not."""
-    assert in_a_child(lambda: os.open("/etc/passwd", os.O_RDONLY)) == "EPERM"
-    assert in_a_child(lambda: os.open("/tmp/new", os.O_CREAT | os.O_WRONLY)) == "EPERM"
-    assert in_a_child(socket.socket) == "EPERM"
-    assert in_a_child(lambda: os.kill(os.getppid(), 0)) == "EPERM"
-    assert in_a_child(lambda: os.execv("/bin/true", ["true"])) == "EPERM"
-    assert in_a_child(os.fork) == "EPERM"
-    assert in_a_child(Path("/tmp/none").rmdir) == "EPERM"
-    assert in_a_child(lambda: os.setuid(0)) == "EPERM"
+    other = subprocess.Popen(["sleep", "60"], user=65534 if os.geteuid() == 0 else None)
+    try:
+        for refused in (
+            lambda: os.open("/dev/null", os.O_RDONLY),
+            lambda: os.open("/tmp", os.O_TMPFILE | os.O_WRONLY),
+            socket.socket,
+            lambda: os.kill(other.pid, 0),  # whose user it is by then
+            os.fork,
+            lambda: os.sched_setaffinity(0, {0}),
+            os.getgroups,
+            lambda: Path("/dev/null").stat(),
+            lambda: os.setuid(os.getuid()),
+        ):
+            assert in_a_child(refused) == "EPERM"
+            assert in_a_child(refused, confined=False) != "EPERM"
+        assert in_a_child(lambda: os.execv("/bin/true", ["true"])) == "EPERM"
+    finally:
+        other.kill()
+        other.wait()
     assert in_a_child(lambda: signal.pthread_kill(threading.get_ident(), 0)) == "None"
     assert in_a_child(lambda: len(bytearray(50 << 20))) == str(50 << 20)
     assert in_a_child(in_a_thread) == "done"
@@ -286,6 +358,8 @@ def test_what_cannot_be_opened(tmp_path: Path, disk: Path) -> None:
     with pytest.raises(FileNotFoundError) as raised:
         sandbox.boot([DiskSpec(str(tmp_path / "none"))], version=VERSION)
     assert raised.value.filename == str(tmp_path / "none")
+    with pytest.raises(BootError):
+        sandbox.boot([DiskSpec(str(disk))], image=disk)
     held = rumpel.Disk(disk)
     with pytest.raises(OSError, match="busy"):
         sandbox.boot([DiskSpec(str(disk))], version=VERSION)
@@ -486,6 +560,7 @@ def test_nonsense_from_the_other_end() -> None:
         b"\xff" * 8,
         b"\x02\0\0\0\0\0\0\0{]",
         b"\x04\0\0\0\0\0\0\0" + b"[" * 4,
+        b"\x01\0\x10\0\0\0\0\0",
         b"\x40\x0d\x03\0\0\0\0\0" + b"[" * 200_000,
     ):
         ours, theirs = socket.socketpair()
@@ -497,6 +572,18 @@ def test_nonsense_from_the_other_end() -> None:
         thread.join()
         channel.close()
         theirs.close()
+
+
+def test_very_many_errors() -> None:
+    """An answer tells the first, and how many more there are: it stays a message."""
+    errors = [
+        (f"/source/{number}", f"/target/{number}", "No space left") for number in range(50_000)
+    ]
+    told = jobs._first(errors, lambda more: ("...", "", f"and {more} more"))
+    assert told[0] == errors[0]
+    assert told[-1] == ("...", "", f"and {len(errors) - len(told) + 1} more")
+    assert len(encode(told)) < 1 << 20
+    assert jobs._first(errors[:10], tuple) == errors[:10]
 
 
 def test_messages_of_all_sizes() -> None:

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import os as host
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Protocol
 
 from rumpel.copying.source import read_tree
@@ -36,6 +37,7 @@ __all__ = [
 
 Message = tuple[Any, Any]
 _BUFFER = 256 << 10
+_MOST_TOLD = 256 << 10
 
 
 class Where(Protocol):
@@ -73,7 +75,19 @@ def write(
     copied["lost"] = [
         (lost.path, lost.what, lost.error.errno, lost.error.strerror) for lost in copied["lost"]
     ]
-    return {"copied": copied, "errors": writer.errors}
+    copied["lost"] = _first(copied["lost"], lambda more: ("...", f"of {more} more", 0, ""))
+    errors = _first(writer.errors, lambda more: ("...", "", f"and {more} more"))
+    return {"copied": copied, "errors": errors}
+
+
+def _first(told: list[Any], last: Callable[[int], tuple[Any, ...]]) -> list[Any]:
+    """As many as a message takes, and how many more there are."""
+    room = _MOST_TOLD
+    for at, each in enumerate(told):
+        room -= len(json.dumps(each))
+        if room < 0:
+            return [*told[:at], last(len(told) - at)]
+    return told
 
 
 def duplicate(

@@ -6,6 +6,9 @@ from __future__ import annotations
 import contextlib
 import os
 import resource
+import tempfile
+import threading
+from collections.abc import Callable
 
 from rumpel import _native
 from rumpel.sandbox import seccomp
@@ -17,23 +20,62 @@ _CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
 _NOBODY = 65534
 
 
-def prepare() -> None:
-    """While there is one thread: leave the host's namespaces, where that is allowed."""
+def prepare() -> Callable[[], None]:
+    """While there is one thread: leave the host's namespaces, where that is allowed.
+
+    Threads that are made from now on have no capabilities there, unless this is root: then
+    they lose them with the user, as the C library changes that of all threads.
+
+    Returns:
+        What leaves the host's files, when all that is needed of them is open.
+    """
     spaces = _CLONE_NEWNET | _CLONE_NEWIPC | _CLONE_NEWUTS
+    is_root = os.geteuid() == 0
     with contextlib.suppress(OSError):
-        _native.unshare(spaces if os.geteuid() == 0 else spaces | _CLONE_NEWUSER)
+        _native.unshare(spaces if is_root else spaces | _CLONE_NEWUSER)
+    if is_root:
+        return _leave_files
+    # One thread keeps what it takes, which is all threads' root directory.
+    wanted = threading.Event()
+
+    def wait() -> None:
+        wanted.wait()
+        _leave_files()
+
+    def leave() -> None:
+        wanted.set()
+        keeper.join()
+
+    keeper = threading.Thread(target=wait, daemon=True)
+    keeper.start()
+    _native.drop_capabilities()
+    return leave
 
 
-def confine(limits: dict[str, int]) -> None:
-    """Drop user, capabilities and system calls, of all threads, for good.
+def _leave_files() -> None:
+    """Have a root directory that is empty, and in which nothing can be made: it is removed."""
+    os.chdir("/")
+    with contextlib.suppress(OSError):
+        empty = tempfile.mkdtemp(prefix="rumpel-")
+        try:
+            os.chdir(empty)
+        finally:
+            os.rmdir(empty)  # noqa: PTH106
+        os.chroot(".")
+
+
+def confine(limits: dict[str, int], leave_files: Callable[[], None]) -> None:
+    """Drop user, capabilities, files and system calls, of all threads, for good.
 
     Args:
         limits: of resources, by the names of the module resource without ``RLIMIT_``.
+        leave_files: what :func:`prepare` returned.
 
     Raises:
         OSError: if that is not possible here.
     """
-    for name, value in {"CORE": 0, "NOFILE": 256, **limits}.items():
+    leave_files()
+    for name, value in {"CORE": 0, "NOFILE": 256, "NPROC": 4096, **limits}.items():
         kind = getattr(resource, f"RLIMIT_{name}")
         _, most = resource.getrlimit(kind)
         value = value if most == resource.RLIM_INFINITY else min(value, most)

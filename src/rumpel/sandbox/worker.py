@@ -68,7 +68,7 @@ class Worker:
         specs = [DiskSpec(*spec) for spec in setup["disks"]]
         disks = [spec.open() for spec in specs]
         if setup["confined"]:
-            confine.prepare()
+            leave_files = confine.prepare()
         self.kernel = boot(
             image=setup["image"],
             memory=setup["memory"],
@@ -80,8 +80,7 @@ class Worker:
         assert self.kernel.os.path
         if setup["confined"]:
             limits = _limits(specs, setup["memory"])
-            os.chdir("/")
-            confine.confine(limits)
+            confine.confine(limits, leave_files)
         threading.Thread(target=self.watch, daemon=True).start()
         _native.end_after_hangup(CONNECTION, 3 * _GRACE)
         for disk in disks:
