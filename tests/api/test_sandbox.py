@@ -583,7 +583,7 @@ def test_very_many_errors() -> None:
     assert told[0] == errors[0]
     assert told[-1] == ("...", "", f"and {len(errors) - len(told) + 1} more")
     assert len(encode(told)) < 1 << 20
-    assert jobs._first(errors[:10], tuple) == errors[:10]
+    assert jobs._first(errors[:10], lambda more: (more,)) == errors[:10]
 
 
 def test_messages_of_all_sizes() -> None:
