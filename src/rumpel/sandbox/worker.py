@@ -67,8 +67,7 @@ class Worker:
         os.chdir(setup["directory"])
         specs = [DiskSpec(*spec) for spec in setup["disks"]]
         disks = [spec.open() for spec in specs]
-        if setup["confined"]:
-            leave_files = confine.prepare()
+        leave_files = confine.prepare() if setup["confined"] else None
         self.kernel = boot(
             image=setup["image"],
             memory=setup["memory"],
@@ -78,7 +77,7 @@ class Worker:
         )
         # Parts that are made when they are first used would be imported then.
         assert self.kernel.os.path
-        if setup["confined"]:
+        if leave_files:
             limits = _limits(specs, setup["memory"])
             confine.confine(limits, leave_files)
         threading.Thread(target=self.watch, daemon=True).start()
