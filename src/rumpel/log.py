@@ -258,7 +258,10 @@ def panic(data: bytes, image: bytes = b"", base: int = 0) -> KernelPanic:
 def boot_panic(data: bytes, image: bytes = b"", base: int = 0) -> BootError:
     """The same for a kernel that did not come up."""
     records = list(parse(data))
-    error = BootError(f"the kernel panicked while it booted: {_reason(records)}")
+    reason = _reason(records)
+    if "on memory" in reason:
+        reason += "; give it more: boot(memory=...)"
+    error = BootError(f"the kernel panicked while it booted: {reason}")
     error.add_note("\n".join(map(str, records[-_TAIL:])))
     error.add_note("\n".join(["Call trace:", *_backtrace(records, image, base)]))
     return error

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from rumpel.build import Layout, ensure_image
+from rumpel.build import Layout, ensure_image, list_images
 from rumpel.build.apt import mirror, source_lines
 from rumpel.build.source import own
 from rumpel.errors import BuildError
@@ -61,7 +61,9 @@ def test_a_modified_tree_is_reported(layout: Layout, tmp_path: Path) -> None:
     tree = fake.tree(tmp_path / "own")
     assert ensure_image(source=tree, layout=layout).modified is None
     ensure_image(layout=layout)
-    assert ensure_image(source=tree, layout=layout, options=["A=y"]).modified is False
+    # Also of an image that was built before.
+    assert ensure_image(source=tree, layout=layout).modified is False
+    assert [image.modified for image in list_images(layout)] == [False, False]
     (tree / "init/f0.c").write_text("int f0(void) { return 12; }\n")
     assert ensure_image(source=tree, layout=layout).modified is True
 

@@ -37,8 +37,6 @@ IDLE_CPU = Figure(
     1,
     "without a kernel",
     "CPU time of a process with an idle kernel",
-    # The least that top shows: a thousandth of a CPU.
-    least=1000,
 )
 
 

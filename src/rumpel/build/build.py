@@ -12,7 +12,7 @@ from pathlib import Path
 from rumpel.build import config, toolchain, tree
 from rumpel.build.compare import differs
 from rumpel.build.compile import Make
-from rumpel.build.image import IMAGE, Image, key_of, load, port_hash, publish
+from rumpel.build.image import IMAGE, Image, judge, key_of, load, port_hash, publish
 from rumpel.build.kconfig import Kconfig
 from rumpel.build.layout import Layout, disk_full, make_dir
 from rumpel.build.lock import locked
@@ -75,7 +75,7 @@ def _build(
     key = key_of(source.identity, port, wanted, extra, cc)
     ready = load(layout.images / key)
     if ready is not None:
-        return ready
+        return ready if ready.modified is not None else judge(ready, differs(layout, source))
     home = make_dir(layout.builds / name)
     make = Make(home, jobs)
     make.log.unlink(missing_ok=True)

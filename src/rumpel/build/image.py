@@ -122,6 +122,18 @@ def load(directory: Path) -> Image | None:
     return image if image.size == size else None
 
 
+def judge(image: Image, modified: bool | None) -> Image:
+    """Note whether the source of an image differs from Debian's, once that is known."""
+    if modified is None:
+        return image
+    meta = image.path.parent / META
+    row = json.loads(meta.read_text()) | {"modified": modified}
+    new = meta.with_suffix(".new")
+    new.write_text(json.dumps(row, indent=2) + "\n")
+    new.replace(meta)
+    return replace(image, modified=modified)
+
+
 def stored(layout: Layout) -> Iterator[Image]:
     """All images of the package and of the cache, in the order of their names."""
     for root in (layout.packaged, layout.images):

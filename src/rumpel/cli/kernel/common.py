@@ -76,4 +76,4 @@ def describe(image: Image) -> dict[str, Any]:
 
 def modified(image: Image) -> str:
     """In words, is the source Debian's?"""
-    return {True: "modified", False: "unmodified", None: "not known"}[image.modified]
+    return {True: "modified", False: "unmodified", None: "not yet compared"}[image.modified]
