@@ -17,8 +17,6 @@
 /* Bytes of the longest packet, in any format. */
 #define PACKETS_LONGEST (2 * PACKETS_FRAME_MAX + PACKETS_SUMMARY + 64)
 #define PACKETS_SUMMARY RUMPEL_PACKET_SUMMARY
-/* Bytes of what comes before the first packet. */
-#define PACKETS_HEADER 64
 
 enum packets_kind {
 	PACKETS_MORE, /* bytes are lacking */
@@ -61,7 +59,7 @@ enum packets_kind packets_read_pcap(struct packets_reader *reader, char *bytes, 
 enum packets_kind packets_read_pcapng(struct packets_reader *reader, char *bytes, size_t len,
 				      struct packets_found *found);
 
-/* What a stream begins with, at most PACKETS_HEADER bytes. Their number. */
+/* What a stream begins with, at most PCAP_BEGIN_MAX bytes. Their number. */
 size_t packets_begin(enum rumpel_packets format, char *out);
 /*
  * A frame, at most PACKETS_LONGEST bytes: their number. direction: '>' or '<', for

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.kernel
 
 
 def test_ping_through_plain_pipes(default_image: str) -> None:
-    """Requests go through nat and a filter without a way back, and ip(1)'s reader sees them."""
+    """Requests go through nat, a filter and grep, without a way back."""
     done = shell(
         f"{nf(default_image, 'ping -c 3 -i 0.05 -W 0 10.0.0.2')} | {nf(default_image, 'nat')} |"
         f" {nf(default_image, 'filter')} | grep -v 'seq 2'"

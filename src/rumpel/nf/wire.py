@@ -19,7 +19,7 @@ from rumpel.netlink import Rtnetlink, attribute, attributes, parse_address
 if TYPE_CHECKING:
     from rumpel.kernel import Kernel
 
-__all__ = ["add_address", "address", "bridge", "name_ports", "route", "up"]
+__all__ = ["add_address", "address", "bridge", "name_ports", "route"]
 
 _NEWLINK, _GETLINK, _SETLINK, _NEWROUTE, _NEWRULE = 16, 18, 19, 24, 32
 _CREATE, _EXCL, _REPLACE = 0x400, 0x200, 0x100
@@ -49,13 +49,6 @@ def name_ports(k: Kernel, ports: Sequence[str]) -> None:
             payload = _IFINFO.pack(0, 0, index, 0, 0)
             payload += attribute(_IFLA_IFNAME, port.encode() + b"\0")
             netlink.request(_NEWLINK, 0, payload, port)
-
-
-def up(k: Kernel, *ports: str) -> None:
-    """Set ports up."""
-    with Rtnetlink(k.os) as netlink:
-        for port in ports:
-            netlink.link(port, netlink.index(port), None)
 
 
 def address(k: Kernel, port: str, text: str, one_way: bool) -> None:
