@@ -18,7 +18,7 @@
 #define RUMPEL_HOST_OPS_H
 
 #define RUMPEL_MAGIC 0x6c65706d7572ULL /* "rumpel" */
-#define RUMPEL_ABI 3
+#define RUMPEL_ABI 4
 
 #define RUMPEL_NO_DEADLINE (~0ULL)
 
@@ -130,11 +130,6 @@ struct host_ops {
 	unsigned long long (*mmio_read)(void *host, unsigned long addr, unsigned int size);
 	void (*mmio_write)(void *host, unsigned long addr, unsigned long long value,
 			   unsigned int size);
-	/*
-	 * This thread is about to run on the stack [low, high), named by the
-	 * kernel task that owns it; for tools that follow stacks. May be 0.
-	 */
-	void (*stack_register)(void *host, void *low, void *high);
 };
 
 /* One page that is private to each process that holds the kernel. */

@@ -1,6 +1,2 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* No assembly here needs an offset; the build wants the file. */
-int main(void)
-{
-	return 0;
-}

@@ -51,6 +51,13 @@ void __init setup_arch(char **cmdline)
 	add_bootloader_randomness(rumpel_params.seed, sizeof(rumpel_params.seed));
 }
 
+/* Told no: it would test the CPU for 6.5 ms, and a virtual clock has no jitter. */
+int __wrap_jent_entropy_init(unsigned int osr, unsigned int flags, void *hash_state, void *ec);
+int __wrap_jent_entropy_init(unsigned int osr, unsigned int flags, void *hash_state, void *ec)
+{
+	return -EOPNOTSUPP;
+}
+
 void machine_halt(void)
 {
 	for (;;)

@@ -37,27 +37,22 @@ SYM_FUNC_START(memmove)
 	subq %rsi, %r8
 	cmpq %rdx, %r8
 	jae memcpy
-	/* the target begins inside the source: from the end, by 8 */
-	movq %rdx, %rcx
-	leaq (%rsi,%rdx), %rsi
-	leaq (%rdi,%rdx), %rdi
-2:	cmpq $8, %rcx
-	jb 3f
-	movq -8(%rsi), %r10
-	movq %r10, -8(%rdi)
-	subq $8, %rsi
-	subq $8, %rdi
-	subq $8, %rcx
-	jmp 2b
-3:	testq %rcx, %rcx
-	jz 4f
-	decq %rsi
-	decq %rdi
-	movb (%rsi), %r10b
-	movb %r10b, (%rdi)
-	decq %rcx
-	jmp 3b
-4:	ret
+	/* the target begins inside the source: from the end, by 8, then the first 8 */
+	cmpq $8, %rdx
+	jb 2f
+	movq (%rsi), %r8
+1:	movq -8(%rsi,%rdx), %r10
+	movq %r10, -8(%rdi,%rdx)
+	subq $8, %rdx
+	cmpq $8, %rdx
+	ja 1b
+	movq %r8, (%rdi)
+	ret
+2:	movb -1(%rsi,%rdx), %r10b
+	movb %r10b, -1(%rdi,%rdx)
+	decq %rdx
+	jnz 2b
+	ret
 SYM_FUNC_END(memmove)
 
 SYM_FUNC_START(memset)

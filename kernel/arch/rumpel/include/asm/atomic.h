@@ -9,38 +9,29 @@
 #include <asm/barrier.h>
 #include <asm/cmpxchg.h>
 
-#define ATOMIC_OP(pfx, type, op, c_op)                                    \
-	static __always_inline void arch_##pfx##_##op(type i, pfx##_t *v) \
-	{                                                                 \
-		WRITE_ONCE(v->counter, v->counter c_op i);                \
-	}
-#define ATOMIC_FETCH(pfx, type, op, c_op)                                       \
-	static __always_inline type arch_##pfx##_fetch_##op(type i, pfx##_t *v) \
-	{                                                                       \
-		type old = v->counter;                                          \
-		WRITE_ONCE(v->counter, old c_op i);                             \
-		return old;                                                     \
-	}
-#define ATOMIC_RETURN(pfx, type, op, c_op)                                         \
+#define ATOMIC_OP(pfx, type, op, c_op)                                             \
 	static __always_inline type arch_##pfx##_##op##_return(type i, pfx##_t *v) \
 	{                                                                          \
 		type val = v->counter c_op i;                                      \
 		WRITE_ONCE(v->counter, val);                                       \
 		return val;                                                        \
+	}                                                                          \
+	static __always_inline void arch_##pfx##_##op(type i, pfx##_t *v)          \
+	{                                                                          \
+		arch_##pfx##_##op##_return(i, v);                                  \
+	}                                                                          \
+	static __always_inline type arch_##pfx##_fetch_##op(type i, pfx##_t *v)    \
+	{                                                                          \
+		type old = v->counter;                                             \
+		arch_##pfx##_##op##_return(i, v);                                  \
+		return old;                                                        \
 	}
-#define ATOMIC_OPS(pfx, type)            \
-	ATOMIC_OP(pfx, type, add, +)     \
-	ATOMIC_OP(pfx, type, sub, -)     \
-	ATOMIC_OP(pfx, type, and, &)     \
-	ATOMIC_OP(pfx, type, or, |)      \
-	ATOMIC_OP(pfx, type, xor, ^)     \
-	ATOMIC_FETCH(pfx, type, add, +)  \
-	ATOMIC_FETCH(pfx, type, sub, -)  \
-	ATOMIC_FETCH(pfx, type, and, &)  \
-	ATOMIC_FETCH(pfx, type, or, |)   \
-	ATOMIC_FETCH(pfx, type, xor, ^)  \
-	ATOMIC_RETURN(pfx, type, add, +) \
-	ATOMIC_RETURN(pfx, type, sub, -)
+#define ATOMIC_OPS(pfx, type)        \
+	ATOMIC_OP(pfx, type, add, +) \
+	ATOMIC_OP(pfx, type, sub, -) \
+	ATOMIC_OP(pfx, type, and, &) \
+	ATOMIC_OP(pfx, type, or, |)  \
+	ATOMIC_OP(pfx, type, xor, ^)
 
 #define ATOMIC64_INIT ATOMIC_INIT
 

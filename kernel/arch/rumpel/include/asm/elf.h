@@ -6,10 +6,6 @@
 #define ELF_CLASS ELFCLASS64
 #define ELF_DATA ELFDATA2LSB
 #define ELF_ARCH EM_X86_64
-#define ELF_EXEC_PAGESIZE 4096
-#define ELF_ET_DYN_BASE (TASK_SIZE / 3 * 2)
-#define ELF_PLATFORM NULL
-#define ELF_HWCAP 0
 #define elf_check_arch(x) 0
 
 typedef unsigned long elf_greg_t;

@@ -21,7 +21,6 @@
 #define PTRS_PER_PMD 512
 #define PTRS_PER_PUD 512
 #define PTRS_PER_PGD 512
-#define USER_PTRS_PER_PGD 256
 
 extern pgd_t swapper_pg_dir[PTRS_PER_PGD];
 
@@ -38,11 +37,9 @@ extern pgd_t swapper_pg_dir[PTRS_PER_PGD];
 
 #define PAGE_NONE __pgprot(_PAGE_PROTNONE | _PAGE_ACCESSED)
 #define PAGE_READONLY __pgprot(_PAGE_PRESENT | _PAGE_USER | _PAGE_ACCESSED)
-#define PAGE_COPY PAGE_READONLY
 #define PAGE_SHARED __pgprot(_PAGE_PRESENT | _PAGE_RW | _PAGE_USER | _PAGE_ACCESSED)
 #define PAGE_KERNEL __pgprot(_PAGE_PRESENT | _PAGE_RW | _PAGE_DIRTY | _PAGE_ACCESSED)
 #define PAGE_KERNEL_RO __pgprot(_PAGE_PRESENT | _PAGE_ACCESSED)
-#define PAGE_KERNEL_EXEC PAGE_KERNEL
 
 #define VMALLOC_START (rumpel_params.vmalloc)
 #define VMALLOC_END (rumpel_params.vmalloc + rumpel_params.vmalloc_size)
@@ -136,4 +133,3 @@ static inline pte_t pte_modify(pte_t pte, pgprot_t prot)
 void rumpel_tlb_preload(struct vm_area_struct *vma, unsigned long address, unsigned int pages);
 #define update_mmu_cache(vma, address, ptep) rumpel_tlb_preload(vma, address, 1)
 #define update_mmu_cache_range(vmf, vma, address, ptep, nr) rumpel_tlb_preload(vma, address, nr)
-#define pgprot_noncached(prot) (prot)

@@ -12,10 +12,6 @@ struct pt_regs {
 #define user_mode(regs) ((regs)->caller != NULL)
 #define profile_pc(regs) instruction_pointer(regs)
 #define instruction_pointer(regs) ((regs)->ip)
-#define instruction_pointer_set(regs, v) ((regs)->ip = (v))
 #define user_stack_pointer(regs) ((regs)->sp)
-#define kernel_stack_pointer(regs) ((regs)->sp)
-#define frame_pointer(regs) ((regs)->bp)
-#define current_user_stack_pointer() 0UL
 #define regs_return_value(regs) ((regs)->caller ? (regs)->caller->result : 0)
 #define is_syscall_success(regs) ((unsigned long)regs_return_value(regs) < -4095UL)

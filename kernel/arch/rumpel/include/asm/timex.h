@@ -14,4 +14,3 @@ static __always_inline unsigned long long rumpel_clock(void)
 
 typedef unsigned long cycles_t;
 #define get_cycles() ((cycles_t)rumpel_clock())
-#define random_get_entropy() get_cycles()
