@@ -18,7 +18,7 @@
 #define RUMPEL_HOST_OPS_H
 
 #define RUMPEL_MAGIC 0x6c65706d7572ULL /* "rumpel" */
-#define RUMPEL_ABI 3
+#define RUMPEL_ABI 4
 
 #define RUMPEL_NO_DEADLINE (~0ULL)
 
@@ -44,16 +44,20 @@ enum rumpel_caller_state {
 	RUMPEL_CALLER_SUBMITTED, /* a call waits to be picked up */
 	RUMPEL_CALLER_IN_CALL, /* the kernel works on it */
 	RUMPEL_CALLER_EXITED, /* the kernel task is gone */
+	RUMPEL_CALLER_AWAY, /* in a call that goes on when its process runs the kernel */
 };
 
 /*
  * A bound task as both sides see it: host code is its user mode. The host
  * fills nr and args and sets SUBMITTED; the kernel puts the result, sets USER
- * and leaves with RUMPEL_EXIT_DONE.
+ * and leaves with RUMPEL_EXIT_DONE. It leaves so with AWAY, too, when the call
+ * needs memory of `process` and another one runs the kernel: a request by a
+ * thread of that process lets it go on.
  */
 struct rumpel_caller {
 	unsigned int state; /* enum rumpel_caller_state */
 	unsigned int interrupt; /* host asks that the call ends with EINTR */
+	unsigned int process; /* whose memory the call's pointers mean */
 	long nr; /* system call, or enum rumpel_private_call */
 	unsigned long args[6];
 	long result; /* value or negative errno */
@@ -94,6 +98,7 @@ struct rumpel_vcpu {
 	unsigned int more; /* out: other tasks could run now */
 	unsigned int notified; /* host: a device wants service */
 	unsigned int dying; /* kernel: a fault is being reported */
+	unsigned int process; /* host: who runs the kernel */
 	/*
 	 * The clock by the CPU's cycle counter: less than cycle_limit after
 	 * cycle_base it is clock_base + (cycles since then * cycle_mult >> 32).

@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* No assembly here needs an offset; the build wants the file. */
+#include <linux/kbuild.h>
+#include <linux/sched.h>
+#include <asm/host.h>
+
 int main(void)
 {
+	OFFSET(TASK_PROCESS, task_struct, thread.process);
+	OFFSET(VCPU_PROCESS, rumpel_vcpu, process);
 	return 0;
 }

@@ -12,6 +12,8 @@
 #include <linux/seccomp.h>
 #include <linux/signal.h>
 #include <linux/syscalls.h>
+#include <linux/uaccess.h>
+#include <asm/sections.h>
 #include <asm/switch_stack.h>
 #include <asm/syscall.h>
 #define CREATE_TRACE_POINTS
@@ -146,6 +148,37 @@ static void run_call(struct rumpel_caller *caller)
 	}
 	caller->interrupt = 0;
 	caller->result = result;
+}
+
+static bool is_kernel(unsigned long address)
+{
+	return address - (unsigned long)_stext < VMALLOC_END - (unsigned long)_stext;
+}
+
+/*
+ * Lets the task sleep until a thread of its process runs the kernel, for the address
+ * that is not the kernel's; where that may not sleep it fails like a page that is not there.
+ */
+int rumpel_go_home(unsigned long to, unsigned long from)
+{
+	struct rumpel_caller *caller = current->thread.caller;
+
+	if (is_kernel(to) && is_kernel(from))
+		return 0;
+	while (current->thread.process != rumpel_vcpu.process) {
+		if (!caller || irqs_disabled() || faulthandler_disabled() ||
+		    fatal_signal_pending(current))
+			return -EFAULT;
+		set_current_state(TASK_KILLABLE);
+		caller->state = RUMPEL_CALLER_AWAY;
+		rumpel_vcpu.done = caller;
+		rumpel_vcpu.more = 1;
+		rumpel_leave(RUMPEL_EXIT_DONE);
+		rumpel_wake_requested(NULL);
+		schedule();
+		caller->state = RUMPEL_CALLER_IN_CALL;
+	}
+	return 0;
 }
 
 /* Host code runs; the CPU is for others until it submits the next call. */

@@ -5,6 +5,26 @@
  */
 #include <linux/linkage.h>
 #include <asm/extable.h>
+#include <generated/asm-offsets.h>
+
+/* A user address is one of the task's process: if another one runs the kernel, see callers.c. */
+.macro go_home left
+	movq rumpel_current(%rip), %rax
+	movl TASK_PROCESS(%rax), %eax
+	cmpl %eax, VCPU_PROCESS+rumpel_vcpu(%rip)
+	je 9f
+	pushq %rdi
+	pushq %rsi
+	pushq %rdx
+	call rumpel_go_home
+	popq %rdx
+	popq %rsi
+	popq %rdi
+	testl %eax, %eax
+	movq \left, %rax
+	jnz 8f
+9:
+.endm
 
 	.text
 
@@ -84,6 +104,7 @@ SYM_FUNC_END(memset)
 
 /* unsigned long rumpel_copy_user(void *to, const void *from, unsigned long n) */
 SYM_FUNC_START(rumpel_copy_user)
+	go_home %rdx
 	movq %rdx, %rcx
 	cmpq $64, %rdx
 	ja 3f
@@ -106,7 +127,7 @@ SYM_FUNC_START(rumpel_copy_user)
 	jz 4f
 14:	rep movsb
 4:	movq %rcx, %rax
-	ret
+8:	ret
 	RUMPEL_EXTABLE(10b, 3b)
 	RUMPEL_EXTABLE(11b, 3b)
 	RUMPEL_EXTABLE(12b, 3b)
@@ -116,10 +137,11 @@ SYM_FUNC_END(rumpel_copy_user)
 
 /* unsigned long rumpel_clear_user(void *to, unsigned long n) */
 SYM_FUNC_START(rumpel_clear_user)
+	go_home %rsi
 	movq %rsi, %rcx
 	xorl %eax, %eax
 1:	rep stosb
 2:	movq %rcx, %rax
-	ret
+8:	ret
 	RUMPEL_EXTABLE(1b, 2b)
 SYM_FUNC_END(rumpel_clear_user)

@@ -18,6 +18,7 @@ void rumpel_caller_loop(void) __attribute__((noreturn));
 void rumpel_wake_requested(struct rumpel_caller *self);
 int rumpel_fault(struct rumpel_fault *fault);
 void rumpel_fault_entry(void);
+int rumpel_go_home(unsigned long to, unsigned long from);
 long rumpel_fault_in(unsigned long address, int write);
 int rumpel_tlb_load(unsigned long address, int write);
 void rumpel_tlb_flush(unsigned long start, unsigned long end);
