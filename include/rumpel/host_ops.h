@@ -74,6 +74,8 @@ enum rumpel_private_call {
 	/* (address, write): host code touched a caller's mapping. 0: it may try again; -EFAULT,
 	 * -ENXIO, -ENOMEM: not mapped so, nothing behind it (SIGBUS), no memory */
 	RUMPEL_CALL_FAULT = -4,
+	/* The caller's program is another now, in memory of its own: as execve() for a task. */
+	RUMPEL_CALL_EXEC = -5,
 };
 
 /* A suspended flow of control: everything else lies on its stack. */

@@ -4,6 +4,7 @@
  * registers. The loop below is the way from user mode into the kernel and
  * back for each of them.
  */
+#include <linux/fdtable.h>
 #include <linux/resume_user_mode.h>
 #include <linux/sched.h>
 #include <linux/sched/signal.h>
@@ -72,6 +73,10 @@ static noinline long private_call(long nr, const unsigned long *args)
 		return rumpel_device_unplug(args[0]);
 	case RUMPEL_CALL_FAULT:
 		return rumpel_fault_in(args[0], args[1]);
+	case RUMPEL_CALL_EXEC:
+		current->thread.process = current->thread.caller->process;
+		do_close_on_exec(current->files);
+		return 0;
 	}
 	return -ENOSYS;
 }
