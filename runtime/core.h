@@ -7,6 +7,8 @@
  *	arena.c    a kernel's addresses: image, guest memory, vmalloc
  *	mappings.c addresses of callers' mmap
  *	token.c    who may run the kernel
+ *	thread.c   threads that do
+ *	platform.h what is otherwise in a kernel that processes share (shared/)
  *	vcpu.c     runs it: enter() and what it comes back with
  *	wait.c     leader and followers: waiting with the token free
  *	housekeeper.c  runs a kernel whose callers are elsewhere
@@ -39,6 +41,7 @@
 #include <string.h>
 
 #include "kernel.h"
+#include "platform.h"
 
 #define likely(x) __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
@@ -138,6 +141,21 @@ void rumpel_log_append(struct rumpel_log *log, const char *text, size_t len);
 /* On a host stack: writes what is new to the descriptor. */
 void rumpel_log_copy(struct rumpel_log *log);
 
+/* ---- wait.c ---- */
+
+struct pollfd;
+
+/* A thread that waits in this kernel. */
+struct rumpel_waiter {
+	uint32_t word; /* futex of a follower: 1 once there is something for it */
+	struct rumpel_task *task; /* whose call; NULL: any asynchronous one */
+	struct pollfd *also; /* a descriptor to wait for, too; or NULL */
+	int wake_fd; /* of a follower that has one: an eventfd instead of the word */
+	uint64_t until; /* on a virtual clock, where there is no task: NEVER or the end */
+	bool follows; /* on the list of followers */
+	struct rumpel_waiter *next;
+};
+
 /* ---- task.c ---- */
 
 enum task_state {
@@ -146,9 +164,6 @@ enum task_state {
 	TASK_DONE, /* it has ended, its result waits */
 	TASK_EXITED,
 };
-
-struct pollfd;
-struct rumpel_waiter;
 
 struct rumpel_task {
 	struct rumpel_caller caller; /* first */
@@ -159,24 +174,14 @@ struct rumpel_task {
 	int id;
 	void *data; /* the user's */
 	pthread_t thread; /* of a call in progress: who waits for it, or made it */
-	struct rumpel_waiter *waiter;
+	struct rumpel_waiter *waiter; /* waiting, while it does */
+	struct rumpel_waiter waiting;
 	struct rumpel_task *next, **link; /* all tasks of the kernel */
 	struct rumpel_task *next_done;
 	struct rumpel_task *next_pager;
 };
 
 /* ---- wait.c ---- */
-
-/* A thread that waits in this kernel. It lies on the thread's stack. */
-struct rumpel_waiter {
-	uint32_t word; /* futex of a follower: 1 once there is something for it */
-	struct rumpel_task *task; /* whose call; NULL: any asynchronous one */
-	struct pollfd *also; /* a descriptor to wait for, too; or NULL */
-	int wake_fd; /* of a follower that has one: an eventfd instead of the word */
-	uint64_t until; /* on a virtual clock, where there is no task: NEVER or the end */
-	bool follows; /* on the list of followers */
-	struct rumpel_waiter *next;
-};
 
 enum sleep_mode {
 	SLEEP_NOT,
@@ -296,9 +301,7 @@ int rumpel_kernel_end(const struct rumpel_kernel *kernel);
 
 #define TOKEN_WAITED 0x80000000u
 
-/* The calling thread's number; 0 until it has called rumpel_thread_init(). */
-extern __thread uint32_t rumpel_tid __attribute__((tls_model("initial-exec")));
-
+/* Gives this thread a number: rumpel_tid. */
 void rumpel_thread_init(void);
 void rumpel_token_take_slowly(struct rumpel_kernel *kernel);
 /* False: it could not be had before `limit`, or this thread has it. */

@@ -18,6 +18,7 @@ struct rumpel_task *rumpel_task_new(struct rumpel_kernel *kernel)
 		return NULL;
 	task->kernel = kernel;
 	task->caller.state = RUMPEL_CALLER_USER;
+	task->caller.process = rumpel_own_process();
 	return task;
 }
 
@@ -45,6 +46,12 @@ void rumpel_task_ended(struct rumpel_kernel *kernel, struct rumpel_caller *calle
 	struct rumpel_waiter *waiter = task->waiter;
 	bool exited = caller->state == RUMPEL_CALLER_EXITED;
 
+	/* It goes on where its memory is. */
+	if (unlikely(caller->state == RUMPEL_CALLER_AWAY)) {
+		if (waiter)
+			rumpel_wake(kernel, waiter);
+		return;
+	}
 	if (exited && task->state != TASK_BUSY) {
 		task->state = TASK_EXITED;
 		return;
@@ -169,14 +176,14 @@ static int ended(struct rumpel_task *task, long *result)
 
 static int wait_for(struct rumpel_task *task, uint64_t limit, long *result)
 {
-	struct rumpel_waiter waiter = { .task = task };
 	struct rumpel_kernel *kernel = task->kernel;
 	int status;
 
 	/* Token held. */
-	task->waiter = &waiter;
+	task->waiting = (struct rumpel_waiter){ .task = task };
+	task->waiter = &task->waiting;
 	task->thread = pthread_self();
-	status = rumpel_wait(kernel, &waiter, limit);
+	status = rumpel_wait(kernel, task->waiter, limit);
 	if (status == 1)
 		return ended(task, result);
 	/* The waiter is about to go. */

@@ -17,22 +17,11 @@
  */
 #define TOKEN_SPINS 1000
 
-__thread uint32_t rumpel_tid;
-
-void rumpel_thread_init(void)
-{
-	static pthread_once_t once = PTHREAD_ONCE_INIT;
-
-	pthread_once(&once, rumpel_fork_init);
-	rumpel_fault_thread_init();
-	rumpel_tid = syscall(SYS_gettid);
-}
-
 int rumpel_futex_wait(uint32_t *word, uint32_t value, uint64_t limit)
 {
 	struct timespec until = { limit / NS_PER_SEC, limit % NS_PER_SEC };
 
-	if (syscall(SYS_futex, word, FUTEX_WAIT_BITSET | FUTEX_PRIVATE_FLAG, value,
+	if (syscall(SYS_futex, word, FUTEX_WAIT_BITSET | RUMPEL_FUTEX, value,
 		    limit == NEVER ? NULL : &until, NULL, FUTEX_BITSET_MATCH_ANY) == 0)
 		return 0;
 	return -errno;
@@ -40,7 +29,7 @@ int rumpel_futex_wait(uint32_t *word, uint32_t value, uint64_t limit)
 
 void rumpel_futex_wake(uint32_t *word, int count)
 {
-	syscall(SYS_futex, word, FUTEX_WAKE | FUTEX_PRIVATE_FLAG, count, NULL, NULL, 0);
+	syscall(SYS_futex, word, FUTEX_WAKE | RUMPEL_FUTEX, count, NULL, NULL, 0);
 }
 
 static bool take_free(struct rumpel_kernel *kernel, uint32_t mine)
@@ -107,6 +96,7 @@ void rumpel_token_moved(struct rumpel_kernel *kernel)
 	kernel->runner = rumpel_tid;
 	/* The counter may be read ahead of the token: ask the host's clock, which does not. */
 	kernel->vcpu->cycle_limit = 0;
+	rumpel_took_over(kernel);
 }
 
 void rumpel_token_wake(struct rumpel_kernel *kernel)

@@ -361,10 +361,22 @@ static bool do_job(struct rumpel_kernel *kernel)
 	return true;
 }
 
+/* Its call needs this process's memory: see RUMPEL_CALLER_AWAY. */
+static bool is_away(const struct rumpel_waiter *waiter)
+{
+	return waiter->task && waiter->task->caller.state == RUMPEL_CALLER_AWAY;
+}
+
 static int wait_once(struct rumpel_kernel *kernel, struct rumpel_waiter *waiter, uint64_t limit)
 {
 	int result = 0;
 
+	if (unlikely(is_away(waiter))) {
+		kernel->vcpu->request = &waiter->task->caller;
+		rumpel_vcpu_handle(kernel, kernel->enter(), waiter->task);
+		if (rumpel_waiter_ready(kernel, waiter) || rumpel_kernel_end(kernel))
+			return -EAGAIN;
+	}
 	if (!kernel->leader || kernel->leader == &kernel->housekeeper.waiter)
 		kernel->leader = waiter;
 	if (kernel->leader == waiter) {
@@ -376,7 +388,7 @@ static int wait_once(struct rumpel_kernel *kernel, struct rumpel_waiter *waiter,
 		return 0;
 	if (kernel->leader == waiter) {
 		/* An event loop's thread is not to be kept: workers do what may block. */
-		if (waiter->also && atomic_get(&kernel->jobs.queued))
+		if ((waiter->also || !rumpel_may_work()) && atomic_get(&kernel->jobs.queued))
 			rumpel_jobs_delegate(&kernel->jobs);
 		else if (do_job(kernel))
 			return -EAGAIN;

@@ -155,7 +155,7 @@ static void run_call(struct rumpel_caller *caller)
 	caller->result = result;
 }
 
-static bool is_kernel(unsigned long address)
+static bool is_shared(unsigned long address)
 {
 	return address - (unsigned long)_stext < VMALLOC_END - (unsigned long)_stext;
 }
@@ -168,7 +168,7 @@ int rumpel_go_home(unsigned long to, unsigned long from)
 {
 	struct rumpel_caller *caller = current->thread.caller;
 
-	if (is_kernel(to) && is_kernel(from))
+	if (is_shared(to) && is_shared(from))
 		return 0;
 	while (current->thread.process != rumpel_vcpu.process) {
 		if (!caller || irqs_disabled() || faulthandler_disabled() ||

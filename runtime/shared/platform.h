@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* The runtime when processes share it: see platform.h for what each thing is. */
+#ifndef RUMPEL_RUNTIME_SHARED_PLATFORM_H
+#define RUMPEL_RUNTIME_SHARED_PLATFORM_H
+
+#include <rumpel/shared.h>
+#include <sys/types.h>
+
+#define rumpel_self ((struct rumpel_local __seg_gs *)0)
+#define rumpel_tid (rumpel_self->tid)
+
+/* Futexes lie in memory of several processes. */
+#define RUMPEL_FUTEX 0
+
+struct rumpel_kernel;
+
+unsigned int rumpel_own_process(void);
+void rumpel_took_over(struct rumpel_kernel *kernel);
+/* Who may die while he does a disk's work is not to begin with it. */
+bool rumpel_may_work(void);
+void *rumpel_image_map(void *at, size_t len, int prot, int fd, off_t offset);
+
+#endif
