@@ -145,12 +145,15 @@ void rumpel_log_copy(struct rumpel_log *log);
 
 struct pollfd;
 
+#define MOST_ALSO 16
+
 /* A thread that waits in this kernel. */
 struct rumpel_waiter {
 	uint32_t word; /* futex of a follower: 1 once there is something for it */
 	struct rumpel_task *task; /* whose call; NULL: any asynchronous one */
-	struct pollfd *also; /* a descriptor to wait for, too; or NULL */
-	int wake_fd; /* of a follower that has one: an eventfd instead of the word */
+	struct pollfd *also; /* descriptors to wait for, too; or NULL */
+	unsigned int also_count; /* up to MOST_ALSO */
+	int wake_fd; /* of a follower that has some: an eventfd instead of the word */
 	uint64_t until; /* on a virtual clock, where there is no task: NEVER or the end */
 	bool follows; /* on the list of followers */
 	struct rumpel_waiter *next;
@@ -171,6 +174,7 @@ struct rumpel_task {
 	uint32_t state; /* enum task_state; DONE is set last, and may be seen by anyone */
 	bool async; /* its end is reported by rumpel_run */
 	bool reported; /* on the list of ended calls */
+	bool ends; /* its process is gone, and it has been told to go, too (shared/) */
 	int id;
 	void *data; /* the user's */
 	pthread_t thread; /* of a call in progress: who waits for it, or made it */
@@ -382,6 +386,8 @@ void rumpel_kick(struct rumpel_kernel *kernel);
 int rumpel_lead_sleep(struct rumpel_kernel *kernel, struct rumpel_waiter *waiter, uint64_t limit);
 /* Token held: all who wait, since the kernel has ended. */
 void rumpel_wake_all(struct rumpel_kernel *kernel);
+/* Token held: its thread is gone, or will not go on before it is woken. */
+void rumpel_waiter_forget(struct rumpel_kernel *kernel, struct rumpel_waiter *waiter);
 /* Token held: the call of this waiter has ended. */
 void rumpel_wake(struct rumpel_kernel *kernel, struct rumpel_waiter *waiter);
 
@@ -459,7 +465,12 @@ void rumpel_jobs_delegate(struct rumpel_jobs *jobs);
 
 /* ---- task.c ---- */
 
+/* As rumpel_task_wait; 0 also when one of these descriptors is ready. */
+int rumpel_task_wait_also(struct rumpel_task *task, int64_t timeout_ns, struct pollfd *also,
+			  unsigned int count, long *result);
 struct rumpel_task *rumpel_task_new(struct rumpel_kernel *kernel);
+/* Token held: it is on the kernel's list from now on. */
+void rumpel_task_link(struct rumpel_task *task);
 /* Token held: the kernel reports the end of a call or of a task. */
 void rumpel_task_ended(struct rumpel_kernel *kernel, struct rumpel_caller *caller);
 /* Token held: nobody wants the result of its call. */
@@ -480,6 +491,9 @@ void rumpel_done_signal(struct rumpel_kernel *kernel);
 /* Makes an eventfd, unless there is one. 0 or -errno. */
 int rumpel_eventfd_open(int *fd);
 void rumpel_eventfd_signal(int fd);
+/* One for a follower, which others signal; -1: has none. */
+int rumpel_wake_fd_take(int *fd);
+void rumpel_wake_fd_give(int fd);
 
 /* ---- fault.c ---- */
 

@@ -31,6 +31,24 @@ static inline void rumpel_took_over(struct rumpel_kernel *kernel)
 	(void)kernel;
 }
 
+/* Has something ended this thread's waits? Then each of them is as if a signal had come. */
+static inline bool rumpel_interrupted(void)
+{
+	return false;
+}
+
+/* How long to wait for the token, up to `limit`, before rumpel_look_after(). */
+static inline uint64_t rumpel_patience(uint64_t limit)
+{
+	return limit;
+}
+
+/* Its holder may be gone. */
+static inline void rumpel_look_after(struct rumpel_kernel *kernel)
+{
+	(void)kernel;
+}
+
 /* Does a thread that waits do the work of devices? */
 static inline bool rumpel_may_work(void)
 {

@@ -85,6 +85,16 @@ void rumpel_wake(struct rumpel_kernel *kernel, struct rumpel_waiter *waiter)
 	}
 }
 
+void rumpel_waiter_forget(struct rumpel_kernel *kernel, struct rumpel_waiter *waiter)
+{
+	if (waiter->follows)
+		unfollow(kernel, waiter);
+	if (kernel->leader != waiter)
+		return;
+	kernel->leader = NULL;
+	atomic_set(&kernel->asleep, SLEEP_NOT);
+}
+
 void rumpel_wake_all(struct rumpel_kernel *kernel)
 {
 	while (kernel->followers)
@@ -260,10 +270,25 @@ static bool ended_elsewhere(const struct rumpel_waiter *waiter)
 	return waiter->task && __atomic_load_n(&waiter->task->state, __ATOMIC_ACQUIRE) == TASK_DONE;
 }
 
+/* What was found of the descriptors that it waits for. */
+static void note_ready(struct rumpel_waiter *waiter, const struct pollfd *polled)
+{
+	for (unsigned int i = 0; i < waiter->also_count; i++)
+		waiter->also[i].revents = polled[i].revents;
+}
+
+static bool also_ready(const struct rumpel_waiter *waiter)
+{
+	for (unsigned int i = 0; i < waiter->also_count; i++)
+		if (waiter->also[i].revents)
+			return true;
+	return false;
+}
+
 int rumpel_lead_sleep(struct rumpel_kernel *kernel, struct rumpel_waiter *waiter, uint64_t limit)
 {
 	struct rumpel_watch *watches[MOST_WATCHES], *watch;
-	struct pollfd polled[MOST_WATCHES + 1];
+	struct pollfd polled[MOST_WATCHES + MOST_ALSO];
 	uint64_t until = rumpel_next_deadline(kernel);
 	uint32_t word = atomic_get(&kernel->kick);
 	nfds_t count = 1, most;
@@ -276,8 +301,8 @@ int rumpel_lead_sleep(struct rumpel_kernel *kernel, struct rumpel_waiter *waiter
 	}
 	polled[0] = (struct pollfd){ kernel->eventfd, POLLIN, 0 };
 	most = count;
-	if (waiter->also)
-		polled[most++] = *waiter->also;
+	for (unsigned int i = 0; i < waiter->also_count; i++)
+		polled[most++] = waiter->also[i];
 	if (is_looked_after(kernel, until))
 		until = NEVER;
 	if (limit < until)
@@ -290,7 +315,9 @@ int rumpel_lead_sleep(struct rumpel_kernel *kernel, struct rumpel_waiter *waiter
 		return 0;
 	}
 	rumpel_token_give(kernel);
-	if (most > 1)
+	if (rumpel_interrupted())
+		result = -EINTR;
+	else if (most > 1)
 		result = sleep_polling(polled, most, until);
 	else
 		result = sleep_on_futex(kernel, word, until);
@@ -303,19 +330,22 @@ int rumpel_lead_sleep(struct rumpel_kernel *kernel, struct rumpel_waiter *waiter
 		/* A housekeeper whose lead was taken meanwhile would take the kick, too. */
 		hand_out(kernel, polled, watches, count,
 			 waiter != &kernel->housekeeper.waiter || kernel->leader == waiter);
-	if (waiter->also && result == 0)
-		waiter->also->revents = polled[count].revents;
+	if (result == 0)
+		note_ready(waiter, polled + count);
 	return result == -EINTR ? -EINTR : 0;
 }
 
 /* A follower that also waits for a descriptor is woken by one of its own. */
 static int follow_polling(struct rumpel_waiter *waiter, uint64_t limit)
 {
-	struct pollfd polled[] = { { waiter->wake_fd, POLLIN, 0 }, *waiter->also };
-	int result = sleep_polling(polled, 2, limit);
+	struct pollfd polled[1 + MOST_ALSO] = { { waiter->wake_fd, POLLIN, 0 } };
+	int result;
 
+	for (unsigned int i = 0; i < waiter->also_count; i++)
+		polled[1 + i] = waiter->also[i];
+	result = sleep_polling(polled, 1 + waiter->also_count, limit);
 	if (result == 0)
-		waiter->also->revents = polled[1].revents;
+		note_ready(waiter, polled + 1);
 	return result;
 }
 
@@ -326,22 +356,27 @@ static int follow_sleep(struct rumpel_kernel *kernel, struct rumpel_waiter *wait
 
 	waiter->wake_fd = -1;
 	if (waiter->also)
-		result = rumpel_eventfd_open(&waiter->wake_fd);
+		result = rumpel_wake_fd_take(&waiter->wake_fd);
 	if (result)
 		return result;
 	follow(kernel, waiter);
 	rumpel_leave(kernel, false);
 	do {
-		result = waiter->also ? follow_polling(waiter, limit)
-				      : rumpel_futex_wait(&waiter->word, 0, limit);
+		if (rumpel_interrupted())
+			result = -EINTR;
+		else if (waiter->also)
+			result = follow_polling(waiter, limit);
+		else
+			result = rumpel_futex_wait(&waiter->word, 0, limit);
 	} while (!waiter->also && !atomic_get(&waiter->word) && result == 0);
-	if (atomic_get(&waiter->word) && ended_elsewhere(waiter))
+	if (atomic_get(&waiter->word) && ended_elsewhere(waiter)) {
+		rumpel_wake_fd_give(waiter->wake_fd);
 		return 1;
+	}
 	rumpel_token_take(kernel);
 	if (waiter->follows)
 		unfollow(kernel, waiter);
-	if (waiter->wake_fd >= 0)
-		close(waiter->wake_fd);
+	rumpel_wake_fd_give(waiter->wake_fd);
 	return result == -EINTR ? -EINTR : 0;
 }
 
@@ -396,7 +431,7 @@ static int wait_once(struct rumpel_kernel *kernel, struct rumpel_waiter *waiter,
 	} else {
 		result = follow_sleep(kernel, waiter, limit);
 	}
-	if (!result && waiter->also && waiter->also->revents)
+	if (!result && also_ready(waiter))
 		return 0;
 	return result ? result : -EAGAIN;
 }

@@ -14,11 +14,12 @@
  * are those of the calling thread (rumpel_local); they may be called from any stack with
  * 16 KiB left, not from a signal handler unless that is said.
  *
- *	if (rumpel_shared_map(fds) == 0) {
- *		set_gs(&local); (zeroes, but for .self and .clock_gettime)
- *		rumpel_shared->attach(fds);
- *		fd = rumpel_shared->call(SYS_socket, (unsigned long[6]){ AF_INET, SOCK_STREAM });
- *	}
+ *	mmap(RUMPEL_SHARED_TEXT, RUMPEL_SHARED_TEXT_SIZE, PROT_READ | PROT_EXEC,
+ *	     MAP_PRIVATE | MAP_FIXED_NOREPLACE, fds + RUMPEL_SHARED_FD_TEXT, 0);
+ *	local.self = &local; (all else is zero)
+ *	arch_prctl(ARCH_SET_GS, &local);
+ *	rumpel_shared->attach(fds);
+ *	fd = rumpel_shared->call(SYS_socket, (unsigned long[6]){ AF_INET, SOCK_STREAM });
  */
 #ifndef RUMPEL_SHARED_H
 #define RUMPEL_SHARED_H
@@ -32,6 +33,7 @@
 
 /* Away from where programs, their heaps and sanitizers' shadows are put. */
 #define RUMPEL_SHARED_TEXT 0x200000000000ULL
+#define RUMPEL_SHARED_TEXT_SIZE 0x100000UL
 #define RUMPEL_SHARED_TABLE (RUMPEL_SHARED_TEXT + 0x1000)
 
 /* Descriptors, from `fds` on; all below fds + RUMPEL_SHARED_FDS are the kernel's. */
@@ -50,7 +52,7 @@ struct rumpel_local {
 	int error; /* errno of the runtime's own calls */
 	struct rumpel_process *process;
 	struct rumpel_task *task;
-	/* The vDSO's, or NULL. */
+	/* The vDSO's; attach() finds it. */
 	int (*clock_gettime)(int clock, struct timespec *now);
 	uint32_t interrupted; /* see interrupt() */
 	uint32_t unused[3];

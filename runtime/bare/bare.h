@@ -6,6 +6,7 @@
  *	format.c   snprintf
  *	system.c   system calls of the host
  *	heap.c     memory
+ *	vdso.c     what the host offers without a system call
  *	thread.c   locks, and the keeper's threads
  */
 #ifndef RUMPEL_RUNTIME_BARE_H
@@ -20,6 +21,9 @@ static inline struct rumpel_local *bare_local(void)
 	asm volatile("movq %%gs:0, %0" : "=r"(local));
 	return local;
 }
+
+/* vdso.c: clock_gettime() of this process's vDSO, or NULL. */
+int (*bare_vdso_clock(void))(int clock, struct timespec *now);
 
 /* The number from which descriptors are. */
 int bare_fds(void);

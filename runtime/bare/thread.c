@@ -4,12 +4,13 @@
  * is as the token's: the owner's number and a bit for "others wait". If its owner dies,
  * the kernel is lost.
  */
+#include "../shared/instance.h"
+
 #include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 
-#include "../shared/instance.h"
 #include "bare.h"
 
 /* How long a lock is waited for until its owner is looked at. */
@@ -185,15 +186,15 @@ int pthread_attr_destroy(pthread_attr_t *attributes)
 	return 0;
 }
 
-void bare_thread_init(struct rumpel_local *local, void *signal_stack, size_t size);
-
 __attribute__((used)) static void thread_main(struct thread *thread)
 {
-	char *base = (char *)(thread + 1) - STACK;
+	const stack_t signals = {
+		.ss_sp = (char *)(thread + 1) - STACK + PAGE,
+		.ss_size = SIGNAL_STACK - PAGE,
+	};
 
 	bare_syscall(SYS_arch_prctl, 0x1001 /* ARCH_SET_GS */, &thread->local);
-	bare_syscall(SYS_sigaltstack,
-		     &(stack_t){ .ss_sp = base + PAGE, .ss_size = SIGNAL_STACK - PAGE }, 0);
+	bare_syscall(SYS_sigaltstack, &signals, 0);
 	thread->run(thread->argument);
 	rumpel_token_take(instance->kernel);
 	shared_tid_free(rumpel_tid);

@@ -32,6 +32,8 @@
 #define MOST_THREADS 65536
 #define MOST_PARTS 16
 #define JOURNAL 256
+/* Of threads that wait for descriptors of the host's and follow; others look again and again. */
+#define WAKES 32
 
 /* ---- processes ---- */
 
@@ -82,9 +84,14 @@ struct rumpel_instance {
 	unsigned int version;
 	int fds; /* the first of its descriptors */
 	int notify; /* an eventfd: the keeper has to look at processes */
+	int keeper; /* its pidfd */
+	int wakes[WAKES]; /* eventfds */
+	uint32_t waking[WAKES]; /* whose they are now: a thread */
+	struct rumpel_watch keeper_watch; /* by whoever leads */
 	struct rumpel_kernel *kernel;
 	struct part parts[MOST_PARTS];
 	unsigned int part_count;
+	uint32_t agent_user; /* whose call it has, or had: a thread */
 	uint32_t spaces; /* so far */
 	uint32_t next_tid; /* a hint */
 	uint64_t journal_end;
@@ -107,6 +114,8 @@ bool shared_is_kernel(uint64_t address);
 
 /* Token held: this process's mappings become what the kernel's are. */
 void shared_replay(struct rumpel_space *space);
+/* Takes mappings away, here and elsewhere. */
+int shared_hide(char *start, size_t len);
 /* A fault in the range for vmalloc: maps it, if it is to be mapped. */
 bool shared_fault_in(uint64_t address, bool write);
 
@@ -115,8 +124,10 @@ bool shared_fault_in(uint64_t address, bool write);
 uint32_t shared_tid_new(struct rumpel_process *process);
 /* Token held. */
 void shared_tid_free(uint32_t tid);
+void shared_free_tids(struct rumpel_process *process, uint32_t but);
 /* Whose the thread is; NULL: nobody's. */
 struct rumpel_process *shared_tid_process(uint32_t tid);
+long shared_agent_call(long nr, const unsigned long args[6]);
 struct rumpel_space *shared_space_new(void);
 /* Token held. */
 void shared_space_put(struct rumpel_space *space);
@@ -126,6 +137,9 @@ void shared_notify(void);
 void shared_lost(void);
 /* Has the thread's process died? */
 bool shared_is_dead(uint32_t tid);
+bool shared_is_over(int pidfd);
+/* Takes the token from a thread that is dead, and gives it up: the kernel is lost. */
+void shared_rob(uint32_t tid);
 
 int shared_attach(int fds);
 int shared_thread_begin(struct rumpel_local *local);
@@ -153,7 +167,7 @@ void shared_fault_install(void);
 
 /* ---- reap.c, in the keeper ---- */
 
-/* Watches the processes, for ever. */
-void shared_reap(struct rumpel_kernel *kernel);
+/* Watches the processes until `control` is at its end. */
+void shared_reap(struct rumpel_kernel *kernel, int control);
 
 #endif

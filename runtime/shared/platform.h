@@ -14,6 +14,13 @@
 
 struct rumpel_kernel;
 
+static inline bool rumpel_interrupted(void)
+{
+	return rumpel_self->interrupted;
+}
+
+uint64_t rumpel_patience(uint64_t limit);
+void rumpel_look_after(struct rumpel_kernel *kernel);
 unsigned int rumpel_own_process(void);
 void rumpel_took_over(struct rumpel_kernel *kernel);
 /* Who may die while he does a disk's work is not to begin with it. */
