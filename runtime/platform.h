@@ -49,7 +49,7 @@ static inline void rumpel_look_after(struct rumpel_kernel *kernel)
 	(void)kernel;
 }
 
-/* Does a thread that waits do the work of devices? */
+/* Does this process do the work of devices, and may it open descriptors? */
 static inline bool rumpel_may_work(void)
 {
 	return true;

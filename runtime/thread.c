@@ -15,14 +15,3 @@ void rumpel_thread_init(void)
 	rumpel_fault_thread_init();
 	rumpel_tid = syscall(SYS_gettid);
 }
-
-int rumpel_wake_fd_take(int *fd)
-{
-	return rumpel_eventfd_open(fd);
-}
-
-void rumpel_wake_fd_give(int fd)
-{
-	if (fd >= 0)
-		close(fd);
-}

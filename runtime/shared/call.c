@@ -41,36 +41,6 @@ void shared_interrupt(struct rumpel_local *local)
 
 /* ---- with descriptors of the host ---- */
 
-int rumpel_wake_fd_take(int *fd)
-{
-	for (unsigned int i = 0; i < WAKES; i++) {
-		uint32_t nobody = 0;
-
-		if (instance->wakes[i] < 0 ||
-		    !__atomic_compare_exchange_n(&instance->waking[i], &nobody, rumpel_tid, false,
-						 __ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
-			continue;
-		*fd = instance->wakes[i];
-		return 0;
-	}
-	return -EMFILE;
-}
-
-void rumpel_wake_fd_give(int fd)
-{
-	uint64_t signals;
-	ssize_t got = 0;
-
-	for (unsigned int i = 0; i < WAKES && fd >= 0; i++) {
-		if (instance->wakes[i] != fd)
-			continue;
-		got = read(fd, &signals, sizeof(signals));
-		atomic_set(&instance->waking[i], 0);
-		break;
-	}
-	(void)got; /* it was not woken */
-}
-
 /* Many are one to the core: a descriptor of epoll, whose own readiness is theirs. */
 static int gather(struct pollfd *also, unsigned int count)
 {

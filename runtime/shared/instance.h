@@ -32,8 +32,6 @@
 #define MOST_THREADS 65536
 #define MOST_PARTS 16
 #define JOURNAL 256
-/* Of threads that wait for descriptors of the host's and follow; others look again and again. */
-#define WAKES 32
 
 /* ---- processes ---- */
 
@@ -85,8 +83,6 @@ struct rumpel_instance {
 	int fds; /* the first of its descriptors */
 	int notify; /* an eventfd: the keeper has to look at processes */
 	int keeper; /* its pidfd */
-	int wakes[WAKES]; /* eventfds */
-	uint32_t waking[WAKES]; /* whose they are now: a thread */
 	struct rumpel_watch keeper_watch; /* by whoever leads */
 	struct rumpel_kernel *kernel;
 	struct part parts[MOST_PARTS];

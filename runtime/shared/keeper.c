@@ -157,10 +157,8 @@ static int watch_keeper(struct rumpel_kernel *kernel)
 		return fd;
 	instance->keeper = fcntl(fd, F_DUPFD, 0);
 	close(fd);
-	for (unsigned int i = 0; i < WAKES; i++) {
-		instance->wakes[i] = -1;
-		rumpel_eventfd_open(&instance->wakes[i]);
-	}
+	for (unsigned int i = 0; i < MOST_WAKES; i++)
+		rumpel_eventfd_open(&kernel->wakes[i].fd);
 	instance->keeper_watch.fd = instance->keeper;
 	instance->keeper_watch.events = POLLIN;
 	instance->keeper_watch.ready = keeper_died;

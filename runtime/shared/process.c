@@ -74,22 +74,47 @@ bool shared_is_over(int pidfd)
 
 /* ---- the platform's ---- */
 
+static bool is_keeper(void)
+{
+	return rumpel_self->process == instance->processes;
+}
+
+/* The keeper is the one who would find out, and must not wait for the dead itself. */
 uint64_t rumpel_patience(uint64_t limit)
 {
-	uint64_t soon = rumpel_host_now() + NS_PER_SEC;
+	uint64_t soon = rumpel_host_now() + (is_keeper() ? NS_PER_SEC / 20 : NS_PER_SEC);
 
 	return soon < limit ? soon : limit;
 }
 
-/* Whoever holds the token for long may have died. The keeper knows, but who knows of it? */
+/* In the keeper. Also of one that it does not watch yet. */
+static bool is_gone(const struct rumpel_process *process)
+{
+	int fd = process->pidfd, pid = atomic_get(&process->pid);
+	bool gone;
+
+	if (!pid)
+		return false;
+	if (fd < 0)
+		fd = (int)bare_syscall(SYS_pidfd_open, pid, 0);
+	gone = fd == -ESRCH || (fd >= 0 && shared_is_over(fd));
+	if (fd >= 0 && fd != process->pidfd)
+		close(fd);
+	return gone;
+}
+
+/* Whoever holds the token for long may have died; the keeper, too. */
 void rumpel_look_after(struct rumpel_kernel *kernel)
 {
 	uint32_t tid = atomic_get(&kernel->token) & ~TOKEN_WAITED;
 	const struct rumpel_process *process = tid ? shared_tid_process(tid) : NULL;
 
-	if (!process || !shared_is_over(instance->keeper))
+	if (!process)
 		return;
-	if (process == instance->processes || bare_syscall(SYS_kill, process->pid, 0) == -ESRCH)
+	if (is_keeper() ? is_gone(process)
+			: shared_is_over(instance->keeper) &&
+				  (process == instance->processes ||
+				   bare_syscall(SYS_kill, process->pid, 0) == -ESRCH))
 		shared_rob(tid);
 }
 
@@ -105,7 +130,7 @@ unsigned int rumpel_own_process(void)
 
 bool rumpel_may_work(void)
 {
-	return rumpel_self->process == instance->processes;
+	return is_keeper();
 }
 
 /* Others of this process are about to end: those that are not to run the kernel wait here. */
@@ -327,6 +352,9 @@ static int attach_new(int pid)
 	else
 		process->space->seen = atomic_get(&instance->journal_end);
 	become(process);
+	/* Before it can hold the token: see reap.c. */
+	atomic_set(&process->pid, pid);
+	shared_notify();
 	if (!error)
 		error = clone_task(NULL, CLONE_VM, process, &process->first);
 	if (error) {

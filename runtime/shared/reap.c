@@ -26,19 +26,6 @@ static void watch(int epoll, int fd, uint32_t what)
 	bare_syscall(SYS_epoll_ctl, epoll, EPOLL_CTL_ADD, fd, &event);
 }
 
-/* The token, also if its holder has died. False: the kernel is lost. */
-static bool take(struct rumpel_kernel *kernel)
-{
-	while (!rumpel_token_take_until(kernel, rumpel_host_now() + NS_PER_SEC / 20)) {
-		uint32_t tid = atomic_get(&kernel->token) & ~TOKEN_WAITED;
-		const struct rumpel_process *process = tid ? shared_tid_process(tid) : NULL;
-
-		if (process && process->pidfd >= 0 && shared_is_over(process->pidfd))
-			shared_rob(tid);
-	}
-	return atomic_get(&kernel->state) == RUMPEL_RUNNING;
-}
-
 /* Token held. One that has not been told to end. */
 static struct rumpel_task *next_to_end(struct rumpel_kernel *kernel,
 				       const struct rumpel_process *process)
@@ -55,9 +42,15 @@ static void end_tasks(struct rumpel_kernel *kernel, struct rumpel_process *proce
 {
 	struct rumpel_task *task;
 
-	while (take(kernel) && (task = next_to_end(kernel, process))) {
-		const unsigned long kill[6] = { (unsigned long)task->id, SIGKILL };
+	for (;;) {
+		unsigned long kill[6] = { 0, SIGKILL };
 
+		rumpel_token_take(kernel);
+		task = atomic_get(&kernel->state) == RUMPEL_RUNNING ? next_to_end(kernel, process)
+								    : NULL;
+		if (!task)
+			break;
+		kill[0] = (unsigned long)task->id;
 		task->ends = true;
 		if (task->waiter)
 			rumpel_waiter_forget(kernel, task->waiter);
@@ -94,7 +87,8 @@ static void look(struct rumpel_kernel *kernel, int epoll)
 		if (state == PROCESS_TAKEN && process->parent &&
 		    atomic_get(&process->parent->state) != PROCESS_RUNS && !process->pid)
 			died(kernel, process);
-		if (state != PROCESS_RUNS || process->pidfd >= 0)
+		if (state == PROCESS_FREE || state == PROCESS_GONE || !atomic_get(&process->pid) ||
+		    process->pidfd >= 0)
 			continue;
 		fd = (int)bare_syscall(SYS_pidfd_open, process->pid, 0);
 		if (fd < 0) {
@@ -130,7 +124,7 @@ static bool has_tasks(struct rumpel_kernel *kernel, const struct rumpel_process 
 	bool has;
 
 	for (;;) {
-		take(kernel);
+		rumpel_token_take(kernel);
 		task = next_to_free(kernel, process, &has);
 		if (task && task->state != TASK_DONE)
 			task->state = TASK_EXITED;
@@ -139,6 +133,15 @@ static bool has_tasks(struct rumpel_kernel *kernel, const struct rumpel_process 
 			return has;
 		rumpel_task_free(task);
 	}
+}
+
+static void free_wake(struct rumpel_wake *wake)
+{
+	uint32_t owner = atomic_get(&wake->owner);
+
+	if (owner && shared_is_dead(owner))
+		__atomic_compare_exchange_n(&wake->owner, &owner, 0, false, __ATOMIC_SEQ_CST,
+					    __ATOMIC_RELAXED);
 }
 
 /* What is over for good may be used again. True: there is something left. */
@@ -158,8 +161,10 @@ static bool sweep(struct rumpel_kernel *kernel)
 			left = true;
 			continue;
 		}
-		take(kernel);
+		rumpel_token_take(kernel);
 		shared_free_tids(process, 0);
+		for (unsigned int w = 0; w < MOST_WAKES; w++)
+			free_wake(&kernel->wakes[w]);
 		shared_space_put(process->space);
 		rumpel_leave(kernel, false);
 		if (process->pidfd >= 0)

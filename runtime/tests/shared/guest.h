@@ -57,8 +57,8 @@ static void signal_stack(void)
 	EQUAL(sigaltstack(&stack, NULL), 0);
 }
 
-/* Joins the kernel behind the descriptors. */
-static void attach(void)
+/* Joins the kernel behind the descriptors. 0 or why not. */
+static int attach(void)
 {
 	const int numbers[] = { SIGSEGV, SIGBUS, SIGILL, SIGFPE };
 	struct sigaction action = { .sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_ONSTACK };
@@ -74,7 +74,7 @@ static void attach(void)
 		EQUAL(sigaction(numbers[i], &action, NULL), 0);
 	memset(&local, 0, sizeof(local));
 	set_gs(&local);
-	EQUAL(rumpel_shared->attach(FDS), 0);
+	return rumpel_shared->attach(FDS);
 }
 
 /* Those that the keeper sends, to their numbers. */
@@ -184,7 +184,8 @@ static pid_t spawn(void (*run)(void *argument), void *argument)
 	if (pid)
 		return pid;
 	alarm(60);
-	attach();
+	if (attach())
+		_exit(3);
 	run(argument);
 	leave(0);
 	return 0;

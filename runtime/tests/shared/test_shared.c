@@ -409,7 +409,7 @@ static void filters(void *argument)
 		if (mine)
 			set_filter(fd, wanted);
 		for (int side = 0; side < 2; side++) {
-			if (side != !child) {
+			if ((side == 0) != mine) {
 				EQUAL(call(SYS_read, child ? back[0] : turn[0], ptr(&byte), 1), 1);
 				continue;
 			}
@@ -461,7 +461,7 @@ static int exec_child(char **argv)
 	char got[8] = "";
 
 	alarm(30);
-	attach();
+	EQUAL(attach(), 0);
 	EQUAL(call(SYS_fcntl, atoi(argv[2]), F_GETFD), -EBADF);
 	EQUAL(call(SYS_read, atoi(argv[3]), ptr(got), sizeof(got)), 6);
 	EQUAL(strcmp(got, "before"), 0);
