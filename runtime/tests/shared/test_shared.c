@@ -373,17 +373,25 @@ static void threads(void)
 
 /* ---- memory that is mapped twice: programs of socket filters lie in the vmalloc range ---- */
 
-/* Lets packets pass that begin with `byte`, or none. */
+/* So long that addresses are soon used again. */
+#define INSTRUCTIONS 4000
+
+/* Lets packets pass that begin with `byte`. */
 static void set_filter(long fd, unsigned char byte)
 {
-	struct sock_filter code[] = {
+	static const struct sock_filter end[] = {
 		BPF_STMT(BPF_LD | BPF_B | BPF_ABS, 8), /* behind the UDP header */
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, byte, 0, 1),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0, 0, 1),
 		BPF_STMT(BPF_RET | BPF_K, 0xffff),
 		BPF_STMT(BPF_RET | BPF_K, 0),
 	};
-	struct sock_fprog program = { .len = 4, .filter = code };
+	static struct sock_filter code[INSTRUCTIONS];
+	struct sock_fprog program = { .len = INSTRUCTIONS, .filter = code };
 
+	for (int i = 0; i < INSTRUCTIONS - 4; i++)
+		code[i] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_IMM, 0);
+	memcpy(code + INSTRUCTIONS - 4, end, sizeof(end));
+	code[INSTRUCTIONS - 3].k = byte;
 	EQUAL(call(SYS_setsockopt, fd, SOL_SOCKET, SO_ATTACH_FILTER, ptr(&program),
 		   sizeof(program)),
 	      0);
@@ -402,7 +410,7 @@ static void filters(void *argument)
 	EQUAL(call(SYS_pipe, ptr(back)), 0);
 	child = fork_attached();
 	/* The two set it in turns, and both send: what passes is what was set last. */
-	for (int i = 0; i < 300; i++) {
+	for (int i = 0; i < 1500; i++) {
 		unsigned char wanted = (unsigned char)(i + 1), other = (unsigned char)i;
 		bool mine = i % 2 == !child;
 
