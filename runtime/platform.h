@@ -37,13 +37,18 @@ static inline bool rumpel_interrupted(void)
 	return false;
 }
 
-/* How long to wait for the token, up to `limit`, before rumpel_look_after(). */
+/* How long to wait for the token, or as leader, up to `limit`, before rumpel_look_after(). */
 static inline uint64_t rumpel_patience(uint64_t limit)
 {
 	return limit;
 }
 
-/* Its holder may be gone. */
+static inline uint64_t rumpel_patience_of_leader(uint64_t limit)
+{
+	return limit;
+}
+
+/* The token's holder may be gone. Token not held. */
 static inline void rumpel_look_after(struct rumpel_kernel *kernel)
 {
 	(void)kernel;

@@ -303,7 +303,7 @@ int rumpel_lead_sleep(struct rumpel_kernel *kernel, struct rumpel_waiter *waiter
 {
 	struct rumpel_watch *watches[MOST_WATCHES], *watch;
 	struct pollfd polled[1 + MOST_WATCHES + MOST_ALSO];
-	uint64_t until = rumpel_next_deadline(kernel);
+	uint64_t until = rumpel_next_deadline(kernel), nap;
 	uint32_t word = atomic_get(&kernel->kick);
 	nfds_t count = 1, most;
 	int result, own = -1;
@@ -339,12 +339,15 @@ int rumpel_lead_sleep(struct rumpel_kernel *kernel, struct rumpel_waiter *waiter
 		return 0;
 	}
 	rumpel_token_give(kernel);
+	nap = rumpel_patience_of_leader(until);
 	if (rumpel_interrupted())
 		result = -EINTR;
 	else if (most > 1)
-		result = sleep_polling(polled, most + 1, until);
+		result = sleep_polling(polled, most + 1, nap);
 	else
-		result = sleep_on_futex(kernel, word, until);
+		result = sleep_on_futex(kernel, word, nap);
+	if (nap != until && rumpel_host_now() >= nap)
+		rumpel_look_after(kernel);
 	rumpel_wake_fd_give(kernel, own, most > 1 && !result && polled[most].revents);
 	if (ended_elsewhere(waiter))
 		return 1;

@@ -83,7 +83,6 @@ struct rumpel_instance {
 	int fds; /* the first of its descriptors */
 	int notify; /* an eventfd: the keeper has to look at processes */
 	int keeper; /* its pidfd */
-	struct rumpel_watch keeper_watch; /* by whoever leads */
 	struct rumpel_kernel *kernel;
 	struct part parts[MOST_PARTS];
 	unsigned int part_count;

@@ -12,7 +12,6 @@
 #include "instance.h"
 
 #include <fcntl.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/mman.h>
@@ -141,31 +140,19 @@ static int make_device(const char *argument, struct rumpel_device **device)
 	return rumpel_block_file(value_of(argument, "disk"), 0, device);
 }
 
-/* Whoever leads in another process finds that the keeper has died. */
-static void keeper_died(struct rumpel_watch *watch, short revents)
+/* What others need while it lives. */
+static int open_descriptors(struct rumpel_kernel *kernel)
 {
-	(void)watch;
-	(void)revents;
-	shared_lost();
-}
-
-static int watch_keeper(struct rumpel_kernel *kernel)
-{
-	int fd = (int)bare_syscall(SYS_pidfd_open, getpid(), 0);
+	int fd = (int)bare_syscall(SYS_pidfd_open, getpid(), 0), error = 0;
 
 	if (fd < 0)
 		return fd;
 	instance->keeper = fcntl(fd, F_DUPFD, 0);
 	close(fd);
-	for (unsigned int i = 0; i < MOST_WAKES; i++)
-		rumpel_eventfd_open(&kernel->wakes[i].fd);
-	instance->keeper_watch.fd = instance->keeper;
-	instance->keeper_watch.events = POLLIN;
-	instance->keeper_watch.ready = keeper_died;
-	rumpel_token_take(kernel);
-	rumpel_kernel_watch(kernel, &instance->keeper_watch);
-	rumpel_leave(kernel, false);
-	return instance->keeper < 0 ? -EMFILE : 0;
+	error = instance->keeper < 0 ? -errno : rumpel_eventfd_open(&kernel->eventfd);
+	for (unsigned int i = 0; i < MOST_WAKES && !error; i++)
+		error = rumpel_eventfd_open(&kernel->wakes[i].fd);
+	return error;
 }
 
 static int boot(const struct options *options, struct rumpel_kernel **kernel, const char **why)
@@ -191,7 +178,7 @@ static int boot(const struct options *options, struct rumpel_kernel **kernel, co
 	if (!error)
 		error = rumpel_boot(&config, kernel);
 	if (!error)
-		error = watch_keeper(*kernel);
+		error = open_descriptors(*kernel);
 	return error;
 }
 

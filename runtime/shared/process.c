@@ -87,6 +87,12 @@ uint64_t rumpel_patience(uint64_t limit)
 	return soon < limit ? soon : limit;
 }
 
+/* Leaders of other processes find that the keeper has died. */
+uint64_t rumpel_patience_of_leader(uint64_t limit)
+{
+	return is_keeper() ? limit : rumpel_patience(limit);
+}
+
 /* In the keeper. Also of one that it does not watch yet. */
 static bool is_gone(const struct rumpel_process *process)
 {
@@ -109,13 +115,20 @@ void rumpel_look_after(struct rumpel_kernel *kernel)
 	uint32_t tid = atomic_get(&kernel->token) & ~TOKEN_WAITED;
 	const struct rumpel_process *process = tid ? shared_tid_process(tid) : NULL;
 
-	if (!process)
+	if (is_keeper()) {
+		if (process && is_gone(process))
+			shared_rob(tid);
 		return;
-	if (is_keeper() ? is_gone(process)
-			: shared_is_over(instance->keeper) &&
-				  (process == instance->processes ||
-				   bare_syscall(SYS_kill, process->pid, 0) == -ESRCH))
+	}
+	if (!shared_is_over(instance->keeper))
+		return;
+	if (!process && rumpel_token_try(kernel)) {
+		shared_lost();
+		rumpel_token_give(kernel);
+	} else if (process && (process == instance->processes ||
+			       bare_syscall(SYS_kill, process->pid, 0) == -ESRCH)) {
 		shared_rob(tid);
+	}
 }
 
 void rumpel_thread_init(void)
