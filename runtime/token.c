@@ -77,7 +77,8 @@ bool rumpel_token_take_until(struct rumpel_kernel *kernel, uint64_t limit)
 		    !__atomic_compare_exchange_n(&kernel->token, &word, word | TOKEN_WAITED, false,
 						 __ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
 			continue;
-		if (rumpel_futex_wait(&kernel->token, word | TOKEN_WAITED, rumpel_patience(limit)))
+		if (rumpel_futex_wait(&kernel->token, word | TOKEN_WAITED,
+				      rumpel_patience(limit)) == -ETIMEDOUT)
 			rumpel_look_after(kernel);
 		/* Whoever has slept cannot know whether others still do. */
 		mine = rumpel_tid | TOKEN_WAITED;
