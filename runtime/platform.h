@@ -54,6 +54,12 @@ static inline void rumpel_look_after(struct rumpel_kernel *kernel)
 	(void)kernel;
 }
 
+/* How long a housekeeper rests at most while somebody leads. */
+static inline uint64_t rumpel_rest_limit(void)
+{
+	return RUMPEL_NO_DEADLINE;
+}
+
 /* Does this process do the work of devices, and may it open descriptors? */
 static inline bool rumpel_may_work(void)
 {

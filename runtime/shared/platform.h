@@ -25,6 +25,7 @@ void rumpel_look_after(struct rumpel_kernel *kernel);
 unsigned int rumpel_own_process(void);
 void rumpel_took_over(struct rumpel_kernel *kernel);
 /* Who may die while he does a disk's work is not to begin with it. */
+uint64_t rumpel_rest_limit(void);
 bool rumpel_may_work(void);
 void *rumpel_image_map(void *at, size_t len, int prot, int fd, off_t offset);
 

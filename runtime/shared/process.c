@@ -141,6 +141,12 @@ unsigned int rumpel_own_process(void)
 	return rumpel_self->process->space->id;
 }
 
+/* The process that leads may have been stopped: every 100 ms the keeper has a look. */
+uint64_t rumpel_rest_limit(void)
+{
+	return rumpel_host_now() + NS_PER_SEC / 10;
+}
+
 bool rumpel_may_work(void)
 {
 	return is_keeper();

@@ -4,6 +4,7 @@
 
 #include <arpa/inet.h>
 #include <linux/filter.h>
+#include <linux/if_packet.h>
 #include <pthread.h>
 #include <sys/un.h>
 
@@ -442,6 +443,147 @@ static void aliases(void)
 	in_guest(filters);
 }
 
+/* ---- mmap ---- */
+
+static void touch_mappings(void *argument)
+{
+	struct tpacket_req ring = {
+		.tp_block_size = 4096, .tp_block_nr = 16, .tp_frame_size = 2048, .tp_frame_nr = 32
+	};
+	long fd = call(SYS_socket, AF_PACKET, SOCK_RAW, 0), at;
+	volatile unsigned int *words;
+	int turn[2], back[2];
+	pid_t child;
+	char byte;
+
+	(void)argument;
+	CHECK(fd >= 0);
+	EQUAL(call(SYS_setsockopt, fd, SOL_PACKET, PACKET_RX_RING, ptr(&ring), sizeof(ring)), 0);
+	at = call(SYS_mmap, 0, 16 * 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	CHECK(at > 0);
+	words = (volatile unsigned int *)at;
+	EQUAL(call(SYS_pipe, ptr(turn)), 0);
+	EQUAL(call(SYS_pipe, ptr(back)), 0);
+	for (int page = 0; page < 16; page++)
+		words[page * 1024 + 100] = page;
+	child = fork_attached();
+	if (child) {
+		for (int page = 0; page < 16; page++)
+			words[page * 1024 + 200] = page + 50;
+		EQUAL(call(SYS_write, turn[1], ptr("x"), 1), 1);
+		EQUAL(call(SYS_read, back[0], ptr(&byte), 1), 1);
+	} else {
+		EQUAL(call(SYS_read, turn[0], ptr(&byte), 1), 1);
+		for (int page = 0; page < 16; page++) {
+			EQUAL(words[page * 1024 + 100], page);
+			EQUAL(words[page * 1024 + 200], page + 50);
+		}
+		/* A page of the ring as a buffer. */
+		EQUAL(call(SYS_write, back[1], at + 400, 1), 1);
+		EQUAL(call(SYS_munmap, at, 16 * 4096), 0);
+		leave(0);
+	}
+	expect_status(child, 0);
+}
+
+static void mappings(void)
+{
+	in_guest(touch_mappings);
+}
+
+/* ---- vfork ---- */
+
+struct vforked {
+	struct rumpel_local local;
+	struct rumpel_process *child;
+	int pipe[2];
+	char stack[64 << 10];
+};
+
+static int vfork_child(void *argument)
+{
+	struct vforked *vforked = argument;
+
+	set_gs(&vforked->local);
+	rumpel_shared->fork_child(vforked->child);
+	/* The descriptors are its own, the memory is its parent's. */
+	call(SYS_close, vforked->pipe[0]);
+	call(SYS_write, vforked->pipe[1], ptr(&vforked->pipe), 4);
+	rumpel_shared->exit();
+	syscall(SYS_exit, 7);
+	return 0;
+}
+
+static void with_vfork(void *argument)
+{
+	static struct vforked vforked;
+	int got;
+
+	(void)argument;
+	EQUAL(call(SYS_pipe, ptr(vforked.pipe)), 0);
+	for (int i = 0; i < 50; i++) {
+		pid_t pid;
+
+		vforked.local = (struct rumpel_local){ .clock_gettime = local.clock_gettime };
+		EQUAL(rumpel_shared->fork_begin(RUMPEL_SHARED_FORK_VM, &vforked.child), 0);
+		pid = clone(vfork_child, vforked.stack + sizeof(vforked.stack),
+			    CLONE_VM | CLONE_VFORK | SIGCHLD, &vforked);
+		CHECK(pid > 0);
+		rumpel_shared->fork_parent(vforked.child, pid);
+		expect_status(pid, 7 << 8);
+		EQUAL(call(SYS_read, vforked.pipe[0], ptr(&got), sizeof(got)), 4);
+		EQUAL(got, vforked.pipe[0]);
+	}
+}
+
+static void vfork_children(void)
+{
+	in_guest(with_vfork);
+}
+
+/* ---- a process that does not run ---- */
+
+static void with_stopped(void *argument)
+{
+	int pipe[2], others[2], status;
+	static char text[64 << 10];
+	pid_t child;
+	char byte;
+
+	(void)argument;
+	EQUAL(call(SYS_pipe, ptr(pipe)), 0);
+	EQUAL(call(SYS_pipe, ptr(others)), 0);
+	child = fork_attached();
+	if (!child) {
+		EQUAL(call(SYS_read, pipe[0], ptr(&byte), 1), 1);
+		EQUAL(byte, 'w');
+		leave(0);
+	}
+	usleep(20000);
+	kill(child, SIGSTOP);
+	EQUAL(waitpid(child, &status, WUNTRACED), child);
+	CHECK(WIFSTOPPED(status));
+	for (int i = 0; i < 1000; i++) {
+		/* Longer than the keeper looks in for callers that come and go. */
+		const struct timespec moment = { .tv_nsec = i % 500 ? 1000 : 300000000 };
+
+		EQUAL(call(SYS_write, others[1], ptr(text), 100), 100);
+		EQUAL(call(SYS_read, others[0], ptr(text), 100), 100);
+		if (i % 100 == 0)
+			EQUAL(call(SYS_nanosleep, ptr(&moment), 0), 0);
+		/* From here on its call would go on, but not here. */
+		if (i == 500)
+			EQUAL(call(SYS_write, pipe[1], ptr("w"), 1), 1);
+	}
+	kill(child, SIGCONT);
+	expect_status(child, 0);
+}
+
+static void stopped(void)
+{
+	in_guest(with_stopped);
+}
+
 /* ---- exec ---- */
 
 static void exec_parent(void *argument)
@@ -523,6 +665,9 @@ static const struct test tests[] = {
 	{ host_descriptors, "a wait for the kernel's and the host's descriptors" },
 	{ threads, "threads of a process" },
 	{ aliases, "memory that is mapped twice is so in all processes" },
+	{ mappings, "mappings are the same in all processes" },
+	{ vfork_children, "a child of vfork has descriptors of its own" },
+	{ stopped, "a process that is stopped holds nobody up" },
 	{ exec, "a program that execs keeps what it may" },
 	{ exec_with_threads, "an exec while another thread is in a call" },
 };
