@@ -50,7 +50,8 @@ int vsnprintf(char *restrict to, size_t size, const char *restrict format, va_li
 			number = va_arg(arguments, int);
 			if (number < 0)
 				put(&output, "-", 1);
-			put_number(&output, number < 0 ? -(unsigned int)number : (unsigned int)number);
+			put_number(&output,
+				   number < 0 ? -(unsigned int)number : (unsigned int)number);
 			break;
 		case 'u':
 			put_number(&output, va_arg(arguments, unsigned int));

@@ -19,8 +19,8 @@ int rumpel_arena_create(struct rumpel_arena *arena, size_t image_size, size_t me
 	size_t aliases = SHARED_VMALLOC_SIZE / PAGE * sizeof(*arena->aliases);
 	int fds = instance->fds;
 
-	instance->kernel = (struct rumpel_kernel *)((char *)arena -
-						    offsetof(struct rumpel_kernel, arena));
+	instance->kernel =
+		(struct rumpel_kernel *)((char *)arena - offsetof(struct rumpel_kernel, arena));
 	if (image_size > SHARED_MEMORY - SHARED_IMAGE ||
 	    memory_size > SHARED_VMALLOC - SHARED_MEMORY)
 		return -ENOMEM;

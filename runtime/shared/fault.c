@@ -102,8 +102,7 @@ bool shared_fault(int number, void *information, void *context)
 	if (info->si_code <= 0)
 		return false;
 	/* A wild jump is told by the stack it was made on. */
-	if (!is_kernel_text(fault.ip) &&
-	    (fault.ip != fault.address || !shared_is_kernel(fault.sp)))
+	if (!is_kernel_text(fault.ip) && (fault.ip != fault.address || !shared_is_kernel(fault.sp)))
 		return number == SIGSEGV && is_mapping(fault.address) &&
 		       serve_touch(fault.address, fault.write, context);
 	if (number == SIGSEGV && shared_fault_in(fault.address, fault.write))

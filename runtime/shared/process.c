@@ -324,8 +324,8 @@ long shared_agent_call(long nr, const unsigned long args[6])
  * a copy of its descriptors. It is on the list before it exists, so that the keeper ends
  * it whenever this process dies.
  */
-static int clone_task(struct rumpel_task *maker, unsigned long flags, struct rumpel_process *process,
-		      struct rumpel_task **result)
+static int clone_task(struct rumpel_task *maker, unsigned long flags,
+		      struct rumpel_process *process, struct rumpel_task **result)
 {
 	struct rumpel_kernel *kernel = instance->kernel;
 	unsigned long args[6] = { flags };

@@ -62,9 +62,9 @@ static int attach(void)
 {
 	const int numbers[] = { SIGSEGV, SIGBUS, SIGILL, SIGFPE };
 	struct sigaction action = { .sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_ONSTACK };
-	void *text = mmap((void *)RUMPEL_SHARED_TEXT, RUMPEL_SHARED_TEXT_SIZE,
-			  PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_FIXED_NOREPLACE,
-			  FDS + RUMPEL_SHARED_FD_TEXT, 0);
+	void *text =
+		mmap((void *)RUMPEL_SHARED_TEXT, RUMPEL_SHARED_TEXT_SIZE, PROT_READ | PROT_EXEC,
+		     MAP_PRIVATE | MAP_FIXED_NOREPLACE, FDS + RUMPEL_SHARED_FD_TEXT, 0);
 
 	EQUAL(text, RUMPEL_SHARED_TEXT);
 	EQUAL(rumpel_shared->magic, RUMPEL_SHARED_MAGIC);
