@@ -31,18 +31,25 @@ static inline void rumpel_took_over(struct rumpel_kernel *kernel)
 	(void)kernel;
 }
 
+/* A leader has slept for that long. Token held. */
+static inline void rumpel_look_around(struct rumpel_kernel *kernel)
+{
+	(void)kernel;
+}
+
 /* Has something ended this thread's waits? Then each of them is as if a signal had come. */
 static inline bool rumpel_interrupted(void)
 {
 	return false;
 }
 
-/* How long to wait for the token, or as leader, up to `limit`, before rumpel_look_after(). */
+/* How long to wait for the token, up to `limit`, before rumpel_look_after(). */
 static inline uint64_t rumpel_patience(uint64_t limit)
 {
 	return limit;
 }
 
+/* How long a leader sleeps, up to `limit`, before rumpel_look_around(). */
 static inline uint64_t rumpel_patience_of_leader(uint64_t limit)
 {
 	return limit;

@@ -346,12 +346,12 @@ int rumpel_lead_sleep(struct rumpel_kernel *kernel, struct rumpel_waiter *waiter
 		result = sleep_polling(polled, most + 1, nap);
 	else
 		result = sleep_on_futex(kernel, word, nap);
-	if (nap != until && rumpel_host_now() >= nap)
-		rumpel_look_after(kernel);
 	rumpel_wake_fd_give(kernel, own, most > 1 && !result && polled[most].revents);
 	if (ended_elsewhere(waiter))
 		return 1;
 	rumpel_token_take(kernel);
+	if (nap != until && rumpel_host_now() >= nap)
+		rumpel_look_around(kernel);
 	if (kernel->leader == waiter) {
 		atomic_set(&kernel->asleep, SLEEP_NOT);
 		kernel->leader_fd = -1;

@@ -22,6 +22,8 @@ void rumpel_eventfd_signal(int fd)
 
 int rumpel_wake_fd_take(struct rumpel_kernel *kernel)
 {
+	int fd, more = -1, error;
+
 	for (unsigned int i = 0; i < MOST_WAKES; i++) {
 		struct rumpel_wake *wake = &kernel->wakes[i];
 		uint32_t nobody = 0;
@@ -29,29 +31,46 @@ int rumpel_wake_fd_take(struct rumpel_kernel *kernel)
 		if (!__atomic_compare_exchange_n(&wake->owner, &nobody, rumpel_tid, false,
 						 __ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
 			continue;
-		if (wake->fd < 0 && rumpel_may_work())
-			rumpel_eventfd_open(&wake->fd);
-		if (wake->fd >= 0)
-			return wake->fd;
+		fd = wake->fd;
+		if (fd < 0 && rumpel_may_work())
+			rumpel_eventfd_open(&fd);
+		relaxed_set(&wake->fd, fd);
+		if (fd >= 0)
+			return fd;
 		atomic_set(&wake->owner, 0);
 		break;
 	}
-	return -EMFILE;
+	/* Others could not signal it. */
+	if (!rumpel_may_work())
+		return -EMFILE;
+	error = rumpel_eventfd_open(&more);
+	return error ? error : more;
+}
+
+static struct rumpel_wake *find(struct rumpel_kernel *kernel, int fd)
+{
+	for (unsigned int i = 0; i < MOST_WAKES; i++)
+		if (relaxed_get(&kernel->wakes[i].fd) == fd)
+			return &kernel->wakes[i];
+	return NULL;
 }
 
 void rumpel_wake_fd_give(struct rumpel_kernel *kernel, int fd, bool signalled)
 {
+	struct rumpel_wake *wake;
 	uint64_t signals;
 	ssize_t got = 0;
 
-	for (unsigned int i = 0; i < MOST_WAKES && fd >= 0; i++) {
-		if (kernel->wakes[i].fd != fd)
-			continue;
-		/* One that comes later wakes the next owner for nothing, which is no harm. */
-		if (signalled)
-			got = read(fd, &signals, sizeof(signals));
-		atomic_set(&kernel->wakes[i].owner, 0);
-		break;
+	if (fd < 0)
+		return;
+	wake = find(kernel, fd);
+	if (!wake) {
+		close(fd);
+		return;
 	}
+	/* One that comes later wakes the next owner for nothing, which is no harm. */
+	if (signalled)
+		got = read(fd, &signals, sizeof(signals));
 	(void)got;
+	atomic_set(&wake->owner, 0);
 }

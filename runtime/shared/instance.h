@@ -83,6 +83,7 @@ struct rumpel_instance {
 	int fds; /* the first of its descriptors */
 	int notify; /* an eventfd: the keeper has to look at processes */
 	int keeper; /* its pidfd */
+	uint64_t looked; /* at that, by the CPU's counter */
 	struct rumpel_kernel *kernel;
 	struct part parts[MOST_PARTS];
 	unsigned int part_count;

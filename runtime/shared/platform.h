@@ -22,6 +22,7 @@ static inline bool rumpel_interrupted(void)
 uint64_t rumpel_patience(uint64_t limit);
 uint64_t rumpel_patience_of_leader(uint64_t limit);
 void rumpel_look_after(struct rumpel_kernel *kernel);
+void rumpel_look_around(struct rumpel_kernel *kernel);
 unsigned int rumpel_own_process(void);
 void rumpel_took_over(struct rumpel_kernel *kernel);
 /* Who may die while he does a disk's work is not to begin with it. */

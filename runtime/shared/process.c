@@ -13,6 +13,9 @@
 #define THREAD_FLAGS \
 	(CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM)
 
+/* About a second. */
+#define LOOK_CYCLES (1ull << 31)
+
 /* ---- numbers of threads ---- */
 
 uint32_t shared_tid_new(struct rumpel_process *process)
@@ -114,21 +117,27 @@ void rumpel_look_after(struct rumpel_kernel *kernel)
 {
 	uint32_t tid = atomic_get(&kernel->token) & ~TOKEN_WAITED;
 	const struct rumpel_process *process = tid ? shared_tid_process(tid) : NULL;
+	bool gone;
 
-	if (is_keeper()) {
-		if (process && is_gone(process))
-			shared_rob(tid);
+	if (!process)
 		return;
-	}
-	if (!shared_is_over(instance->keeper))
-		return;
-	if (!process && rumpel_token_try(kernel)) {
-		shared_lost();
-		rumpel_token_give(kernel);
-	} else if (process && (process == instance->processes ||
-			       bare_syscall(SYS_kill, process->pid, 0) == -ESRCH)) {
+	if (is_keeper())
+		gone = is_gone(process);
+	else if (process == instance->processes)
+		gone = shared_is_over(instance->keeper);
+	else
+		gone = shared_is_over(instance->keeper) &&
+		       bare_syscall(SYS_kill, process->pid, 0) == -ESRCH;
+	if (gone)
 		shared_rob(tid);
-	}
+}
+
+void rumpel_look_around(struct rumpel_kernel *kernel)
+{
+	(void)kernel;
+	instance->looked = __builtin_ia32_rdtsc();
+	if (shared_is_over(instance->keeper))
+		shared_lost();
 }
 
 void rumpel_thread_init(void)
@@ -170,6 +179,9 @@ void rumpel_took_over(struct rumpel_kernel *kernel)
 
 	if (unlikely(process->only))
 		stand_by(kernel, process);
+	/* A leader that is woken all the time sleeps never for long. */
+	if (unlikely(__builtin_ia32_rdtsc() - instance->looked > LOOK_CYCLES))
+		rumpel_look_around(kernel);
 	kernel->vcpu->process = process->space->id;
 	if (unlikely(process->space->seen != instance->journal_end))
 		shared_replay(process->space);
