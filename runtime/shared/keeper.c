@@ -155,6 +155,18 @@ static int open_descriptors(struct rumpel_kernel *kernel)
 	return error;
 }
 
+/*
+ * The kernel's signal for a broken pipe would end the task, before its process has
+ * heard of it: all tasks have this from pid 1.
+ */
+static int ignore_sigpipe(struct rumpel_kernel *kernel)
+{
+	const unsigned long action[8] = { (unsigned long)SIG_IGN };
+
+	return (int)task_call(rumpel_kernel_init(kernel), SYS_rt_sigaction, SIGPIPE,
+			      (unsigned long)action, 0, 8);
+}
+
 static int boot(const struct options *options, struct rumpel_kernel **kernel, const char **why)
 {
 	struct rumpel_device *devices[MOST_DEVICES];
@@ -179,6 +191,8 @@ static int boot(const struct options *options, struct rumpel_kernel **kernel, co
 		error = rumpel_boot(&config, kernel);
 	if (!error)
 		error = open_descriptors(*kernel);
+	if (!error)
+		error = ignore_sigpipe(*kernel);
 	return error;
 }
 

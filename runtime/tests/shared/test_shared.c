@@ -35,6 +35,22 @@ static void attach_and_leave(void)
 	guest_end(&guest, 0);
 }
 
+static void broken_pipe(void *argument)
+{
+	int pipe[2];
+
+	(void)argument;
+	EQUAL(call(SYS_pipe, ptr(pipe)), 0);
+	EQUAL(call(SYS_close, pipe[0]), 0);
+	EQUAL(call(SYS_write, pipe[1], ptr("x"), 1), -EPIPE);
+	EQUAL(call(SYS_write, pipe[1], ptr("x"), 1), -EPIPE);
+}
+
+static void broken_pipes(void)
+{
+	in_guest(broken_pipe);
+}
+
 /* Bytes back and forth through pipes that the child has from its parent. */
 static void ping_pong(void *argument)
 {
@@ -776,6 +792,7 @@ static void exec_with_threads(void)
 static const struct test tests[] = {
 	{ attach_and_leave, "processes come and go" },
 	{ pipes, "a child has its parent's descriptors: ping-pong" },
+	{ broken_pipes, "a broken pipe ends nobody" },
 	{ memory, "calls use the memory of their own process" },
 	{ prefork_server, "four processes accept on one socket" },
 	{ signals, "a signal interrupts a call" },
