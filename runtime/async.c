@@ -6,26 +6,10 @@
 #include "core.h"
 
 #include <poll.h>
-#include <sys/eventfd.h>
 #include <unistd.h>
 
 /* A virtual wait comes back so often, for its thread to look for signals. */
 #define VIRTUAL_PERIOD (NS_PER_SEC / 10)
-
-int rumpel_eventfd_open(int *fd)
-{
-	if (*fd < 0)
-		*fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	return *fd < 0 ? -errno : 0;
-}
-
-void rumpel_eventfd_signal(int fd)
-{
-	const uint64_t one = 1;
-	ssize_t written = write(fd, &one, sizeof(one));
-
-	(void)written; /* it fails only if it is full, so readable */
-}
 
 void rumpel_done_signal(struct rumpel_kernel *kernel)
 {

@@ -277,7 +277,9 @@ int rumpel_boot(const struct rumpel_config *config, struct rumpel_kernel **resul
 		error = -ENOMEM;
 	if (!error) {
 		kernel->arena.memfd = kernel->arena.copy = -1;
-		kernel->eventfd = kernel->done_fd = -1;
+		kernel->eventfd = kernel->done_fd = kernel->leader_fd = -1;
+		for (unsigned int i = 0; i < MOST_WAKES; i++)
+			kernel->wakes[i].fd = -1;
 		pthread_mutex_init(&kernel->agent_lock, NULL);
 		rumpel_jobs_init(&kernel->jobs);
 		error = boot(kernel, config, &why);
@@ -324,6 +326,9 @@ void rumpel_kernel_free(struct rumpel_kernel *kernel)
 		close(kernel->eventfd);
 	if (kernel->done_fd >= 0)
 		close(kernel->done_fd);
+	for (unsigned int i = 0; i < MOST_WAKES; i++)
+		if (kernel->wakes[i].fd >= 0)
+			close(kernel->wakes[i].fd);
 	rumpel_log_exit(&kernel->log);
 	pthread_mutex_destroy(&kernel->agent_lock);
 	free(kernel);

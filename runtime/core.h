@@ -9,6 +9,7 @@
  *	token.c    who may run the kernel
  *	vcpu.c     runs it: enter() and what it comes back with
  *	wait.c     leader and followers: waiting with the token free
+ *	wake.c     descriptors that wake them
  *	housekeeper.c  runs a kernel whose callers are elsewhere
  *	virtual.c  virtual clocks, and waiting on them
  *	clock.c    time of the host, timers
@@ -172,7 +173,7 @@ struct rumpel_waiter {
 	uint32_t word; /* futex of a follower: 1 once there is something for it */
 	struct rumpel_task *task; /* whose call; NULL: any asynchronous one */
 	struct pollfd *also; /* a descriptor to wait for, too; or NULL */
-	int wake_fd; /* of a follower that has one: an eventfd instead of the word */
+	int wake_fd; /* of a follower that has one: see wake.c */
 	uint64_t until; /* on a virtual clock, where there is no task: NEVER or the end */
 	bool follows; /* on the list of followers */
 	struct rumpel_waiter *next;
@@ -231,6 +232,15 @@ struct rumpel_cycles {
 	uint64_t first_cycles, first_ns; /* of the measurement of cycle_mult */
 };
 
+/* ---- wake.c ---- */
+
+#define MOST_WAKES 32
+
+struct rumpel_wake {
+	int fd; /* an eventfd; -1: not yet */
+	uint32_t owner; /* a thread, or 0 */
+};
+
 /* ---- a kernel ---- */
 
 struct rumpel_kernel {
@@ -251,7 +261,9 @@ struct rumpel_kernel {
 	uint32_t asleep; /* enum sleep_mode; any thread may look */
 	uint64_t sleep_until; /* of the leader */
 	struct rumpel_spin spin;
-	int eventfd; /* wakes a leader that polls; -1 until there is a watch */
+	int eventfd; /* wakes whoever leads, if he polls; -1 until there is a watch */
+	int leader_fd; /* wakes the thread that leads, while it polls; or -1 */
+	struct rumpel_wake wakes[MOST_WAKES];
 	uint64_t polled_at;
 
 	struct rumpel_task *tasks;
@@ -481,9 +493,15 @@ void rumpel_done_remove(struct rumpel_kernel *kernel, struct rumpel_task *task);
 bool rumpel_done_any(const struct rumpel_kernel *kernel);
 /* Makes done_fd readable, if there is one. */
 void rumpel_done_signal(struct rumpel_kernel *kernel);
+/* ---- wake.c ---- */
+
 /* Makes an eventfd, unless there is one. 0 or -errno. */
 int rumpel_eventfd_open(int *fd);
 void rumpel_eventfd_signal(int fd);
+/* One for a thread that is about to poll, for whoever has a word for it alone. Or -errno. */
+int rumpel_wake_fd_take(struct rumpel_kernel *kernel);
+/* signalled: it was found to be readable. fd may be -1. */
+void rumpel_wake_fd_give(struct rumpel_kernel *kernel, int fd, bool signalled);
 
 /* ---- fault.c ---- */
 

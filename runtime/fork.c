@@ -204,6 +204,11 @@ static void forget_threads(struct rumpel_kernel *kernel)
 	for (task = kernel->tasks; task; task = task->next)
 		task->waiter = NULL;
 	renew(kernel->eventfd);
+	for (unsigned int i = 0; i < MOST_WAKES; i++) {
+		renew(kernel->wakes[i].fd);
+		kernel->wakes[i].owner = 0;
+	}
+	kernel->leader_fd = -1;
 	renew(kernel->done_fd);
 	kernel->done_signalled = false;
 	if (kernel->done)

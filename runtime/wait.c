@@ -78,11 +78,24 @@ static void wake_follower(struct rumpel_kernel *kernel, struct rumpel_waiter *wa
 	rumpel_futex_wake(&waiter->word, 1);
 }
 
+/*
+ * A leader that polls, and is none any more: not through the descriptor that the
+ * next one looks at, too, and empties.
+ */
+static void wake_leader(struct rumpel_kernel *kernel)
+{
+	atomic_set(&kernel->asleep, SLEEP_NOT);
+	rumpel_eventfd_signal(kernel->leader_fd);
+	kernel->leader_fd = -1;
+}
+
 void rumpel_wake(struct rumpel_kernel *kernel, struct rumpel_waiter *waiter)
 {
 	if (waiter == kernel->leader) {
 		kernel->leader = NULL;
-		if (atomic_get(&kernel->asleep))
+		if (kernel->leader_fd >= 0)
+			wake_leader(kernel);
+		else if (atomic_get(&kernel->asleep))
 			rumpel_kick(kernel);
 	} else if (waiter->follows) {
 		wake_follower(kernel, waiter);
@@ -267,11 +280,11 @@ static bool ended_elsewhere(const struct rumpel_waiter *waiter)
 int rumpel_lead_sleep(struct rumpel_kernel *kernel, struct rumpel_waiter *waiter, uint64_t limit)
 {
 	struct rumpel_watch *watches[MOST_WATCHES], *watch;
-	struct pollfd polled[MOST_WATCHES + 1];
+	struct pollfd polled[MOST_WATCHES + 2];
 	uint64_t until = rumpel_next_deadline(kernel);
 	uint32_t word = atomic_get(&kernel->kick);
 	nfds_t count = 1, most;
-	int result;
+	int result, own = -1;
 
 	for (watch = kernel->watches; watch && count < MOST_WATCHES; watch = watch->next) {
 		watch->polled = watch->events;
@@ -286,27 +299,39 @@ int rumpel_lead_sleep(struct rumpel_kernel *kernel, struct rumpel_waiter *waiter
 		until = NEVER;
 	if (limit < until)
 		until = limit;
+	if (most > 1) {
+		own = rumpel_wake_fd_take(kernel);
+		kernel->leader_fd = own < 0 ? -1 : own;
+		polled[most] = (struct pollfd){ kernel->leader_fd, POLLIN, 0 };
+		/* None is left: a word for it is found all the same. */
+		if (own < 0 && until > rumpel_host_now() + NS_PER_SEC / 1000)
+			until = rumpel_host_now() + NS_PER_SEC / 1000;
+	}
 	kernel->sleep_until = until;
 	atomic_set(&kernel->asleep, most > 1 ? SLEEP_POLL : SLEEP_SPIN);
 	/* What came before that could not kick. */
 	if (rumpel_vcpu_has_work(kernel)) {
 		atomic_set(&kernel->asleep, SLEEP_NOT);
+		kernel->leader_fd = -1;
+		rumpel_wake_fd_give(kernel, own, false);
 		return 0;
 	}
 	rumpel_token_give(kernel);
 	if (most > 1)
-		result = sleep_polling(polled, most, until);
+		result = sleep_polling(polled, most + 1, until);
 	else
 		result = sleep_on_futex(kernel, word, until);
+	rumpel_wake_fd_give(kernel, own, most > 1 && !result && polled[most].revents);
 	if (ended_elsewhere(waiter))
 		return 1;
 	rumpel_token_take(kernel);
-	if (kernel->leader == waiter)
+	if (kernel->leader == waiter) {
 		atomic_set(&kernel->asleep, SLEEP_NOT);
+		kernel->leader_fd = -1;
+	}
 	if (most > 1 && result == 0)
-		/* A housekeeper whose lead was taken meanwhile would take the kick, too. */
-		hand_out(kernel, polled, watches, count,
-			 waiter != &kernel->housekeeper.waiter || kernel->leader == waiter);
+		/* One whose lead was taken meanwhile would take the kick, too. */
+		hand_out(kernel, polled, watches, count, kernel->leader == waiter);
 	if (waiter->also && result == 0)
 		waiter->also->revents = polled[count].revents;
 	return result == -EINTR ? -EINTR : 0;
@@ -328,11 +353,9 @@ static int follow_sleep(struct rumpel_kernel *kernel, struct rumpel_waiter *wait
 {
 	int result = 0;
 
-	waiter->wake_fd = -1;
-	if (waiter->also)
-		result = rumpel_eventfd_open(&waiter->wake_fd);
-	if (result)
-		return result;
+	waiter->wake_fd = waiter->also ? rumpel_wake_fd_take(kernel) : -1;
+	if (waiter->also && waiter->wake_fd < 0)
+		return waiter->wake_fd;
 	follow(kernel, waiter);
 	rumpel_leave(kernel, false);
 	do {
@@ -344,8 +367,7 @@ static int follow_sleep(struct rumpel_kernel *kernel, struct rumpel_waiter *wait
 	rumpel_token_take(kernel);
 	if (waiter->follows)
 		unfollow(kernel, waiter);
-	if (waiter->wake_fd >= 0)
-		close(waiter->wake_fd);
+	rumpel_wake_fd_give(kernel, waiter->wake_fd, true);
 	return result == -EINTR ? -EINTR : 0;
 }
 
