@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from setuptools.command.build_py import build_py
 ROOT = Path(__file__).parent
 NOT_OURS = {"tests", "fuzz", "intercept", "bare", "shared"}
 """Directories of runtime/ that are not part of the library."""
+
+AGENT = "runtime/intercept/agent"
 
 DATA = ["kernel/arch/rumpel", "kernel/configs", "kernel/versions.toml", "include/rumpel"]
 
@@ -81,12 +84,25 @@ def extensions() -> list[Extension]:
 
 
 class BuildExt(build_ext):
-    """Lets the compiler take assembly too."""
+    """Lets the compiler take assembly too, and makes the agent."""
 
     def build_extensions(self) -> None:
         """Build as usual, with one more kind of source."""
         self.compiler.src_extensions = [*self.compiler.src_extensions, ".S"]
         super().build_extensions()
+        self.build_agent()
+
+    def build_agent(self) -> None:
+        """Make the program that lives in other programs (rumpel.run): no extension at all."""
+        out = Path(self.build_temp).resolve() / "agent"
+        package = ROOT / "src" if self.inplace or self.editable_mode else Path(self.build_lib)
+        make = ["make", "-s", "-C", str(ROOT / AGENT), f"OUT={out}"]
+        subprocess.run(make, check=True)
+        into = package / "rumpel/run"
+        into.mkdir(parents=True, exist_ok=True)
+        # A new file: the old one may be running.
+        shutil.copy(out / "rumpel-agent", into / "rumpel-agent.new")
+        (into / "rumpel-agent.new").replace(into / "rumpel-agent")
 
 
 class BuildPy(build_py):

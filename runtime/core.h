@@ -239,6 +239,7 @@ struct rumpel_jobs {
 
 struct rumpel_cycles {
 	uint64_t first_cycles, first_ns; /* of the measurement of cycle_mult */
+	int steady; /* does it count at one rate? 1 or -1, once that is known */
 };
 
 /* ---- wake.c ---- */
@@ -315,14 +316,16 @@ int rumpel_kernel_end(const struct rumpel_kernel *kernel);
 
 /* ---- token.c ---- */
 
-#define TOKEN_WAITED 0x80000000u
+#define TOKEN_WAITED 0x80000000u /* threads sleep until it is free */
+#define TOKEN_WANTED 0x40000000u /* one has looked for it for some time */
 
 /* Gives this thread a number: rumpel_tid. */
 void rumpel_thread_init(void);
 void rumpel_token_take_slowly(struct rumpel_kernel *kernel);
 /* False: it could not be had before `limit`, or this thread has it. */
 bool rumpel_token_take_until(struct rumpel_kernel *kernel, uint64_t limit);
-void rumpel_token_wake(struct rumpel_kernel *kernel);
+/* Token given, with these bits set. */
+void rumpel_token_pass(struct rumpel_kernel *kernel, uint32_t bits);
 /* Token held, as it was by another thread before. */
 void rumpel_token_moved(struct rumpel_kernel *kernel);
 
@@ -340,9 +343,15 @@ static inline bool rumpel_token_try(struct rumpel_kernel *kernel)
 	return true;
 }
 
+/* Its number, or 0. */
+static inline uint32_t rumpel_token_holder(const struct rumpel_kernel *kernel)
+{
+	return atomic_get(&kernel->token) & ~(TOKEN_WAITED | TOKEN_WANTED);
+}
+
 static inline bool rumpel_token_is_mine(const struct rumpel_kernel *kernel)
 {
-	return rumpel_tid && (atomic_get(&kernel->token) & ~TOKEN_WAITED) == rumpel_tid;
+	return rumpel_tid && rumpel_token_holder(kernel) == rumpel_tid;
 }
 
 static inline void rumpel_token_take(struct rumpel_kernel *kernel)
@@ -361,8 +370,11 @@ static inline int rumpel_token_enter(struct rumpel_kernel *kernel)
 
 static inline void rumpel_token_give(struct rumpel_kernel *kernel)
 {
-	if (unlikely(__atomic_exchange_n(&kernel->token, 0, __ATOMIC_SEQ_CST) & TOKEN_WAITED))
-		rumpel_token_wake(kernel);
+	uint32_t bits = __atomic_exchange_n(&kernel->token, 0, __ATOMIC_SEQ_CST) &
+			(TOKEN_WAITED | TOKEN_WANTED);
+
+	if (unlikely(bits))
+		rumpel_token_pass(kernel, bits);
 }
 
 /* ---- vcpu.c: token held ---- */

@@ -150,7 +150,7 @@ int rumpel_mappings_fault(struct rumpel_kernel *kernel, uint64_t address, bool w
 	long result;
 
 	/* The runtime's own code, with the token: nobody could serve it. */
-	if ((atomic_get(&kernel->token) & ~TOKEN_WAITED) == rumpel_tid)
+	if (rumpel_token_is_mine(kernel))
 		return SIGSEGV;
 	result = take_pager(kernel, &pager);
 	if (!result) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The token: a lock whose word names its holder (a thread's number, with a bit
- * for "others wait"), so that a holder that is gone can be told.
+ * The token: a lock whose word names its holder (a thread's number, with bits
+ * for what others wait for), so that a holder that is gone can be told.
  */
 #include "core.h"
 
@@ -13,9 +13,17 @@
 
 /*
  * The holder is done within some microseconds; to be woken on another CPU takes
- * 20. So look for about as long before sleeping.
+ * 20, or 50. So look for about as long before sleeping.
  */
-#define TOKEN_SPINS 1000
+#define TOKEN_SPIN (50 * 1000)
+/*
+ * A thread that calls again and again takes the token as soon as it has given it.
+ * After this time whoever looks for it says so, and gets it next. Not sooner: the
+ * kernel's data moves along, from one CPU's caches to the other's.
+ */
+#define TOKEN_PATIENCE (20 * 1000)
+/* How long the giver waits until it is taken: longer, and the other does not run. */
+#define TOKEN_PASS 50
 
 int rumpel_futex_wait(uint32_t *word, uint32_t value, uint64_t limit)
 {
@@ -46,11 +54,21 @@ static bool take_free(struct rumpel_kernel *kernel, uint32_t mine)
 
 static bool spin(struct rumpel_kernel *kernel, uint32_t mine)
 {
-	for (int i = 0; i < TOKEN_SPINS; i++) {
-		if (!__atomic_load_n(&kernel->token, __ATOMIC_RELAXED) && take_free(kernel, mine))
-			return true;
-		__builtin_ia32_pause();
-	}
+	uint64_t start = rumpel_host_now(), waited;
+	uint32_t word;
+
+	do {
+		for (int i = 0; i < 8; i++) {
+			word = relaxed_get(&kernel->token);
+			if (!word && take_free(kernel, mine))
+				return true;
+			__builtin_ia32_pause();
+		}
+		waited = rumpel_host_now() - start;
+		if (word && waited > TOKEN_PATIENCE && !(word & TOKEN_WANTED))
+			__atomic_compare_exchange_n(&kernel->token, &word, word | TOKEN_WANTED,
+						    false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
+	} while (waited < TOKEN_SPIN);
 	return false;
 }
 
@@ -83,7 +101,7 @@ bool rumpel_token_take_until(struct rumpel_kernel *kernel, uint64_t limit)
 		/* Whoever has slept cannot know whether others still do. */
 		mine = rumpel_tid | TOKEN_WAITED;
 		/* Others take it as soon as they have given it: be there when they do. */
-		if (limit != NEVER && spin(kernel, mine))
+		if (spin(kernel, mine))
 			return true;
 	}
 }
@@ -101,7 +119,11 @@ void rumpel_token_moved(struct rumpel_kernel *kernel)
 	rumpel_took_over(kernel);
 }
 
-void rumpel_token_wake(struct rumpel_kernel *kernel)
+void rumpel_token_pass(struct rumpel_kernel *kernel, uint32_t bits)
 {
-	rumpel_futex_wake(&kernel->token, 1);
+	if (bits & TOKEN_WAITED)
+		rumpel_futex_wake(&kernel->token, 1);
+	if (bits & TOKEN_WANTED)
+		for (int i = 0; i < TOKEN_PASS && !relaxed_get(&kernel->token); i++)
+			__builtin_ia32_pause();
 }

@@ -28,9 +28,13 @@ bool rumpel_waiter_ready(const struct rumpel_kernel *kernel, const struct rumpel
 
 void rumpel_kick(struct rumpel_kernel *kernel)
 {
-	__atomic_store_n(&kernel->spin.kicker_cpu, sched_getcpu(), __ATOMIC_RELAXED);
+	uint32_t mode;
+
+	relaxed_set(&kernel->spin.kicker_cpu, sched_getcpu());
+	/* In this order: a leader that comes in between sees the other, and does not sleep. */
+	mode = __atomic_exchange_n(&kernel->asleep, SLEEP_NOT, __ATOMIC_SEQ_CST);
 	__atomic_fetch_add(&kernel->kick, 1, __ATOMIC_SEQ_CST);
-	switch (__atomic_exchange_n(&kernel->asleep, SLEEP_NOT, __ATOMIC_SEQ_CST)) {
+	switch (mode) {
 	case SLEEP_FUTEX:
 		/* A housekeeper that led before may sleep there too. */
 		rumpel_futex_wake(&kernel->kick, INT_MAX);
@@ -240,10 +244,10 @@ static int sleep_on_futex(struct rumpel_kernel *kernel, uint32_t word, uint64_t 
 	} else {
 		if (spins)
 			count_miss(state);
-		/* Fails after a kick, and the futex is another then. */
-		__atomic_compare_exchange_n(&kernel->asleep, &mode, SLEEP_FUTEX, false,
-					    __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
-		result = rumpel_futex_wait(&kernel->kick, word, until);
+		/* If not, there was a kick, by somebody who takes this thread for awake. */
+		if (__atomic_compare_exchange_n(&kernel->asleep, &mode, SLEEP_FUTEX, false,
+						__ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+			result = rumpel_futex_wait(&kernel->kick, word, until);
 	}
 	relaxed_set(&state->near,
 		    rumpel_host_now() - start < NEAR && relaxed_get(&state->kicker_cpu) != cpu);

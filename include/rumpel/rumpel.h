@@ -415,9 +415,61 @@ RUMPEL_API int rumpel_net_callback(rumpel_net_transmit *transmit, void *opaque,
 RUMPEL_API int rumpel_net_receive(struct rumpel_device *device, const struct iovec *frames,
 				  size_t count);
 
+/* How packets lie in a stream of bytes: one a line of text, or as in files of captures. */
+enum rumpel_packets {
+	RUMPEL_PACKETS_ANY, /* reading: as the first bytes say */
+	RUMPEL_PACKETS_TEXT,
+	RUMPEL_PACKETS_PCAP,
+	RUMPEL_PACKETS_PCAPNG,
+};
+
+enum rumpel_pipe_event {
+	RUMPEL_PIPE_END = 'e', /* the input has ended; all of it is with the driver */
+	RUMPEL_PIPE_DAMAGED = 'd', /* so has what can be read of it */
+	RUMPEL_PIPE_BROKEN = 'b', /* nobody reads the output any more */
+};
+
+#define RUMPEL_PIPE_NAME 32
+
+struct rumpel_pipe {
+	int in, out; /* descriptors (duplicated), or -1 */
+	int events; /* a byte for each enum rumpel_pipe_event is written here; or -1 */
+	int report; /* a line for each packet that cannot be read goes here; or -1 */
+	const char *name; /* of the reader, in these lines */
+	enum rumpel_packets read, write;
+	bool backward; /* what is written goes "<", not ">" */
+	bool paused; /* nothing is read before rumpel_net_pipe_resume() */
+};
+
+#define RUMPEL_PACKET_SUMMARY 320
+/* Says what an Ethernet frame is, in at most RUMPEL_PACKET_SUMMARY bytes: their number. */
+RUMPEL_API size_t rumpel_packet_summary(const void *frame, size_t len, char *text);
+
+/*
+ * Frames come from one descriptor and go to another, so that a kernel is a
+ * filter between pipes. When a side is slow, the other one waits.
+ */
+RUMPEL_API int rumpel_net_pipe(const struct rumpel_pipe *config, const uint8_t mac[6],
+			       unsigned int mtu, struct rumpel_device **device);
+/* Before they have a kernel, which must be the same: lines of text that are no
+ * packets go from each one's input to the other's output. */
+RUMPEL_API int rumpel_net_pipe_join(struct rumpel_device *device, struct rumpel_device *other);
+RUMPEL_API int rumpel_net_pipe_resume(struct rumpel_device *device);
+/* Closes the output, once all is written that the kernel has sent. */
+RUMPEL_API int rumpel_net_pipe_end(struct rumpel_device *device);
+
 RUMPEL_API int rumpel_entropy(struct rumpel_device **device);
 /* hvc0: bytes to and from a descriptor, which is duplicated. */
 RUMPEL_API int rumpel_console(int fd, struct rumpel_device **device);
+
+/*
+ * Stream sockets of AF_VSOCK between the kernel, whose context identifier is cid
+ * (from 3 on), and programs of the host, which is 2. A program connects to the unix
+ * socket `path`, writes "CONNECT port\n", and reads "OK number\n" once it is connected
+ * to that port of the kernel, or the end. What the kernel connects to at a port of the
+ * host is who listens to the unix socket `path`_port. One for a kernel.
+ */
+RUMPEL_API int rumpel_vsock(const char *path, uint32_t cid, struct rumpel_device **device);
 
 /*
  * Gives a device to a kernel that runs; on return its driver has it, and the

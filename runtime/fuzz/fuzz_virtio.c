@@ -5,15 +5,22 @@
  * random inputs of its own: fuzz_virtio ITERATIONS SEED [FIRST].
  */
 #define _GNU_SOURCE
+#include <arpa/inet.h>
 #include <linux/virtio_blk.h>
+#include <linux/virtio_vsock.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "../tests/fake.h"
+#include "../virtio/net_fd.h"
+#include "../virtio/net_vnet.h"
 
-#define QUEUES 2
+#define QUEUES 3
 #define RING 16
 #define DATA (256u << 10) /* guest memory for buffers */
 #define DISK (64u << 10)
@@ -36,6 +43,8 @@ struct scene {
 	struct victim victims[2];
 	unsigned int count;
 	int peer; /* of a socket, or -1 */
+	bool stream; /* to which each frame goes behind its length */
+	int listener; /* for connections of a vsock, or of a switch; or -1 */
 	struct rumpel_block_server *server; /* of a disk that we serve, or NULL */
 };
 
@@ -189,6 +198,36 @@ static void add_request(struct input *in, struct victim *v, struct driver_queue 
 		driver_kick(queue);
 }
 
+/* A packet of a vsock; most of it makes sense. */
+static void add_packet(struct input *in, struct victim *v)
+{
+	static const uint32_t ports[] = { 5, 5, 1u << 30, 9 };
+	uint64_t pa = v->data + 64 * u8(in);
+	struct virtio_vsock_hdr header = {
+		.src_cid = 3,
+		.dst_cid = 2,
+		.src_port = 5 + u8(in) % 3,
+		.dst_port = ports[u8(in) % 4],
+		.len = u8(in) & 1 ? pick_len(in) : 0,
+		.type = 1 + !(u8(in) % 16),
+		.op = u8(in) % 9,
+		.flags = u8(in) % 4,
+		.buf_alloc = pick_value(in),
+		.fwd_cnt = u8(in) & 1 ? u16(in) : 0,
+	};
+	struct driver_buffer buffers[2] = {
+		{ pa, sizeof(header), false },
+		{ v->data + u16(in), header.len, false },
+	};
+
+	if (!(u8(in) % 16))
+		buffers[1].len = pick_len(in);
+	memcpy(fake_at(v->kernel, pa), &header, sizeof(header));
+	driver_add(&v->queues[1], buffers, 2);
+	if (u8(in) & 1)
+		driver_kick(&v->queues[1]);
+}
+
 static void add_chain(struct input *in, struct victim *v, struct driver_queue *queue)
 {
 	uint8_t shape = u8(in);
@@ -201,7 +240,7 @@ static void add_chain(struct input *in, struct victim *v, struct driver_queue *q
 		buffers[i].pa = pick_address(in, v);
 		buffers[i].len = pick_len(in);
 		/* Mostly as it should be: of a disk the last is written... */
-		buffers[i].write = v->queue_count == 1 ? i + 1 == count : queue->index == 0;
+		buffers[i].write = v->queue_count == 1 ? i + 1 == count : queue->index != 1;
 		if (!(u8(in) % 8))
 			buffers[i].write = !buffers[i].write;
 	}
@@ -248,6 +287,20 @@ static void poke_memory(struct input *in, struct victim *v)
 		*(uint8_t *)fake_at(v->kernel, pa) = u8(in);
 }
 
+/* Something that is mostly a frame: what comes before it may be anything. */
+static size_t make_message(struct input *in, const struct scene *scene, char *message, size_t size)
+{
+	uint8_t how = u8(in);
+	size_t len = pick_len(in) % size;
+	uint32_t prefix = htonl(len - sizeof(prefix));
+
+	for (size_t i = 0; how & 1 && i < sizeof(struct virtio_net_hdr_v1); i++)
+		message[i] = u8(in);
+	if (scene->stream && how & 6)
+		memcpy(message, &prefix, sizeof(prefix));
+	return len;
+}
+
 static void peer_acts(struct input *in, struct scene *scene)
 {
 	static char message[70000];
@@ -256,7 +309,7 @@ static void peer_acts(struct input *in, struct scene *scene)
 	if (scene->peer < 0)
 		return;
 	if (what < 120) {
-		(void)!send(scene->peer, message, pick_len(in) % sizeof(message),
+		(void)!send(scene->peer, message, make_message(in, scene, message, sizeof(message)),
 			    MSG_DONTWAIT | MSG_NOSIGNAL);
 	} else if (what < 250) {
 		while (recv(scene->peer, message, sizeof(message), MSG_DONTWAIT) > 0)
@@ -264,6 +317,9 @@ static void peer_acts(struct input *in, struct scene *scene)
 	} else {
 		close(scene->peer);
 		scene->peer = -1;
+		if (scene->listener >= 0)
+			close(scene->listener);
+		scene->listener = -1;
 	}
 }
 
@@ -271,7 +327,7 @@ static void act(struct input *in, struct scene *scene)
 {
 	uint8_t what = u8(in);
 	struct victim *v = &scene->victims[(what >> 7) % scene->count];
-	struct driver_queue *queue = &v->queues[(what >> 6 & 1) % v->queue_count];
+	struct driver_queue *queue = &v->queues[(what >> 5 & 3) % v->queue_count];
 
 	if (!v->device)
 		return;
@@ -318,6 +374,10 @@ static void act(struct input *in, struct scene *scene)
 			add_request(in, v, queue);
 			break;
 		}
+		if (v->queue_count == QUEUES) {
+			add_packet(in, v);
+			break;
+		}
 		/* fall through */
 	default:
 		add_chain(in, v, queue);
@@ -353,6 +413,62 @@ static struct rumpel_device *socket_device(struct scene *scene, uint8_t kind)
 	close(fds[0]);
 	scene->peer = fds[1];
 	return device;
+}
+
+/* Frames behind their lengths. */
+static struct rumpel_device *stream_device(struct scene *scene)
+{
+	struct rumpel_device *device;
+	int fds[2];
+
+	EQUAL(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+	EQUAL(rumpel_net_fd(fds[0], NULL, 1500, &device), 0);
+	close(fds[0]);
+	scene->peer = fds[1];
+	scene->stream = true;
+	return device;
+}
+
+static ssize_t vnet_read(struct net_vnet *vnet, struct iovec *iov, unsigned int count)
+{
+	ssize_t len = readv(vnet->watch.fd, iov, count);
+
+	return len < 0 ? -errno : len;
+}
+
+/* Frames behind headers of virtio's, as those of a TAP or of a packet socket. */
+static struct rumpel_device *vnet_device(struct input *in, struct scene *scene)
+{
+	static const struct net_vnet_ops ops = { .read = vnet_read };
+	static const size_t lens[] = { 0, sizeof(struct virtio_net_hdr), RUMPEL_NET_HEADER };
+	struct net_vnet *vnet = calloc(1, sizeof(*vnet));
+	size_t header_len = lens[u8(in) % 3];
+	struct rumpel_device *device;
+	int fds[2];
+
+	EQUAL(socketpair(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK, 0, fds), 0);
+	EQUAL(net_vnet_init(vnet, &ops, fds[0], header_len,
+			    header_len ? rumpel_net_offloads(u8(in) & 1) : 0, NULL, 1500, &device),
+	      0);
+	scene->peer = fds[1];
+	return device;
+}
+
+/* A port of a switch, which says its end on a connection of its own. */
+static struct rumpel_device *vde_device(struct scene *scene)
+{
+	int data[2], control[2];
+	struct net_fd *fd;
+
+	EQUAL(socketpair(AF_UNIX, SOCK_DGRAM, 0, data), 0);
+	EQUAL(socketpair(AF_UNIX, SOCK_STREAM, 0, control), 0);
+	EQUAL(net_fd_create(data[0], NULL, 1500, &fd), 0);
+	fd->local = true;
+	fd->control.fd = control[0];
+	fd->control.events = POLLIN;
+	scene->peer = data[1];
+	scene->listener = control[1];
+	return &fd->net.virtio.device;
 }
 
 static struct rumpel_device *file_device(void)
@@ -444,12 +560,49 @@ static struct rumpel_device *directory_device(void)
 	return device;
 }
 
+#define VSOCK_PORT 5
+#define VSOCK_CID 3
+
+static struct sockaddr_un vsock_name(const char *suffix)
+{
+	struct sockaddr_un name = { .sun_family = AF_UNIX };
+
+	/* Abstract, so nothing is left behind. */
+	snprintf(name.sun_path + 1, sizeof(name.sun_path) - 1, "rumpel-fuzz-%d%s", getpid(),
+		 suffix);
+	return name;
+}
+
+static socklen_t name_len(const struct sockaddr_un *name)
+{
+	return offsetof(struct sockaddr_un, sun_path) + 1 + strlen(name->sun_path + 1);
+}
+
+/* A program of the host listens, and another one wants a port of the kernel. */
+static struct rumpel_device *vsock_device(struct scene *scene)
+{
+	struct sockaddr_un name = vsock_name("_5");
+	struct rumpel_device *device;
+	char path[108];
+
+	scene->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
+	EQUAL(bind(scene->listener, (struct sockaddr *)&name, name_len(&name)), 0);
+	EQUAL(listen(scene->listener, 8), 0);
+	name = vsock_name("");
+	snprintf(path, sizeof(path), "@%s", name.sun_path + 1);
+	EQUAL(rumpel_vsock(path, VSOCK_CID, &device), 0);
+	scene->peer = socket(AF_UNIX, SOCK_STREAM, 0);
+	EQUAL(connect(scene->peer, (struct sockaddr *)&name, name_len(&name)), 0);
+	EQUAL(write(scene->peer, "CONNECT 5\n", 10), 10);
+	return device;
+}
+
 static void set_scene(struct input *in, struct scene *scene)
 {
 	struct rumpel_device *device[2];
-	uint8_t kind = u8(in) % 14;
+	uint8_t kind = u8(in) % 18;
 
-	*scene = (struct scene){ .peer = -1 };
+	*scene = (struct scene){ .peer = -1, .listener = -1 };
 	switch (kind) {
 	case 0:
 		EQUAL(rumpel_block_memory(NULL, DISK, 0, device), 0);
@@ -479,6 +632,18 @@ static void set_scene(struct input *in, struct scene *scene)
 		break;
 	case 13:
 		add_victim(in, scene, directory_device(), NULL, 2);
+		break;
+	case 14:
+		add_victim(in, scene, vsock_device(scene), NULL, 3);
+		break;
+	case 15:
+		add_victim(in, scene, stream_device(scene), NULL, 2);
+		break;
+	case 16:
+		add_victim(in, scene, vnet_device(in, scene), NULL, 2);
+		break;
+	case 17:
+		add_victim(in, scene, vde_device(scene), NULL, 2);
 		break;
 	default:
 		EQUAL(rumpel_net_link(kind & 1 ? 10000000 : 0, 0, NULL, NULL, device), 0);
@@ -510,6 +675,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	fake_kernel_free(scene.victims[0].kernel);
 	if (scene.peer >= 0)
 		close(scene.peer);
+	if (scene.listener >= 0)
+		close(scene.listener);
 	rumpel_block_server_free(scene.server);
 	return 0;
 }

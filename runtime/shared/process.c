@@ -115,7 +115,7 @@ static bool is_gone(const struct rumpel_process *process)
 /* Whoever holds the token for long may have died; the keeper, too. */
 void rumpel_look_after(struct rumpel_kernel *kernel)
 {
-	uint32_t tid = atomic_get(&kernel->token) & ~TOKEN_WAITED;
+	uint32_t tid = rumpel_token_holder(kernel);
 	const struct rumpel_process *process = tid ? shared_tid_process(tid) : NULL;
 	bool gone;
 
@@ -227,7 +227,7 @@ void shared_rob(uint32_t tid)
 	struct rumpel_kernel *kernel = instance->kernel;
 	uint32_t word = atomic_get(&kernel->token);
 
-	while ((word & ~TOKEN_WAITED) == tid) {
+	while ((word & ~(TOKEN_WAITED | TOKEN_WANTED)) == tid) {
 		/* Others may wait, whatever it says by now. */
 		if (!__atomic_compare_exchange_n(&kernel->token, &word, rumpel_tid | TOKEN_WAITED,
 						 false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))

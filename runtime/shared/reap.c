@@ -68,7 +68,7 @@ static void end_tasks(struct rumpel_kernel *kernel, struct rumpel_process *proce
 
 static void died(struct rumpel_kernel *kernel, struct rumpel_process *process)
 {
-	uint32_t holder = atomic_get(&kernel->token) & ~TOKEN_WAITED;
+	uint32_t holder = rumpel_token_holder(kernel);
 
 	atomic_set(&process->state, PROCESS_GONE);
 	if (holder && shared_tid_process(holder) == process)

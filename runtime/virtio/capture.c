@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Frames to a file with times in nanoseconds, in pcap format or in pcapng
- * (draft-ietf-opsawg-pcap, draft-ietf-opsawg-pcapng). The file may be a pipe
+ * Frames to a file, in pcap format or in pcapng. The file may be a pipe
  * that nobody reads, which must hold up neither the kernel nor any of its
  * callers: frames are copied to a buffer, and a thread writes that.
  */
@@ -17,52 +16,13 @@
 #include <unistd.h>
 
 #include "net.h"
+#include "pcap.h"
 
 #define CAPTURE_MAX (32u << 20) /* bytes that may wait to be written */
 #define CAPTURE_STEP (256u << 10) /* bytes by which the buffer grows at least */
 /* How long a reader may stand still when the capture ends. */
 #define CAPTURE_TICK_MS 50
 #define CAPTURE_TICKS 20
-
-/* What the file format calls its parts. */
-#define PCAP_MAGIC_NS 0xa1b23c4d
-#define PCAP_SNAPLEN 262144
-#define PCAP_ETHERNET 1
-
-struct pcap_header {
-	uint32_t magic;
-	uint16_t major, minor;
-	uint32_t zone, accuracy, snaplen, link;
-};
-
-struct pcap_record {
-	uint32_t seconds, nanoseconds, captured, len;
-};
-
-/* The same of pcapng. Each block begins and ends with its length. */
-#define PCAPNG_SECTION 0x0a0d0d0a
-#define PCAPNG_INTERFACE 1
-#define PCAPNG_PACKET 6
-#define PCAPNG_BYTE_ORDER 0x1a2b3c4d
-#define PCAPNG_IF_NAME 2
-#define PCAPNG_IF_MAC 6
-#define PCAPNG_IF_RESOLUTION 9
-
-struct pcapng_start {
-	uint32_t type, len, order;
-	uint16_t major, minor;
-	int64_t section;
-	uint32_t len_again;
-} __attribute__((packed));
-
-struct pcapng_option {
-	uint16_t code, len;
-	char value[RUMPEL_CAPTURE_NAME];
-};
-
-struct pcapng_packet {
-	uint32_t type, block_len, interface, time_high, time_low, captured, len;
-};
 
 /* Locked. Room for `len` bytes, or NULL. */
 static char *capture_room(struct rumpel_capture *capture, size_t len)
@@ -84,43 +44,17 @@ static char *capture_room(struct rumpel_capture *capture, size_t len)
 }
 
 /* Locked. Where the frame goes behind its record, or NULL. */
-static char *record_pcap(struct rumpel_capture *capture, uint64_t now, size_t len)
+static char *record(struct rumpel_capture *capture, uint64_t now, size_t len)
 {
-	const struct pcap_record record = {
-		.seconds = now / 1000000000,
-		.nanoseconds = now % 1000000000,
-		.captured = len,
-		.len = len,
-	};
-	char *at = capture_room(capture, sizeof(record) + len);
+	size_t size = capture->pcapng ? pcapng_packet_size(len) : sizeof(struct pcap_record) + len;
+	char *at = capture_room(capture, size);
 
 	if (!at)
 		return NULL;
-	memcpy(at, &record, sizeof(record));
-	return at + sizeof(record);
-}
-
-/* The same of pcapng. */
-static char *record_pcapng(struct rumpel_capture *capture, uint64_t now, size_t len)
-{
-	size_t padding = -len & 3;
-	const struct pcapng_packet packet = {
-		.type = PCAPNG_PACKET,
-		.block_len = sizeof(packet) + len + padding + sizeof(uint32_t),
-		.time_high = now >> 32,
-		.time_low = now,
-		.captured = len,
-		.len = len,
-	};
-	char *at = capture_room(capture, packet.block_len);
-
-	if (!at)
-		return NULL;
-	memcpy(at, &packet, sizeof(packet));
-	at += sizeof(packet);
-	memset(at + len, 0, padding);
-	memcpy(at + len + padding, &packet.block_len, sizeof(packet.block_len));
-	return at;
+	if (!capture->pcapng)
+		return at + pcap_put_record(at, now, len);
+	pcapng_end_packet(at, len);
+	return at + pcapng_put_packet(at, now, len);
 }
 
 bool rumpel_capture_frame(struct rumpel_capture *capture, uint64_t now, const struct iovec *iov,
@@ -132,8 +66,7 @@ bool rumpel_capture_frame(struct rumpel_capture *capture, uint64_t now, const st
 	pthread_mutex_lock(&capture->lock);
 	if (capture->active) {
 		if (capture->used < CAPTURE_MAX)
-			at = capture->pcapng ? record_pcapng(capture, now, len)
-					     : record_pcap(capture, now, len);
+			at = record(capture, now, len);
 		kept = at;
 		if (at) {
 			rumpel_iov_read(iov, count, skip, at, len);
@@ -274,64 +207,13 @@ static void capture_stop(struct rumpel_capture *capture)
 }
 
 /* Locked. What a file begins with: the reader of a pipe wants to see it at once. */
-static int begin_pcap(struct rumpel_capture *capture)
+static int begin(struct rumpel_capture *capture, const char *name, const uint8_t mac[6])
 {
-	const struct pcap_header header = {
-		.magic = PCAP_MAGIC_NS,
-		.major = 2,
-		.minor = 4,
-		.snaplen = PCAP_SNAPLEN,
-		.link = PCAP_ETHERNET,
-	};
-	char *at = capture_room(capture, sizeof(header));
+	char *at = capture_room(capture, PCAP_BEGIN_MAX);
 
 	if (!at)
 		return -ENOMEM;
-	memcpy(at, &header, sizeof(header));
-	return 0;
-}
-
-static size_t put_option(char *at, uint16_t code, const void *value, uint16_t len)
-{
-	struct pcapng_option option = { .code = code, .len = len };
-	size_t size = offsetof(struct pcapng_option, value) + ((len + 3) & ~3);
-
-	if (len)
-		memcpy(option.value, value, len);
-	memcpy(at, &option, size);
-	return size;
-}
-
-/* A section with one interface. */
-static int begin_pcapng(struct rumpel_capture *capture, const char *name, const uint8_t mac[6])
-{
-	const struct pcapng_start start = {
-		.type = PCAPNG_SECTION,
-		.len = sizeof(start),
-		.order = PCAPNG_BYTE_ORDER,
-		.major = 1,
-		.section = -1,
-		.len_again = sizeof(start),
-	};
-	const uint32_t snaplen = PCAP_SNAPLEN;
-	char block[256] = { PCAPNG_INTERFACE, [8] = PCAP_ETHERNET }, *at;
-	uint32_t len = 16;
-
-	memcpy(block + 12, &snaplen, sizeof(snaplen));
-	if (name && *name)
-		len += put_option(block + len, PCAPNG_IF_NAME, name,
-				  strnlen(name, RUMPEL_CAPTURE_NAME));
-	len += put_option(block + len, PCAPNG_IF_MAC, mac, 6);
-	len += put_option(block + len, PCAPNG_IF_RESOLUTION, "\x09", 1); /* 10^-9 s */
-	len += put_option(block + len, 0, NULL, 0); /* no more */
-	len += sizeof(len);
-	memcpy(block + 4, &len, sizeof(len));
-	memcpy(block + len - sizeof(len), &len, sizeof(len));
-	at = capture_room(capture, sizeof(start) + len);
-	if (!at)
-		return -ENOMEM;
-	memcpy(at, &start, sizeof(start));
-	memcpy(at + sizeof(start), block, len);
+	capture->used = capture->pcapng ? pcapng_put_section(at, name, mac) : pcap_put_header(at);
 	return 0;
 }
 
@@ -345,7 +227,7 @@ static int capture_begin(struct rumpel_capture *capture, int fd, bool pcapng, co
 	error = capture_open(capture, fd);
 	capture->pcapng = pcapng;
 	if (!error)
-		error = pcapng ? begin_pcapng(capture, name, mac) : begin_pcap(capture);
+		error = begin(capture, name, mac);
 	if (!error)
 		error = capture_spawn(capture);
 	if (error)

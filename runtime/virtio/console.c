@@ -13,16 +13,15 @@
 #include <linux/virtio_console.h>
 #include <linux/virtio_ids.h>
 #include <poll.h>
-#include <signal.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "mmio.h"
+#include "stream.h"
 
 /* A pipe that is ready takes a page without blocking, a terminal a line. */
 #define CONSOLE_WRITE 512u
@@ -53,25 +52,6 @@ static bool console_can(const struct console *console, short events)
 	return console->always || poll(&pollfd, 1, 0) > 0;
 }
 
-/* Bytes, or negative errno. A reader that went away ends no process. */
-static ssize_t console_write(int fd, const void *data, size_t len)
-{
-	const struct timespec now = { 0 };
-	sigset_t pipe, old;
-	ssize_t done;
-
-	sigemptyset(&pipe);
-	sigaddset(&pipe, SIGPIPE);
-	pthread_sigmask(SIG_BLOCK, &pipe, &old);
-	done = write(fd, data, len);
-	if (done < 0)
-		done = -errno;
-	if (done == -EPIPE && !sigismember(&old, SIGPIPE))
-		sigtimedwait(&pipe, NULL, &now);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	return done;
-}
-
 /* Writes what was taken, as far as the descriptor goes. */
 static void console_flush(struct console *console)
 {
@@ -86,7 +66,7 @@ static void console_flush(struct console *console)
 			len = CONSOLE_WRITE;
 		if (!console_can(console, POLLOUT))
 			break;
-		done = console_write(console->watch.fd, console->buffer + at, len);
+		done = rumpel_stream_write(console->watch.fd, console->buffer + at, len);
 		if (done == -EAGAIN || done == -EINTR)
 			break;
 		if (done < 0)

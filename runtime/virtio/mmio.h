@@ -17,7 +17,7 @@
 #include "../kernel.h"
 #include "queue.h"
 
-#define RUMPEL_VIRTIO_QUEUES 2
+#define RUMPEL_VIRTIO_QUEUES 3
 
 struct rumpel_virtio;
 

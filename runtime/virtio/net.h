@@ -28,8 +28,6 @@
 /* Room for a frame in receive buffers of a page and less, with some to spare. */
 #define RUMPEL_NET_RX_IOV (2 * RUMPEL_QUEUE_MAX)
 
-#define RUMPEL_CAPTURE_NAME 64 /* bytes of an interface's name */
-
 /* Frames on their way to a file in pcap format; see capture.c. */
 struct rumpel_capture {
 	pthread_mutex_t control; /* who starts and stops */

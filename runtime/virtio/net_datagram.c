@@ -18,20 +18,20 @@ int rumpel_net_datagram(const char *local, const char *peer, const uint8_t mac[6
 	int socket, sender, error;
 	struct net_fd *fd;
 
-	error = net_socket_address(local, &local_name, &local_len);
+	error = rumpel_unix_address(local, &local_name, &local_len);
 	if (!error)
-		error = net_socket_address(peer, &peer_name, &peer_len);
+		error = rumpel_unix_address(peer, &peer_name, &peer_len);
 	if (error)
 		return error;
-	sender = net_socket_new(SOCK_DGRAM);
+	sender = rumpel_unix_socket(SOCK_DGRAM);
 	if (sender < 0)
 		return sender;
-	socket = net_socket_bind(SOCK_DGRAM, &local_name, local_len);
+	socket = rumpel_unix_bind(SOCK_DGRAM, &local_name, local_len);
 	error = socket < 0 ? socket : net_fd_create(socket, mac, mtu, &fd);
 	if (error) {
 		close(sender);
 		if (socket >= 0)
-			net_socket_unlink(&local_name);
+			rumpel_unix_unlink(&local_name);
 		return error;
 	}
 	fd->sender.fd = sender;

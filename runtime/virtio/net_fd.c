@@ -364,7 +364,7 @@ static void fd_free(struct rumpel_virtio *virtio)
 	if (fd->control.fd >= 0)
 		close(fd->control.fd);
 	if (fd->local_name.sun_family)
-		net_socket_unlink(&fd->local_name);
+		rumpel_unix_unlink(&fd->local_name);
 	free(fd->frames);
 	free(fd);
 }

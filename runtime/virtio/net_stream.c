@@ -93,7 +93,7 @@ static void stream_end(struct net_stream *stream)
 
 static int stream_connect(struct net_stream *stream)
 {
-	int fd = net_socket_new(SOCK_STREAM), error = fd < 0 ? fd : 0;
+	int fd = rumpel_unix_socket(SOCK_STREAM), error = fd < 0 ? fd : 0;
 
 	/* To a unix socket it never takes time. */
 	if (!error && connect(fd, (struct sockaddr *)&stream->address, stream->address_len) < 0)
@@ -446,7 +446,7 @@ static void stream_free(struct rumpel_virtio *virtio)
 	rumpel_net_exit(&stream->net);
 	if (stream->listener.fd >= 0) {
 		close(stream->listener.fd);
-		net_socket_unlink(&stream->address);
+		rumpel_unix_unlink(&stream->address);
 	}
 	if (is_connected(stream))
 		close(stream->watch.fd);
@@ -515,9 +515,9 @@ int rumpel_net_unix(const char *path, unsigned int flags, uint64_t again_ns, con
 
 	if (error)
 		return error;
-	error = net_socket_address(path, &stream->address, &stream->address_len);
+	error = rumpel_unix_address(path, &stream->address, &stream->address_len);
 	if (!error && (flags & RUMPEL_UNIX_LISTEN)) {
-		error = net_socket_bind(SOCK_STREAM, &stream->address, stream->address_len);
+		error = rumpel_unix_bind(SOCK_STREAM, &stream->address, stream->address_len);
 		stream->listener.fd = error < 0 ? -1 : error;
 		stream->listener.events = POLLIN;
 		error = error < 0 ? error : listen(stream->listener.fd, 1) < 0 ? -errno : 0;

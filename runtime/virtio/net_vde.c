@@ -37,10 +37,10 @@ static int vde_control(const char *path, struct sockaddr_un *address)
 		return -ENAMETOOLONG;
 	if (access(name, F_OK))
 		name[strlen(path)] = '\0';
-	error = net_socket_address(name, address, &len);
+	error = rumpel_unix_address(name, address, &len);
 	if (error)
 		return error;
-	fd = net_socket_new(SOCK_STREAM);
+	fd = rumpel_unix_socket(SOCK_STREAM);
 	if (fd >= 0 && connect(fd, (struct sockaddr *)address, len) < 0) {
 		error = -errno;
 		close(fd);
@@ -62,13 +62,13 @@ static int vde_bind(const struct sockaddr_un *control, struct sockaddr_un *own)
 	if (snprintf(name, sizeof(name), "%.*s/.rumpel-%d-%u", size, end ? control->sun_path : ".",
 		     getpid(), number) >= (int)sizeof(name))
 		return -ENAMETOOLONG;
-	net_socket_address(name, own, &len);
-	fd = net_socket_bind(SOCK_DGRAM, own, len);
+	rumpel_unix_address(name, own, &len);
+	fd = rumpel_unix_bind(SOCK_DGRAM, own, len);
 	if (fd != -EACCES)
 		return fd;
 	snprintf(name, sizeof(name), "/tmp/.rumpel-%d-%u", getpid(), number);
-	net_socket_address(name, own, &len);
-	return net_socket_bind(SOCK_DGRAM, own, len);
+	rumpel_unix_address(name, own, &len);
+	return rumpel_unix_bind(SOCK_DGRAM, own, len);
 }
 
 /* Asks for a port; *port: where its socket is. */
@@ -117,7 +117,7 @@ int rumpel_net_vde(const char *path, unsigned int port, const char *description,
 	if (error) {
 		close(control);
 		if (socket >= 0)
-			net_socket_unlink(&own);
+			rumpel_unix_unlink(&own);
 		return error;
 	}
 	fd->local = true;

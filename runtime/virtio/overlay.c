@@ -43,6 +43,9 @@ void rumpel_overlay_free(struct rumpel_overlay *overlay)
 {
 	if (!overlay || __atomic_sub_fetch(&overlay->refs, 1, __ATOMIC_ACQ_REL))
 		return;
+	/* Not every file system flushes the disk when it is unmounted. */
+	if (overlay->ready && overlay->fd >= 0 && !overlay->volatile_file)
+		overlay_sync(overlay);
 	if (overlay->below) {
 		pthread_mutex_lock(&overlay->below->lock);
 		overlay->below->children--;
@@ -145,6 +148,7 @@ int rumpel_overlay_open(const char *base, struct rumpel_overlay *below, const ch
 	pthread_mutex_init(&made->flushing, NULL);
 	pthread_mutex_init(&made->copying, NULL);
 	error = set_up(made, base, below, file, why);
+	made->ready = !error;
 	if (error)
 		rumpel_overlay_free(made);
 	else

@@ -49,6 +49,7 @@ struct rumpel_overlay {
 	unsigned int refs; /* of handles, children and devices; atomic */
 	int fd; /* the overlay's own file */
 	bool volatile_file; /* memory: there is nothing to sync */
+	bool ready; /* the file is an overlay of this base, and read */
 	bool in_use; /* by a device or for commit and discard */
 	unsigned int children;
 	uint64_t size;

@@ -34,6 +34,7 @@ from rumpel.errors import (
     KernelClosed,
     KernelPanic,
     RumpelError,
+    SandboxError,
     TaskExited,
 )
 
@@ -55,12 +56,14 @@ if TYPE_CHECKING:
         Nic,
         Overlay,
         PacketNic,
+        PipeNic,
         PythonDisk,
         PythonNic,
         Tap,
         UnixNic,
         UserNet,
         Vde,
+        Vsock,
     )
     from rumpel.kernel import Kernel, boot
     from rumpel.log import Log, LogRecord
@@ -94,15 +97,18 @@ __all__ = [
     "Nic",
     "Overlay",
     "PacketNic",
+    "PipeNic",
     "PythonDisk",
     "PythonNic",
     "RumpelError",
+    "SandboxError",
     "Tap",
     "TaskExited",
     "UnixNic",
     "UserNet",
     "Vde",
     "VirtualClock",
+    "Vsock",
     "boot",
 ]
 
@@ -122,6 +128,7 @@ _WHERE = {
         "MemoryDisk",
         "Nic",
         "PacketNic",
+        "PipeNic",
         "PythonNic",
         "Tap",
         "UnixNic",
@@ -129,6 +136,7 @@ _WHERE = {
         "PythonDisk",
         "UserNet",
         "Vde",
+        "Vsock",
     ),
     "kernel": ("Kernel", "boot"),
     "log": ("Log", "LogRecord"),

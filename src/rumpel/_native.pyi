@@ -58,6 +58,12 @@ NO_OFFLOADS: int
 """Flag of :func:`net_tap` and :func:`net_packet`: plain frames only."""
 CAPTURE_PCAPNG: int
 """Flag of :meth:`Device.capture`: in pcapng format."""
+PACKETS_ANY: int
+"""Format for :func:`net_pipe` to read: as the first bytes say."""
+PACKETS_TEXT: int
+"""Format of :func:`net_pipe`: a line of text for each packet."""
+PACKETS_PCAP: int
+PACKETS_PCAPNG: int
 UNIX_LISTEN: int
 """Flag of :func:`net_unix`: take peers instead of connecting to one."""
 TAP_PERSIST: int
@@ -302,6 +308,9 @@ class Device:
     def set_link(self, up: bool, /) -> None:
         """Plug a network interface's cable in or out."""
     @property
+    def clock(self) -> Clock | None:
+        """The virtual clock of the kernel that has it."""
+    @property
     def taken(self) -> bool:
         """A kernel has it, or had it."""
     @property
@@ -363,6 +372,15 @@ class BlockServer:
 def block_file(path: str | bytes | PathLike[str], flags: int = 0, /) -> Device:
     """Make a disk of a file or a block device."""
 
+def unshare(flags: int, /) -> None:
+    """Leave namespaces, as the system call does."""
+
+def drop_capabilities() -> None:
+    """Give up all capabilities of the calling thread; see capset(2)."""
+
+def seccomp(program: _Buffer, /) -> None:
+    """Put all threads under a filter of system calls, for good."""
+
 def block_memory(size_or_buffer: int | _Buffer, flags: int = 0, /) -> Device:
     """Make a disk of new memory or of a buffer."""
 
@@ -411,6 +429,34 @@ def net_unix(
 ) -> Device:
     """Make an interface whose frames go through a unix stream socket."""
 
+def net_pipe(
+    input: int,
+    output: int,
+    events: int,
+    report: int,
+    name: str,
+    read: int,
+    write: int,
+    backward: bool,
+    paused: bool,
+    mac: bytes | None,
+    mtu: int,
+    /,
+) -> Device:
+    """Make an interface between two streams of packets."""
+
+def net_pipe_join(device: Device, other: Device, /) -> None:
+    """Let lines that are no packets go straight through two such interfaces."""
+
+def net_pipe_resume(device: Device, /) -> None:
+    """Let such an interface, made paused, read."""
+
+def net_pipe_end(device: Device, /) -> None:
+    """Close such an interface's output, once all is written."""
+
+def packet_summary(frame: bytes | bytearray | memoryview, /) -> str:
+    """Say in a line what an Ethernet frame is."""
+
 def net_datagram(
     local: str | bytes | PathLike[str],
     peer: str | bytes | PathLike[str],
@@ -434,6 +480,9 @@ def host_directory(
 def entropy() -> Device:
     """Make a source of random numbers."""
 
+def vsock(path: str | bytes | PathLike[str], cid: int, /) -> Device:
+    """Make an end of AF_VSOCK sockets, with a unix socket as the host's."""
+
 def console(fd: int, /) -> Device:
     """Make a terminal, hvc0, of a descriptor."""
 
@@ -444,11 +493,10 @@ class UserNet:
     All arguments are positional.
 
     Args:
-        network: its address.
-        mask: its netmask.
-        host: where the host is.
-        dns: where the name server is.
-        guest: who gets forwarded connections.
+        addresses: of the network, the host, the name server, and who gets forwarded
+            connections.
+        mask: of the network.
+        addresses6: the same for IPv6, of a network of 64 bits; None has none.
         mtu: of the interface.
         host_loopback: may the host's loopback be reached?
 
@@ -458,21 +506,17 @@ class UserNet:
 
     def __init__(
         self,
-        network: str,
+        addresses: tuple[str, str, str, str],
         mask: str,
-        host: str,
-        dns: str,
-        guest: str,
+        addresses6: tuple[str, str, str, str] | None,
         mtu: int,
         host_loopback: bool,
         /,
     ) -> None: ...
     def fileno(self) -> int:
         """The socket for :func:`net_fd`."""
-    def forward(
-        self, udp: bool, host: str, host_port: int, guest: str | None, guest_port: int, /
-    ) -> None:
-        """Publish a port of the guest; without a guest, end that."""
+    def forward(self, udp: bool, host: str, host_port: int, guest_port: int, /) -> None:
+        """Publish a port at an address of the host, or take that back: ``guest_port=-1``."""
     def close(self) -> None:
         """End the thread and all connections."""
 

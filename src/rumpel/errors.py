@@ -13,6 +13,7 @@ All else is under one root::
     ├── TaskExited      the kernel task of the call is gone
     ├── CloneError      the process of a clone ended without a result
     ├── Deadlock        on a virtual clock nothing can ever end the call
+    ├── SandboxError    the process of a kernel in a sandbox has died, or cannot be confined
     └── DeviceError     a device or its back end failed
 """
 
@@ -30,6 +31,7 @@ __all__ = [
     "KernelClosed",
     "KernelPanic",
     "RumpelError",
+    "SandboxError",
     "TaskExited",
 ]
 
@@ -93,6 +95,20 @@ class CloneError(RumpelError):
     def __init__(self, reason: str, exitcode: int | None = None) -> None:
         super().__init__(reason)
         self.exitcode = exitcode
+
+
+class SandboxError(RumpelError):
+    """The process of a kernel in a sandbox has died, or could not be confined.
+
+    Args:
+        reason: what happened.
+        log: the tail of the kernel's log.
+    """
+
+    def __init__(self, reason: str, log: str = "") -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.log = log
 
 
 class Deadlock(RumpelError):

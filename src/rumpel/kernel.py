@@ -352,14 +352,14 @@ class Kernel:
             device: one that no kernel has.
 
         Raises:
-            ValueError: if it belongs to a kernel, or is a directory with another's tag.
+            ValueError: if it belongs to a kernel, or is one that a kernel has once.
             OSError: ENODEV if the kernel has no driver for it, ENOSPC if it has 48 devices.
 
         Example:
             >>> k.plug(rumpel.MemoryDisk("16M"))  # doctest: +SKIP
             >>> k.os.stat("/dev/vdb")  # doctest: +SKIP
         """
-        _check_tags([*self._devices, device])
+        _check_claims([*self._devices, device])
         self._native.plug(device._native)
         self._devices.append(device)
 
@@ -493,7 +493,12 @@ _found: dict[tuple[str, str], str] = {}
 """Paths of images: looking for one again takes a millisecond."""
 
 
-def _image(version: str, profile: str) -> str:
+def image_path(version: str, profile: str) -> str:
+    """Where the image of a kernel is.
+
+    Raises:
+        BootError: if there is none.
+    """
     path = _found.get((version, profile))
     if path is not None and os.path.exists(path):  # noqa: PTH110 (this is faster)
         return path
@@ -520,7 +525,7 @@ def boot(
     nics: Iterable[Nic] = (),
     devices: Iterable[Device] = (),
     clock: VirtualClock | None = None,
-    log: LogHandler | None = None,
+    log: LogHandler | int | None = None,
     housekeeper: bool = True,
 ) -> Kernel:
     """Boot a Linux kernel inside this process.
@@ -539,14 +544,15 @@ def boot(
         devices: others.
         clock: a virtual clock; None is the host's.
         log: called with each :class:`rumpel.LogRecord` (from another thread) as it
-            appears, or a :class:`logging.Logger`.
+            appears, or a :class:`logging.Logger`; or a descriptor, to which records are
+            written as /dev/kmsg has them.
         housekeeper: keep a thread that lets an idle kernel's timers and devices go on;
             without it they do only while some call is inside. Never with a virtual clock.
 
     Raises:
         BootError: if the image is missing or damaged, or the kernel does not come up.
         BuildError: if version or profile do not exist.
-        ValueError: if a device already belongs to a kernel, or two directories have one tag.
+        ValueError: if a device already belongs to a kernel, or is one that a kernel has once.
 
     Example:
         >>> with rumpel.boot(memory="32M") as k:  # doctest: +SKIP
@@ -564,26 +570,27 @@ def boot(
         else:
             every.append(disk)
     every += [*nics, *devices]
-    _check_tags(every)
+    _check_claims(every)
     native = _native.boot(
-        _image(version, profile) if image is None else os.fspath(image),
+        image_path(version, profile) if image is None else os.fspath(image),
         memory=to_bytes(memory),
         cmdline=cmdline,
         clock=clock._native if clock else None,
         flags=0 if housekeeper and clock is None else _native.NO_HOUSEKEEPER,
+        log_fd=log if isinstance(log, int) else 0,
         devices=[d._native for d in every],
     )
-    kernel = Kernel(native, clock, every, log)
+    kernel = Kernel(native, clock, every, None if isinstance(log, int) else log)
     _ignore_signals(native)
     _loopback_up(native)
     return kernel
 
 
-def _check_tags(devices: list[Device]) -> None:
+def _check_claims(devices: list[Device]) -> None:
     if len(devices) > 1:
-        from rumpel.devices.directory import check_tags
+        from rumpel.devices.device import check_claims
 
-        check_tags(devices)
+        check_claims(devices)
 
 
 def _ignore_signals(native: _native.Kernel) -> None:

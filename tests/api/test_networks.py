@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import http.client
 import http.server
 import os
@@ -20,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from rumpel import FdNic, Kernel, Link, UserNet
+from rumpel import FdNic, Kernel, Link
 from rumpel.net import IPPROTO_MPTCP
 
 pytestmark = pytest.mark.kernel
@@ -68,154 +67,6 @@ class TestIfup:
         assert [n for n in names if n.startswith("eth")] == ["eth0", "eth1", "eth2", "eth3"]
 
 
-class Handler(http.server.SimpleHTTPRequestHandler):
-    """Serves a directory, silently."""
-
-    def log_message(self, format: str, *args: Any) -> None:
-        pass
-
-
-@pytest.fixture
-def web(tmp_path: Path) -> Iterator[tuple[int, bytes]]:
-    """A server of the host on its loopback: the port, and what is at /page."""
-    content = os.urandom(3 << 20)
-    (tmp_path / "page").write_bytes(content)
-
-    def handler(*args: Any) -> Handler:
-        return Handler(*args, directory=str(tmp_path))
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-        thread.start()
-        yield server.server_address[1], content
-        server.shutdown()
-        thread.join()
-
-
-class TestUserNet:
-    """The host, without privileges."""
-
-    def online(self, boot: Boot, **options: Any) -> tuple[Kernel, UserNet]:
-        net = UserNet(**options)
-        kernel = boot(nics=[net])
-        kernel.ifup("eth0", net.address, net.gateway)
-        return kernel, net
-
-    def test_a_page_of_the_host(
-        self, boot: Boot, web: tuple[int, bytes], monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """http.client, unchanged, with the module socket swapped."""
-        kernel, net = self.online(boot)
-        monkeypatch.setattr(http.client, "socket", kernel.socket)
-        connection = http.client.HTTPConnection(net.gateway, web[0], timeout=20)
-        for _ in range(3):
-            connection.request("GET", "/page")
-            answer = connection.getresponse()
-            assert answer.status == 200
-            assert answer.read() == web[1]
-        connection.request("GET", "/nothing")
-        assert connection.getresponse().status == 404
-        assert isinstance(connection.sock, kernel.socket.socket) or connection.sock is None
-        connection.close()
-
-    @pytest.mark.parametrize("mtu", [1500, 9000, 65520])
-    def test_sizes_of_frames(self, boot: Boot, web: tuple[int, bytes], mtu: int) -> None:
-        kernel, net = self.online(boot, mtu=mtu)
-        with kernel.socket.create_connection((net.gateway, web[0]), timeout=20) as sock:
-            sock.sendall(b"GET /page HTTP/1.0\r\n\r\n")
-            with sock.makefile("rb") as file:
-                assert file.read().endswith(web[1])
-
-    def test_much_to_the_host(self, boot: Boot) -> None:
-        kernel, net = self.online(boot)
-        digest = hashlib.sha256()
-        with host.create_server(("127.0.0.1", 0)) as server:
-
-            def take() -> None:
-                with server.accept()[0] as peer:
-                    while part := peer.recv(1 << 20):
-                        digest.update(part)
-                    peer.send(b"done")
-
-            thread = threading.Thread(target=take)
-            thread.start()
-            data = os.urandom(1 << 20)
-            where = (net.gateway, server.getsockname()[1])
-            with kernel.socket.create_connection(where, timeout=30) as sock:
-                for _ in range(32):
-                    sock.sendall(data)
-                sock.shutdown(host.SHUT_WR)
-                assert sock.recv(10) == b"done"
-            thread.join(10)
-        assert digest.digest() == hashlib.sha256(data * 32).digest()
-
-    def test_from_the_host(self, boot: Boot) -> None:
-        kernel, net = self.online(boot)
-        with kernel.socket.create_server(("", 80)) as server:
-            forward = net.forward(80)
-            with host.create_connection(("127.0.0.1", forward.host_port)) as client:
-                client.sendall(b"hello")
-                peer, _ = server.accept()
-                with peer:
-                    assert peer.recv(10) == b"hello"
-                    peer.sendall(b"x" * 1_000_000)
-                received = b""
-                while part := client.recv(65536):
-                    received += part
-            assert received == b"x" * 1_000_000
-            net.unforward(forward)
-
-    def test_datagrams(self, boot: Boot) -> None:
-        kernel, net = self.online(boot)
-        with (
-            host.socket(host.AF_INET, host.SOCK_DGRAM) as peer,
-            kernel.socket.socket(host.AF_INET, host.SOCK_DGRAM) as sock,
-        ):
-            peer.bind(("127.0.0.1", 0))
-            peer.settimeout(10)
-            sock.settimeout(10)
-            sock.sendto(b"ping", (net.gateway, peer.getsockname()[1]))
-            data, where = peer.recvfrom(100)
-            assert data == b"ping"
-            peer.sendto(b"pong", where)
-            assert sock.recv(100) == b"pong"
-
-    def test_the_host_can_be_shut_out(self, boot: Boot, web: tuple[int, bytes]) -> None:
-        kernel, net = self.online(boot, host_loopback=False)
-        with pytest.raises(OSError, match=r"refused|unreachable|timed out"):
-            kernel.socket.create_connection((net.gateway, web[0]), timeout=2)
-
-    def test_a_port_where_nobody_listens(self, boot: Boot) -> None:
-        kernel, net = self.online(boot)
-        with host.socket() as closed:
-            closed.bind(("127.0.0.1", 0))
-            with pytest.raises(ConnectionRefusedError):
-                kernel.socket.create_connection((net.gateway, closed.getsockname()[1]), timeout=10)
-
-    def test_many_connections(self, boot: Boot, web: tuple[int, bytes]) -> None:
-        kernel, net = self.online(boot)
-        results: list[bool] = []
-
-        def fetch() -> None:
-            with kernel.socket.create_connection((net.gateway, web[0]), timeout=30) as sock:
-                sock.sendall(b"GET /page HTTP/1.0\r\n\r\n")
-                with sock.makefile("rb") as file:
-                    results.append(file.read().endswith(web[1]))
-
-        threads = [threading.Thread(target=fetch) for _ in range(8)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(60)
-        assert results == [True] * 8
-
-    def test_the_network_ends_with_the_kernel(self, boot: Boot) -> None:
-        kernel, net = self.online(boot)
-        kernel.halt()
-        with pytest.raises(OSError, match="shutdown"):
-            net.forward(80)
-
-
 @contextlib.contextmanager
 def serving(server: Any) -> Iterator[Any]:
     """Serve in a thread; all threads of the server end before its kernel does."""
@@ -226,6 +77,13 @@ def serving(server: Any) -> Iterator[Any]:
         yield server.server_address
         server.shutdown()
         thread.join()
+
+
+class Handler(http.server.SimpleHTTPRequestHandler):
+    """Serves a directory, silently."""
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
 
 
 class TestServers:

@@ -3,21 +3,24 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from click.testing import CliRunner
+from rich.console import Console
 
 from rumpel.bench import Options, Result, find, memory, native, table, wire
 from rumpel.bench.measure import compare, rounds_for
 from rumpel.bench.result import TARGET, Figure, spread
 from rumpel.bench.table import Benchmark
 from rumpel.build.layout import Layout
-from rumpel.cli.bench import command
+from rumpel.cli.bench import command, show
 from rumpel.errors import RumpelError
 from tests.cli.test_cli import _rumpel
 
@@ -31,7 +34,7 @@ ISSUE += ["udp-lo", "python-send-recv"]
 ISSUE += ["tap-tcp-out", "tap-tcp-in", "tap-rr", "link-tcp"]
 ISSUE += ["copy-in"]  # which is our own
 ISSUE += ["blk-write", "blk-files"]
-ISSUE += ["aio-1000", "clone"]
+ISSUE += ["aio-1000", "clone", "intercept"]
 
 
 def _fake(options: Options) -> Iterator[Result]:
@@ -220,3 +223,45 @@ def test_what_cannot_be_told_from_nothing_is_no_loss() -> None:
     result = figure.result([50.0], [2.0])
     assert (result.value, result.peer_value, result.ratio, result.met) == (50.0, 2.0, 1.0, True)
     assert figure.result([200.0], [2.0]).ratio == 0.5
+
+
+@pytest.mark.usefixtures("fake")
+def test_a_row_is_printed_as_soon_as_it_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where there is no terminal: a full run takes minutes."""
+    seen: list[str] = []
+
+    def slow(options: Options) -> Iterator[Result]:
+        yield TIME.result([1.0], [1.0])
+        seen.append(output.getvalue())
+        yield RATE.result([1.0], [1.0])
+
+    output = io.StringIO()
+    for result in show([Benchmark("slow", (TIME, RATE), slow)], Options(), Console(file=output)):
+        assert output.getvalue().splitlines()[-1].startswith(result.figure.name)
+    assert "fake-time" in seen[0]
+    assert "fake-rate" not in seen[0]
+
+
+@pytest.mark.usefixtures("fake")
+def test_a_picture_shows_each_ratio_beside_its_target(tmp_path: Path) -> None:
+    """Bars begin at the peer's speed; one that misses its target has another colour."""
+    picture = tmp_path / "bench.svg"
+    done = CliRunner().invoke(command, ["fake", "--plot", str(picture), "--image", "none"])
+    assert done.exit_code == 0, done.output
+    root = ElementTree.parse(picture).getroot()
+    space = "{http://www.w3.org/2000/svg}"
+    texts = [text.text for text in root.iter(f"{space}text")]
+    assert {"fake-time", "fake-rate", "10, of 5", "0.5, of 4"} <= set(texts)
+    _, slow, quick, alone = root.iter(f"{space}rect")
+    # fake-time: ten times as fast; fake-rate: half as fast, so its bar is on the other side.
+    assert float(slow.get("x", 0)) == pytest.approx(
+        float(quick.get("x", 0)) + float(quick.get("width", 0)), abs=0.2
+    )
+    assert slow.get("fill") == alone.get("fill") != quick.get("fill")
+
+
+def test_a_picture_that_cannot_be_written_is_told_first(tmp_path: Path) -> None:
+    """Before minutes of measuring."""
+    done = _rumpel(tmp_path, "bench", "pipe", "--plot", "/nonexistent/bench.svg")
+    assert done.returncode == 2
+    assert "/nonexistent/bench.svg" in done.stderr

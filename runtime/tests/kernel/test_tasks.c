@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* The ends of tasks, in whatever state their calls are: more of them than fit at a time. */
+/* The ends of tasks, in whatever state their calls are: more of them than fit at a time; and waits. */
+#include <pthread.h>
+
 #include "guest.h"
 
 #define MANY 3000
@@ -68,10 +70,64 @@ static void free_done(void)
 	many(done);
 }
 
+/*
+ * The kernel has a descriptor to watch, so that whoever leads polls. Each of two
+ * threads ends the other's call and goes to sleep at once, as the next leader: the
+ * word for the one before is not to be taken by it.
+ */
+#define ROUND_TRIPS 20000
+
+struct talk {
+	struct rumpel_task *task;
+	int in, out;
+};
+
+static void *answer(void *argument)
+{
+	const struct talk *talk = argument;
+	char byte;
+
+	for (int i = 0; i < ROUND_TRIPS; i++) {
+		EQUAL(guest_call(talk->task, SYS_read, talk->in, ptr(&byte), 1), 1);
+		EQUAL(guest_call(talk->task, SYS_write, talk->out, ptr(&byte), 1), 1);
+	}
+	return NULL;
+}
+
+static void talk_while_polling(void)
+{
+	struct rumpel_device *device;
+	struct rumpel_kernel *kernel;
+	struct rumpel_task *init;
+	struct talk talk;
+	int frames[2], to[2], from[2];
+	pthread_t thread;
+	char byte = 0;
+
+	EQUAL(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, frames), 0);
+	EQUAL(rumpel_net_fd(frames[0], NULL, 0, &device), 0);
+	kernel = guest_boot(NULL, &device, 1);
+	init = rumpel_kernel_init(kernel);
+	EQUAL(guest_call(init, SYS_pipe, ptr(to)), 0);
+	EQUAL(guest_call(init, SYS_pipe, ptr(from)), 0);
+	talk = (struct talk){ .in = to[0], .out = from[1] };
+	EQUAL(rumpel_task_create(kernel, 0, &talk.task), 0);
+	EQUAL(pthread_create(&thread, NULL, answer, &talk), 0);
+	for (int i = 0; i < ROUND_TRIPS; i++) {
+		EQUAL(guest_call(init, SYS_write, to[1], ptr(&byte), 1), 1);
+		EQUAL(guest_call(init, SYS_read, from[0], ptr(&byte), 1), 1);
+	}
+	EQUAL(pthread_join(thread, NULL), 0);
+	guest_end(kernel);
+	close(frames[0]);
+	close(frames[1]);
+}
+
 static const struct test tests[] = {
 	{ free_ready, "a task that makes no call ends" },
 	{ free_busy, "a task in a call ends" },
 	{ free_done, "a task whose result nobody took ends" },
+	{ talk_while_polling, "two threads wake each other while a device is watched" },
 };
 
 TEST_MAIN(tests)

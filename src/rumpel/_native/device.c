@@ -285,10 +285,29 @@ static PyObject *console(PyObject *module, PyObject *argument)
 	return device_wrap(module, handle, NULL);
 }
 
+/* vsock(path, cid) */
+static PyObject *vsock(PyObject *module, PyObject *args)
+{
+	struct rumpel_device *handle;
+	unsigned long cid;
+	PyObject *path;
+	int error;
+
+	if (!PyArg_ParseTuple(args, "O&k:vsock", PyUnicode_FSConverter, &path, &cid))
+		return NULL;
+	error = cid > UINT32_MAX ? -EINVAL
+				 : rumpel_vsock(PyBytes_AS_STRING(path), (uint32_t)cid, &handle);
+	if (error)
+		error_of_device(error, "a vsock", PyTuple_GET_ITEM(args, 0));
+	Py_DECREF(path);
+	return error ? NULL : device_wrap(module, handle, NULL);
+}
+
 PyMethodDef device_functions[] = {
 	{ "boot", METHOD(kernel_boot), METH_VARARGS | METH_KEYWORDS, NULL },
 	{ "entropy", entropy, METH_NOARGS, NULL },
 	{ "console", console, METH_O, NULL },
+	{ "vsock", vsock, METH_VARARGS, NULL },
 	{ "host_directory", host_directory, METH_VARARGS, NULL },
 	{ NULL, NULL, 0, NULL },
 };
@@ -317,7 +336,17 @@ static PyObject *device_gone(PyObject *self, void *unused)
 	return PyBool_FromLong(kernel && !kernel->handle);
 }
 
+/* The virtual clock of that kernel, or None. */
+static PyObject *device_clock(PyObject *self, void *unused)
+{
+	const Kernel *kernel = ((Device *)self)->kernel;
+
+	(void)unused;
+	return Py_NewRef(kernel && kernel->clock ? (PyObject *)kernel->clock : Py_None);
+}
+
 static PyGetSetDef device_getset[] = {
+	{ "clock", device_clock, NULL, NULL, NULL },
 	{ "taken", device_taken, NULL, NULL, NULL },
 	{ "gone", device_gone, NULL, NULL, NULL },
 	{ NULL, NULL, NULL, NULL, NULL },

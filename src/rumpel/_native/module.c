@@ -28,6 +28,10 @@ static int add_constants(PyObject *module)
 		{ "READ_ONLY", RUMPEL_BLOCK_READ_ONLY },
 		{ "CAPTURE_PCAPNG", RUMPEL_CAPTURE_PCAPNG },
 		{ "UNIX_LISTEN", RUMPEL_UNIX_LISTEN },
+		{ "PACKETS_ANY", RUMPEL_PACKETS_ANY },
+		{ "PACKETS_TEXT", RUMPEL_PACKETS_TEXT },
+		{ "PACKETS_PCAP", RUMPEL_PACKETS_PCAP },
+		{ "PACKETS_PCAPNG", RUMPEL_PACKETS_PCAPNG },
 		{ "NO_OFFLOADS", RUMPEL_NET_NO_OFFLOADS },
 		{ "TAP_PERSIST", RUMPEL_TAP_PERSIST },
 		{ "NO_DISCARD", RUMPEL_BLOCK_NO_DISCARD },
@@ -75,7 +79,9 @@ static int native_exec(PyObject *module)
 			return -1;
 	}
 	if (PyModule_AddFunctions(module, block_functions) < 0 ||
-	    PyModule_AddFunctions(module, net_functions) < 0)
+	    PyModule_AddFunctions(module, net_functions) < 0 ||
+	    PyModule_AddFunctions(module, pipe_functions) < 0 ||
+	    PyModule_AddFunctions(module, confine_functions) < 0)
 		return -1;
 	return fork_watch(module) < 0 ? -1 : add_constants(module);
 }

@@ -21,6 +21,7 @@
  * served.c   disks that Python serves
  * usernet.c  user-mode networks
  * slirp.c    what drives them, and needs libslirp
+ * confine.c  what a process does to itself before it runs what it does not trust
  * fork.c     what of all this the child of a fork has to put right
  *
  * The fields of all objects are guarded by the interpreter's lock. A kernel is
@@ -216,7 +217,8 @@ PyObject *device_wrap(PyObject *module, struct rumpel_device *handle, PyObject *
 
 extern PyType_Spec kernel_spec, task_spec, call_spec, pending_spec, slot_spec, clock_spec,
 	device_spec, vector_spec, usernet_spec, overlay_spec, server_spec, io_spec, mapping_spec;
-extern PyMethodDef device_functions[], block_functions[], net_functions[];
+extern PyMethodDef device_functions[], block_functions[], net_functions[], pipe_functions[],
+	confine_functions[];
 
 static inline struct native_state *native_state(PyTypeObject *type)
 {

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -35,8 +36,8 @@ struct slirp {
 	__typeof__(&slirp_pollfds_fill) fill;
 	__typeof__(&slirp_pollfds_poll) poll;
 	__typeof__(&slirp_input) input;
-	__typeof__(&slirp_add_hostfwd) add;
-	__typeof__(&slirp_remove_hostfwd) remove;
+	__typeof__(&slirp_add_hostxfwd) add;
+	__typeof__(&slirp_remove_hostxfwd) remove;
 	/* Guards slirp and what its callbacks touch, but while the thread sleeps. */
 	pthread_mutex_t lock;
 	pthread_cond_t awake; /* the thread has come back from its sleep */
@@ -46,6 +47,7 @@ struct slirp {
 	bool forking; /* the thread that forks has the lock */
 	struct slirp *next; /* all of the process */
 	int guest, host, wake; /* descriptors */
+	struct slirp_addresses addresses;
 	struct pollfd *polled; /* the first two are `host` and `wake` */
 	size_t count, room;
 	struct timer *timers;
@@ -354,12 +356,12 @@ static int load(struct slirp *net, const char **why)
 	net->fill = dlsym(library, "slirp_pollfds_fill");
 	net->poll = dlsym(library, "slirp_pollfds_poll");
 	net->input = dlsym(library, "slirp_input");
-	net->add = dlsym(library, "slirp_add_hostfwd");
-	net->remove = dlsym(library, "slirp_remove_hostfwd");
+	net->add = dlsym(library, "slirp_add_hostxfwd");
+	net->remove = dlsym(library, "slirp_remove_hostxfwd");
 	if (net->new && net->cleanup && net->fill && net->poll && net->input && net->add &&
 	    net->remove)
 		return 0;
-	*why = LIBRARY " is too old: 4.1 is needed";
+	*why = LIBRARY " is too old: 4.5 is needed";
 	return -ENOSYS;
 }
 
@@ -387,6 +389,11 @@ static int create(struct slirp *net, const struct slirp_addresses *addresses)
 		.vhost = addresses->host,
 		.vdhcp_start = addresses->guest,
 		.vnameserver = addresses->dns,
+		.in6_enabled = addresses->has6,
+		.vprefix_addr6 = addresses->network6,
+		.vprefix_len = 64,
+		.vhost6 = addresses->host6,
+		.vnameserver6 = addresses->dns6,
 		.if_mtu = addresses->mtu,
 		.if_mru = addresses->mtu,
 		.disable_host_loopback = !addresses->host_loopback,
@@ -402,6 +409,7 @@ static int create(struct slirp *net, const struct slirp_addresses *addresses)
 		return -errno;
 	for (i = 0; i < 2; i++)
 		setsockopt(pair[i], SOL_SOCKET, SO_SNDBUF, &room, sizeof(room));
+	net->addresses = *addresses;
 	net->guest = pair[0];
 	net->host = pair[1];
 	net->slirp = net->new (&config, &callbacks, net);
@@ -453,21 +461,52 @@ int slirp_guest(const struct slirp *net)
 	return net->guest;
 }
 
-int slirp_forward(struct slirp *net, bool udp, struct in_addr host, int host_port,
-		  const struct in_addr *guest, int guest_port)
+/* Where the host and the guest of a forwarded port are. 0, or -EAFNOSUPPORT. */
+static int ends_of(const struct slirp *net, const char *text, int host_port, int guest_port,
+		   struct sockaddr_storage *host, struct sockaddr_storage *guest)
 {
+	struct sockaddr_in *host4 = (void *)host, *guest4 = (void *)guest;
+	struct sockaddr_in6 *host6 = (void *)host, *guest6 = (void *)guest;
+
+	memset(host, 0, sizeof(*host));
+	memset(guest, 0, sizeof(*guest));
+	if (inet_pton(AF_INET, text, &host4->sin_addr) == 1) {
+		host4->sin_family = guest4->sin_family = AF_INET;
+		host4->sin_port = htons(host_port);
+		guest4->sin_port = htons(guest_port);
+		guest4->sin_addr = net->addresses.guest;
+		return 0;
+	}
+	if (!net->addresses.has6 || inet_pton(AF_INET6, text, &host6->sin6_addr) != 1)
+		return -EAFNOSUPPORT;
+	host6->sin6_family = guest6->sin6_family = AF_INET6;
+	host6->sin6_port = htons(host_port);
+	guest6->sin6_port = htons(guest_port);
+	guest6->sin6_addr = net->addresses.guest6;
+	return 0;
+}
+
+int slirp_forward(struct slirp *net, bool udp, const char *text, int host_port, int guest_port)
+{
+	int flags = SLIRP_HOSTFWD_V6ONLY | (udp ? SLIRP_HOSTFWD_UDP : 0), error;
+	struct sockaddr_storage host, guest;
+	struct sockaddr *from = (void *)&host, *to = (void *)&guest;
 	unsigned int sleeps;
-	int error;
+	socklen_t len;
 
 	/* In the child of a fork. */
 	if (!net->slirp)
 		return -ENETDOWN;
+	error = ends_of(net, text, host_port, guest_port < 0 ? 0 : guest_port, &host, &guest);
+	if (error)
+		return error;
+	len = host.ss_family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6);
 	pthread_mutex_lock(&net->lock);
 	errno = 0;
-	if (guest)
-		error = net->add(net->slirp, udp, host, host_port, *guest, guest_port);
+	if (guest_port >= 0)
+		error = net->add(net->slirp, from, len, to, len, flags);
 	else
-		error = net->remove(net->slirp, udp, host, host_port);
+		error = net->remove(net->slirp, from, len, flags);
 	if (error)
 		error = errno ? -errno : -EADDRNOTAVAIL;
 	/* A socket that is closed lives on as long as the thread sleeps on it. */
@@ -500,10 +539,9 @@ int slirp_guest(const struct slirp *net)
 	return -1;
 }
 
-int slirp_forward(struct slirp *net, bool udp, struct in_addr host, int host_port,
-		  const struct in_addr *guest, int guest_port)
+int slirp_forward(struct slirp *net, bool udp, const char *host, int host_port, int guest_port)
 {
-	(void)net, (void)udp, (void)host, (void)host_port, (void)guest, (void)guest_port;
+	(void)net, (void)udp, (void)host, (void)host_port, (void)guest_port;
 	return -ENOSYS;
 }
 

@@ -23,6 +23,8 @@ struct slirp_addresses {
 	struct in_addr network, mask;
 	struct in_addr host, dns; /* where the host and a name server are */
 	struct in_addr guest; /* who gets forwarded connections */
+	bool has6; /* and all of it again for IPv6; a network of 64 bits */
+	struct in6_addr network6, host6, dns6, guest6;
 	unsigned int mtu;
 	bool host_loopback; /* may the host's loopback be reached? */
 };
@@ -35,8 +37,11 @@ int slirp_open(const struct slirp_addresses *addresses, struct slirp **net, cons
 void slirp_close(struct slirp *net);
 /* The socket with the kernel's frames: a message each. */
 int slirp_guest(const struct slirp *net);
-/* Publishes a port of the guest on the host, or takes that back (guest NULL). */
-int slirp_forward(struct slirp *net, bool udp, struct in_addr host, int host_port,
-		  const struct in_addr *guest, int guest_port);
+/*
+ * Publishes a port of the guest at an address of the host, or takes that back
+ * (guest_port < 0). The address is a text; its family is the guest's, too.
+ * -EAFNOSUPPORT: it is none, or this network has not that family.
+ */
+int slirp_forward(struct slirp *net, bool udp, const char *host, int host_port, int guest_port);
 
 #endif

@@ -53,19 +53,34 @@ static int fail(UserNet *self, int error, const char *why)
 	return -1;
 }
 
-static int parse(const char *text, struct in_addr *address)
+static int parse(int family, const char *text, void *address)
 {
-	if (inet_pton(AF_INET, text, address) == 1)
+	if (inet_pton(family, text, address) == 1)
 		return 0;
-	PyErr_Format(PyExc_ValueError, "not an IPv4 address: '%s'", text);
+	PyErr_Format(PyExc_ValueError, "not an %s address: '%s'",
+		     family == AF_INET ? "IPv4" : "IPv6", text);
 	return -1;
 }
 
-/* UserNet(network, mask, host, dns, guest, mtu, host_loopback) */
+/* A tuple of addresses: the network's, the host's, the name server's, the guest's. */
+static int parse_family(PyObject *texts, int family, void *network, void *host, void *dns,
+			void *guest)
+{
+	const char *text[4];
+
+	if (!PyArg_ParseTuple(texts, "ssss", &text[0], &text[1], &text[2], &text[3]) ||
+	    parse(family, text[0], network) < 0 || parse(family, text[1], host) < 0 ||
+	    parse(family, text[2], dns) < 0 || parse(family, text[3], guest) < 0)
+		return -1;
+	return 0;
+}
+
+/* UserNet(addresses, mask, addresses6, mtu, host_loopback); addresses6 may be None. */
 static PyObject *usernet_new(PyTypeObject *type, PyObject *args, PyObject *keywords)
 {
-	const char *network, *mask, *host, *dns, *guest, *why;
-	struct slirp_addresses addresses = { 0 };
+	struct slirp_addresses ask = { 0 };
+	PyObject *four, *six;
+	const char *mask, *why;
 	int loopback, error;
 	UserNet *self;
 
@@ -73,18 +88,21 @@ static PyObject *usernet_new(PyTypeObject *type, PyObject *args, PyObject *keywo
 		PyErr_SetString(PyExc_TypeError, "UserNet takes no keyword arguments");
 		return NULL;
 	}
-	if (!PyArg_ParseTuple(args, "sssssIp:UserNet", &network, &mask, &host, &dns, &guest,
-			      &addresses.mtu, &loopback) ||
-	    parse(network, &addresses.network) < 0 || parse(mask, &addresses.mask) < 0 ||
-	    parse(host, &addresses.host) < 0 || parse(dns, &addresses.dns) < 0 ||
-	    parse(guest, &addresses.guest) < 0)
+	if (!PyArg_ParseTuple(args, "O!sOIp:UserNet", &PyTuple_Type, &four, &mask, &six, &ask.mtu,
+			      &loopback) ||
+	    parse(AF_INET, mask, &ask.mask) < 0 ||
+	    parse_family(four, AF_INET, &ask.network, &ask.host, &ask.dns, &ask.guest) < 0)
 		return NULL;
-	addresses.host_loopback = loopback;
+	ask.has6 = six != Py_None;
+	if (ask.has6 &&
+	    parse_family(six, AF_INET6, &ask.network6, &ask.host6, &ask.dns6, &ask.guest6) < 0)
+		return NULL;
+	ask.host_loopback = loopback;
 	self = (UserNet *)type->tp_alloc(type, 0);
 	if (!self)
 		return NULL;
 	self->state = native_state(type);
-	error = slirp_open(&addresses, &self->net, &why);
+	error = slirp_open(&ask, &self->net, &why);
 	if (error) {
 		fail(self, error, why);
 		Py_CLEAR(self);
@@ -110,29 +128,30 @@ static PyObject *usernet_close(PyObject *object, PyObject *unused)
 	Py_RETURN_NONE;
 }
 
-/* forward(udp, host, port, guest, port): publishes, or ends that with guest=None. */
+/* forward(udp, host, host_port, guest_port): publishes, or ends that if guest_port < 0. */
 static PyObject *usernet_forward(PyObject *object, PyObject *args)
 {
 	UserNet *self = (UserNet *)object;
-	struct in_addr host, guest;
-	const char *host_text, *guest_text;
 	int udp, host_port, guest_port, error = -ESHUTDOWN;
+	const char *host;
 
-	if (!PyArg_ParseTuple(args, "psizi:forward", &udp, &host_text, &host_port, &guest_text,
-			      &guest_port) ||
-	    parse(host_text, &host) < 0 || (guest_text && parse(guest_text, &guest) < 0))
+	if (!PyArg_ParseTuple(args, "psii:forward", &udp, &host, &host_port, &guest_port))
 		return NULL;
 	if (self->net && !self->closing) {
 		self->users++;
 		Py_BEGIN_ALLOW_THREADS
-		error = slirp_forward(self->net, udp, host, host_port, guest_text ? &guest : NULL,
-				      guest_port);
+		error = slirp_forward(self->net, udp, host, host_port, guest_port);
 		Py_END_ALLOW_THREADS
 		self->users--;
 		leave(self);
 	}
 	if (!error)
 		Py_RETURN_NONE;
+	if (error == -EAFNOSUPPORT) {
+		PyErr_Format(PyExc_ValueError, "not an address of this network's families: '%s'",
+			     host);
+		return NULL;
+	}
 	errno = -error;
 	return PyErr_SetFromErrno(PyExc_OSError);
 }

@@ -14,6 +14,7 @@ from rumpel.bench import (
     clone,
     copying,
     disks,
+    intercept,
     memory,
     sockets,
     switching,
@@ -64,6 +65,7 @@ BENCHMARKS = (
     Benchmark("blk-files", (disks.FILES,), disks.files),
     Benchmark("aio-1000", (aio.AIO,), aio.thousand),
     Benchmark("clone", (clone.CLONE,), clone.clone),
+    Benchmark("intercept", (intercept.KNOWN, intercept.UNKNOWN), intercept.intercept, ()),
 )
 
 

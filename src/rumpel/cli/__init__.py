@@ -12,6 +12,9 @@ from rumpel.cli.table import LazyGroup, Row, run
 COMMANDS = (
     Row("demo", "rumpel.cli.demo", "Show what a kernel can do, on real input."),
     Row("kernel", "rumpel.cli.kernel", "Build, list and verify kernel images."),
+    Row("run", "rumpel.cli.run", "Run a program with its system calls intercepted."),
+    Row("nf", "rumpel.cli.nf", "Network functions joined by pipes."),
+    Row("image", "rumpel.cli.image", "Files in disk images, without root."),
     Row("gdb", "rumpel.cli.gdb", "Debug a process and the kernels in it."),
     Row("valgrind", "rumpel.cli.valgrind", "Run a program and its kernels under valgrind."),
     Row("bench", "rumpel.cli.bench", "Measure a kernel beside the host's."),

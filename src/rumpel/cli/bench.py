@@ -5,19 +5,22 @@ from __future__ import annotations
 
 import json
 import os
-from contextlib import nullcontext
+from collections.abc import Iterator
+from typing import TextIO
 
 import click
 from rich.console import Console
-from rich.live import Live
-from rich.table import Table
+from rich.text import Text
 
-from rumpel.bench import BENCHMARKS, Benchmark, Options, Result, find
+from rumpel.bench import BENCHMARKS, Benchmark, Options, Result, find, plot
 from rumpel.bench.result import TARGET, Figure
 from rumpel.build import DEFAULT_PROFILE, DEFAULT_VERSION
 
 WIDE = 140
 """From this width on, each row also says what is done."""
+
+COLUMNS = {"": 18, "rumpel": 14, "host": 14, "ratio": 7, "target": 12, "spread": 6}
+"""Their widths, known before there is a row: each is printed as soon as it is measured."""
 
 
 class _Command(click.Command):
@@ -35,8 +38,16 @@ class _Command(click.Command):
 @click.option("--profile", "-p", default=DEFAULT_PROFILE, show_default=True, help="Its profile.")
 @click.option("--image", metavar="PATH", help="An image instead of version and profile.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option(
+    "--plot", "picture", type=click.File("w", lazy=False), help="Also draw the ratios: an SVG."
+)
 def command(
-    names: tuple[str, ...], version: str, profile: str, image: str | None, as_json: bool
+    names: tuple[str, ...],
+    version: str,
+    profile: str,
+    image: str | None,
+    as_json: bool,
+    picture: TextIO | None,
 ) -> None:
     """Measure the library kernel beside the host's, each figure in the same run.
 
@@ -58,35 +69,44 @@ def command(
     for needed in {profile: None for benchmark in chosen for profile in benchmark.profiles}:
         options.path(needed)
     if as_json:
-        results = [result.to_json() for benchmark in chosen for result in benchmark.run(options)]
-        click.echo(json.dumps(results, indent=2))
-        return
-    show(chosen, options, Console())
+        results = list(measure(chosen, options))
+        click.echo(json.dumps([result.to_json() for result in results], indent=2))
+    else:
+        results = list(show(chosen, options, Console()))
+    if picture:
+        picture.write(plot.svg(results, f"{plot.machine()}, {version} {profile}"))
 
 
-def show(chosen: list[Benchmark], options: Options, console: Console) -> None:
-    """Fill a table, a row as soon as it is known."""
-    columns = ["", "rumpel", "host", "ratio", "target", "spread"]
-    if console.width >= WIDE:
-        columns.append("what is done")
-    table = Table(*columns, box=None)
-    for column in table.columns:
-        column.no_wrap = True
-        column.justify = "right" if column.header in columns[1:4] else "left"
+def measure(chosen: list[Benchmark], options: Options) -> Iterator[Result]:
+    """Results as they come."""
+    for benchmark in chosen:
+        yield from benchmark.run(options)
+
+
+def show(chosen: list[Benchmark], options: Options, console: Console) -> Iterator[Result]:
+    """Print each result as soon as it is known, and pass it on."""
     errors = Console(stderr=True)
     load, cpus = os.getloadavg()[0], os.cpu_count() or 1
     if load > cpus / 2:
         errors.print(f"this machine is busy (load {load:.1f}): figures will be noisy")
-    # Drawn by nobody but this thread, which must not be disturbed.
-    live = Live(table, console=console, auto_refresh=False) if console.is_terminal else None
-    with live or nullcontext():
-        for benchmark in chosen:
-            for result in benchmark.run(options):
-                table.add_row(*row(result)[: len(columns)])
-                if live:
-                    live.refresh()
-    if not live:
-        console.print(table)
+    wide = console.width >= WIDE
+    print_row(console, [*COLUMNS, "what is done"], wide)
+    for result in measure(chosen, options):
+        print_row(console, row(result), wide)
+        yield result
+
+
+def print_row(console: Console, cells: list[str], wide: bool) -> None:
+    """One line. Figures are on the right of their columns."""
+    line = Text()
+    for cell, (name, width) in zip(cells, COLUMNS.items(), strict=False):
+        text = Text.from_markup(cell)
+        text.align("right" if name in {"rumpel", "host", "ratio"} else "left", width)
+        line.append_text(text).append("  ")
+    if wide:
+        line.append(cells[-1])
+    line.rstrip()
+    console.print(line, soft_wrap=True)
 
 
 def row(result: Result) -> list[str]:

@@ -55,15 +55,16 @@ def run(group: click.Group) -> None:
 
     group = click.version_option(__version__, prog_name="rumpel")(group)
     try:
-        group.main(standalone_mode=False)
+        # What a command returns; the status, if it has asked to exit with one.
+        status = group.main(standalone_mode=False)
+        if isinstance(status, int):
+            sys.exit(status)
     except click.exceptions.NoArgsIsHelpError as e:
         e.show()
         sys.exit(2)
     except click.UsageError as e:
         where = f" (see {e.ctx.command_path} --help)" if e.ctx else ""
         fail(e.format_message() + where, 2)
-    except click.exceptions.Exit as e:
-        sys.exit(e.exit_code)
     except click.ClickException as e:
         fail(e.format_message(), e.exit_code)
     except (click.Abort, KeyboardInterrupt):

@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple, Protocol
 
 from rumpel import _native
 
-__all__ = ["Device", "DeviceStats", "HasFileno"]
+__all__ = ["Device", "DeviceStats", "HasFileno", "check_claims"]
 
 
 class HasFileno(Protocol):
@@ -41,6 +42,9 @@ class DeviceStats(NamedTuple):
 class Device:
     """What all devices have in common."""
 
+    _claim = ""
+    """What no second device of the kernel may be too, in the plural."""
+
     def __init__(self, native: _native.Device) -> None:
         self._native = native
 
@@ -51,3 +55,15 @@ class Device:
 
     def close(self) -> None:
         """Called when the kernel is gone."""
+
+
+def check_claims(devices: Iterable[Device]) -> None:
+    """Refuse devices of one kernel of which it would find only the first.
+
+    Raises:
+        ValueError: if there are any.
+    """
+    claims = [device._claim for device in devices if device._claim]
+    for claim in claims:
+        if claims.count(claim) > 1:
+            raise ValueError(f"a kernel cannot have two {claim}")

@@ -5,13 +5,12 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterable
 
 from rumpel import _native
 from rumpel.clock import to_ns
 from rumpel.devices.device import Device
 
-__all__ = ["HostDirectory", "check_tags"]
+__all__ = ["HostDirectory"]
 
 _numbers = itertools.count()
 
@@ -53,19 +52,6 @@ class HostDirectory(Device):
         self.path = os.fspath(path)
         self.read_only = read_only
         self.tag = f"host{next(_numbers)}" if tag is None else tag
+        self._claim = f"directories with the tag {self.tag!r}"
         flags = _native.DIRECTORY_READ_ONLY if read_only else 0
         super().__init__(_native.host_directory(path, self.tag, flags, to_ns(cache)))
-
-
-def check_tags(devices: Iterable[Device]) -> None:
-    """Refuse directories of one kernel with the same tag, of which it would find only the first.
-
-    Raises:
-        ValueError: if there are any.
-    """
-    seen: set[str] = set()
-    for device in devices:
-        if isinstance(device, HostDirectory):
-            if device.tag in seen:
-                raise ValueError(f"two directories of a kernel have the tag {device.tag!r}")
-            seen.add(device.tag)

@@ -54,7 +54,9 @@ class Overlay(Device):
             if isinstance(self.base, Overlay):
                 self.base._rest()
                 below = self.base._overlay()
-                self._opened = _native.Overlay(self.base.file, below, self.file)
+                # The name of what is below is for the file's header.
+                name = None if self.file is None else self.base.file
+                self._opened = _native.Overlay(name, below, self.file)
             elif isinstance(self.base, bytes | bytearray | memoryview):
                 self._opened = _over_bytes(self.base, self.file)
             else:

@@ -9,12 +9,14 @@ import contextlib
 import inspect
 import weakref
 from collections.abc import Awaitable, Iterable
-
-from typing_extensions import Buffer
+from typing import TYPE_CHECKING
 
 from rumpel import _native
 from rumpel.devices.nic import Nic, to_mac
 from rumpel.errors import KernelClosed
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 __all__ = ["PythonNic"]
 

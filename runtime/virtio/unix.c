@@ -2,15 +2,15 @@
 /* Unix sockets and their names (unix(7)). */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "net_socket.h"
+#include "unix.h"
 
-int net_socket_address(const char *path, struct sockaddr_un *address, socklen_t *len)
+int rumpel_unix_address(const char *path, struct sockaddr_un *address, socklen_t *len)
 {
 	size_t size = strlen(path);
 
@@ -28,7 +28,7 @@ int net_socket_address(const char *path, struct sockaddr_un *address, socklen_t 
 	return 0;
 }
 
-int net_socket_new(int type)
+int rumpel_unix_socket(int type)
 {
 	int fd = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
@@ -44,7 +44,7 @@ static bool is_left_behind(int type, const struct sockaddr_un *address, socklen_
 
 	if (!address->sun_path[0] || lstat(address->sun_path, &stat) || !S_ISSOCK(stat.st_mode))
 		return false;
-	fd = net_socket_new(type);
+	fd = rumpel_unix_socket(type);
 	if (fd < 0)
 		return false;
 	refused = connect(fd, (const struct sockaddr *)address, len) < 0 && errno == ECONNREFUSED;
@@ -52,15 +52,15 @@ static bool is_left_behind(int type, const struct sockaddr_un *address, socklen_
 	return refused;
 }
 
-int net_socket_bind(int type, const struct sockaddr_un *address, socklen_t len)
+int rumpel_unix_bind(int type, const struct sockaddr_un *address, socklen_t len)
 {
-	int fd = net_socket_new(type), error;
+	int fd = rumpel_unix_socket(type), error;
 
 	if (fd < 0)
 		return fd;
 	error = bind(fd, (const struct sockaddr *)address, len) < 0 ? -errno : 0;
 	if (error == -EADDRINUSE && is_left_behind(type, address, len)) {
-		net_socket_unlink(address);
+		rumpel_unix_unlink(address);
 		error = bind(fd, (const struct sockaddr *)address, len) < 0 ? -errno : 0;
 	}
 	if (!error)
@@ -69,7 +69,7 @@ int net_socket_bind(int type, const struct sockaddr_un *address, socklen_t len)
 	return error;
 }
 
-void net_socket_unlink(const struct sockaddr_un *address)
+void rumpel_unix_unlink(const struct sockaddr_un *address)
 {
 	if (address->sun_path[0])
 		unlink(address->sun_path);

@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The agent: what lives in an intercepted program. It is the program that is
+ * executed; it maps the real one beside itself, and from then on gets each
+ * system call of it. It has no libc and no thread-local storage, uses general
+ * registers only, and finds its data by %gs. docs/run-internals.md is its map.
+ *
+ * Files: start.S (ways in and out), main.c and load.c (a program is mapped and
+ * started), execute.c (execve), dispatch.c (from a call to its answer), calls.h
+ * (the table of calls), policy.c (host or kernel), thread.c, signal.c and
+ * sigcalls.c, trap.c and patch.c (how calls are caught), files.c (descriptors),
+ * names.c (/proc/self/exe), memory.c, explain.c.
+ */
+#ifndef AGENT_H
+#define AGENT_H
+
+#include <asm/sigcontext.h>
+#include <asm/signal.h>
+#include <asm/siginfo.h>
+#include <asm/ucontext.h>
+#include <linux/signal.h>
+
+#include "host.h"
+#include "offsets.h"
+
+#define PATH_MAX 4096
+#define PAGE 4096ul
+#define SIGNALS 64
+
+typedef uint64_t mask_t;
+#define SIGNAL_BIT(sig) (1ull << ((sig)-1))
+#define ALL_SIGNALS (~0ull)
+
+/* The program's registers at a system call, in the order of offsets.h. rax is the result. */
+struct regs {
+	uint64_t rax, rdi, rsi, rdx, r10, r8, r9;
+	uint64_t rbx, rbp, r12, r13, r14, r15;
+	uint64_t rsp, rip; /* rip: after the call */
+	uint64_t flags; /* as lahf and seto leave them in ax */
+	uint64_t nr;
+};
+
+/* A disposition, as rt_sigaction has it. */
+struct action {
+	uint64_t handler, flags, restorer;
+	mask_t mask;
+};
+
+/* What processes share that share handlers (CLONE_SIGHAND). */
+struct signals {
+	uint32_t lock;
+	struct action actions[SIGNALS + 1];
+};
+
+struct files;
+
+/* Bits of thread.work. */
+#define WORK_MASKED 1 /* all signals are blocked; mask is to be set on leaving */
+#define WORK_PENDING 2 /* and info is of one that came meanwhile */
+
+struct thread {
+	struct thread *self;
+	uint64_t stack; /* top of the agent's */
+	uint32_t work;
+	uint32_t leaving; /* regs are complete, so a signal may be delivered at once */
+	uint32_t used;
+	uint32_t vfork; /* the parent will free this */
+	struct regs regs;
+
+	mask_t mask;
+	mask_t handler_mask; /* blocked while the handler of a deferred signal runs, besides its own */
+	mask_t call_mask; /* of a call that has one for its duration */
+	bool has_call_mask;
+	bool carrying; /* the next SIGSYS is info's signal */
+	bool sigsys_blocked; /* as the program sees it */
+	bool executing; /* holds the lock of execute.c */
+	siginfo_t info;
+	stack_t sas; /* the program's alternate stack */
+	stack_t agent_sas; /* the one that the host knows */
+	struct signals *signals;
+	struct files *files;
+	struct thread *next;
+};
+
+static inline struct thread *this_thread(void)
+{
+	struct thread *t;
+
+	asm volatile("mov %%gs:0, %0" : "=r"(t));
+	return t;
+}
+
+/* Nothing is looked up in a table. */
+#pragma GCC visibility push(hidden)
+
+/* memory.c */
+void *memcpy(void *to, const void *from, size_t n);
+void *memmove(void *to, const void *from, size_t n);
+void *memset(void *to, int byte, size_t n);
+int memcmp(const void *a, const void *b, size_t n);
+size_t strlen(const char *s);
+/* Copy from or to where the program says: 0 or -EFAULT. */
+int copy_in(void *to, uint64_t from, size_t n);
+int copy_out(uint64_t to, const void *from, size_t n);
+/* The string at from: its length, -ENAMETOOLONG (size is not enough), or -EFAULT. */
+long copy_string(char *to, uint64_t from, size_t size);
+void *map_pages(size_t size); /* NULL: no memory */
+void lock(uint32_t *word);
+void unlock(uint32_t *word);
+
+/* start.S */
+extern char __executable_start[], etext[];
+#define agent_begin __executable_start
+#define agent_end etext
+extern char agent_entry[], agent_entry_saved[], agent_exit[], agent_exit_end[];
+extern char call_begin[], call_syscall[], call_restart[];
+extern char sigreturn_begin[], sigreturn_syscall[], sigreturn_abort[];
+void agent_restorer(void);
+/* The program's call itself, interruptible: its result, or RESTART if a signal came before it. */
+long call_host(long nr, long a0, long a1, long a2, long a3, long a4, long a5);
+/* RESTART, or not at all. */
+long agent_sigreturn(struct ucontext *uc);
+/* clone or clone3 whose child begins on child's stack, in thread_begin(). */
+long agent_clone(long nr, long a0, long a1, long a2, long a3, long a4, struct thread *child);
+_Noreturn void agent_exit_thread(struct thread *t, long status);
+_Noreturn void agent_resume(struct thread *t);
+_Noreturn void agent_jump(uint64_t entry, uint64_t rsp);
+
+/* dispatch.c */
+long dispatch(struct thread *t);
+/* The call as it is in regs, on the host. */
+long call_through(struct thread *t);
+
+/* thread.c */
+struct thread *thread_new(void);
+void thread_install(struct thread *t); /* of the calling thread: %gs and the alternate stack */
+void block_signals(struct thread *t); /* until the call ends */
+long call_clone(struct thread *t);
+long call_clone3(struct thread *t);
+long call_fork(struct thread *t);
+long call_vfork(struct thread *t);
+long call_exit(struct thread *t);
+
+/* signal.c */
+void signals_begin(void);
+void agent_leave(struct thread *t);
+bool in_agent(uint64_t rip);
+/* Have the host call on_signal() for sig; flags: SA_RESTART and the like. old may be NULL. */
+long signal_install(int sig, uint64_t flags, struct action *old);
+bool signal_is_ours(const struct action *action);
+
+/* sigcalls.c */
+bool on_stack(const stack_t *sas, uint64_t rsp);
+long call_rt_sigaction(struct thread *t);
+long call_rt_sigprocmask(struct thread *t);
+long call_rt_sigreturn(struct thread *t);
+long call_sigaltstack(struct thread *t);
+long call_rt_sigsuspend(struct thread *t);
+long call_ppoll(struct thread *t);
+long call_pselect6(struct thread *t);
+long call_epoll_pwait(struct thread *t);
+long call_io_pgetevents(struct thread *t);
+
+/* trap.c */
+extern bool seccomp_traps;
+long trap_calls(bool first); /* of this thread, from now on: 0 or a negative errno */
+bool is_trap(const siginfo_t *info);
+void trapped(const siginfo_t *info, struct ucontext *uc);
+
+#pragma GCC visibility pop
+
+#endif

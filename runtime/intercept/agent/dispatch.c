@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* From a system call to its answer. */
+#include "dispatch.h"
+
+#include <asm/prctl.h>
+#include <linux/prctl.h>
+
+#include "execute.h"
+#include "explain.h"
+#include "files.h"
+#include "kernel.h"
+#include "names.h"
+#include "patch.h"
+#include "policy.h"
+
+/* A call that this process has not: programs do without. */
+static long call_absent(struct thread *t)
+{
+	(void)t;
+	return -ENOSYS;
+}
+
+static long call_exit_group(struct thread *t)
+{
+	explain_end(t);
+	return call_through(t);
+}
+
+#ifndef PR_SET_SYSCALL_USER_DISPATCH
+#define PR_SET_SYSCALL_USER_DISPATCH 59
+#endif
+
+static long call_prctl(struct thread *t)
+{
+	/* A filter of the program's would be asked about the agent's calls. */
+	if (t->regs.rdi == PR_SET_SECCOMP || t->regs.rdi == PR_SET_SYSCALL_USER_DISPATCH)
+		return -EINVAL;
+	return call_through(t);
+}
+
+static long call_arch_prctl(struct thread *t)
+{
+	uint64_t zero = 0;
+
+	if (t->regs.rdi == ARCH_SET_GS)
+		return -EPERM;
+	if (t->regs.rdi == ARCH_GET_GS)
+		return copy_out(t->regs.rsi, &zero, sizeof(zero));
+	return call_through(t);
+}
+
+#define HOST .decider = BY_NOTHING
+#define FD(n) .decider = BY_FD, .at = (n)
+#define PATH(n) .decider = BY_PATH, .at = (n), .dir = NO_DIR
+#define PATH_AT(d, n) .decider = BY_PATH, .at = (n), .dir = (d)
+#define FAMILY(n) .decider = BY_FAMILY, .at = (n)
+#define NEW_FD .new_fd = true
+#define CALL(call_name, action, ...) \
+	[__NR_##call_name] = { .name = #call_name, .act = (action), __VA_ARGS__ },
+
+const struct call calls[CALLS] = {
+#include "calls.h"
+};
+
+static const struct call unknown;
+
+long argument(const struct thread *t, int n)
+{
+	/* The order of the system call's registers, which is that of struct regs. */
+	return (&t->regs.rdi)[n];
+}
+
+long call_through(struct thread *t)
+{
+	const struct regs *r = &t->regs;
+
+	return call_host(r->nr, r->rdi, r->rsi, r->rdx, r->r10, r->r8, r->r9);
+}
+
+long call_with(struct thread *t, int n, long value)
+{
+	long args[6];
+
+	for (int i = 0; i < 6; i++)
+		args[i] = i == n ? value : argument(t, i);
+	return call_host(t->regs.nr, args[0], args[1], args[2], args[3], args[4], args[5]);
+}
+
+static long to_kernel(struct thread *t, const struct call *call)
+{
+	long result = kernel_call(t);
+
+	return call->new_fd && result >= 0 ? files_place(t->files, result) : result;
+}
+
+/* For the program the agent's descriptors are not there. */
+static bool uses_reserved(const struct thread *t, const struct call *call)
+{
+	if (call->decider == BY_FD)
+		return is_reserved(t->files, argument(t, call->at));
+	return call->decider == BY_PATH && call->dir != NO_DIR &&
+	       is_reserved(t->files, argument(t, call->dir));
+}
+
+long dispatch(struct thread *t)
+{
+	uint32_t nr = (uint32_t)t->regs.nr;
+	const struct call *call = nr < CALLS ? &calls[nr] : &unknown;
+	bool ours = false;
+
+	if (uses_reserved(t, call))
+		return -EBADF;
+	if (policy_active)
+		ours = policy_decide(t, call);
+	if (explaining)
+		explain_call(t, call, ours);
+	if (ours)
+		return to_kernel(t, call);
+	return call->act ? call->act(t) : call_through(t);
+}

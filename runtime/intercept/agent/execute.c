@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * A program executes another: the agent is executed instead, and gets the program's
+ * file as a descriptor and all else as a message. Arguments and environment are
+ * passed as they are. Whatever is wrong with the program is said before, as by execve.
+ */
+#include "execute.h"
+
+#include <linux/fcntl.h>
+#include <linux/memfd.h>
+
+#include "explain.h"
+#include "files.h"
+#include "message.h"
+#include "names.h"
+#include "program.h"
+#include "say.h"
+
+static uint32_t executing; /* a lock: the two descriptors are there once */
+
+void execute_lock(void)
+{
+	lock(&executing);
+}
+
+void execute_unlock(void)
+{
+	unlock(&executing);
+}
+
+void execute_forked(struct thread *t)
+{
+	if (!executing)
+		return;
+	executing = 0;
+	files_reserve(t->files, FD_MESSAGE);
+	files_reserve(t->files, FD_PROGRAM);
+}
+
+/* The descriptor FD_MESSAGE with what the next agent has to know. */
+static int send(struct thread *t, const char *path)
+{
+	int fd = host(__NR_memfd_create, "rumpel-agent", MFD_CLOEXEC);
+	long error, n = strlen(path) + 1;
+
+	if (fd < 0)
+		return fd;
+	error = host(__NR_pwrite64, fd, &message, sizeof(message), 0);
+	if (error >= 0)
+		error = host(__NR_pwrite64, fd, path, n, offsetof(struct message, path));
+	if (error >= 0)
+		error = files_send(t->files, fd);
+	if (error >= 0)
+		error = host(__NR_dup3, fd, t->files->agent_fd + FD_MESSAGE, 0);
+	host(__NR_close, fd);
+	return error < 0 ? error : 0;
+}
+
+/* How a program is called that execveat gets as a directory and a name, as the kernel puts it. */
+static void put_name(char *to, int dir, const char *path)
+{
+	struct line line = { .used = 0 };
+
+	if (dir != AT_FDCWD && path[0] != '/') {
+		say_text(&line, "/dev/fd/");
+		say_number(&line, dir);
+		if (*path)
+			say_text(&line, "/");
+	}
+	say_text(&line, path);
+	memcpy(to, line.text, line.used);
+	to[line.used] = 0;
+}
+
+/* Does not come back if it goes well. fd is the program's file. */
+static long execute(struct thread *t, int fd, const char *name, uint64_t argv, uint64_t envp)
+{
+	long error = program_check(fd);
+
+	if (!error)
+		error = send(t, name);
+	if (error)
+		return error;
+	error = host(__NR_dup3, fd, t->files->agent_fd + FD_PROGRAM, 0);
+	if (error >= 0) {
+		explain_end(t);
+		/* A signal that comes before it must not get lost. */
+		error = call_host(__NR_execveat, t->files->agent_fd, (long)"", argv, envp,
+				  AT_EMPTY_PATH, 0);
+	}
+	files_reserve(t->files, FD_PROGRAM);
+	files_reserve(t->files, FD_MESSAGE);
+	return error;
+}
+
+static long executable(struct thread *t, int dir, uint64_t path_at, uint64_t argv, uint64_t envp,
+		       int flags)
+{
+	char path[PATH_MAX], name[PATH_MAX];
+	long error = copy_string(path, path_at, sizeof(path));
+	int fd;
+
+	if (error < 0)
+		return error;
+	if (flags & ~(AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW))
+		return -EINVAL;
+	if (names_is_exe(path))
+		memcpy(path, exe_path, strlen(exe_path) + 1);
+	put_name(name, dir, path);
+	lock(&executing);
+	t->executing = true;
+	fd = program_open(dir, path, flags);
+	if (fd == -EPERM)
+		complain(path, fd, NULL);
+	error = fd;
+	if (fd >= 0) {
+		error = execute(t, fd, name, argv, envp);
+		host(__NR_close, fd);
+	}
+	execute_done(t);
+	return error;
+}
+
+void execute_done(struct thread *t)
+{
+	if (!t->executing)
+		return;
+	t->executing = false;
+	unlock(&executing);
+}
+
+long call_execve(struct thread *t)
+{
+	return executable(t, AT_FDCWD, t->regs.rdi, t->regs.rsi, t->regs.rdx, 0);
+}
+
+long call_execveat(struct thread *t)
+{
+	return executable(t, (int)t->regs.rdi, t->regs.rsi, t->regs.rdx, t->regs.r10,
+			  (int)t->regs.r8);
+}

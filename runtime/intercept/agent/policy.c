@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Whose call is it? The rules, in the order in which they are asked; the first
+ * that holds makes it the library kernel's, otherwise it is the host's.
+ *
+ *	descriptor	an argument is a descriptor that the kernel gave
+ *	family N	a socket of this address family
+ *	path P		a path that is P or below it
+ *	call NAME	this call, whatever its arguments are
+ *
+ * The first is always there, the others come with the message, a line for each.
+ */
+#include "policy.h"
+
+#include <linux/fcntl.h>
+
+#include "files.h"
+#include "kernel.h"
+#include "message.h"
+#include "say.h"
+
+#define RULES 64
+
+struct rule {
+	enum { OF_FAMILY, OF_PATH, OF_CALL } kind;
+	long number; /* of a family or a call */
+	const char *path; /* without a slash at its end */
+	size_t length;
+	const char *text;
+};
+
+static struct rule rules[RULES];
+static int count;
+static bool any_path;
+bool policy_active;
+
+static bool starts(const char **text, const char *word)
+{
+	size_t n = strlen(word);
+
+	if (memcmp(*text, word, n))
+		return false;
+	*text += n;
+	return true;
+}
+
+static long parse_number(const char *text)
+{
+	long n = 0;
+
+	if (!*text)
+		return -1;
+	for (; *text >= '0' && *text <= '9'; text++)
+		n = n * 10 + (*text - '0');
+	return *text ? -1 : n;
+}
+
+static long call_number(const char *name)
+{
+	size_t n = strlen(name) + 1;
+
+	for (int nr = 0; nr < CALLS; nr++)
+		if (calls[nr].name && strlen(calls[nr].name) + 1 == n &&
+		    !memcmp(calls[nr].name, name, n))
+			return nr;
+	return -1;
+}
+
+static int add(const char *text)
+{
+	struct rule *rule = &rules[count];
+	const char *rest = text;
+
+	*rule = (struct rule){ .text = text };
+	if (count == RULES)
+		return -EINVAL;
+	if (starts(&rest, "family ")) {
+		rule->kind = OF_FAMILY;
+		rule->number = parse_number(rest);
+	} else if (starts(&rest, "call ")) {
+		rule->kind = OF_CALL;
+		rule->number = call_number(rest);
+	} else if (starts(&rest, "path /")) {
+		rule->kind = OF_PATH;
+		rule->path = rest - 1;
+		rule->length = strlen(rule->path);
+		any_path = true;
+	} else {
+		return -EINVAL;
+	}
+	if (rule->number < 0)
+		return -EINVAL;
+	count++;
+	return 0;
+}
+
+int policy_begin(void)
+{
+	static char text[RULES_MAX];
+	char *line = text;
+
+	memcpy(text, message.rules, sizeof(text));
+	while (*line) {
+		char *end = line;
+
+		while (*end && *end != '\n')
+			end++;
+		/* The lines stay where they are, as strings. */
+		if (*end)
+			*end++ = 0;
+		if (add(line)) {
+			complain(line, 0, "no such rule");
+			return -EINVAL;
+		}
+		line = end;
+	}
+	if (count && !kernel_present) {
+		complain(rules[0].text, 0, "there is no library kernel for it here");
+		return -EINVAL;
+	}
+	policy_active = count || files_any();
+	return 0;
+}
+
+static bool is_below(const char *path, const struct rule *rule)
+{
+	return !memcmp(path, rule->path, rule->length) &&
+	       (!path[rule->length] || path[rule->length] == '/');
+}
+
+/* The rule that makes a call the kernel's, or NULL. */
+static const char *find(struct thread *t, const struct call *call)
+{
+	long value = argument(t, call->at);
+	char path[PATH_MAX];
+	bool have_path = false;
+
+	if (call->decider == BY_FD && files_owned(t->files, value))
+		return "descriptor";
+	if (call->decider == BY_PATH && call->dir != NO_DIR &&
+	    files_owned(t->files, argument(t, call->dir)))
+		return "descriptor";
+	if (call->decider == BY_PATH && any_path)
+		have_path = copy_string(path, value, sizeof(path)) > 0;
+	for (const struct rule *rule = rules; rule < rules + count; rule++) {
+		if (rule->kind == OF_CALL && call == &calls[rule->number])
+			return rule->text;
+		if (rule->kind == OF_FAMILY && call->decider == BY_FAMILY &&
+		    rule->number == (int)value)
+			return rule->text;
+		if (rule->kind == OF_PATH && have_path && is_below(path, rule))
+			return rule->text;
+	}
+	return NULL;
+}
+
+bool policy_decide(struct thread *t, const struct call *call)
+{
+	return call->name && find(t, call);
+}
+
+const char *policy_reason(struct thread *t, const struct call *call)
+{
+	const char *rule = policy_active ? find(t, call) : NULL;
+
+	return rule ? rule : "no rule";
+}

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Packets as lines of text: the time in seconds, the direction, the frame in
+ * hexadecimal digits, and a summary for people and for grep.
+ *
+ *	12.000000042 > 020000...0800450000... IP 10.0.0.1 > 10.0.0.2 ICMP echo request id 1 seq 1
+ *
+ * A line that does not begin with a time and a direction is no packet.
+ */
+#include "packets.h"
+
+#include <string.h>
+
+static bool is_digit(char c)
+{
+	return c >= '0' && c <= '9';
+}
+
+static size_t skip_digits(const char *line, size_t at, size_t len)
+{
+	while (at < len && is_digit(line[at]))
+		at++;
+	return at;
+}
+
+/* Where the frame's digits begin, or 0: this is no packet. */
+static size_t find_frame(const char *line, size_t len)
+{
+	size_t point = skip_digits(line, 0, len), at;
+
+	if (!point || point == len || line[point] != '.')
+		return 0;
+	at = skip_digits(line, point + 1, len);
+	if (at == point + 1 || len - at < 3 || line[at] != ' ' || line[at + 2] != ' ')
+		return 0;
+	return line[at + 1] == '>' || line[at + 1] == '<' ? at + 3 : 0;
+}
+
+static int hex_value(char c)
+{
+	if (is_digit(c))
+		return c - '0';
+	c |= 0x20;
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* In place. Says what is wrong, or NULL. */
+static const char *decode(char *digits, size_t len, struct packets_found *found)
+{
+	size_t count = 0;
+
+	while (count < len && digits[count] != ' ') {
+		if (hex_value(digits[count]) < 0)
+			return "what should be the frame has other characters than hexadecimal "
+			       "digits";
+		count++;
+	}
+	if (count % 2)
+		return "the frame has an odd number of hexadecimal digits";
+	count /= 2;
+	if (count < PACKETS_FRAME_MIN)
+		return "the frame is shorter than an Ethernet header";
+	if (count > PACKETS_FRAME_MAX)
+		return "the frame is longer than Ethernet can carry";
+	for (size_t i = 0; i < count; i++)
+		digits[i] = hex_value(digits[2 * i]) << 4 | hex_value(digits[2 * i + 1]);
+	found->data = digits;
+	found->len = count;
+	return NULL;
+}
+
+enum packets_kind packets_read_text(struct packets_reader *reader, char *bytes, size_t len,
+				    bool end, struct packets_found *found)
+{
+	char *newline = memchr(bytes, '\n', len);
+	size_t line = newline ? (size_t)(newline - bytes) : len, at;
+
+	if (!newline && !end && len < PACKETS_LONGEST)
+		return PACKETS_MORE;
+	found->used = newline ? line + 1 : len;
+	if (reader->skipping) {
+		reader->skipping = !newline;
+		return PACKETS_NOTHING;
+	}
+	reader->count++;
+	if (!newline && !end) {
+		reader->skipping = true;
+		found->why = "the line is longer than any packet";
+		return PACKETS_BAD;
+	}
+	if (line && bytes[line - 1] == '\r')
+		line--;
+	at = find_frame(bytes, line);
+	if (!at) {
+		found->data = bytes;
+		found->len = found->used;
+		return PACKETS_OTHER;
+	}
+	found->why = decode(bytes + at, line - at, found);
+	return found->why ? PACKETS_BAD : PACKETS_FRAME;
+}
+
+static char *put_number(char *out, uint64_t value, unsigned int digits)
+{
+	for (unsigned int i = digits; i-- > 0; value /= 10)
+		out[i] = '0' + value % 10;
+	return out + digits;
+}
+
+static unsigned int digits_of(uint64_t value)
+{
+	unsigned int digits = 1;
+
+	while (value /= 10)
+		digits++;
+	return digits;
+}
+
+size_t packets_write_text(char *out, uint64_t now, char direction, const char *frame, size_t len)
+{
+	static const char digits[] = "0123456789abcdef";
+	uint64_t seconds = now / 1000000000;
+	char *at = put_number(out, seconds, digits_of(seconds));
+
+	*at++ = '.';
+	at = put_number(at, now % 1000000000, 9);
+	*at++ = ' ';
+	*at++ = direction;
+	*at++ = ' ';
+	for (size_t i = 0; i < len; i++) {
+		*at++ = digits[(uint8_t)frame[i] >> 4];
+		*at++ = digits[(uint8_t)frame[i] & 15];
+	}
+	*at++ = ' ';
+	at += rumpel_packet_summary(frame, len, at);
+	*at++ = '\n';
+	return at - out;
+}

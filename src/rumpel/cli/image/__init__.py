@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""``rumpel image``: files in disk images."""
+
+from __future__ import annotations
+
+from rumpel.cli.table import LazyGroup, Row
+
+COMMANDS = tuple(
+    Row(name, f"rumpel.cli.image.{name}", help)
+    for name, help in (
+        ("ls", "List directories."),
+        ("tree", "Show a tree."),
+        ("find", "Look for files."),
+        ("cat", "Print files."),
+        ("stat", "Tell all about files."),
+        ("df", "Tell how full file systems are."),
+        ("du", "Tell what takes room."),
+        ("cp", "Copy into, out of, within and between images."),
+        ("mv", "Rename or move within an image."),
+        ("rm", "Remove files and trees."),
+        ("mkdir", "Make directories."),
+        ("ln", "Make links."),
+        ("chmod", "Change modes."),
+        ("chown", "Change owners."),
+        ("edit", "Edit a file with $EDITOR."),
+        ("tar", "Write a tree as a tar archive."),
+        ("untar", "Unpack a tar archive."),
+        ("diff", "Compare two trees."),
+        ("info", "Tell what is in an image."),
+        ("create", "Make an image."),
+        ("check", "Check file systems, and repair them."),
+        ("trim", "Give unused room back to the host."),
+        ("commit", "Put an overlay's changes into its image."),
+    )
+)
+
+HELP = """Files in disk images, of every file system that Linux has, without root.
+
+    Images are named disk.img, disk.img:2 (a partition) or disk.img:LABEL=root, files in them
+    disk.img:2:/etc/hosts, or disk.img:/etc/hosts if there is but one file system.
+"""
+
+command = LazyGroup("image", COMMANDS, HELP)

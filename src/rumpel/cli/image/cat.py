@@ -1,0 +1,29 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""``rumpel image cat``."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from rumpel.cli.image.common import How, Images, options
+
+
+@click.command()
+@options
+@click.argument("names", nargs=-1, required=True, metavar="IMAGE[:PARTITION]:PATH...")
+def command(how: How, names: tuple[str, ...]) -> None:
+    """Print files of images, one after the other.
+
+    \b
+    Example:
+      rumpel image cat 'disk.img:/etc/*-release'
+    """
+    out = sys.stdout.buffer
+    with Images(how) as images:
+        for place in images.places(names):
+            with images.attempt(place.name):
+                for data in place.volume.content(place.path):
+                    out.write(data)
+        out.flush()

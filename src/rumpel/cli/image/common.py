@@ -1,0 +1,269 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What the ``rumpel image`` commands share."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any, NamedTuple, TypeVar
+
+import click
+
+from rumpel.errors import RumpelError
+from rumpel.images.locate import Location, parse
+from rumpel.images.session import Options
+from rumpel.images.volume import Volume, open_volume
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+_WORDS = (
+    "image",
+    "read_only",
+    "overlay",
+    "sandbox",
+    "memory",
+    "kernel_version",
+    "profile",
+    "disks",
+)
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+exclude = click.option(
+    "--exclude", multiple=True, metavar="PATTERN", help="Leave out what fits, by name or path."
+)
+owner = click.option(
+    "--owner", metavar="UID[:GID]", callback=lambda _c, _p, value: _owner(value),
+    help="Owner of all that is written.",
+)  # fmt: skip
+progress = click.option("--progress", is_flag=True, help="Show a bar on a terminal.")
+
+
+def _owner(value: str | None) -> tuple[int, int] | None:
+    if value is None:
+        return None
+    user, _, group = value.partition(":")
+    if not user.isdecimal() or not (group or user).isdecimal():
+        raise click.BadParameter("must be numbers: UID or UID:GID")
+    return int(user), int(group or user)
+
+
+class How(NamedTuple):
+    """The options that all commands have."""
+
+    read_only: bool
+    overlay: str | None
+    sandbox: bool
+    memory: str
+    kernel: str
+    profile: str
+    disks: tuple[str, ...]
+
+    def options(self, writes: bool) -> Options:
+        """For a command that writes, or does not."""
+        if writes and self.read_only:
+            raise click.UsageError("--read-only, but this writes")
+        return Options(
+            not writes and self.overlay is None,
+            self.overlay,
+            self.sandbox,
+            self.memory,
+            self.kernel,
+            self.profile,
+        )
+
+
+def options(function: Function) -> Function:
+    """Give a command the options of :class:`How`, as its first argument."""
+
+    def wrapped(**given: Any) -> Any:
+        how = How(*(given.pop(f"how_{name}") for name in How._fields))
+        return function(how, **given)
+
+    wrapped.__name__, wrapped.__doc__ = function.__name__, function.__doc__
+    wrapped.__click_params__ = getattr(function, "__click_params__", [])  # type: ignore[attr-defined]
+    for option in reversed(
+        (
+            click.option("--read-only", "how_read_only", is_flag=True, help="Refuse to write."),
+            click.option(
+                "--overlay", "how_overlay", metavar="FILE",
+                help="Write to this qcow2 file, which is made if need be, not to the image.",
+            ),
+            click.option(
+                "--sandbox/--no-sandbox", "how_sandbox", default=True,
+                help="Run the kernel in a process without privileges (the default).",
+            ),
+            click.option(
+                "--memory", "how_memory", default="64M", show_default=True, help="The kernel's."
+            ),
+            click.option(
+                "--kernel", "how_kernel", default="6.12", show_default=True,
+                help="The kernel's version.",
+            ),
+            click.option(
+                "--profile", "how_profile", default="default", hidden=True,
+            ),
+            click.option(
+                "--disk", "how_disks", multiple=True, metavar="PATH",
+                help="One more disk of the same file system.",
+            ),
+        )
+    ):  # fmt: skip
+        option(wrapped)
+    return wrapped  # type: ignore[return-value]
+
+
+class Place(NamedTuple):
+    """A path in a mounted file system, and how the user called it."""
+
+    volume: Volume
+    path: str
+    name: str
+    partition: str | None
+
+
+class Images:
+    """The images that a command has open, and what went wrong with its arguments.
+
+    One image that is named more than once is opened once.
+    """
+
+    def __init__(self, how: How, writes: bool = False) -> None:
+        self._how = how
+        self._writes = writes
+        self._open: dict[tuple[str, str | None, int], Volume] = {}
+        self.failed = False
+
+    def volume(self, location: Location, writes: bool | None = None, apart: bool = False) -> Volume:
+        """Mount what a name says; ``apart``: once more, if it is already."""
+        number = len(self._open) if apart else 0
+        key = os.path.realpath(location.image), location.partition, number
+        if key not in self._open:
+            options = self._how.options(self._writes if writes is None else writes)
+            disks = [location.image, *self._how.disks]
+            self._open[key] = open_volume(disks, location.partition, options)
+        return self._open[key]
+
+    def place(self, location: Location, writes: bool | None = None, apart: bool = False) -> Place:
+        """Mount the file system that a path is in."""
+        return Place(
+            self.volume(location, writes, apart),
+            location.path or "/",
+            str(location),
+            location.partition,
+        )
+
+    def places(self, names: Sequence[str]) -> Iterator[Place]:
+        """The places that arguments name; patterns name as many as there are."""
+        for name in names:
+            location = parse(name)
+            with self.attempt(name):
+                place = self.place(location)
+                found = _expand(place)
+                if location.path is None or found is None:
+                    yield place
+                else:
+                    for path in found:
+                        yield place._replace(path=path, name=str(location._replace(path=path)))
+
+    @contextmanager
+    def attempt(self, name: str) -> Iterator[None]:
+        """Say what fails, and go on with the next argument."""
+        try:
+            yield
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            self.complain(f"{name}: {error.strerror or error}")
+        except RumpelError as error:
+            self.complain(str(error))
+
+    def complain(self, text: str) -> None:
+        """One line on stderr; the command's exit status will be 1."""
+        print(f"rumpel: {text}", file=sys.stderr)
+        self.failed = True
+
+    def close(self) -> None:
+        """Unmount all."""
+        while self._open:
+            _, volume = self._open.popitem()
+            with self.attempt(volume.name):
+                volume.close()
+
+    def __enter__(self) -> Images:
+        self._term = signal.signal(signal.SIGTERM, _terminated)
+        return self
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        try:
+            self.close()
+        finally:
+            signal.signal(signal.SIGTERM, self._term)
+        if self.failed and error is None:
+            raise click.exceptions.Exit(1)
+
+
+def _terminated(number: int, frame: FrameType | None) -> None:
+    """SIGTERM: leave as an exception does, so that all is unmounted."""
+    raise SystemExit(128 + number)
+
+
+def _expand(place: Place) -> list[str] | None:
+    """What a pattern names; None if it is none."""
+    path = place.path
+    if not set(path) & set("*?[") or place.volume.kernel.os.path.lexists(path):
+        return None
+    found: list[str] = sorted(place.volume.kernel.glob.glob(path, recursive=True))
+    if not found:
+        raise FileNotFoundError(2, "No such file or directory", path)
+    return found
+
+
+def show(text: str) -> None:
+    """Print a line; on a terminal without what would steer it."""
+    out = sys.stdout.buffer
+    if sys.stdout.isatty():
+        text = "".join(c if c.isprintable() or c == "\t" else "?" for c in text)
+    out.write(os.fsencode(text) + b"\n")
+
+
+def show_json(value: object) -> None:
+    """Print for programs."""
+    import json
+
+    print(json.dumps(value, indent=2))
+
+
+@contextmanager
+def bar(wanted: bool) -> Iterator[Callable[[Any], object] | None]:
+    """A progress bar on stderr, if that is a terminal."""
+    if not wanted or not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn
+
+    columns = (SpinnerColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, console=Console(stderr=True), transient=True) as shown:
+        task = shown.add_task("")
+
+        def update(copied: Any) -> None:
+            done = f"{copied.files} files, {copied.bytes / 1e6:.0f} MB  {copied.path[-60:]}"
+            shown.update(task, description=done.encode("ascii", "replace").decode())
+
+        yield update
+
+
+def size(value: int, human: bool) -> str:
+    """A size, as ls -h has it."""
+    if not human:
+        return str(value)
+    number, units = float(value), iter(("", "K", "M", "G", "T", "P"))
+    unit = next(units)
+    while number >= 1024:
+        number /= 1024
+        unit = next(units)
+    return f"{number:.1f}{unit}" if unit and number < 10 else f"{number:.0f}{unit}"

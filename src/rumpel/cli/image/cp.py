@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""``rumpel image cp``."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import shutil
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from rumpel.cli.image.common import (
+    How,
+    Images,
+    Place,
+    bar,
+    exclude,
+    options,
+    owner,
+    progress,
+)
+from rumpel.copying import Copied
+from rumpel.images.locate import Location, parse_any
+
+
+@click.command()
+@options
+@click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
+@click.argument("target", metavar="TARGET")
+@click.option("-a", "-r", "-R", "ignored", is_flag=True, help="Always so; for your fingers.")
+@exclude
+@owner
+@progress
+def command(
+    how: How,
+    sources: tuple[str, ...],
+    target: str,
+    ignored: bool,
+    exclude: tuple[str, ...],
+    owner: tuple[int, int] | None,
+    progress: bool,
+) -> None:
+    """Copy files and trees into, out of, within and between images, as cp -a does.
+
+    Kept are modes, owners, times, symbolic and hard links, extended attributes, access control
+    lists, capabilities, holes and devices, as far as the target can.
+
+    \b
+    Example:
+      rumpel image cp -r etc disk.img:2:/
+      rumpel image cp disk.img:LABEL=root:/var/log logs
+    """
+    to = parse_any(target)
+    ends = [parse_any(source) for source in sources]
+    if to is None and not any(ends):
+        raise click.UsageError("neither source nor target is in an image that is there")
+    with Images(how) as images:
+        place = images.place(to, writes=True) if to else None
+        into = _is_directory(place, target)
+        if len(sources) > 1 and not into:
+            images.complain(f"{target}: is no directory")
+            return
+        for name, location in zip(sources, ends, strict=True):
+            with images.attempt(name), bar(progress) as update:
+                path = place.path if place else target
+                options = {"exclude": exclude, "owner": owner, "progress": update}
+                if place and location and _same_disk(place, location):
+                    final = posixpath.join(path, _name(location.path or "/")) if into else path
+                    _copied(
+                        images,
+                        place.volume.copy_from,
+                        location.partition,
+                        location.path or "/",
+                        final,
+                        **options,
+                    )
+                    continue
+                for source in _sources(images, name, location):
+                    final = posixpath.join(path, _name(source)) if into else path
+                    _copy(images, source, place, final, options)
+
+
+def _same_disk(place: Place, location: Location) -> bool:
+    """Is it another partition of the target's image? That is open already, to be written."""
+    same = os.path.realpath(location.image) == os.path.realpath(place.volume.session.name)
+    return same and location.partition != place.partition
+
+
+def _sources(images: Images, name: str, location: Location | None) -> list[Place | str]:
+    return [name] if location is None else list(images.places([name]))
+
+
+def _is_directory(place: Place | None, target: str) -> bool:
+    if place is None:
+        return os.path.isdir(target)  # noqa: PTH112
+    return bool(place.volume.kernel.os.path.isdir(place.path))
+
+
+def _name(source: Place | str) -> str:
+    """What it is called in the directory that it is copied to; "" for all that is in it."""
+    path = source if isinstance(source, str) else source.path
+    name = posixpath.basename(path.rstrip("/"))
+    return "" if name in (".", "..") else name
+
+
+def _copy(
+    images: Images, source: Place | str, to: Place | None, target: str, options: dict[str, Any]
+) -> None:
+    target = target.rstrip("/") or "/"
+    if isinstance(source, str):
+        assert to
+        _copied(images, to.volume.copy_in, source, target, **options)
+    elif to is None:
+        _copied(images, source.volume.copy_out, source.path, target, **options)
+    elif source.volume is to.volume:
+        _copied(images, to.volume.copy_within, source.path, target, **options)
+    else:
+        items = source.volume.items(source.path, exclude=options.pop("exclude"))
+        _copied(images, to.volume.write, items, target, source.path, **options)
+
+
+def _copied(images: Images, copy: Callable[..., Copied], *args: Any, **options: Any) -> None:
+    """Copy, and say what could not be."""
+    try:
+        said(images, copy(*args, **options))
+    except shutil.Error as error:
+        for path, _, why in error.args[0]:
+            images.complain(f"{path}: {why}")
+
+
+def said(images: Images, copied: Copied) -> None:
+    """Say what could not be kept, once for each kind."""
+    lost = Counter((what, error.strerror) for _, what, error in copied.lost)
+    for (what, why), count in lost.items():
+        click.echo(f"rumpel: {what} of {count} files could not be kept: {why}", err=True)

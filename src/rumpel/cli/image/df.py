@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""``rumpel image df``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from rumpel.cli.image.common import How, Images, as_json, options, show, show_json, size
+from rumpel.images.locate import parse
+
+
+@click.command()
+@options
+@click.argument("names", nargs=-1, required=True, metavar="IMAGE[:PARTITION]...")
+@click.option("-h", "human", is_flag=True, help="Sizes with units.")
+@click.option("-i", "inodes", is_flag=True, help="Inodes instead of bytes.")
+@as_json
+def command(how: How, names: tuple[str, ...], human: bool, inodes: bool, as_json: bool) -> None:
+    """Tell how full file systems are, in bytes."""
+    rows: list[dict[str, Any]] = []
+    with Images(how) as images:
+        for name in names:
+            with images.attempt(name):
+                volume = images.volume(parse(name))
+                told = volume.kernel.os.statvfs("/")
+                rows.append(
+                    {
+                        "image": volume.name,
+                        "type": volume.device.kind,
+                        "size": told.f_blocks * told.f_frsize,
+                        "used": (told.f_blocks - told.f_bfree) * told.f_frsize,
+                        "available": told.f_bavail * told.f_frsize,
+                        "inodes": told.f_files,
+                        "inodes_used": told.f_files - told.f_ffree,
+                        "inodes_free": told.f_ffree,
+                    }
+                )
+        if as_json:
+            show_json(rows)
+            return
+        fields = (
+            ("inodes", "inodes_used", "inodes_free") if inodes else ("size", "used", "available")
+        )
+        table = [["image", "type", *fields, "use%"]]
+        for row in rows:
+            whole, used, free = (int(row[field]) for field in fields)
+            share = f"{-(-100 * used // (used + free))}%" if used + free else "-"
+            cells = [size(number, human) for number in (whole, used, free)]
+            table.append([str(row["image"]), str(row["type"]), *cells, share])
+        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+        for line in table:
+            left = [cell.ljust(width) for cell, width in zip(line[:2], widths, strict=False)]
+            right = [cell.rjust(width) for cell, width in zip(line[2:], widths[2:], strict=True)]
+            show(" ".join([*left, *right]))

@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""``rumpel image find``."""
+
+from __future__ import annotations
+
+import re
+import stat
+import sys
+import time
+from fnmatch import fnmatchcase
+
+import click
+
+from rumpel.cli.image.common import How, Images, as_json, options, show, show_json
+from rumpel.cli.image.ls import to_json
+from rumpel.images.volume import Found
+
+_TYPES = {
+    "f": stat.S_IFREG,
+    "d": stat.S_IFDIR,
+    "l": stat.S_IFLNK,
+    "b": stat.S_IFBLK,
+    "c": stat.S_IFCHR,
+    "p": stat.S_IFIFO,
+    "s": stat.S_IFSOCK,
+}
+_UNITS = {"c": 1, "k": 1024, "M": 1 << 20, "G": 1 << 30}
+
+
+@click.command()
+@options
+@click.argument("names", nargs=-1, required=True, metavar="IMAGE[:PARTITION][:PATH]...")
+@click.option("--name", "pattern", metavar="PATTERN", help="Whose name fits.")
+@click.option("--path", "path_pattern", metavar="PATTERN", help="Whose path fits.")
+@click.option("--type", "kind", type=click.Choice(list(_TYPES)), help="Of this type.")
+@click.option("--size", "length", metavar="[+-]N[ckMG]", help="At least +N, at most -N, or N long.")
+@click.option("--mtime", metavar="[+-]DAYS", help="Changed before +N or within -N days.")
+@click.option("--perm", metavar="[-/]MODE", help="With these bits: all (-), any (/) or just so.")
+@click.option("--uid", type=int, help="Of this owner.")
+@click.option("--maxdepth", type=click.IntRange(min=0), default=None, help="How far down.")
+@click.option("--print0", is_flag=True, help="Separate names by NUL.")
+@as_json
+def command(
+    how: How,
+    names: tuple[str, ...],
+    pattern: str | None,
+    path_pattern: str | None,
+    kind: str | None,
+    length: str | None,
+    mtime: str | None,
+    perm: str | None,
+    uid: int | None,
+    maxdepth: int | None,
+    print0: bool,
+    as_json: bool,
+) -> None:
+    """Look for files.
+
+    \b
+    Example: programs that run as root
+      rumpel image find disk.img --type f --perm -4000 --uid 0
+    """
+    sign, number = _length(length)
+    day_sign, days = _signed(mtime, "--mtime")
+    perm_kind, bits = _perm(perm)
+    now = time.time()
+
+    def fits(each: Found, path: str) -> bool:
+        age = (now - each.mtime / 1e9) / 86400
+        mode = stat.S_IMODE(each.mode)
+        return (
+            (pattern is None or fnmatchcase(path.rpartition("/")[2], pattern))
+            and (path_pattern is None or fnmatchcase(path, path_pattern))
+            and (kind is None or stat.S_IFMT(each.mode) == _TYPES[kind])
+            and (length is None or _compare(each.size, sign, number))
+            and (mtime is None or _compare(int(age), day_sign, days))
+            and (perm is None or _has(mode, perm_kind, bits))
+            and (uid is None or each.uid == uid)
+        )
+
+    every: list[dict[str, object]] = []
+    depth = -1 if maxdepth is None else maxdepth
+    with Images(how) as images:
+        for place in images.places(names):
+            with images.attempt(place.name):
+                top = place.path.rstrip("/")
+                for each in place.volume.walk(place.path, depth):
+                    path = f"{top}/{each.path}" if each.path else place.path
+                    if not fits(each, path):
+                        continue
+                    if as_json:
+                        every.append(to_json(place, each))
+                    elif print0:
+                        sys.stdout.buffer.write(path.encode(errors="surrogateescape") + b"\0")
+                    else:
+                        show(path)
+    if as_json:
+        show_json(every)
+
+
+def _signed(text: str | None, option: str) -> tuple[str, int]:
+    match = re.fullmatch(r"([+-]?)(\d+)", text or "0")
+    if match is None:
+        raise click.BadParameter(f"{text!r} is no number with a sign or without", param_hint=option)
+    return match[1], int(match[2])
+
+
+def _length(text: str | None) -> tuple[str, int]:
+    if text and text[-1] in _UNITS:
+        sign, number = _signed(text[:-1], "--size")
+        return sign, number * _UNITS[text[-1]]
+    return _signed(text, "--size")
+
+
+def _compare(value: int, sign: str, number: int) -> bool:
+    if sign == "+":
+        return value >= number
+    return value <= number if sign == "-" else value == number
+
+
+def _perm(text: str | None) -> tuple[str, int]:
+    kind = text[0] if text and text[0] in "-/" else ""
+    try:
+        return kind, int((text or "0")[len(kind) :], 8)
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is no octal mode", param_hint="--perm") from None
+
+
+def _has(mode: int, kind: str, bits: int) -> bool:
+    if kind == "-":
+        return mode & bits == bits
+    return bool(mode & bits) if kind == "/" else mode == bits

@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""``rumpel image mv``."""
+
+from __future__ import annotations
+
+import posixpath
+
+import click
+
+from rumpel.cli.image.common import How, Images, options
+from rumpel.images.locate import parse
+
+
+@click.command()
+@options
+@click.argument("sources", nargs=-1, required=True, metavar="IMAGE[:PARTITION]:PATH...")
+@click.argument("target", metavar="IMAGE[:PARTITION]:PATH")
+def command(how: How, sources: tuple[str, ...], target: str) -> None:
+    """Rename or move files and directories within a file system."""
+    with Images(how, writes=True) as images:
+        to = images.place(parse(target))
+        os = to.volume.kernel.os
+        into = os.path.isdir(to.path)
+        if len(sources) > 1 and not into:
+            images.complain(f"{target}: is no directory")
+            return
+        for place in images.places(sources):
+            with images.attempt(place.name):
+                if place.volume is not to.volume:
+                    images.complain(f"{place.name}: another file system than {target}: use cp")
+                    continue
+                name = posixpath.basename(place.path.rstrip("/"))
+                os.rename(place.path, posixpath.join(to.path, name) if into else to.path)

@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""``rumpel image tree``."""
+
+from __future__ import annotations
+
+import stat
+
+import click
+
+from rumpel.cli.image.common import How, Images, as_json, options, show, show_json
+from rumpel.cli.image.ls import to_json
+from rumpel.images.volume import Found
+
+
+@click.command()
+@options
+@click.argument("names", nargs=-1, required=True, metavar="IMAGE[:PARTITION][:PATH]...")
+@click.option("-L", "depth", type=click.IntRange(min=1), help="How far down.")
+@as_json
+def command(how: How, names: tuple[str, ...], depth: int | None, as_json: bool) -> None:
+    """Show trees, as tree(1)."""
+    every: list[dict[str, object]] = []
+    with Images(how) as images:
+        for place in images.places(names):
+            with images.attempt(place.name):
+                found = list(place.volume.walk(place.path, depth or -1, follow=True))
+                if as_json:
+                    every += [to_json(place, each) for each in found]
+                else:
+                    show(place.name)
+                    _show(found)
+    if as_json:
+        show_json(every)
+
+
+def _show(found: list[Found]) -> None:
+    below: dict[str, list[Found]] = {}
+    for each in found[1:]:
+        below.setdefault(each.path.rpartition("/")[0], []).append(each)
+
+    def level(path: str, indent: str) -> None:
+        entries = below.get(path, [])
+        for each in entries:
+            last = each is entries[-1]
+            arrow = f" -> {each.target}" if each.target is not None else ""
+            show(f"{indent}{'└── ' if last else '├── '}{each.path.rpartition('/')[2]}{arrow}")
+            level(each.path, indent + ("    " if last else "│   "))
+
+    level("", "")
+    directories = sum(stat.S_ISDIR(each.mode) for each in found[1:])
+    show(f"\n{directories} directories, {len(found) - 1 - directories} files")

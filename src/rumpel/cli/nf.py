@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""``rumpel nf``: network functions joined by pipes."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Any
+
+import click
+
+from rumpel.nf.stage import LEFT, RIGHT, Option, Side, Stage, StageError, find, names
+
+
+class _Stages(click.Group):
+    """A command for each stage, loaded when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return ["chain", *names()]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name == "chain":
+            found: click.Command = importlib.import_module("rumpel.cli.nf_chain").command
+            return found
+        try:
+            return stage_command(cmd_name, find(cmd_name))
+        except StageError as error:
+            raise click.UsageError(str(error), ctx) from None
+
+
+KERNEL = (
+    Option("--version", metavar="LINUX", help="The kernel's version.  [default: 6.12]"),
+    Option("--image", metavar="PATH", help="A kernel image instead of a version."),
+)
+COMMON = (
+    Option(
+        "--format",
+        type=click.Choice(["text", "pcap", "pcapng"]),
+        default="text",
+        help="How packets are written.",
+    ),
+    Option("--return-left", metavar="FIFO", help="A named pipe for answers to the left."),
+    Option("--return-right", metavar="FIFO", help="A named pipe for answers from the right."),
+    Option("--return", metavar="FIFO", help="The same for a stage with one port."),
+    *KERNEL,
+)
+
+
+def which(values: dict[str, Any]) -> dict[str, str]:
+    """Take the options that choose a kernel out of others."""
+    given = {name: values.pop(name) for name in ("version", "image")}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def stage_command(name: str, stage: type[Stage]) -> click.Command:
+    """Make the command of a stage."""
+
+    def callback(**values: Any) -> None:
+        from rumpel.nf.runner import descriptors, run
+
+        write = values.pop("format")
+        linux = which(values)
+        returns: dict[Side, str] = {}
+        one = values.pop("return")
+        for side in (LEFT, RIGHT):
+            path = values.pop(f"return_{side}")
+            if path is None and stage.ports == (side,):
+                path = one
+            if path is not None:
+                returns[side] = path
+        made = stage(**values)
+        sys.exit(
+            run(made, descriptors(made, returns), f"rumpel nf {name}", linux=linux, write=write)
+        )
+
+    return click.Command(
+        name, params=[*stage.params, *COMMON], callback=callback, help=stage.__doc__
+    )
+
+
+command = _Stages(
+    "nf",
+    help="Network functions joined by pipes: packets on standard input and output.",
+    no_args_is_help=True,
+)

@@ -1,0 +1,254 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A tree as a series of items.
+
+An item is a list, whose first member says what it is, and bytes:
+
+==================================  ========================================================
+``["d", path, attributes]``         a directory, whose entries come next
+``["f", path, attributes, whole,    a regular file; if ``whole`` the bytes are its content
+size]``
+``["c", offset]``                   else these follow, with a piece of the content each,
+``["e", size]``                     and at the end this
+``["l", path, attributes, to]``     a symbolic link
+``["h", path, first]``              one more name of a file that came before
+``["s", path, attributes, device]`` a device, named pipe or socket
+``["x", path, reason]``             something that could not be read, in the middle of a file too
+==================================  ========================================================
+
+Paths are relative to the top, which is "". Attributes are ``[mode, uid, gid, atime in ns, mtime
+in ns, number of names, xattrs]``, where xattrs is a list of names and values, the latter as
+text of a character for each byte.
+"""
+
+from __future__ import annotations
+
+import errno
+import os as host
+import stat
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+__all__ = ["NO_XATTRS", "Item", "attributes_of", "read_tree", "xattr_names"]
+
+Item = tuple[list[Any], Any]
+
+_BUFFER = 256 << 10
+_DIRECTORY = host.O_RDONLY | host.O_DIRECTORY | host.O_NOFOLLOW
+_READ = host.O_RDONLY | host.O_NOFOLLOW | host.O_NONBLOCK
+NO_XATTRS = (errno.ENOTSUP, errno.ENOSYS, errno.EPERM)
+
+
+def read_tree(
+    os: Any,
+    top: str,
+    *,
+    one_file_system: bool = False,
+    exclude: Sequence[str] = (),
+    follow: bool = False,
+) -> Iterator[Item]:
+    """Read a file or a tree.
+
+    Args:
+        os: the module of the side on which it is.
+        top: its path.
+        one_file_system: leave directories empty on which something is mounted.
+        exclude: patterns, as of :mod:`fnmatch`; what they fit, by its name or its path, is
+            left out with all that is below.
+        follow: if the top is a symbolic link, read what it leads to.
+
+    Raises:
+        OSError: if there is nothing at ``top``.
+
+    Example:
+        >>> import os, tempfile
+        >>> with tempfile.TemporaryDirectory() as top:
+        ...     os.mkdir(f"{top}/a")
+        ...     [(item[0], item[1]) for item, data in read_tree(os, top)]
+        [('d', ''), ('d', 'a')]
+    """
+    status = os.stat(top, follow_symlinks=follow)
+    reader = _Reader(os, top, exclude, status.st_dev if one_file_system else None)
+    return reader.run(status, 0 if follow else host.O_NOFOLLOW)
+
+
+class _Reader:
+    def __init__(self, os: Any, top: str, exclude: Sequence[str], device: int | None) -> None:
+        self.os = os
+        self.top = top
+        self.excluded = _matcher(exclude)
+        self.device = device
+        self.first_names: dict[tuple[int, int], str] = {}
+        # Descriptor and path of the directories that are being read, and what is left of them.
+        self.stack: list[tuple[int, str, Iterator[str]]] = []
+        self.nofollow = 0
+
+    def run(self, status: host.stat_result, nofollow: int) -> Iterator[Item]:
+        try:
+            yield from self.entry(None, self.top, "", status, nofollow)
+            while self.stack:
+                fd, path, names = self.stack[-1]
+                for name in names:
+                    below = f"{path}/{name}" if path else name
+                    if self.excluded is not None and self.excluded(name, below):
+                        continue
+                    depth = len(self.stack)
+                    yield from self.entry(fd, name, below, None, host.O_NOFOLLOW)
+                    if len(self.stack) > depth:
+                        break
+                else:
+                    self.stack.pop()
+                    self.os.close(fd)
+        finally:
+            for fd, _, _ in self.stack:
+                self.os.close(fd)
+
+    def entry(
+        self, at: int | None, name: str, rel: str, status: host.stat_result | None, nofollow: int
+    ) -> Iterator[Item]:
+        try:
+            found = status or self.os.stat(name, dir_fd=at, follow_symlinks=False)
+        except OSError as error:
+            yield ["x", rel, str(error)], b""
+            return
+        try:
+            if stat.S_ISREG(found.st_mode):
+                yield from self.file(at, name, rel, found, nofollow)
+            elif stat.S_ISDIR(found.st_mode):
+                yield self.directory(at, name, rel, found, nofollow)
+            elif not self.is_known(rel, found):
+                yield self.other(at, name, rel, found), b""
+            else:
+                yield self.again(rel, found), b""
+        except OSError as error:
+            if self.first_names.get((found.st_dev, found.st_ino)) == rel:
+                del self.first_names[found.st_dev, found.st_ino]
+            yield ["x", rel, str(error)], b""
+
+    def is_known(self, rel: str, status: host.stat_result) -> bool:
+        """Was this seen before under another name?"""
+        if status.st_nlink < 2:
+            return False
+        return self.first_names.setdefault((status.st_dev, status.st_ino), rel) != rel
+
+    def again(self, rel: str, status: host.stat_result) -> list[Any]:
+        return ["h", rel, self.first_names[status.st_dev, status.st_ino]]
+
+    def directory(
+        self, at: int | None, name: str, rel: str, status: host.stat_result, nofollow: int
+    ) -> Item:
+        fd = self.os.open(name, _DIRECTORY & ~host.O_NOFOLLOW | nofollow, dir_fd=at)
+        try:
+            names: list[str] = []
+            if self.device in (None, status.st_dev):
+                names = sorted(self.os.listdir(fd))
+            item = ["d", rel, attributes_of(status, self.xattrs(fd))]
+        except BaseException:
+            self.os.close(fd)
+            raise
+        self.stack.append((fd, rel, iter(names)))
+        return item, b""
+
+    def other(self, at: int | None, name: str, rel: str, status: host.stat_result) -> list[Any]:
+        path = f"{self.top.rstrip('/')}/{rel}" if rel else self.top
+        attributes = attributes_of(status, self.xattrs(path, follow_symlinks=False))
+        if stat.S_ISLNK(status.st_mode):
+            return ["l", rel, attributes, self.os.readlink(name, dir_fd=at)]
+        return ["s", rel, attributes, status.st_rdev]
+
+    def file(
+        self, at: int | None, name: str, rel: str, status: host.stat_result, nofollow: int
+    ) -> Iterator[Item]:
+        if self.is_known(rel, status):
+            yield self.again(rel, status), b""
+            return
+        fd = self.os.open(name, _READ & ~host.O_NOFOLLOW | nofollow, dir_fd=at)
+        try:
+            attributes = attributes_of(status, self.xattrs(fd))
+            size = status.st_size
+            if status.st_blocks * 512 >= size:
+                # Files of /proc have no size, and may be read in small parts.
+                data = self.os.read(fd, min(size or _BUFFER, _BUFFER))
+                if len(data) == size:
+                    yield ["f", rel, attributes, True, size], data
+                    return
+                yield ["f", rel, attributes, False, size], b""
+                at_byte = 0
+                while data:
+                    yield ["c", at_byte], data
+                    at_byte += len(data)
+                    data = self.os.read(fd, _BUFFER)
+                yield ["e", at_byte], b""
+            else:
+                yield ["f", rel, attributes, False, size], b""
+                yield from self.sparse(fd, size)
+                yield ["e", size], b""
+        finally:
+            self.os.close(fd)
+
+    def sparse(self, fd: int, size: int) -> Iterator[Item]:
+        for start, end in _extents(self.os.lseek, fd, size):
+            self.os.lseek(fd, start, host.SEEK_SET)
+            while start < end:
+                data = self.os.read(fd, min(_BUFFER, end - start))
+                if not data:
+                    break
+                yield ["c", start], data
+                start += len(data)
+
+    def xattrs(self, where: int | str, **options: Any) -> list[list[str]]:
+        names = xattr_names(self.os, where, **options)
+        if not names:
+            return []
+        get = self.os.getxattr
+        return [[name, get(where, name, **options).decode("latin-1")] for name in names]
+
+
+def attributes_of(status: host.stat_result, xattrs: list[list[str]]) -> list[Any]:
+    """The attributes of an item."""
+    return [
+        status.st_mode,
+        status.st_uid,
+        status.st_gid,
+        status.st_atime_ns,
+        status.st_mtime_ns,
+        status.st_nlink,
+        xattrs,
+    ]
+
+
+def _extents(
+    lseek: Callable[[int, int, int], int], fd: int, size: int
+) -> Iterator[tuple[int, int]]:
+    """Where data is; see lseek(2)."""
+    end = 0
+    while end < size:
+        try:
+            start = lseek(fd, end, host.SEEK_DATA)
+            end = min(lseek(fd, start, host.SEEK_HOLE), size)
+        except OSError as error:
+            if error.errno == errno.ENXIO:  # only a hole is left
+                return
+            if error.errno != errno.EINVAL:
+                raise
+            start, end = 0, size  # the file system cannot tell
+        yield start, end
+
+
+def _matcher(patterns: Sequence[str]) -> Callable[[str, str], bool] | None:
+    if not patterns:
+        return None
+    from fnmatch import fnmatchcase
+
+    wanted = [pattern.strip("/") for pattern in patterns]
+    return lambda name, rel: any(fnmatchcase(name, p) or fnmatchcase(rel, p) for p in wanted)
+
+
+def xattr_names(os: Any, where: int | str, **options: Any) -> list[str]:
+    """Names of extended attributes; none on file systems that have none."""
+    try:
+        names: list[str] = os.listxattr(where, **options)
+    except OSError as error:
+        if error.errno not in NO_XATTRS:
+            raise
+        return []
+    return names

@@ -1,0 +1,379 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A tree from a series of items, wherever they come from.
+
+Targets are never followed: each name is made relative to a descriptor of its directory, which
+was opened without following links, and names are checked to be names. So neither a hostile
+image nor a hostile series writes outside the directory that it is copied to.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os as host
+import stat
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any, NamedTuple
+
+from rumpel.copying import Copied, Lost, Progress
+from rumpel.copying.source import NO_XATTRS, Item, attributes_of, xattr_names
+
+__all__ = ["Writer"]
+
+_DIRECTORY = host.O_RDONLY | host.O_DIRECTORY | host.O_NOFOLLOW
+_CREATE = host.O_WRONLY | host.O_CREAT | host.O_EXCL | host.O_NOFOLLOW
+_DEFAULT_ACL, _ACL = "system.posix_acl_default", "system.posix_acl_access"
+_REFUSED = (*NO_XATTRS, errno.EINVAL, errno.ENODATA, errno.ENOSPC, errno.E2BIG, errno.EDQUOT)
+"""Of an owner, a time or an attribute: what a file system has no way or no room to keep."""
+
+
+class _Attributes(NamedTuple):
+    """The attributes of an item."""
+
+    mode: int
+    uid: int
+    gid: int
+    atime: int
+    mtime: int
+    names: int
+    xattrs: list[tuple[str, str]]
+
+
+class _Directory(NamedTuple):
+    """A directory that is being filled."""
+
+    rel: str
+    fd: int
+    attributes: _Attributes
+    has_default_acl: bool
+
+
+class _Open(NamedTuple):
+    """A file that is being written."""
+
+    rel: str
+    name: str
+    at: int | None
+    fd: int
+    attributes: _Attributes
+    inherits: bool
+
+
+class Writer:
+    """Makes a tree.
+
+    Args:
+        os: the module of the side on which it is made.
+        target: its path; if it is a directory and the source is none, it is made in there,
+            under the source's name.
+        source: what it is copied from, for messages.
+        owner: user and group for all of it, instead of those that items have.
+        progress: called after each entry, and after each piece of a large file.
+    """
+
+    def __init__(
+        self,
+        os: Any,
+        target: str,
+        source: str,
+        *,
+        owner: tuple[int, int] | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        self.os = os
+        self.target = target
+        self.source = source
+        self.owner = owner
+        self.progress = progress
+        self.copied = Copied()
+        self.errors: list[tuple[str, str, str]] = []
+        self._stack: list[_Directory] = []
+        self._skipped: str | None = None
+        self._open: _Open | None = None
+        self._position = 0
+        self._linkable: set[str] = set()
+
+    def run(self, items: Iterable[Item]) -> Copied:
+        """Make all.
+
+        Raises:
+            shutil.Error: at the end, with what could not be made.
+        """
+        try:
+            for item, data in items:
+                self._item(item, data)
+            while self._stack:
+                self._leave()
+        finally:
+            self._abandon()
+            while self._stack:
+                self.os.close(self._stack.pop().fd)
+        if self.errors:
+            from shutil import Error
+
+            raise Error(self.errors)
+        return self.copied
+
+    def _item(self, item: list[Any], data: Any) -> None:
+        kind = item[0]
+        if kind in ("c", "e"):
+            self._piece(kind, item[1], data)
+            return
+        rel = str(item[1])
+        if kind == "x":
+            self._abandon()
+            self.errors.append((*self._paths(rel), str(item[2])))
+        elif self._skipped is not None and rel.startswith(self._skipped):
+            return
+        else:
+            self._skipped = None
+            self._entry(kind, rel, item, data)
+        if self.progress:
+            self.progress(self.copied)
+
+    def _entry(self, kind: str, rel: str, item: list[Any], data: Any) -> None:
+        self.copied.path = rel
+        try:
+            at, name = self._place(rel, kind)
+            if kind == "h":
+                self._link(str(item[2]), at, name)
+                return
+            attributes = _Attributes(*item[2])
+            if self.owner is not None:
+                attributes = attributes._replace(uid=self.owner[0], gid=self.owner[1])
+            if kind == "f":
+                self._file(at, name, rel, attributes, data if item[3] else None)
+            elif kind == "d":
+                self._enter(at, name, rel, attributes)
+            else:
+                self._special(at, name, rel, attributes, kind, item[3])
+            if attributes.names > 1 and kind != "d":
+                self._linkable.add(rel)
+        except OSError as error:
+            self.errors.append((*self._paths(rel), str(error)))
+            if kind == "d":
+                self._skipped = f"{rel}/" if rel else ""
+
+    def _place(self, rel: str, kind: str) -> tuple[int | None, str]:
+        """The directory of an entry, and its name there."""
+        if not rel:
+            if self._stack or self.copied.files:
+                raise _nonsense(rel)
+            if kind != "d" and self.os.path.isdir(self.target):
+                name = self.os.path.basename(self.source.rstrip("/"))
+                self.target = self.os.path.join(self.target, name)
+            return None, self.target
+        parent, _, name = rel.rpartition("/")
+        _check_name(name, rel)
+        self._return_to(parent)
+        return self._stack[-1].fd, name
+
+    def _return_to(self, rel: str) -> None:
+        """Be in a directory: the last one, one above it, or one that was left before."""
+        while self._stack and not (
+            f"{rel}/".startswith(f"{self._stack[-1].rel}/") or not self._stack[-1].rel
+        ):
+            self._leave()
+        if not self._stack:
+            if self.copied.files or self.copied.links or self.copied.specials:
+                raise _nonsense(rel)
+            self._open_directory("", None, self.target, 0)
+        while (here := self._stack[-1]).rel != rel:
+            name = rel[len(here.rel) + bool(here.rel) :].partition("/")[0]
+            _check_name(name, rel)
+            below = f"{here.rel}/{name}" if here.rel else name
+            self._open_directory(below, here.fd, name, host.O_NOFOLLOW)
+
+    def _open_directory(self, rel: str, at: int | None, name: str, nofollow: int) -> None:
+        """Be in a directory that no item was about, which stays as it is."""
+        with contextlib.suppress(FileExistsError):
+            self.os.mkdir(name, 0o755, dir_fd=at)
+        fd = self.os.open(name, _DIRECTORY & ~host.O_NOFOLLOW | nofollow, dir_fd=at)
+        attributes = _Attributes(*attributes_of(self.os.fstat(fd), []))
+        self._stack.append(_Directory(rel, fd, attributes, False))
+
+    def _paths(self, rel: str) -> tuple[str, str]:
+        if not rel:
+            return self.source, self.target
+        return f"{self.source.rstrip('/')}/{rel}", f"{self.target.rstrip('/')}/{rel}"
+
+    def _replace(self, at: int | None, name: str, make: Callable[[], Any]) -> Any:
+        """Make a name; if there is one already, and it is no directory, it goes."""
+        try:
+            return make()
+        except FileExistsError:
+            self.os.unlink(name, dir_fd=at)
+            return make()
+
+    def _link(self, first: str, at: int | None, name: str) -> None:
+        # What was made here has no links in its path; all else is not to be believed.
+        if first not in self._linkable:
+            raise FileNotFoundError(errno.ENOENT, "the file's first name was not copied", first)
+        top = self._stack[0].fd
+        link = partial(self.os.link, src_dir_fd=top, dst_dir_fd=at, follow_symlinks=False)
+        self._replace(at, name, lambda: link(first, name))
+        self.copied.links += 1
+
+    def _special(
+        self, at: int | None, name: str, rel: str, attributes: _Attributes, kind: str, what: Any
+    ) -> None:
+        """A symbolic link, device, pipe or socket."""
+        to = self.os
+        if kind == "l":
+            self._replace(at, name, lambda: to.symlink(str(what), name, dir_fd=at))
+            self.copied.links += 1
+        else:
+            device, mode = int(what), attributes.mode
+            if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
+                raise _nonsense(rel)
+            self._replace(at, name, lambda: to.mknod(name, mode, device, dir_fd=at))
+            self.copied.specials += 1
+        self._keep_by_name(at, name, rel, attributes, is_link=kind == "l")
+
+    # Directories
+
+    def _enter(self, at: int | None, name: str, rel: str, attributes: _Attributes) -> None:
+        with contextlib.suppress(FileExistsError):
+            self.os.mkdir(name, 0o700, dir_fd=at)
+        # What is given for the target may be a link to a directory; what is below may not.
+        flags = _DIRECTORY if rel else _DIRECTORY & ~host.O_NOFOLLOW
+        fd = self.os.open(name, flags, dir_fd=at)
+        has_default_acl = _DEFAULT_ACL in xattr_names(self.os, fd)
+        self._stack.append(_Directory(rel, fd, attributes, has_default_acl))
+        self.copied.directories += 1
+
+    def _leave(self) -> None:
+        """Set a directory's attributes, which comes last: entries change its times."""
+        here = self._stack.pop()
+        try:
+            self._keep(here.fd, here.rel, here.attributes, here.has_default_acl)
+        except OSError as error:
+            self.errors.append((*self._paths(here.rel), str(error)))
+        finally:
+            self.os.close(here.fd)
+
+    # Regular files
+
+    def _file(
+        self, at: int | None, name: str, rel: str, attributes: _Attributes, data: Any
+    ) -> None:
+        create = self.os.open
+        fd = self._replace(at, name, lambda: create(name, _CREATE, 0o600, dir_fd=at))
+        inherits = bool(self._stack and self._stack[-1].has_default_acl)
+        self._open = _Open(rel, name, at, fd, attributes, inherits)
+        self._position = 0
+        if data is not None:
+            self._write(data)
+            self._finish()
+
+    def _piece(self, kind: str, offset: int, data: Any) -> None:
+        """A part of a large file, or its end. If it could not be made these go by."""
+        file = self._open
+        if file is None:
+            return
+        try:
+            if kind == "e":
+                if offset != self._position:
+                    self.os.ftruncate(file.fd, offset)
+                self._finish()
+                return
+            if offset != self._position:
+                self._position = self.os.lseek(file.fd, offset, host.SEEK_SET)
+            self._write(data)
+            if self.progress:
+                self.progress(self.copied)
+        except OSError as error:
+            self.errors.append((*self._paths(file.rel), str(error)))
+
+    def _write(self, data: Any) -> None:
+        assert self._open
+        try:
+            done = self.os.write(self._open.fd, data) if data else 0
+            while done < len(data):
+                done += self.os.write(self._open.fd, memoryview(data)[done:])
+        except BaseException:
+            self._abandon()
+            raise
+        self._position += done
+        self.copied.bytes += done
+
+    def _finish(self) -> None:
+        file = self._open
+        assert file
+        try:
+            self._keep(file.fd, file.rel, file.attributes, file.inherits)
+        except BaseException:
+            self._abandon()
+            raise
+        self._open = None
+        self.os.close(file.fd)
+        self.copied.files += 1
+
+    def _abandon(self) -> None:
+        """Half a file is worse than none."""
+        file, self._open = self._open, None
+        if file is not None:
+            self._linkable.discard(file.rel)
+            self.os.close(file.fd)
+            self.os.unlink(file.name, dir_fd=file.at)
+
+    # Attributes
+
+    def _keep(self, fd: int, rel: str, attributes: _Attributes, inherits: bool) -> None:
+        """Keep owner, mode, extended attributes and times, in an order that keeps all of them."""
+        to = self.os
+        owned = self._try(rel, "owner", to.fchown, fd, attributes.uid, attributes.gid)
+        self._try(rel, "mode", to.fchmod, fd, _mode(attributes.mode, owned))
+        if inherits:
+            for name in (_ACL, _DEFAULT_ACL):
+                if name in xattr_names(to, fd):
+                    to.removexattr(fd, name)
+        for name, value in attributes.xattrs:
+            self._try(rel, name, to.setxattr, fd, name, value.encode("latin-1"))
+        times = attributes.atime, attributes.mtime
+        self._try(rel, "times", partial(to.utime, ns=times), fd)
+
+    def _keep_by_name(
+        self, at: int | None, name: str, rel: str, attributes: _Attributes, is_link: bool
+    ) -> None:
+        """The same for what cannot be opened."""
+        to = self.os
+        where: dict[str, Any] = {"dir_fd": at, "follow_symlinks": False}
+        chown = partial(to.chown, **where)
+        owned = self._try(rel, "owner", chown, name, attributes.uid, attributes.gid)
+        if not is_link:
+            chmod = partial(to.chmod, dir_fd=at)
+            self._try(rel, "mode", chmod, name, _mode(attributes.mode, owned))
+        path = self._paths(rel)[1]
+        setxattr = partial(to.setxattr, follow_symlinks=False)
+        for attribute, value in attributes.xattrs:
+            self._try(rel, attribute, setxattr, path, attribute, value.encode("latin-1"))
+        times = attributes.atime, attributes.mtime
+        self._try(rel, "times", partial(to.utime, ns=times, **where), name)
+
+    def _try(self, rel: str, what: str, call: Callable[..., Any], *args: Any) -> bool:
+        """Try; what is refused is noted."""
+        try:
+            call(*args)
+        except OSError as error:
+            if error.errno not in _REFUSED:
+                raise
+            self.copied.lost.append(Lost(self._paths(rel)[1], what, error))
+            return False
+        return True
+
+
+def _mode(mode: int, owned: bool) -> int:
+    """The mode to set: nobody becomes the user of a program that was somebody else's."""
+    mode = stat.S_IMODE(mode)
+    return mode if owned else mode & ~(stat.S_ISUID | stat.S_ISGID)
+
+
+def _check_name(name: str, rel: str) -> None:
+    if name in ("", ".", "..") or "\0" in name:
+        raise _nonsense(rel)
+
+
+def _nonsense(rel: str) -> OSError:
+    return OSError(errno.EINVAL, "no name for an entry", rel)

@@ -1,0 +1,214 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Items of trees as tar archives, and back.
+
+Archives are in the pax format, with extended attributes as GNU tar and bsdtar write them
+(``SCHILY.xattr.``).
+"""
+
+from __future__ import annotations
+
+import stat
+import tarfile
+from collections.abc import Iterable, Iterator
+from decimal import Decimal
+from typing import IO, Any
+
+from rumpel.copying.source import Item
+
+__all__ = ["read_tar", "write_tar"]
+
+_XATTR = "SCHILY.xattr."
+_BUFFER = 256 << 10
+_NS = 1_000_000_000
+_TYPES = {
+    stat.S_IFCHR: tarfile.CHRTYPE,
+    stat.S_IFBLK: tarfile.BLKTYPE,
+    stat.S_IFIFO: tarfile.FIFOTYPE,
+}
+_MODES = {kind: mode for mode, kind in _TYPES.items()}
+
+
+def write_tar(
+    items: Iterable[Item], file: IO[bytes], compression: str = "", name: str = ""
+) -> list[tuple[str, str]]:
+    """Write a tree as an archive.
+
+    Args:
+        items: of :mod:`rumpel.copying.source`.
+        file: that is written to; it need not be seekable.
+        compression: ``gz``, ``bz2``, ``xz`` or none.
+        name: of the tree's top in the archive, if that is no directory.
+
+    Returns:
+        What could not be read: path and reason of each.
+    """
+    failed: list[tuple[str, str]] = []
+    mode: Any = f"w|{compression}"
+    with tarfile.open(fileobj=file, mode=mode, format=tarfile.PAX_FORMAT) as tar:
+        series = iter(items)
+        for item, data in series:
+            if item[0] == "x":
+                failed.append((str(item[1]), str(item[2])))
+                continue
+            member = _member(item, name)
+            if item[0] != "f":
+                tar.addfile(member)
+            elif item[3]:
+                tar.addfile(member, _Pieces(iter([data])))
+            else:
+                pieces = _Pieces(_whole(series, member.size, failed))
+                tar.addfile(member, pieces)
+                pieces.finish()
+    return failed
+
+
+def _member(item: list[Any], name: str) -> tarfile.TarInfo:
+    kind, path = item[0], item[1]
+    member = tarfile.TarInfo(f"./{path}" if path or kind == "d" else name)
+    if kind == "h":
+        member.type, member.linkname = tarfile.LNKTYPE, f"./{item[2]}"
+        return member
+    mode, member.uid, member.gid, _, mtime, _, xattrs = item[2]
+    member.mode = stat.S_IMODE(mode)
+    member.mtime = mtime // _NS
+    member.pax_headers = {f"{_XATTR}{key}": _as_text(value) for key, value in xattrs}
+    if mtime % _NS:
+        # As a float it would lose its last digits.
+        seconds, ns = divmod(abs(mtime), _NS)
+        member.pax_headers["mtime"] = f"{'-' if mtime < 0 else ''}{seconds}.{ns:09d}"
+    if kind == "d":
+        member.type = tarfile.DIRTYPE
+    elif kind == "l":
+        member.type, member.linkname = tarfile.SYMTYPE, item[3]
+    elif kind == "s":
+        from os import major, minor
+
+        # A socket cannot be in an archive; tar leaves it out, we make a pipe of it visible.
+        member.type = _TYPES.get(stat.S_IFMT(mode), tarfile.FIFOTYPE)
+        member.devmajor, member.devminor = major(item[3]), minor(item[3])
+    else:
+        member.size = item[4]
+    return member
+
+
+def _as_text(value: str) -> str:
+    """Bytes as text that a pax header holds as these bytes."""
+    return value.encode("latin-1").decode("utf-8", "surrogateescape")
+
+
+def _whole(series: Iterator[Item], size: int, failed: list[tuple[str, str]]) -> Iterator[bytes]:
+    """The pieces of a large file, with zeroes for its holes, exactly as long as it was."""
+    at = 0
+    for item, data in series:
+        if item[0] == "x":
+            failed.append((str(item[1]), str(item[2])))
+        if item[0] != "c" or at >= size:
+            if item[0] != "c":
+                break
+            continue
+        yield from _zeroes(item[1] - at)
+        data = data[: size - item[1]]
+        at = item[1] + len(data)
+        yield data
+    yield from _zeroes(size - at)
+
+
+def _zeroes(count: int) -> Iterator[bytes]:
+    while count > 0:
+        yield bytes(min(count, _BUFFER))
+        count -= _BUFFER
+
+
+class _Pieces:
+    """What tarfile reads a member's content from."""
+
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces = pieces
+        self._left = b""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """So many bytes."""
+        parts = []
+        while size:
+            if not self._left:
+                self._left = next(self._pieces, b"")
+                if not self._left:
+                    break
+            parts.append(self._left[:size])
+            self._left = self._left[size:]
+            size -= len(parts[-1])
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def finish(self) -> None:
+        """Go to the end, so that what follows is the next item."""
+        for _ in self._pieces:
+            pass
+
+
+def read_tar(file: IO[bytes]) -> Iterator[Item]:
+    """Read an archive, compressed or not, as the items of a tree.
+
+    Args:
+        file: that is read from; it need not be seekable.
+
+    Raises:
+        tarfile.TarError: if it is no archive.
+    """
+    with tarfile.open(fileobj=file, mode="r|*") as tar:
+        first = True
+        for member in tar:
+            # The top, which an archive need not have, makes sense only as the first.
+            if first or _clean(member.name):
+                yield from _items(tar, member)
+            first = False
+
+
+def _items(tar: tarfile.TarFile, member: tarfile.TarInfo) -> Iterator[Item]:
+    path = _clean(member.name)
+    mtime = int(Decimal(member.pax_headers.get("mtime") or member.mtime) * _NS)
+    xattrs = [
+        [key.removeprefix(_XATTR), value.encode("utf-8", "surrogateescape").decode("latin-1")]
+        for key, value in member.pax_headers.items()
+        if key.startswith(_XATTR)
+    ]
+    # Any of them may have a hard link later on.
+    rest = [member.uid, member.gid, mtime, mtime, 2, xattrs]
+    mode = member.mode & 0o7777
+    if member.isdir():
+        yield ["d", path, [stat.S_IFDIR | mode, *rest]], b""
+    elif member.issym():
+        yield ["l", path, [stat.S_IFLNK | mode, *rest], member.linkname], b""
+    elif member.islnk():
+        yield ["h", path, _clean(member.linkname)], b""
+    elif member.type in _MODES:
+        from os import makedev
+
+        device = makedev(member.devmajor, member.devminor)
+        yield ["s", path, [_MODES[member.type] | mode, *rest], device], b""
+    elif member.isreg():
+        yield from _file(tar, member, path, [stat.S_IFREG | mode, *rest])
+    else:
+        yield ["x", path, "unknown kind of member"], b""
+
+
+def _file(
+    tar: tarfile.TarFile, member: tarfile.TarInfo, path: str, attributes: list[Any]
+) -> Iterator[Item]:
+    content = tar.extractfile(member)
+    assert content
+    data = content.read(_BUFFER)
+    if len(data) == member.size:
+        yield ["f", path, attributes, True, member.size], data
+        return
+    yield ["f", path, attributes, False, member.size], b""
+    at = 0
+    while data:
+        yield ["c", at], data
+        at += len(data)
+        data = content.read(_BUFFER)
+    yield ["e", at], b""
+
+
+def _clean(name: str) -> str:
+    """A path as items have it; what leads out of the tree is refused where it is made."""
+    return "/".join(part for part in name.split("/") if part not in ("", "."))

@@ -1,0 +1,280 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What is done where the kernel is: all that would be thousands of system calls.
+
+Each function gets the worker, of which it uses ``kernel`` and ``disks``. Those that are
+iterated over say their results in messages and bytes; the others read such from a series.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os as host
+import stat
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any, Protocol
+
+from rumpel.copying.source import read_tree
+from rumpel.copying.target import Writer
+from rumpel.images.probe import SIZE, probe, table
+
+if TYPE_CHECKING:
+    from rumpel.kernel import Kernel
+
+__all__ = [
+    "Where",
+    "content",
+    "devices",
+    "duplicate",
+    "read",
+    "remove",
+    "rollback",
+    "snapshot",
+    "walk",
+    "write",
+]
+
+Message = tuple[Any, Any]
+_BUFFER = 256 << 10
+
+
+class Where(Protocol):
+    """Where a function runs: in a sandbox, or here.
+
+    Attributes:
+        kernel: the kernel.
+        disks: its disks.
+    """
+
+    kernel: Kernel
+    disks: list[Any]
+
+
+def read(
+    where: Where, path: str, exclude: list[str], follow: bool, one_file_system: bool
+) -> Iterator[Message]:
+    """A tree, as items of :mod:`rumpel.copying.source`."""
+    return read_tree(
+        where.kernel.os, path, exclude=exclude, follow=follow, one_file_system=one_file_system
+    )
+
+
+def write(
+    where: Where, items: Iterable[Message], target: str, source: str, owner: list[int] | None
+) -> dict[str, Any]:
+    """Make a tree of items; counts, and what was lost or failed."""
+    import shutil
+
+    to = (owner[0], owner[1]) if owner else None
+    writer = Writer(where.kernel.os, target, source, owner=to)
+    with contextlib.suppress(shutil.Error):  # told below
+        writer.run(items)
+    copied = vars(writer.copied).copy()
+    copied["lost"] = [
+        (lost.path, lost.what, lost.error.errno, lost.error.strerror) for lost in copied["lost"]
+    ]
+    return {"copied": copied, "errors": writer.errors}
+
+
+def duplicate(
+    where: Where, source: str, target: str, exclude: list[str], owner: list[int] | None
+) -> Iterator[Message]:
+    """Copy a tree within the file system; the message is as that of :func:`write`."""
+    os = where.kernel.os
+    real = os.path.realpath(target)
+    inside = os.path.realpath(source).rstrip("/") + "/"
+    if os.path.isdir(source) and f"{real}/".startswith(inside):
+        raise OSError(errno.EINVAL, "cannot copy a directory into itself", source)
+    items = read_tree(os, source, exclude=exclude)
+    yield write(where, items, target, source, owner), b""
+
+
+def content(where: Where, path: str) -> Iterator[Message]:
+    """What is in a file."""
+    os = where.kernel.os
+    fd = os.open(path, host.O_RDONLY)
+    try:
+        while data := os.read(fd, _BUFFER):
+            yield 0, data
+    finally:
+        os.close(fd)
+
+
+def walk(where: Where, path: str, depth: int, follow: bool) -> Iterator[Message]:
+    """The entries of a tree, each before what is in it, in the order of their names.
+
+    Args:
+        where: the worker.
+        path: of its top.
+        depth: how far down; 0 is the top alone, below 0 all.
+        follow: if the top is a symbolic link, take what it leads to.
+
+    Returns:
+        ``[path, statistics, where a symbolic link leads]`` each, paths relative to the top;
+        or ``[path, None, reason]``.
+    """
+    os = where.kernel.os
+    yield from _walk(os, path, "", depth, os.stat(path, follow_symlinks=follow))
+
+
+def _walk(os: Any, path: str, rel: str, depth: int, status: host.stat_result) -> Iterator[Message]:
+    target = os.readlink(path) if stat.S_ISLNK(status.st_mode) else None
+    yield [rel, _numbers(status), target], b""
+    if not depth or not stat.S_ISDIR(status.st_mode):
+        return
+    try:
+        names = sorted(os.listdir(path))
+    except OSError as error:
+        yield [rel, None, error.strerror], b""
+        return
+    for name in names:
+        below = f"{rel}/{name}" if rel else name
+        full = f"{path.rstrip('/')}/{name}"
+        try:
+            found = os.stat(full, follow_symlinks=False)
+        except OSError as error:
+            yield [below, None, error.strerror], b""
+        else:
+            yield from _walk(os, full, below, depth - 1, found)
+
+
+def _numbers(status: host.stat_result) -> list[int]:
+    return [
+        status.st_mode,
+        status.st_ino,
+        status.st_dev,
+        status.st_nlink,
+        status.st_uid,
+        status.st_gid,
+        status.st_size,
+        status.st_atime_ns,
+        status.st_mtime_ns,
+        status.st_ctime_ns,
+        status.st_blocks,
+        status.st_rdev,
+    ]
+
+
+def remove(where: Where, path: str) -> Iterator[Message]:
+    """Remove a file, or a tree with all that is in it."""
+    os = where.kernel.os
+    if stat.S_ISDIR(os.lstat(path).st_mode):
+        _remove_tree(os, path)
+    else:
+        os.unlink(path)
+    yield 0, b""
+
+
+def _remove_tree(os: Any, path: str) -> None:
+    ahead = [path]
+    while ahead:
+        here = ahead[-1]
+        below = []
+        for name in os.listdir(here):
+            full = f"{here}/{name}"
+            try:
+                os.unlink(full)
+            except IsADirectoryError:
+                below.append(full)
+        if below:
+            ahead += below
+        else:
+            os.rmdir(here)
+            ahead.pop()
+
+
+def devices(where: Where) -> Iterator[Message]:
+    """Disks and partitions, and what is on them: dictionaries with the fields of a Device."""
+    os = where.kernel.os
+    for disk in sorted(os.listdir("/sys/block"), key=_by_number):
+        top = f"/sys/block/{disk}"
+        if not os.path.exists(f"{top}/device"):
+            continue
+        below = [name for name in os.listdir(top) if os.path.exists(f"{top}/{name}/partition")]
+        for name in (disk, *sorted(below, key=_by_number)):
+            yield _device(os, top if name == disk else f"{top}/{name}", name), b""
+
+
+def _by_number(name: str) -> tuple[int, str]:
+    return len(name), name
+
+
+def _device(os: Any, directory: str, name: str) -> dict[str, Any]:
+    told: dict[str, str] = {}
+    for line in _text(os, f"{directory}/uevent").splitlines():
+        key, _, value = line.partition("=")
+        told[key] = value
+    found, kind_of_table = None, ""
+    fd = os.open(f"/dev/{name}", host.O_RDONLY)
+    try:
+        data = os.pread(fd, SIZE, 0)
+        found, kind_of_table = probe(data), table(data)
+    except OSError:
+        pass  # a damaged disk; what there is of it is told
+    finally:
+        os.close(fd)
+    part = "partition" in os.listdir(directory)
+    return {
+        "name": name,
+        "number": int(_text(os, f"{directory}/partition")) if part else 0,
+        "start": int(_text(os, f"{directory}/start")) * 512 if part else 0,
+        "size": int(_text(os, f"{directory}/size")) * 512,
+        "table": "" if part or (found and found.kind) else kind_of_table,
+        "part_label": told.get("PARTNAME", ""),
+        "part_uuid": told.get("PARTUUID", ""),
+        "kind": found.kind if found else "",
+        "label": found.label if found else "",
+        "uuid": found.uuid if found else "",
+        "mountable": bool(found and found.mountable),
+    }
+
+
+def _text(os: Any, path: str) -> str:
+    fd = os.open(path, host.O_RDONLY)
+    try:
+        data: bytes = os.read(fd, 4096)
+        return data.decode(errors="replace").strip()
+    finally:
+        os.close(fd)
+
+
+def snapshot(where: Where) -> Iterator[Message]:
+    """Freeze the disks' state: what follows goes to an overlay in memory. None may be in use."""
+    _swap(where, [disk.snapshot() for disk in _overlays(where)])
+    yield 0, b""
+
+
+def rollback(where: Where, depth: int) -> Iterator[Message]:
+    """Forget what was written since the snapshot that made this depth."""
+    disks, kept = _overlays(where), []
+    # An overlay can be emptied once nobody knows those above it any more.
+    where.disks.clear()
+    while disks:
+        top = disks.pop(0)
+        while _depth(top) > depth:
+            top = top.base
+        top.discard()
+        kept.append(top)
+    _swap(where, kept)
+    yield 0, b""
+
+
+def _overlays(where: Where) -> list[Any]:
+    for disk in where.disks:
+        if not hasattr(disk, "snapshot"):
+            raise OSError(errno.EOPNOTSUPP, "snapshots need an overlay")
+        where.kernel.unplug(disk)
+    return list(where.disks)
+
+
+def _swap(where: Where, disks: list[Any]) -> None:
+    for disk in disks:
+        where.kernel.plug(disk)
+    where.disks[:] = disks
+
+
+def _depth(disk: Any) -> int:
+    depth = 0
+    while hasattr(disk.base, "snapshot"):
+        disk, depth = disk.base, depth + 1
+    return depth

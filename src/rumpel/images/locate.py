@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""How images, partitions and files in them are named: ``disk.img:2:/etc/hosts``."""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import NamedTuple
+
+__all__ = ["Location", "parse", "parse_any"]
+
+
+class Location(NamedTuple):
+    """A place in an image.
+
+    Attributes:
+        image: the image's path.
+        partition: as it was named: a number, ``LABEL=root``, ``vg/lv``; None is the only one.
+        path: in its file system; None if none was named.
+    """
+
+    image: str
+    partition: str | None = None
+    path: str | None = None
+
+    def __str__(self) -> str:
+        name = self.image if self.partition is None else f"{self.image}:{self.partition}"
+        if self.path is None:
+            return name
+        return f"{name}:{self.path}"
+
+
+def parse(text: str) -> Location:
+    """Take a name apart. Of several ways, the first in which there is such an image.
+
+    Args:
+        text: ``IMAGE``, ``IMAGE:PARTITION``, ``IMAGE:PARTITION:PATH`` or ``IMAGE:/PATH``.
+
+    Example:
+        >>> parse("disk.img:LABEL=root:/etc")
+        Location(image='disk.img', partition='LABEL=root', path='/etc')
+        >>> parse("disk.img:/etc")
+        Location(image='disk.img', partition=None, path='/etc')
+    """
+    if _is_image(text):
+        return Location(text)
+    at = text.find(":", 1)
+    while at > 0:
+        if _is_image(text[:at]):
+            return _split(text[:at], text[at + 1 :])
+        at = text.find(":", at + 1)
+    image, colon, rest = text.partition(":")
+    return _split(image, rest) if colon else Location(image)
+
+
+def parse_any(text: str) -> Location | None:
+    """The same for what may be in an image or not: None if it is a path of the host."""
+    if ":" not in text or os.path.lexists(text):
+        return None
+    location = parse(text)
+    return location if _is_image(location.image) else None
+
+
+def _split(image: str, rest: str) -> Location:
+    if rest.startswith("/"):
+        return Location(image, None, rest)
+    partition, colon, path = rest.partition(":")
+    return Location(image, partition or None, (path or "/") if colon else None)
+
+
+def _is_image(path: str) -> bool:
+    try:
+        mode = os.stat(path).st_mode  # noqa: PTH116
+    except (OSError, ValueError):
+        return False
+    return stat.S_ISREG(mode) or stat.S_ISBLK(mode)

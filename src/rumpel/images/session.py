@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A kernel that has an image's disks, in a sandbox or here."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from rumpel.errors import SandboxError
+from rumpel.images.errors import ImageError
+from rumpel.sandbox.disks import DiskSpec
+
+if TYPE_CHECKING:
+    from rumpel.kernel import Kernel
+    from rumpel.sandbox import SandboxedKernel
+
+__all__ = ["Device", "Options", "Session"]
+
+_JOBS = "rumpel.images.jobs"
+_PARTS = ("shutil", "rumpel.copying.target")
+"""What the kernel's side may need once it can import no more."""
+
+
+class Device(NamedTuple):
+    """A disk or a partition, and what is on it.
+
+    Attributes:
+        name: in the kernel, such as ``vda1``.
+        number: of the partition; 0 is the disk itself.
+        start: where it begins on the disk, in bytes.
+        size: in bytes.
+        table: of a disk: the kind of its partition table, ``gpt``, ``dos`` or "".
+        part_label: its name in the partition table, where that has names.
+        part_uuid: its UUID there.
+        kind: of the file system or whatever is on it, such as ``ext4``; "" is not known.
+        label: of the file system.
+        uuid: of the file system.
+        mountable: is it a file system?
+    """
+
+    name: str
+    number: int
+    start: int
+    size: int
+    table: str
+    part_label: str
+    part_uuid: str
+    kind: str
+    label: str
+    uuid: str
+    mountable: bool
+
+    @property
+    def path(self) -> str:
+        """Its name under /dev."""
+        return f"/dev/{self.name}"
+
+
+class Options(NamedTuple):
+    """How images are opened.
+
+    Attributes:
+        read_only: nothing is written to the image.
+        overlay: True lets writes go to memory, a path to that file; None to the image.
+        sandbox: run the kernel in a process without privileges.
+        memory: of the kernel.
+        version: of the kernel.
+        profile: of the kernel.
+    """
+
+    read_only: bool = False
+    overlay: str | bool | None = None
+    sandbox: bool = True
+    memory: int | str = "64M"
+    version: str = "6.12"
+    profile: str = "default"
+
+
+class Session:
+    """A booted kernel with an image's disks, of which nothing is mounted yet.
+
+    Args:
+        paths: of the image; several are the disks of one file system or array.
+        options: how.
+
+    Attributes:
+        name: of the image, for messages.
+        kernel: the kernel.
+        options: how it was opened.
+
+    Raises:
+        ImageError: if there is no such image, or nothing in it.
+        OSError: if it may not be opened, or somebody else has it open (EBUSY).
+    """
+
+    kernel: Kernel
+
+    def __init__(self, paths: Sequence[str], options: Options) -> None:
+        self.name = paths[0]
+        self.options = options
+        overlay = options.overlay not in (None, False)
+        file = options.overlay if isinstance(options.overlay, str) else None
+        specs = []
+        for path in paths:
+            _check(path)
+            specs.append(DiskSpec(path, options.read_only, overlay, file))
+        try:
+            if options.sandbox:
+                self.kernel = self._boot_apart(specs)
+            else:
+                self.kernel = self._boot_here(specs)
+        except OSError as error:
+            raise _of_image(error, self.name) from None
+
+    def _boot_apart(self, specs: list[DiskSpec]) -> SandboxedKernel:
+        from rumpel import sandbox
+
+        options = self.options
+        self._remote = sandbox.boot(
+            specs,
+            name=self.name,
+            memory=options.memory,
+            version=options.version,
+            profile=options.profile,
+            modules=(_JOBS, *_PARTS),
+        )
+        return self._remote
+
+    def _boot_here(self, specs: list[DiskSpec]) -> Kernel:
+        from rumpel.kernel import boot
+
+        options = self.options
+        self.disks: list[Any] = [spec.open() for spec in specs]
+        return boot(
+            memory=options.memory,
+            version=options.version,
+            profile=options.profile,
+            disks=self.disks,
+        )
+
+    def run(self, function: str, *args: Any) -> Iterator[tuple[Any, Any]]:
+        """Iterate over what a function of :mod:`rumpel.images.jobs` says."""
+        if self.options.sandbox:
+            return self._remote.remote.stream("run", _JOBS, function, *args)
+        from rumpel.images import jobs
+
+        return getattr(jobs, function)(self, *args)  # type: ignore[no-any-return]
+
+    def feed(self, items: Iterable[tuple[Any, Any]], function: str, *args: Any) -> Any:
+        """Call a function of :mod:`rumpel.images.jobs` that reads items."""
+        if self.options.sandbox:
+            return self._remote.remote.feed(items, "feed", _JOBS, function, *args)
+        from rumpel.images import jobs
+
+        return getattr(jobs, function)(self, items, *args)
+
+    def devices(self) -> list[Device]:
+        """Disks and partitions."""
+        try:
+            return [Device(**device) for device, _ in self.run("devices")]
+        except TypeError as error:
+            raise SandboxError(f"{self.name}: a sandbox sends nonsense") from error
+
+    def close(self) -> None:
+        """Halt the kernel, which writes all that is to be written."""
+        if self.kernel.state == "running":
+            self.kernel.halt()
+        self.kernel.close()
+
+
+def _check(path: str) -> None:
+    """Refuse what can be no image, in words that say why."""
+    try:
+        status = os.stat(path)  # noqa: PTH116
+    except FileNotFoundError:
+        raise ImageError(path, "no such image") from None
+    except OSError as error:
+        raise ImageError(path, error.strerror or str(error)) from None
+    if stat.S_ISDIR(status.st_mode):
+        raise ImageError(path, "is a directory, not a disk image")
+    if not (stat.S_ISREG(status.st_mode) or stat.S_ISBLK(status.st_mode)):
+        raise ImageError(path, "is no disk image")
+    if stat.S_ISREG(status.st_mode) and status.st_size < 512:
+        raise ImageError(path, "is empty" if not status.st_size else "is too short for a disk")
+
+
+def _of_image(error: OSError, name: str) -> OSError:
+    if error.errno == errno.EBUSY:
+        return OSError(errno.EBUSY, "in use: another process has the image open", name)
+    return error

@@ -1,0 +1,325 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A chain: stages joined full duplex, and programs of the host between them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
+from typing import Any, Literal
+
+from rumpel.devices.pipe import PacketFormat
+from rumpel.errors import RumpelError
+from rumpel.nf.runner import BROKEN_PIPE, Ends, run
+from rumpel.nf.stage import LEFT, RIGHT, Stage, StageError, names, suggestion
+
+__all__ = ["Member", "Program", "parse", "run_chain"]
+
+Direction = Literal[">", "<", "<>"]
+NO_MATCH = 1
+"""What grep, cmp and others say when there was nothing: no failure."""
+
+
+class Program:
+    """A program of the host that sees packets as text.
+
+    Args:
+        words: the program and its arguments.
+        direction: which packets go through it: those to the right, to the left, or both, each
+            through a process of its own.
+    """
+
+    def __init__(self, words: Sequence[str], direction: Direction) -> None:
+        self.words = list(words)
+        self.direction = direction
+        self.name = words[0]
+
+    def start(self, stdin: int, stdout: int) -> int:
+        """Run it; return the process's number.
+
+        Most programs would collect lines when they write to a pipe: stdbuf(1) lets those that
+        use the C library's streams write each one at once.
+        """
+        words = self.words
+        if shutil.which("stdbuf"):
+            words = ["stdbuf", "-oL", *words]
+        return subprocess.Popen(words, stdin=stdin, stdout=stdout).pid
+
+
+class Member:
+    """A stage in a chain.
+
+    Args:
+        name: of the stage.
+        stage: itself.
+    """
+
+    def __init__(self, name: str, stage: Stage) -> None:
+        self.name = name
+        self.stage = stage
+
+
+def parse(text: str, make: Callable[[str, list[str]], Stage]) -> list[Member | Program]:
+    """Take a chain apart: stages and programs with ``|`` between them.
+
+    Words are quoted as in the shell. A program may be marked with the packets that it sees:
+    ``>`` (which is what it sees without a mark), ``<`` or ``<>``. Lines that begin with ``#``
+    are comments, so that a file may hold it.
+
+    Args:
+        text: the chain.
+        make: makes a stage of its name and arguments.
+
+    Raises:
+        StageError: if that is no chain.
+
+    Example:
+        >>> parse("ping 10.0.0.2 | <> grep -v 10.0.0.9 | host 10.0.0.2", make)  # doctest: +SKIP
+    """
+    lexer = shlex.shlex(text, posix=True, punctuation_chars="|<>")
+    lexer.whitespace_split = True
+    lexer.commenters = "#"
+    try:
+        words = list(lexer)
+    except ValueError as error:
+        raise StageError(f"not a chain: {error}") from None
+    parts: list[list[str]] = [[]]
+    for word in words:
+        if word == "|":
+            parts.append([])
+        else:
+            parts[-1].append(word)
+    chain: list[Member | Program] = []
+    for part in parts:
+        if not part:
+            raise StageError("not a chain: there is nothing between two |")
+        chain.append(_member(part, make))
+    _place(chain)
+    return chain
+
+
+def _member(words: list[str], make: Callable[[str, list[str]], Stage]) -> Member | Program:
+    match words[0]:
+        case ">" | "<" | "<>" as direction:
+            words = words[1:]
+            if not words:
+                raise StageError(f"a program is expected behind {direction}")
+            return Program(words, direction)
+    if words[0] in names():
+        return Member(words[0], make(words[0], words[1:]))
+    if shutil.which(words[0]) is None:
+        raise StageError(
+            f"there is neither a stage nor a program {words[0]!r}{suggestion(words[0])}"
+        )
+    return Program(words, ">")
+
+
+def _place(chain: Sequence[Member | Program]) -> None:
+    """Check that everything is where it can be, and turn the ends to the rest."""
+    last = len(chain) - 1
+    for number, member in enumerate(chain):
+        if isinstance(member, Program):
+            if number in (0, last):
+                raise StageError(f"a chain begins and ends with stages, {member.name!r} is none")
+        elif len(member.stage.ports) == 1:
+            if number not in (0, last):
+                raise StageError(f"{member.name!r} has one port: it is the end of a chain")
+            if last:
+                member.stage.ports = (LEFT,) if number else (RIGHT,)
+
+
+class _Wires:
+    """The descriptors between the members, all of which this process gives away."""
+
+    def __init__(self) -> None:
+        self.fds: list[int] = []
+
+    def pair(self) -> tuple[int, int]:
+        """Two connected sockets."""
+        a, b = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        fds = a.detach(), b.detach()
+        self.fds += fds
+        return fds
+
+    def pipe(self) -> tuple[int, int]:
+        """A pipe: where it is read, where it is written."""
+        fds = os.pipe2(os.O_CLOEXEC)
+        self.fds += fds
+        return fds
+
+    def close(self, *, but: Collection[int | None] = ()) -> None:
+        """Close them, some excepted."""
+        for fd in self.fds:
+            if fd not in but:
+                os.close(fd)
+        self.fds = []
+
+
+class _Start:
+    """Nobody sends before all are ready: their kernels are booted and set up.
+
+    Each process says so with a byte, and those that send wait for the end of a pipe that
+    the parent holds.
+    """
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self.ready = os.pipe2(os.O_CLOEXEC)
+        self.go = os.pipe2(os.O_CLOEXEC)
+
+    def wait(self) -> None:
+        """In a stage's process."""
+        os.close(self.go[1])
+        os.write(self.ready[1], b"r")
+        os.close(self.ready[1])
+        os.read(self.go[0], 1)
+
+    def fire(self) -> None:
+        """In the parent: returns when all are ready, or one will never be."""
+        os.close(self.ready[1])
+        os.close(self.go[0])
+        left = self.count
+        while left and (got := os.read(self.ready[0], left)):
+            left -= len(got)
+        os.close(self.ready[0])
+        os.close(self.go[1])
+
+
+def run_chain(
+    chain: Sequence[Member | Program],
+    *,
+    linux: Mapping[str, Any] | None = None,
+    write: PacketFormat = "text",
+) -> int:
+    """Run a chain until it ends, a process for each member.
+
+    Args:
+        chain: stages and programs.
+        linux: which kernel: ``version`` or ``image``, as :func:`rumpel.boot` has them.
+        write: how packets are written to standard output.
+
+    Returns:
+        The exit code: that of the member that failed, whose name is said on standard error.
+    """
+    wires = _Wires()
+    stages: list[tuple[Member, Ends]] = []
+    programs: list[tuple[Program, int, int]] = []
+    between: list[Program] = []
+    started: dict[int, str] = {}
+    try:
+        for member in chain:
+            if isinstance(member, Program):
+                between.append(member)
+                continue
+            ends = Ends()
+            if stages:
+                _join(wires, stages[-1][1], ends, between, programs)
+                between = []
+            stages.append((member, ends))
+        # What comes before the chain and behind it is the command's own.
+        if LEFT in stages[0][0].stage.ports:
+            stages[0][1].left_in = 0
+        if RIGHT in stages[-1][0].stage.ports:
+            stages[-1][1].right_out = 1
+        for program, stdin, stdout in programs:
+            started[program.start(stdin, stdout)] = program.name
+        start = _Start(len(stages))
+        for member, ends in stages:
+            started[
+                _fork(
+                    partial(run, member.stage, ends, linux=linux, write=write),
+                    member,
+                    ends,
+                    wires,
+                    start,
+                )
+            ] = member.name
+    finally:
+        wires.close()
+    start.fire()
+    return _wait(started)
+
+
+def _join(
+    wires: _Wires,
+    before: Ends,
+    after: Ends,
+    between: Sequence[Program],
+    programs: list[tuple[Program, int, int]],
+) -> None:
+    """Make what lies between two stages: a pair of sockets, or pipes through programs."""
+    if not between:
+        before.right_in, after.left_in = wires.pair()
+        before.right_out, after.left_out = before.right_in, after.left_in
+        return
+    reader, before.right_out = wires.pipe()
+    for program in between:
+        if program.direction != "<":
+            following, writer = wires.pipe()
+            programs.append((program, reader, writer))
+            reader = following
+    after.left_in = reader
+    reader, after.left_out = wires.pipe()
+    for program in reversed(between):
+        if program.direction != ">":
+            following, writer = wires.pipe()
+            programs.append((program, reader, writer))
+            reader = following
+    before.right_in = reader
+
+
+def _fork(run: Callable[..., int], member: Member, ends: Ends, wires: _Wires, start: _Start) -> int:
+    """Start a stage's process."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    pid = os.fork()
+    if pid:
+        return pid
+    code = 1
+    name = f"rumpel nf {member.name}"
+    try:
+        # Whoever holds another stage's descriptors would never see its end.
+        wires.close(but=vars(ends).values())
+        code = run(name=name, ready=start.wait)
+    except RumpelError as error:
+        print(f"{name}: {error}", file=sys.stderr)
+    except KeyboardInterrupt:
+        code = 128 + signal.SIGINT
+    except BaseException as error:
+        print(f"{name}: {type(error).__name__}: {error}", file=sys.stderr)
+    finally:
+        with contextlib.suppress(OSError, ValueError):
+            sys.stderr.flush()
+        os._exit(code)
+
+
+def _wait(started: dict[int, str]) -> int:
+    """Wait for all; the first that failed decides."""
+    failed = 0
+    while started:
+        try:
+            pid, status = os.wait()
+        except KeyboardInterrupt:
+            for pid in started:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGINT)
+            failed = failed or 128 + signal.SIGINT
+            continue
+        name = started.pop(pid, None)
+        code = os.waitstatus_to_exitcode(status)
+        if code < 0:
+            code = 128 - code
+        if name is None or failed or code in (0, BROKEN_PIPE):
+            continue
+        if code == NO_MATCH and name not in names():
+            continue
+        failed = code
+        print(f"rumpel nf chain: {name} ended with {code}", file=sys.stderr)
+    return failed

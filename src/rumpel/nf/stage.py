@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What a stage is, and which there are."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import click
+
+from rumpel.errors import RumpelError
+
+if TYPE_CHECKING:
+    from rumpel.devices import Nic
+    from rumpel.kernel import Kernel
+
+__all__ = ["LEFT", "RIGHT", "Option", "Side", "Stage", "StageError", "find", "names"]
+
+Side = Literal["left", "right"]
+LEFT: Side = "left"
+RIGHT: Side = "right"
+
+
+class StageError(RumpelError):
+    """A stage that cannot be what it was asked to be."""
+
+
+class Option(click.Option):
+    """An option of a stage: click's, with its default in the help."""
+
+    def __init__(self, *declarations: str, **attributes: Any) -> None:
+        attributes.setdefault("show_default", True)
+        super().__init__(declarations, **attributes)
+
+
+class Stage:
+    """A network function: a kernel with a port on the left, one on the right, or both.
+
+    Packets come in on the left as standard input has them, and leave on the right, on
+    standard output; answers go the other way. In the kernel the ports are the interfaces
+    ``left`` and ``right``, both down at first.
+
+    The docstring is the command's help, its first line the line in the list of stages.
+
+    Attributes:
+        ports: which ones it has. A stage with one is an end of a chain, and has the other
+            one if it stands at the other end.
+        params: its options and arguments, as click's.
+        options: their values.
+        one_way: the ports through which packets only come, or only go: nobody is to be asked
+            for an address there.
+
+    Example:
+        >>> class Hub(Stage):
+        ...     '''Carry all packets on.'''
+        ...     def configure(self, k):
+        ...         self.bridge(k)
+    """
+
+    ports: Sequence[Side] = (LEFT, RIGHT)
+    params: ClassVar[Sequence[click.Parameter]] = ()
+    one_way: frozenset[Side] = frozenset()
+
+    def __init__(self, **options: Any) -> None:
+        self.options = SimpleNamespace(**options)
+
+    @property
+    def port(self) -> Side:
+        """The port of a stage that has only one."""
+        return self.ports[0]
+
+    def nics(self) -> dict[str, Nic]:
+        """Interfaces that this stage brings along, in place of a port of pipes.
+
+        To be overridden by stages at the end of a chain that reach something else. They are
+        called ``outside`` in the kernel.
+        """
+        return {}
+
+    def configure(self, k: Kernel) -> None:
+        """Set up a kernel that has just been booted. To be overridden.
+
+        Raises:
+            StageError: if an option makes no sense.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no configure()")
+
+    def run(self, k: Kernel) -> int | None:
+        """Do what there is to do; when it returns, nothing more will be sent.
+
+        To be overridden by stages that talk. None: there is nothing, the stage ends when its
+        input does.
+
+        Returns:
+            The exit code.
+        """
+        return None
+
+    def end(self, k: Kernel) -> None:
+        """Called before the kernel is halted."""
+
+    def address(self, k: Kernel, port: Side, text: str) -> None:
+        """Give a port an address, and let everybody be behind it.
+
+        Raises:
+            StageError: if it is no address.
+        """
+        from rumpel.nf.wire import address
+
+        try:
+            address(k, port, text, port in self.one_way)
+        except ValueError as error:
+            raise StageError(str(error)) from None
+
+    def bridge(self, k: Kernel) -> None:
+        """Join the ports at the level of Ethernet, so that nobody notices the stage."""
+        from rumpel.nf.wire import bridge
+
+        bridge(k, self.ports)
+
+    def route(self, k: Kernel) -> None:
+        """Join the ports at the level of IP: what comes in on one goes out on the other."""
+        from rumpel.nf.wire import route
+
+        route(k, self.one_way)
+
+
+_STAGES = {
+    "bridge": ("rumpel.nf.stages.bridge", "Bridge"),
+    "filter": ("rumpel.nf.stages.filter", "Filter"),
+    "host": ("rumpel.nf.stages.host", "Host"),
+    "nat": ("rumpel.nf.stages.nat", "Nat"),
+    "ping": ("rumpel.nf.stages.ping", "Ping"),
+    "route": ("rumpel.nf.stages.route", "Route"),
+    "shape": ("rumpel.nf.stages.shape", "Shape"),
+    "tap": ("rumpel.nf.stages.tap", "Tap"),
+    "tcp": ("rumpel.nf.stages.tcp", "Tcp"),
+}
+"""The stages of this package: where their classes are."""
+
+
+def _others() -> dict[str, Any]:
+    from importlib.metadata import entry_points
+
+    return {point.name: point for point in entry_points(group="rumpel.nf")}
+
+
+def names() -> list[str]:
+    """The names of all stages, also of other packages."""
+    return sorted({*_STAGES, *_others()})
+
+
+def find(name: str) -> type[Stage]:
+    """Import a stage.
+
+    Raises:
+        StageError: if there is none of that name; it suggests those that are meant.
+    """
+    if name in _STAGES:
+        module, attribute = _STAGES[name]
+        found = getattr(importlib.import_module(module), attribute)
+    else:
+        point = _others().get(name)
+        if point is None:
+            raise StageError(f"there is no stage {name!r}{suggestion(name)}")
+        found = point.load()
+    if not (isinstance(found, type) and issubclass(found, Stage)):
+        raise StageError(f"the stage {name!r} is no class derived from rumpel.nf.Stage")
+    return found
+
+
+def suggestion(name: str) -> str:
+    """Which stage may have been meant."""
+    near = difflib.get_close_matches(name, names(), 3)
+    return f": do you mean {' or '.join(near)}?" if near else f" (but {', '.join(names())})"

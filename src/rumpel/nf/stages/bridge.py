@@ -1,0 +1,19 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The stage ``bridge``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rumpel.nf.stage import Stage
+
+if TYPE_CHECKING:
+    from rumpel.kernel import Kernel
+
+
+class Bridge(Stage):
+    """Join both sides by an Ethernet bridge of Linux."""
+
+    def configure(self, k: Kernel) -> None:
+        """Two ports and a bridge."""
+        self.bridge(k)

@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The stage ``ping``."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from rumpel.nf.stage import RIGHT, Option, Stage, StageError
+
+if TYPE_CHECKING:
+    from rumpel.kernel import Kernel
+
+_HEAD = struct.Struct("!BBHHH")
+_ECHO = {socket.AF_INET: (8, 0), socket.AF_INET6: (128, 129)}
+
+
+class Ping(Stage):
+    """Send echo requests, and say on standard error what comes back.
+
+    Without a way back (a plain pipe) nothing does, and the neighbour's address cannot be
+    asked for: requests go to all stations of the wire. Exits with 0 if all were answered or
+    there is no way back.
+
+    \b
+    Examples:
+      rumpel nf ping 10.0.0.2 | rumpel nf filter | tcpdump -nr -
+      rumpel nf chain 'ping -c 3 10.0.0.2 | nat | host 10.0.0.2'
+    """
+
+    ports = (RIGHT,)
+    params = (
+        click.Argument(["destination"]),
+        Option("--count", "-c", type=click.IntRange(1), default=4, help="Requests."),
+        Option("--interval", "-i", type=float, default=0.2, help="Seconds between them."),
+        Option("--size", "-s", type=click.IntRange(8, 65000), default=56, help="Bytes of data."),
+        Option("--wait", "-W", type=float, default=1.0, help="Seconds for the last answer."),
+        Option("--address", metavar="ADDRESS", help="Our own.  [default: one near by]"),
+    )
+
+    def configure(self, k: Kernel) -> None:
+        """An address, and everybody behind the port."""
+        destination = self.options.destination
+        try:
+            own = self.options.address or near(destination)
+        except ValueError as error:
+            raise StageError(str(error)) from None
+        self.address(k, self.port, own)
+
+    def run(self, k: Kernel) -> int:
+        """Send, and wait for what comes back."""
+        family = socket.AF_INET6 if ":" in self.options.destination else socket.AF_INET
+        protocol = socket.IPPROTO_ICMPV6 if family == socket.AF_INET6 else socket.IPPROTO_ICMP
+        k.sysctl["net.ipv4.ping_group_range"] = "0 2147483647"
+        answered = 0
+        with k.socket.socket(family, socket.SOCK_DGRAM, protocol) as sock:
+            for sequence in range(1, self.options.count + 1):
+                start = k.clock.now
+                data = struct.pack("!d", start).ljust(self.options.size, b".")
+                kind = _ECHO[family][0]
+                sock.sendto(
+                    _HEAD.pack(kind, 0, 0, 0, sequence) + data, (self.options.destination, 0)
+                )
+                last = sequence == self.options.count
+                patience = self.options.wait if last else self.options.interval
+                while answered < sequence or not last:
+                    left = start + patience - k.clock.now
+                    if left <= 0:
+                        break
+                    sock.settimeout(left)
+                    try:
+                        answer, source = sock.recvfrom(65536)
+                    except TimeoutError:
+                        break
+                    answered += 1
+                    self._tell(k, answer, source[0])
+        print(f"{self.options.count} sent, {answered} answered", file=sys.stderr)
+        return 0 if answered == self.options.count or self.port in self.one_way else 1
+
+    def _tell(self, k: Kernel, answer: bytes, source: str) -> None:
+        _, _, _, _, sequence = _HEAD.unpack_from(answer)
+        (sent,) = struct.unpack_from("!d", answer, _HEAD.size)
+        took = (k.clock.now - sent) * 1e3
+        print(f"{len(answer)} bytes from {source}: seq {sequence} {took:.3f} ms", file=sys.stderr)
+
+
+def near(destination: str) -> str:
+    """Make up an address for the other end of a wire.
+
+    Example:
+        >>> near("10.0.0.2"), near("fd00::2")
+        ('10.0.0.1', 'fd00::1')
+    """
+    import ipaddress
+
+    there = ipaddress.ip_address(destination)
+    return str(there + 1 if int(there) & 0xFF == 1 else there - ((int(there) & 0xFF) - 1))

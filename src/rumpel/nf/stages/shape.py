@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The stage ``shape``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from rumpel.nf.stage import Option, Stage, StageError
+
+if TYPE_CHECKING:
+    from rumpel.kernel import Kernel
+
+_SIDES = {"right": ("right",), "left": ("left",), "both": ("left", "right")}
+
+
+class Shape(Stage):
+    """Delay, lose, reorder, duplicate and damage packets, or slow them down (netem).
+
+    What goes to the right is treated, or to the left, or both. Probabilities are fractions
+    of one.
+
+    \b
+    Example:
+      rumpel nf chain 'ping 10.0.0.2 | shape --delay 0.02 --loss 0.1 | host 10.0.0.2'
+    """
+
+    params = (
+        Option("--delay", type=float, metavar="SECONDS", help="Each packet's."),
+        Option("--jitter", type=float, metavar="SECONDS", help="By which it varies."),
+        Option("--loss", type=float, metavar="FRACTION", help="Packets that are lost."),
+        Option("--reorder", type=float, metavar="FRACTION", help="That are not delayed."),
+        Option("--duplicate", type=float, metavar="FRACTION", help="That come twice."),
+        Option("--corrupt", type=float, metavar="FRACTION", help="With one bit wrong."),
+        Option("--rate", type=float, metavar="BITS", help="Bits a second."),
+        Option("--limit", type=int, default=1000, metavar="PACKETS", help="That wait at most."),
+        Option("--seed", type=int, help="Of chance: the same packets in each run."),
+        Option("--direction", type=click.Choice(list(_SIDES)), default="right", help="Which way."),
+    )
+
+    def configure(self, k: Kernel) -> None:
+        """A bridge whose ports have netem as queueing discipline."""
+        options = vars(self.options).copy()
+        sides = _SIDES[options.pop("direction")]
+        options["rate_bps"] = options.pop("rate")
+        given = {name: value for name, value in options.items() if value is not None}
+        for side in sides:
+            try:
+                k.net.qdisc.replace(side, "netem", **given)
+            except (ValueError, OSError) as error:
+                raise StageError(f"netem: {error}") from None
+        self.bridge(k)

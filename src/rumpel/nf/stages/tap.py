@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The stage ``tap``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from rumpel.nf.stage import Option, Stage
+from rumpel.nf.wire import bridge
+
+if TYPE_CHECKING:
+    from rumpel.devices import Nic
+    from rumpel.kernel import Kernel
+
+
+class Tap(Stage):
+    """Be a TAP device of the host, at an end of a chain.
+
+    \b
+    Example (as root):
+      rumpel nf chain 'tap tap0 | nat | host 10.0.0.2'
+    """
+
+    params = (
+        click.Argument(["name"]),
+        Option("--netns", metavar="NAME", help="The host's network namespace that it is in."),
+    )
+
+    def nics(self) -> dict[str, Nic]:
+        """The device."""
+        from rumpel.devices import Tap as TapNic
+
+        return {"outside": TapNic(self.options.name, netns=self.options.netns)}
+
+    def configure(self, k: Kernel) -> None:
+        """All of them are joined by a bridge."""
+        bridge(k, [*self.ports, "outside"])

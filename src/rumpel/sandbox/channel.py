@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Messages between a program and a kernel in a sandbox.
+
+A message is JSON, which says nothing but what it says however hostile its sender, and bytes
+that belong to it. Small messages are gathered and sent together; :meth:`Channel.flush` is
+called before anybody waits for an answer.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import struct
+from typing import Any
+
+from rumpel.errors import SandboxError
+
+__all__ = ["Channel"]
+
+_HEAD = struct.Struct("<II")
+_GATHER = 256 << 10
+_MOST = 64 << 20
+"""No message is longer: a length above is damage or malice."""
+
+_encode = json.JSONEncoder(check_circular=False, separators=(",", ":")).encode
+
+
+class Channel:
+    """One end of a connection; for one thread at a time.
+
+    Args:
+        connection: a stream.
+
+    Example:
+        >>> import socket
+        >>> a, b = (Channel(end) for end in socket.socketpair())
+        >>> a.send(["hello", 1], b"bytes")
+        >>> a.flush()
+        >>> b.receive()
+        (['hello', 1], b'bytes')
+        >>> a.close(), b.close()
+        (None, None)
+    """
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._out: list[Any] = []
+        self._gathered = 0
+        self._in = bytearray(_GATHER)
+        self._start = self._end = 0
+
+    def send(self, message: Any, data: Any = b"") -> None:
+        """Send a message, by and by.
+
+        Args:
+            message: anything that JSON has.
+            data: bytes; they must not change until the next :meth:`flush`.
+        """
+        head = _encode(message).encode()
+        size = len(data)
+        self._out.append(_HEAD.pack(len(head), size) + head)
+        if size:
+            self._out.append(data)
+        self._gathered += size + len(head)
+        if self._gathered >= _GATHER or len(self._out) > 500:
+            self.flush()
+
+    def flush(self) -> None:
+        """Send what was gathered."""
+        out, self._out, self._gathered = self._out, [], 0
+        if len(out) == 1:
+            self._connection.sendall(out[0])
+        elif out:
+            self._connection.sendall(b"".join(out))
+
+    def receive(self) -> tuple[Any, bytes | bytearray]:
+        """Wait for a message.
+
+        Raises:
+            EOFError: if the other end is gone.
+            SandboxError: if this is no message.
+        """
+        head, size = _HEAD.unpack(self._take(_HEAD.size))
+        if head > _MOST or size > _MOST:
+            raise SandboxError("a sandbox sends nonsense")
+        try:
+            message = json.loads(self._take(head))
+        except (ValueError, RecursionError) as error:
+            raise SandboxError("a sandbox sends nonsense") from error
+        return message, self._take(size) if size else b""
+
+    def _take(self, size: int) -> bytes | bytearray:
+        """Exactly so many bytes."""
+        have = self._end - self._start
+        if have < size:
+            return self._fill(have, size)
+        self._start += size
+        return bytes(memoryview(self._in)[self._start - size : self._start])
+
+    def _fill(self, have: int, size: int) -> bytes | bytearray:
+        if size > len(self._in):
+            return self._large(have, size)
+        view = memoryview(self._in)
+        view[:have] = view[self._start : self._end]
+        while have < size:
+            have += self._into(view[have:])
+        self._start, self._end = size, have
+        return bytes(view[:size])
+
+    def _large(self, have: int, size: int) -> bytearray:
+        whole = bytearray(size)
+        view = memoryview(whole)
+        view[:have] = self._in[self._start : self._end]
+        self._start = self._end = 0
+        while have < size:
+            have += self._into(view[have:])
+        return whole
+
+    def _into(self, view: memoryview) -> int:
+        count = self._connection.recv_into(view)
+        if not count:
+            raise EOFError
+        return count
+
+    def close(self) -> None:
+        """Hang up."""
+        self._connection.close()

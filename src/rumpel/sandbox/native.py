@@ -1,0 +1,319 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The parent's end: what :class:`rumpel.Kernel` wants of its binding, for a kernel elsewhere.
+
+The border is the system call, as in the binding itself: so files, paths, copies and all else
+that is made of system calls works on such a kernel as on any other. Arguments are integers,
+paths, and buffers, which go along:
+
+- those that are only read, and those of up to 512 bytes, as they are;
+- larger ones that the kernel writes to come back as far as the call's result says, which is
+  how every such call of files counts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import threading
+import weakref
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from rumpel import _native
+from rumpel.errors import KernelClosed, KernelPanic, SandboxError
+from rumpel.sandbox.channel import Channel
+
+if TYPE_CHECKING:
+    from rumpel.sandbox.process import Process
+
+__all__ = ["RemoteCall", "RemoteKernel"]
+
+SMALL = 512
+"""Up to this size a writable buffer goes both ways."""
+_MOST = 4 << 20
+"""Longer reads and writes do only a part, as any may."""
+
+
+class RemoteKernel:
+    """A kernel in another process; see :class:`rumpel._native.Kernel` for its methods."""
+
+    clock = None
+    has_housekeeper = True
+    in_process = False
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        self._channel: Channel = process.channel
+        self._lock = threading.RLock()
+        self._busy = False
+        self._state = "running"
+        self._bound = 0
+        self._death: tuple[str, str, list[str]] = ("", "", [])
+        self.release: str = ""
+        self._end = weakref.finalize(self, process.end)
+
+    @property
+    def state(self) -> str:
+        """As far as is known here: ``running``, ``halted``, ``panicked`` or ``closed``."""
+        return self._state
+
+    @property
+    def now_ns(self) -> int:
+        """The kernel's monotonic clock."""
+        return int(self.ask("now")[0])
+
+    # Requests
+
+    def ask(self, *request: Any, data: Any = b"") -> tuple[Any, Any]:
+        """Send a request and wait for its answer.
+
+        Raises:
+            OSError, KernelPanic, SandboxError, ...: as the answer says.
+        """
+        with self._lock:
+            self._check()
+            try:
+                self._channel.send(request, data)
+                self._channel.flush()
+                return self._answer()
+            except (EOFError, ConnectionError):
+                raise self._lost() from None
+            except BaseException as error:
+                if not isinstance(error, Exception):
+                    # Interrupted: what is still to come would be taken for the next answer.
+                    self._give_up()
+                raise
+
+    def stream(self, *request: Any) -> Iterator[tuple[Any, Any]]:
+        """Send a request whose answer is a series of messages: these, until the last.
+
+        While it is not exhausted or closed nothing else can be asked.
+        """
+        with self._lock:
+            self._check()
+            self._busy = True
+            try:
+                self._channel.send(request)
+                self._channel.flush()
+                while (answer := self._answer())[0] is not None:
+                    yield answer
+            except (EOFError, ConnectionError):
+                raise self._lost() from None
+            except GeneratorExit:
+                self._drain()
+                raise
+            except BaseException as error:
+                if not isinstance(error, Exception):
+                    self._give_up()
+                raise
+            finally:
+                self._busy = False
+
+    def feed(self, messages: Iterable[tuple[Any, Any]], *request: Any) -> Any:
+        """Send a request that is followed by a series of messages; what the answer says."""
+        with self._lock:
+            self._check()
+            self._busy = True
+            try:
+                self._channel.send(request)
+                try:
+                    for message, data in messages:
+                        self._channel.send(message, data)
+                except BaseException:
+                    self._channel.send(False)
+                    self._channel.flush()
+                    with contextlib.suppress(Exception):
+                        self._answer()
+                    raise
+                self._channel.send(None)
+                self._channel.flush()
+                return self._answer()[0]
+            except (EOFError, ConnectionError):
+                raise self._lost() from None
+            finally:
+                self._busy = False
+
+    def _answer(self) -> tuple[Any, Any]:
+        message, data = self._channel.receive()
+        if not (isinstance(message, list) and len(message) == 2):
+            raise SandboxError("a sandbox sends nonsense")
+        kind, value = message
+        if kind == "ok":
+            return value, data
+        raise self._error(kind, value)
+
+    def _error(self, kind: Any, value: Any) -> Exception:
+        if kind == "OSError" and isinstance(value, list) and len(value) == 4:
+            number, text, first, second = value
+            if isinstance(number, int) and all(
+                each is None or isinstance(each, str) for each in (text, first, second)
+            ):
+                return OSError(number, text or os.strerror(number), first, None, second)
+        if kind == "KernelPanic" and isinstance(value, list) and len(value) == 3:
+            self._state = "panicked"
+            reason, log, trace = value
+            self._death = (str(reason), str(log), [str(line) for line in trace or ()])
+            return KernelPanic(*self._death)
+        if kind == "KernelClosed":
+            return KernelClosed(str(value))
+        if kind in ("ValueError", "TypeError", "OverflowError"):
+            return {"ValueError": ValueError, "TypeError": TypeError}.get(kind, OverflowError)(
+                str(value)
+            )
+        return SandboxError(f"{kind}: {value}")
+
+    def _drain(self) -> None:
+        try:
+            while self._answer()[0] is not None:
+                pass
+        except (OSError, EOFError, ValueError, SandboxError, KernelPanic):
+            pass
+
+    def _check(self) -> None:
+        if self._busy:
+            raise RuntimeError("the kernel is busy with a series that is not exhausted")
+        if self._state == "panicked":
+            raise KernelPanic(*self._death)
+        if self._state != "running":
+            raise KernelClosed("the kernel was halted")
+
+    def _lost(self) -> SandboxError:
+        """The process is gone, though nobody told it to end."""
+        self._state = "panicked"
+        error = self._process.postmortem()
+        self._death = (error.reason, error.log, [])
+        return error
+
+    def _give_up(self) -> None:
+        """Let the process end as it does without a parent: it halts its kernel."""
+        self._state = "closed"
+        self._end()
+
+    # What a kernel does
+
+    def start(self, setup: dict[str, Any]) -> None:
+        """Boot."""
+        self.release = str(self.ask("start", setup)[0])
+
+    def bind(
+        self,
+        nr: int,
+        name: str = "syscall",
+        *,
+        least: int = 0,
+        most: int = 6,
+        shape: int = 0,
+        flags: int = 0,
+        size: int = -1,
+        paths: int = 0,
+        wide: int = 0,
+    ) -> RemoteCall:
+        """Make a callable of a system call."""
+        keywords = {
+            "least": least,
+            "most": most,
+            "shape": shape,
+            "flags": flags,
+            "size": size,
+            "paths": paths,
+            "wide": wide,
+        }
+        return RemoteCall(self, nr, name, keywords)
+
+    def halt(self) -> None:
+        """Sync, unmount, power off; the process ends."""
+        if self._state != "running":
+            return
+        self.ask("halt")
+        self._state = "halted"
+        self._end()
+
+    def close(self) -> None:
+        """End the process, if it still runs: it halts the kernel first."""
+        if self._state == "running":
+            self._state = "closed"
+        self._end()
+
+    def log_read(self, position: int, /) -> tuple[bytes, int]:
+        """Records of the log from a position on; also when the process is gone."""
+        return self._process.log_read(position)
+
+
+class RemoteCall:
+    """A system call of a kernel elsewhere."""
+
+    def __init__(self, kernel: RemoteKernel, nr: int, name: str, keywords: dict[str, int]) -> None:
+        self.__name__ = name
+        self.nr = nr
+        self._kernel = kernel
+        self._keywords = keywords
+        self._shape = keywords["shape"]
+        self._paths = keywords["paths"]
+        self._void = keywords["flags"] & _native.VOID
+        self._id = -1
+
+    def __call__(self, *args: Any) -> Any:
+        """Make the call."""
+        sent: list[Any] = []
+        data: list[Any] = []
+        back: list[memoryview] = []
+        names: list[str] = []
+        shape = self._shape
+        if shape == _native.READ and args[1] > _MOST:
+            args = (args[0], _MOST, *args[2:])
+        for index, arg in enumerate(args):
+            if isinstance(arg, int) or arg is None:
+                sent.append(int(arg or 0))
+            elif isinstance(arg, str):
+                sent.append(arg)
+                names.append(arg)
+            elif isinstance(arg, os.PathLike) or (self._paths >> index & 1):
+                own = getattr(type(arg), "__kernel_fspath__", None)
+                path = os.fsdecode(arg if own is None else own(arg, self._kernel))
+                sent.append(path)
+                names.append(path)
+            elif isinstance(arg, _native.Vector):
+                raise OSError(errno.EOPNOTSUPP, f"{self.__name__} in a sandbox")
+            else:
+                self._buffer(arg, shape, sent, data, back)
+        kernel = self._kernel
+        with kernel._lock:
+            if self._id < 0:
+                kernel.ask("bind", kernel._bound, self.nr, self.__name__, self._keywords)
+                self._id = kernel._bound
+                kernel._bound += 1
+            (result, code), answer = kernel.ask(
+                self._id, *sent, data=data[0] if len(data) == 1 else b"".join(data)
+            )
+        if code:
+            names += [None] * (2 - len(names))  # type: ignore[list-item]
+            raise OSError(code, os.strerror(code), names[0], None, names[1])
+        if shape == _native.READ:
+            return bytes(answer)
+        at = 0
+        for view in back:
+            count = len(view) if len(view) <= SMALL else min(len(view), max(result, 0))
+            view[:count] = answer[at : at + count]
+            at += count
+        return None if self._void else result
+
+    def _buffer(
+        self, arg: Any, shape: int, sent: list[Any], data: list[Any], back: list[memoryview]
+    ) -> None:
+        view = memoryview(arg).cast("B")
+        if shape:
+            view = view[:_MOST]
+        size = len(view)
+        if view.readonly or shape == _native.WRITE:
+            sent.append([size, 0])
+            data.append(view)
+        else:
+            small = size <= SMALL and shape != _native.READINTO
+            sent.append([size, 1 if small else 2])
+            back.append(view)
+            if small:
+                data.append(bytes(view))
+
+    def __repr__(self) -> str:
+        return f"<system call {self.__name__} of a kernel in a sandbox>"

@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The process that a kernel in a sandbox lives in, as its parent sees it."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from rumpel.errors import SandboxError
+from rumpel.sandbox.channel import Channel
+
+__all__ = ["Process"]
+
+_LOG_SIZE = 4 << 20
+_KEEP = ("LD_LIBRARY_PATH", "ASAN_OPTIONS", "LSAN_OPTIONS")
+"""All of the environment that a child needs."""
+_TAIL = 12
+
+
+class Process:
+    """A child that has been started, and reads requests.
+
+    Args:
+        name: of what it works on, for messages.
+        fds: descriptors of disks, which it finds as 5 and so on.
+        patience: how long it may take to end, in seconds; then it is killed.
+    """
+
+    def __init__(self, name: str, fds: Sequence[int] = (), patience: float = 600.0) -> None:
+        self.name = name
+        self._patience = patience
+        self._log = _memory_file("rumpel-log")
+        self._errors = _memory_file("rumpel-errors")
+        self.status: int | None = None
+        ours, theirs = socket.socketpair()
+        try:
+            self._pid = self._spawn(theirs.fileno(), fds)
+        finally:
+            theirs.close()
+        self.channel = Channel(ours)
+        self._connection = ours
+
+    def _spawn(self, connection: int, fds: Sequence[int]) -> int:
+        package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # noqa: PTH100, PTH120
+        code = (
+            f"import sys, os; sys.path.insert(0, {package!r});"
+            f" os.closerange({5 + len(fds)}, 1 << 20);"
+            " from rumpel.sandbox.worker import main; main()"
+        )
+        wanted = [connection, self._log, *fds]
+        # None may be overwritten before it is duplicated.
+        spare = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 64) for fd in (self._errors, *wanted)]
+        try:
+            actions: list[tuple[Any, ...]] = [
+                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
+                *((os.POSIX_SPAWN_DUP2, fd, 2 + at) for at, fd in enumerate(spare)),
+            ]
+            env = {name: os.environ[name] for name in _KEEP if name in os.environ}
+            args = [sys.executable, "-I", "-S", "-c", code]
+            # A terminal's Ctrl-C is the parent's to deal with.
+            return os.posix_spawn(sys.executable, args, env, file_actions=actions, setpgroup=0)
+        finally:
+            for fd in spare:
+                os.close(fd)
+
+    def log_read(self, position: int) -> tuple[bytes, int]:
+        """What the kernel has logged since."""
+        data = os.pread(self._log, _LOG_SIZE, position)
+        return data, position + len(data)
+
+    def end(self) -> None:
+        """Hang up, and wait until the kernel has written all and the process is gone."""
+        with contextlib.suppress(OSError):
+            self._connection.shutdown(socket.SHUT_RDWR)
+        self.channel.close()
+        self._wait()
+
+    def _wait(self) -> None:
+        if self.status is not None:
+            return
+        deadline = time.monotonic() + self._patience
+        with contextlib.suppress(ChildProcessError):
+            pidfd = os.pidfd_open(self._pid)
+            try:
+                _wait_readable(pidfd, max(0.0, deadline - time.monotonic()))
+            except TimeoutError:
+                os.kill(self._pid, signal.SIGKILL)
+            finally:
+                os.close(pidfd)
+            _, self.status = os.waitpid(self._pid, 0)
+        if self.status is None:  # somebody else has waited for it
+            self.status = 0
+
+    def postmortem(self) -> SandboxError:
+        """Why is it gone, though nobody hung up?"""
+        from rumpel.log import parse
+
+        self._wait()
+        status = self.status or 0
+        if os.WIFSIGNALED(status):
+            how = f"was killed by {signal.Signals(os.WTERMSIG(status)).name}"
+        else:
+            how = f"has exited with {os.waitstatus_to_exitcode(status)}"
+        said = os.pread(self._errors, 1 << 16, 0).decode(errors="replace").strip()
+        log = "\n".join(str(record) for record in list(parse(self.log_read(0)[0]))[-_TAIL:])
+        reason = f"{self.name}: the kernel's process {how}"
+        last = said.splitlines()[-1:]
+        return SandboxError(": ".join([reason, *last]), log)
+
+    def __del__(self) -> None:
+        for fd in (self._log, self._errors):
+            with contextlib.suppress(OSError):
+                os.close(fd)
+
+
+def _memory_file(name: str) -> int:
+    """A file in memory; the child can append to it, and not without end."""
+    fd = os.memfd_create(name, os.MFD_CLOEXEC)
+    fcntl.fcntl(fd, fcntl.F_SETFL, os.O_APPEND)
+    return fd
+
+
+def _wait_readable(fd: int, seconds: float) -> None:
+    import select
+
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    if not poll.poll(seconds * 1000):
+        raise TimeoutError

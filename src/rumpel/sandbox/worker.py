@@ -1,0 +1,223 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The child's end: a kernel that nobody trusts, and what is asked of it.
+
+``python -I -S`` executes :func:`main` with nothing of the parent's memory and environment. It
+opens the disks, boots, gives up all that it can do to the host, and only then lets the kernel
+see a disk. When the parent hangs up, or dies, the kernel is halted: its file systems are clean.
+"""
+
+from __future__ import annotations
+
+import _socket
+import os
+import signal
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from typing import Any
+
+from rumpel.errors import KernelClosed, KernelPanic
+from rumpel.kernel import Kernel, boot
+from rumpel.sandbox import confine
+from rumpel.sandbox.channel import Channel
+from rumpel.sandbox.disks import DiskSpec
+
+__all__ = ["Worker", "main"]
+
+CONNECTION, LOG = 3, 4
+"""Descriptors that the parent leaves here; those behind them are disks'."""
+
+_ROOM = 512 << 20
+"""Memory besides the kernel's: Python, copies of what is read, overlays' tables."""
+
+
+class Worker:
+    """Serves the parent; functions that it runs here get it as their first argument.
+
+    Attributes:
+        kernel: the kernel.
+        disks: its disks, as they were plugged in.
+    """
+
+    kernel: Kernel
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._calls: list[Any] = []
+        self.disks: list[Any] = []
+
+    def send(self, message: Any, data: Any = b"") -> None:
+        """Send a part of the answer; ``data`` must not change afterwards."""
+        self._channel.send(("ok", message), data)
+
+    # Requests
+
+    def start(self, setup: dict[str, Any]) -> None:
+        """Boot, lock the door, and plug the disks in."""
+        for name in setup["modules"]:
+            import_module(name)
+        specs = [DiskSpec(*spec) for spec in setup["disks"]]
+        disks = [spec.open() for spec in specs]
+        if setup["confined"]:
+            confine.prepare()
+        self.kernel = boot(
+            image=setup["image"],
+            memory=setup["memory"],
+            housekeeper=False,
+            cmdline=setup["cmdline"],
+            log=LOG,
+        )
+        # Parts that are made when they are first used would be imported then.
+        assert self.kernel.os.path
+        if setup["confined"]:
+            confine.confine(_limits(specs, setup["memory"]))
+        for disk in disks:
+            self.kernel.plug(disk)
+        self.disks = disks
+        self.send(self.kernel.release)
+
+    def bind(self, number: int, nr: int, name: str, keywords: dict[str, int]) -> None:
+        """Make a system call ready."""
+        assert number == len(self._calls)
+        self._calls.append(self.kernel._native.bind(nr, name, **keywords))
+        self.send(None)
+
+    def now(self) -> None:
+        """Tell the time."""
+        self.send(self.kernel._native.now_ns)
+
+    def halt(self) -> None:
+        """End."""
+        self.kernel.halt()
+        self.send(None)
+
+    def run(self, module: str, function: str, *args: Any) -> None:
+        """Iterate over what a function of one of the modules returns."""
+        for message, data in getattr(import_module(module), function)(self, *args):
+            self.send(message, data)
+        self.send(None)
+
+    def feed(self, module: str, function: str, *args: Any) -> None:
+        """Call a function with what the parent sends next."""
+        messages = self._received()
+        try:
+            self.send(getattr(import_module(module), function)(self, messages, *args))
+        except InterruptedError:
+            raise
+        except BaseException:
+            for _ in messages:
+                pass
+            raise
+
+    def _received(self) -> Iterator[tuple[Any, Any]]:
+        """What the parent sends after its request.
+
+        Raises:
+            InterruptedError: if it did not get to the end.
+        """
+        while True:
+            message, data = self._channel.receive()
+            if message is None:
+                return
+            if message is False:
+                raise InterruptedError
+            yield message, data
+
+    def _syscall(self, number: int, args: list[Any], data: bytes | bytearray) -> None:
+        at = 0
+        back = []
+        for index, arg in enumerate(args):
+            if type(arg) is list:
+                size, kind = arg
+                if kind == 2:
+                    args[index] = bytearray(size)
+                else:
+                    piece = data[at : at + size]
+                    at += size
+                    args[index] = bytes(piece) if kind == 0 else bytearray(piece)
+                if kind:
+                    back.append((kind, args[index]))
+        try:
+            result = self._calls[number](*args)
+        except OSError as error:
+            self.send((-1, error.errno))
+            return
+        if type(result) is bytes:
+            self.send((len(result), 0), result)
+            return
+        out = [bytes(b) if kind == 1 else bytes(b[: max(result, 0)]) for kind, b in back]
+        self.send((result, 0), b"".join(out))
+
+    def serve(self) -> None:
+        """Answer until the parent hangs up."""
+        while True:
+            (request, *args), data = self._channel.receive()
+            try:
+                if type(request) is int:
+                    self._syscall(request, args, data)
+                else:
+                    _REQUESTS[request](self, *args)
+            except BaseException as error:
+                self._channel.send(_described(error))
+            self._channel.flush()
+
+    def end(self) -> None:
+        """Halt the kernel if it runs, and close its disks: overlays write their tables."""
+        kernel = getattr(self, "kernel", None)
+        if kernel is not None:
+            if kernel.state == "running":
+                kernel.halt()
+            kernel.close()
+        for disk in self.disks:
+            disk.close()
+
+
+_REQUESTS: dict[str, Callable[..., None]] = {
+    "start": Worker.start,
+    "bind": Worker.bind,
+    "now": Worker.now,
+    "halt": Worker.halt,
+    "run": Worker.run,
+    "feed": Worker.feed,
+}
+
+
+def _described(error: BaseException) -> tuple[str, Any]:
+    if isinstance(error, KernelPanic):
+        return "KernelPanic", (error.reason, error.log, error.backtrace)
+    if isinstance(error, KernelClosed):
+        return "KernelClosed", str(error)
+    if isinstance(error, OSError) and error.errno is not None:
+        names = [
+            None
+            if each is None
+            else os.fsdecode(each)
+            if isinstance(each, str | bytes)
+            else str(each)
+            for each in (error.filename, error.filename2)
+        ]
+        return "OSError", (error.errno, error.strerror, *names)
+    return type(error).__name__, str(error)
+
+
+def _limits(specs: list[DiskSpec], memory: int) -> dict[str, int]:
+    sizes = [spec.largest_file() for spec in specs]
+    known = [size for size in sizes if size is not None]
+    return {
+        "DATA": memory + _ROOM,
+        **({"FSIZE": max(known)} if known and len(known) == len(sizes) else {}),
+    }
+
+
+def main() -> None:
+    """Serve the parent."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    worker = Worker(Channel(_socket.socket(fileno=CONNECTION)))  # type: ignore[arg-type]
+    try:
+        worker.serve()
+    except (EOFError, ConnectionError):
+        pass
+    finally:
+        worker.end()
+        # Nothing of Python's end matters any more, and it takes milliseconds.
+        os._exit(0)

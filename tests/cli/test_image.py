@@ -1,0 +1,307 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""``rumpel image``: what the commands do, print and return."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import rumpel
+from rumpel.cli import main
+from tests.conftest import VERSION
+from tests.images.tools import check, make
+
+pytestmark = pytest.mark.kernel
+
+
+class Result:
+    """What a command did."""
+
+    def __init__(self, status: int, out: bytes, error: str) -> None:
+        self.status = status
+        self.raw = out
+        self.out = out.decode(errors="replace")
+        self.lines = self.out.splitlines()
+        self.error = error
+
+
+Run = Callable[..., Result]
+HAVE_KERNEL_OPTION = {"commit"}
+
+
+@pytest.fixture
+def run(
+    capfdbinary: pytest.CaptureFixture[bytes],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> Run:
+    """Run a command in a directory of its own, where disk.img is ext4 and two.img in two parts."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*args: object, status: int = 0, stdin: bytes = b"") -> Result:
+        name, *rest = map(str, args)
+        kernel = [] if name in HAVE_KERNEL_OPTION else ["--kernel", VERSION]
+        monkeypatch.setattr(sys, "argv", ["rumpel", "image", name, *kernel, *rest])
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+        capfdbinary.readouterr()
+        code: object = 0
+        try:
+            main()
+        except SystemExit as ended:
+            code = ended.code or 0
+        sys.stdout.flush()
+        out, error = capfdbinary.readouterr()
+        result = Result(int(str(code)), out, error.decode())
+        assert result.status == status, f"{result.error}\n{result.out}"
+        return result
+
+    return run
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Path:
+    return make(tmp_path / "disk.img", "ext4", 32)
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    tree = tmp_path / "tree"
+    (tree / "etc").mkdir(parents=True)
+    (tree / "etc" / "hosts").write_text("127.0.0.1 localhost\n")
+    (tree / "etc" / "passwd").write_text("root:x:0:0::/:\nalice:x:1000:1000::/:\n")
+    (tree / "etc" / "group").write_text("root:x:0:\nusers:x:100:\n")
+    (tree / "etc" / "link").symlink_to("hosts")
+    (tree / ".hidden").write_bytes(b"x" * 5000)
+    (tree / "su").touch(mode=0o755)
+    (tree / "su").chmod(0o4755)
+    return tree
+
+
+def test_looking(run: Run, disk: Path, tree: Path) -> None:
+    """ls, tree, find, cat, stat, df and du say what is there, to people and to programs."""
+    run("cp", "--owner", "7:8", f"{tree}/.", "disk.img:")
+    assert run("ls", disk).lines == ["etc", "lost+found", "su"]
+    assert ".hidden" in run("ls", "-a", disk).lines
+    long = run("ls", "-l", "disk.img:/etc").lines
+    assert long[1].split()[:5] == ["-rw-r--r--", "1", "7", "8", "20"]
+    assert long[2].endswith("link -> hosts")
+    assert run("ls", "-d", "disk.img:/etc", "disk.img:/su").lines[-1] == "/su"
+    assert run("ls", "-R", disk).lines[:4] == ["/:", "etc", "lost+found", "su"]
+    (told,) = json.loads(run("ls", "--json", "disk.img:/etc/hosts").out)
+    assert (told["path"], told["size"], told["uid"]) == ("/etc/hosts", 20, 7)
+    assert "├── hosts" in run("tree", "disk.img:/etc").lines
+    assert run("cat", "disk.img:/etc/h*", "disk.img:/etc/link").raw == b"127.0.0.1 localhost\n" * 2
+    assert run("find", disk, "--type", "f", "--perm", "-4000").lines == ["/su"]
+    assert run("find", disk, "--size", "+4k").lines[-1] == "/lost+found"
+    assert run("find", disk, "--name", "p*", "--print0").raw == b"/etc/passwd\0"
+    assert "Access: (4755/-rwsr-xr-x)  Uid: 7  Gid: 8" in run("stat", "disk.img:/su").lines
+    (told,) = json.loads(run("df", "--json", disk).out)
+    assert (told["type"], told["size"] > 20 << 20) == ("ext4", True)
+    assert run("df", "-h", disk).lines[1].split()[1] == "ext4"
+    sizes = {row["path"]: row["bytes"] for row in json.loads(run("du", "--json", disk).out)}
+    assert sizes["/etc"] == 4 * 1024
+    assert sizes["/"] > sizes["/etc"] + sizes["/lost+found"]
+    (told,) = json.loads(run("info", "--json", disk).out)
+    assert [device["label"] for device in told["devices"]] == ["TEST"]
+
+
+def test_errors(run: Run, disk: Path) -> None:
+    """One line each, status 1, and what can be done is done; mistakes of usage are 2."""
+    result = run("cat", "disk.img:/none", "disk.img:/lost+found", "gone.img:/x", status=1)
+    assert result.error.splitlines() == [
+        "rumpel: disk.img:/none: No such file or directory",
+        "rumpel: disk.img:/lost+found: Is a directory",
+        "rumpel: gone.img: no such image",
+    ]
+    result = run("ls", "disk.img:/none", disk, status=1)
+    assert "lost+found" in result.lines
+    assert run("cat", "disk.img:/n*", status=1).error.count("\n") == 1
+    assert run("cp", "a", "b", status=2).error.count("\n") == 1
+    assert run("rm", "--read-only", "disk.img:/x", status=2).error.count("\n") == 1
+    assert "root of a file system" in run("rm", "-r", "disk.img:/", status=1).error
+    assert "Is a directory" in run("rm", "disk.img:/lost+found", status=1).error
+    assert "no octal mode" in run("find", disk, "--perm", "u+x", status=2).error
+    held = rumpel.Disk(disk)
+    assert "in use: another process" in run("mkdir", "disk.img:/x", status=1).error
+    del held
+    check(disk)
+
+
+def test_changing(run: Run, disk: Path, tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """mkdir, mv, ln, chmod, chown, edit, rm; the image is clean after each."""
+    run("cp", f"{tree}/.", "disk.img:/")
+    run("mkdir", "-p", "-m", "750", "disk.img:/a/b", "disk.img:/etc")
+    run("mv", "disk.img:/etc/hosts", "disk.img:/su", "disk.img:/a")
+    run("mv", "disk.img:/a/hosts", "disk.img:/a/names")
+    run("ln", "-s", "../a/names", "disk.img:/etc/hosts")
+    run("ln", "/a/names", "disk.img:/a/again")
+    run("chmod", "u=rw,go-r", "disk.img:/a/names")
+    run("chown", "alice:users", "disk.img:/a/names")
+    (told,) = json.loads(run("stat", "-L", "--json", "disk.img:/etc/hosts").out)
+    assert (told["mode"], told["uid"], told["gid"], told["links"]) == ("0o100600", 1000, 100, 2)
+    assert "no user 'bob'" in run("chown", "bob", "disk.img:/a", status=2).error
+    monkeypatch.setenv("EDITOR", "sed -i s/local/global/")
+    run("edit", "disk.img:/a/names")
+    assert run("cat", "disk.img:/etc/hosts").out == "127.0.0.1 globalhost\n"
+    (told,) = json.loads(run("stat", "--json", "disk.img:/a/names").out)
+    assert (told["mode"], told["uid"]) == ("0o100600", 1000)
+    monkeypatch.setenv("EDITOR", "false")
+    assert "nothing is changed" in run("edit", "disk.img:/a/names", status=1).error
+    run("chmod", "-R", "700", "disk.img:/a")
+    run("rm", "-r", "disk.img:/a", "disk.img:/etc")
+    assert run("ls", disk).lines == ["lost+found"]
+    assert "bytes trimmed" in run("trim", disk).out
+    check(disk)
+
+
+def test_copies_between(run: Run, disk: Path, tree: Path, tmp_path: Path) -> None:
+    """Into, within, between two images and two partitions, and out; diff finds no difference."""
+    run("create", "two.img", "64M", "-p", "16M:vfat:EFI", "-p", "rest:ext4:root")
+    told = json.loads(run("info", "--json", "two.img").out)[0]
+    assert told["table"] == "gpt"
+    assert [d["part_label"] for d in told["devices"]] == ["", "EFI", "root"]
+    run("cp", tree, "disk.img:/")
+    run("cp", "disk.img:/tree", "disk.img:/copy")
+    run("cp", "disk.img:/copy", "two.img:LABEL=root:/copy")
+    run("cp", "two.img:LABEL=root:/copy/etc/passwd", "two.img:1:/")
+    run("cp", "two.img:1:/passwd", "two.img:2:/copy/su", "out", status=1)
+    (tmp_path / "out").mkdir()
+    run("cp", "two.img:1:/passwd", "two.img:2:/copy", "out")
+    assert (tmp_path / "out" / "passwd").read_text().startswith("root")
+    assert run("diff", "out/copy", tree).out == ""
+    assert run("diff", "two.img:2:/copy", "disk.img:/copy").out == ""
+    (tree / "etc" / "hosts").write_text("else\n")
+    (tree / "new").touch()
+    (tree / "su").chmod(0o700)
+    assert run("diff", "--ignore", "times", "disk.img:/copy", tree, status=1).lines == [
+        "etc/hosts: content",
+        f"new: only in {tree}",
+        "su: mode",
+    ]
+    assert (
+        "cannot copy a directory into itself"
+        in run("cp", "disk.img:/copy", "disk.img:/copy/etc", status=1).error
+    )
+    for image in ("disk.img", "two.img"):
+        assert all(line.endswith("clean") for line in run("check", image).lines)
+    run("cp", "--exclude", "etc", "--exclude", "*den", tree, "disk.img:/less")
+    assert run("ls", "-a", "disk.img:/less").lines == ["new", "su"]
+
+
+def test_archives(run: Run, disk: Path, tree: Path, tmp_path: Path) -> None:
+    """To and from what tar reads and writes, with holes, links and attributes."""
+    with (tree / "sparse").open("wb") as file:
+        file.truncate(1 << 20)
+        file.seek(600_000)
+        file.write(b"data")
+    os.link(tree / "su", tree / "etc" / "su")
+    os.setxattr(tree / "su", "user.note", b"\xff\x00x")
+    packed = subprocess.run(
+        ["tar", "-c", "--xattrs", "--format=pax", "-C", tree, "."], capture_output=True, check=True
+    ).stdout
+    run("untar", "-", "disk.img:/tree", stdin=packed)
+    assert run("diff", tree, "disk.img:/tree").out == ""
+    archive = run("tar", "disk.img:/tree").raw
+    (tmp_path / "back").mkdir()
+    unpack = ["tar", "-x", "--xattrs", "-C", str(tmp_path / "back")]
+    subprocess.run(unpack, input=archive, check=True)
+    os.utime(tmp_path / "back", ns=(0, tree.stat().st_mtime_ns))
+    assert run("diff", tree, "back").out == ""
+    run("tar", "disk.img:/tree/etc", "etc.tar.gz", "--exclude", "p*")
+    with tarfile.open("etc.tar.gz") as tar:
+        assert sorted(tar.getnames()) == [".", "./group", "./hosts", "./link", "./su"]
+    Path("noise").write_bytes(b"noise" * 1000)
+    assert run("untar", "noise", "disk.img:/x", status=1).error.startswith("rumpel: noise: ")
+    check(disk)
+
+
+def test_archives_that_lead_out(run: Run, disk: Path) -> None:
+    """Names and links of an archive stay where it is unpacked."""
+    data = io.BytesIO()
+    with tarfile.open(fileobj=data, mode="w") as tar:
+        for name, kind, to in (
+            ("../up", tarfile.REGTYPE, ""),
+            ("link", tarfile.SYMTYPE, "/etc"),
+            ("link/through", tarfile.REGTYPE, ""),
+            ("hard", tarfile.LNKTYPE, "link/hosts"),
+            ("/absolute", tarfile.REGTYPE, ""),
+        ):
+            member = tarfile.TarInfo(name)
+            member.type, member.linkname = kind, to
+            tar.addfile(member)
+    run("mkdir", "disk.img:/etc")
+    result = run("untar", "-", "disk.img:/here", stdin=data.getvalue(), status=1)
+    assert result.error.count("\n") == 3
+    assert run("find", disk, "--type", "f").lines == ["/here/absolute"]
+
+
+def test_create(run: Run, tree: Path) -> None:
+    """With a tree in it; nothing is left if that fails, and nothing is overwritten."""
+    run("create", "new.img", "32M", "--fs", "ext4", "--label", "new", "--from", tree)
+    assert run("diff", "--ignore", "times", "new.img", tree, status=1).lines == [
+        "lost+found: only in new.img"
+    ]
+    assert "there is such a file already" in run("create", "new.img", "1M", status=1).error
+    run("create", "small.img", "1M", "--fs", "ext4", "--from", "/usr/share/doc", status=1)
+    assert not Path("small.img").exists()
+    assert "cannot be made" in run("create", "odd.img", "1M", "--fs", "zfs", status=1).error
+    assert "no room" in run("create", "odd.img", "8M", "-p", "9M:ext4", status=1).error
+    assert not Path("odd.img").exists()
+
+
+def test_damage(run: Run, disk: Path) -> None:
+    """It is found and repaired."""
+    subprocess.run(["debugfs", "-w", "-R", "clri <11>", disk], check=True, capture_output=True)
+    assert "disk.img: ext4: NOT CLEAN" in run("check", "disk.img", status=1).lines
+    run("check", "--repair", disk)
+    run("check", disk)
+
+
+def test_overlay(run: Run, disk: Path) -> None:
+    """Changes go to the file; commit puts them into the image."""
+    run("mkdir", "--overlay", "o.qcow2", "disk.img:/made")
+    assert run("ls", disk).lines == ["lost+found"]
+    assert run("ls", "--overlay", "o.qcow2", disk).lines == ["lost+found", "made"]
+    run("commit", disk, "o.qcow2")
+    assert run("ls", "--no-sandbox", disk).lines == ["lost+found", "made"]
+    check(disk)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("sandbox", ["--sandbox", "--no-sandbox"])
+def test_signals(disk: Path, number: signal.Signals, sandbox: str, tmp_path: Path) -> None:
+    """An interrupted copy leaves a clean file system and no half a file."""
+    tree = tmp_path / "many"
+    tree.mkdir()
+    for name in range(3000):
+        (tree / str(name)).write_bytes(b"x" * 500)
+    rumpel = str(Path(sys.executable).with_name("rumpel"))
+    program = [rumpel, "image", "cp", "--kernel", VERSION]
+    with subprocess.Popen(
+        [*program, sandbox, str(tree), f"{disk}:/"], stderr=subprocess.PIPE, text=True
+    ) as process:
+        before = disk.stat().st_mtime_ns
+        deadline = time.monotonic() + 60
+        while disk.stat().st_mtime_ns == before and time.monotonic() < deadline:
+            time.sleep(0.001)
+        process.send_signal(number)
+        _, error = process.communicate()
+    if process.returncode:  # else it was done before
+        assert process.returncode == 128 + number
+        assert error.strip() in ("", "rumpel: interrupted")
+    check(disk)
+    listed = subprocess.run(
+        ["debugfs", "-R", "ls -p /many", disk], capture_output=True, text=True, check=True
+    ).stdout
+    sizes = [line.split("/")[6] for line in listed.split("\n") if "/100644/" in line]
+    assert set(sizes) <= {"500"}

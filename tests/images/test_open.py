@@ -1,0 +1,242 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Opening images: partitions, what is no image, who else has it, overlays and snapshots."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import rumpel
+from rumpel.images import ImageError
+from tests.conftest import VERSION
+from tests.images.tools import check
+
+pytestmark = pytest.mark.kernel
+
+
+def test_partitions_by_number_and_name(two_partitions: Path, opened: Any) -> None:
+    for name in (1, "1", "LABEL=L1", "PARTLABEL=EFI"):
+        assert opened(two_partitions, name, read_only=True).volume.device.kind == "vfat"
+    image = opened(f"{two_partitions}:LABEL=L2", read_only=True)
+    device = image.volume.device
+    assert (device.number, device.start, device.size) == (2, 34816 * 512, 90000 * 512)
+    again = opened(two_partitions, f"UUID={device.uuid}", read_only=True)
+    assert again.volume.device == device
+
+
+def test_partitions_that_are_not_there(two_partitions: Path, opened: Any) -> None:
+    """The message tells what there is."""
+    there = r"1 \(vfat L1\), 2 \(ext4 L2\)"
+    with pytest.raises(ImageError, match=f"several file systems, name one: {there}"):
+        opened(two_partitions)
+    with pytest.raises(ImageError, match="has no partition 7; there is 0"):
+        opened(two_partitions, 7)
+    with pytest.raises(ImageError, match="has no partition LABEL=nix"):
+        opened(two_partitions, "LABEL=nix")
+    with pytest.raises(ImageError, match="'root' names no partition"):
+        opened(two_partitions, "root")
+
+
+def test_what_is_no_image(opened: Any, tmp_path: Path) -> None:
+    """Each gets a message that names it, and says what is wrong."""
+    (tmp_path / "empty").touch()
+    (tmp_path / "short").write_bytes(b"short")
+    (tmp_path / "noise").write_bytes(b"noise" * 100_000)
+    for name, message in (
+        ("none", "no such image"),
+        (".", "is a directory, not a disk image"),
+        ("empty", "is empty"),
+        ("short", "is too short for a disk"),
+        ("noise", "no file system that Linux .* knows"),
+    ):
+        with pytest.raises(ImageError, match=f"{tmp_path / name}: {message}"):
+            opened(tmp_path / name)
+
+
+def test_a_truncated_image(disk: Path, opened: Any) -> None:
+    """The kernel's own words are in the message."""
+    os.truncate(disk, 20 << 20)
+    with pytest.raises(ImageError, match=r"disk.img: cannot mount ext4: .*bad geometry"):
+        opened(disk)
+
+
+def test_two_writers(disk: Path, opened: Any) -> None:
+    """The second is refused; two readers are fine."""
+    writer = opened(disk)
+    with pytest.raises(OSError, match="in use: another process has the image open") as raised:
+        opened(disk)
+    assert raised.value.filename == str(disk)
+    writer.close()
+    opened(disk, read_only=True)
+    assert opened(disk, read_only=True).exists("/lost+found")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+def test_a_file_that_may_not_be_written_to(disk: Path) -> None:
+    """It can be read; to write to it is an error, and nothing is tried behind the user's back."""
+    disk.chmod(0o444)
+    for directory in list(disk.parents)[:-2]:
+        directory.chmod(directory.stat().st_mode | 0o755)
+    pid = os.fork()
+    if not pid:
+        status = 1
+        try:
+            # The interpreter may be in a directory of root's own, so no process is started.
+            os.setgroups([])
+            os.setresuid(65534, 65534, 65534)
+            with pytest.raises(PermissionError, match=str(disk)):
+                rumpel.Disk(disk)
+            rumpel.Disk(disk, read_only=True)
+            status = 0
+        finally:
+            os._exit(status)
+    assert os.waitpid(pid, 0)[1] == 0
+
+
+def test_nothing_is_written_to_what_is_read(disk: Path, opened: Any) -> None:
+    before = disk.read_bytes()
+    image = opened(disk, read_only=True)
+    with pytest.raises(OSError, match="Read-only file system"):
+        image.mkdir("/new")
+    image.close()
+    assert disk.read_bytes() == before
+
+
+def test_a_journal_is_replayed_in_memory(disk: Path, opened: Any) -> None:
+    """What is in the journal of a disk that lost its power is seen, and stays in the journal."""
+    with rumpel.boot(disks=[disk], version=VERSION) as k:
+        k.mount("/dev/vda", "/mnt", "ext4")
+        with k.open("/mnt/fsynced", "w") as file:
+            file.write("still here")
+            file.flush()
+            k.os.fsync(file.fileno())
+        k.close()
+    before = disk.read_bytes()
+    with opened(disk, read_only=True) as image:
+        assert image.cat("/fsynced") == b"still here"
+    assert disk.read_bytes() == before
+    with opened(disk) as image:
+        assert image.cat("/fsynced") == b"still here"
+    check(disk)
+
+
+def test_bytes(disk: Path, opened: Any) -> None:
+    """A copy of them is the image."""
+    data = disk.read_bytes()
+    with opened(data) as image:
+        image.pipe("/file", b"hello")
+        assert image.cat("/file") == b"hello"
+
+
+@pytest.mark.parametrize("sandbox", [True, False])
+def test_overlays(disk: Path, opened: Any, tmp_path: Path, sandbox: bool) -> None:
+    """The image stays as it is; the file has what was written."""
+    before = disk.read_bytes()
+    over = tmp_path / "over.qcow2"
+    with opened(disk, overlay=over, sandbox=sandbox) as image:
+        image.pipe("/file", b"hello")
+    with opened(disk, overlay=True, sandbox=sandbox) as image:
+        image.pipe("/other", b"hello")
+    with opened(disk, overlay=over, sandbox=sandbox) as image:
+        assert image.cat("/file") == b"hello"
+        assert not image.exists("/other")
+    assert disk.read_bytes() == before
+
+
+@pytest.mark.parametrize("sandbox", [True, False])
+def test_snapshots(disk: Path, opened: Any, sandbox: bool) -> None:
+    """Rolling back forgets what came after; earlier snapshots can be gone back to again."""
+    before = disk.read_bytes()
+    image = opened(disk, overlay=True, sandbox=sandbox)
+    image.pipe("/0", b"")
+    first = image.snapshot()
+    image.pipe("/1", b"")
+    image.snapshot()
+    image.pipe("/2", b"")
+    image.rollback()
+    assert image.glob("/[0-9]") == ["/0", "/1"]
+    image.pipe("/3", b"")
+    image.rollback()
+    assert image.glob("/[0-9]") == ["/0", "/1"]
+    for _ in range(2):
+        image.rollback(first)
+        assert image.glob("/[0-9]") == ["/0"]
+        image.pipe("/4", b"")
+    with pytest.raises(ValueError, match="no such snapshot"):
+        image.rollback(2)
+    image.close()
+    assert disk.read_bytes() == before
+
+
+def test_a_snapshot_of_a_plain_image(disk: Path, opened: Any) -> None:
+    image = opened(disk)
+    with pytest.raises(OSError, match="snapshots need an overlay"):
+        image.snapshot()
+
+
+def test_images_that_nobody_closes(disk: Path) -> None:
+    """They are unmounted at the end of the interpreter, however it ends."""
+    for ending in ("", "raise SystemExit(3)", "1/0"):
+        code = (
+            "from rumpel.images import open_image\n"
+            f"image = open_image({str(disk)!r}, version={VERSION!r})\n"
+            f"image.pipe('/file', b'x' * 100_000)\n{ending}"
+        )
+        subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+        check(disk)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_signals(disk: Path, number: signal.Signals) -> None:
+    """Whatever ends the program, the kernel's process unmounts: nothing is to be replayed."""
+    code = (
+        "from rumpel.images import open_image\n"
+        f"image = open_image({str(disk)!r}, version={VERSION!r})\n"
+        "n = 0\n"
+        "while True:\n"
+        "    image.pipe(f'/{n}', b'x' * 10_000)\n"
+        "    n += 1\n"
+        "    if n == 20: print('go', flush=True)\n"
+    )
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as program:
+        assert program.stdout
+        assert program.stdout.readline() == b"go\n"
+        program.send_signal(number)
+        program.wait()
+    # The kernel's process is nobody's child any more; it has the image locked until it ends.
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        try:
+            rumpel.Disk(disk)
+        except OSError:
+            time.sleep(0.02)
+        else:
+            break
+    check(disk)
+
+
+def test_a_full_disk(disk: Path, opened: Any, tmp_path: Path) -> None:
+    """What does not fit is an error, what fitted is there, and the file system is clean."""
+    (tmp_path / "tree").mkdir()
+    for number in range(10):
+        (tmp_path / "tree" / str(number)).write_bytes(os.urandom(10 << 20))
+    with opened(disk) as image:
+        image.pipe("/before", b"here")
+        with pytest.raises(shutil.Error, match="No space left on device"):
+            image.copy_in(tmp_path / "tree", "/tree")
+        kept = image.ls("/tree", detail=False)
+        assert len(kept) < 10
+        for name in kept:
+            original = tmp_path / "tree" / Path(name).name
+            assert image.cat(name) == original.read_bytes()
+        assert image.cat("/before") == b"here"
+    check(disk)

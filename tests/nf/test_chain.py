@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Chains: stages joined full duplex, with programs between them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.nf.tools import chain
+
+pytestmark = pytest.mark.kernel
+
+TALK = "ping -c 3 -i 0.05 10.0.0.2 | nat | filter 'ip daddr 10.0.0.9 drop' | host 10.0.0.2"
+
+
+@pytest.mark.parametrize("mode", ["", "--fuse", "--virtual"])
+def test_ping_through_nat_and_filter(default_image: str, mode: str) -> None:
+    """The talk's first demo: every request is answered, in each mode."""
+    done = chain(default_image, TALK, *mode.split())
+    assert done.returncode == 0, done.stderr
+    assert "3 sent, 3 answered" in done.stderr
+    assert done.stdout == ""
+
+
+def test_nat_hides_who_is_behind_it(default_image: str) -> None:
+    """On its right only its own address is seen, on its left only that of the host."""
+    text = "ping -c 2 -i 0.05 10.0.0.2 | nat | <> tee /dev/stderr | host 10.0.0.2"
+    done = chain(default_image, text)
+    assert done.returncode == 0, done.stderr
+    seen = re.findall(r"(?:IP (\S+) > (\S+) ICMP echo (\S+))", done.stderr)
+    assert set(seen) == {
+        ("100.64.0.1", "10.0.0.2", "request"),
+        ("10.0.0.2", "100.64.0.1", "reply"),
+    }
+
+
+@pytest.mark.parametrize(("address", "answered"), [("10.0.0.2", 2), ("10.0.0.3", 0)])
+def test_grep_is_a_firewall(default_image: str, address: str, answered: int) -> None:
+    """The talk's second demo: an address is blocked by its text, and others pass."""
+    text = f"ping -c 2 -i 0.05 -W 0.2 {address} | grep -v '> 10.0.0.3' | host 10.0.0.2 10.0.0.3"
+    done = chain(default_image, text)
+    assert f"2 sent, {answered} answered" in done.stderr
+    assert done.returncode == (0 if answered else 1)
+
+
+def test_a_program_may_see_the_answers_only(default_image: str) -> None:
+    """Marked with < it filters what comes back."""
+    text = "ping -c 3 -i 0.05 -W 0.2 10.0.0.2 | < grep -v 'seq 2' | host 10.0.0.2"
+    done = chain(default_image, text)
+    assert "seq 1" in done.stderr
+    assert "3 sent, 2 answered" in done.stderr
+
+
+@pytest.mark.parametrize("mode", ["", "--fuse"])
+@pytest.mark.parametrize(
+    "middle", ["", "route |", "bridge | route |", "route | nat | filter 'tcp dport 7 accept' |"]
+)
+def test_tcp_through_stages(default_image: str, tmp_path: Path, mode: str, middle: str) -> None:
+    """What is sent comes back byte for byte, and the chain ends when it has."""
+    data = bytes(range(256)) * 4000
+    (tmp_path / "in").write_bytes(data)
+    text = (
+        f"tcp 10.0.0.2 7 --input {tmp_path}/in --output {tmp_path}/out |"
+        f" {middle} host 10.0.0.2 --echo 7"
+    )
+    done = chain(default_image, text, *mode.split())
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out").read_bytes() == data
+
+
+def test_a_forwarded_port(default_image: str, tmp_path: Path) -> None:
+    """A port of the address of nat leads to a host behind it."""
+    (tmp_path / "in").write_text("through the nat")
+    text = (
+        f"host 10.0.0.1 --echo 7 | nat --forward tcp:8080:10.0.0.1:7 |"
+        f" tcp 100.64.0.1 8080 --input {tmp_path}/in --output {tmp_path}/out"
+    )
+    done = chain(default_image, text)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out").read_text() == "through the nat"
+
+
+def test_ipv6(default_image: str) -> None:
+    """The same with IPv6, through a filter."""
+    done = chain(default_image, "ping -c 2 -i 0.05 fd00::2 | filter | host fd00::2")
+    assert "2 sent, 2 answered" in done.stderr, done.stderr
+
+
+def test_a_delay_is_exact_in_virtual_time(default_image: str) -> None:
+    """And every run loses the same packets: the same bytes come out."""
+    text = (
+        "ping -c 50 -i 1 10.0.0.2 | bridge | shape --delay 0.01 --loss 0.2 --seed 3 |"
+        " shape --delay 0.01 --direction left | host 10.0.0.2"
+    )
+    first, second = (chain(default_image, text, "--virtual") for _ in range(2))
+    assert first.stderr == second.stderr
+    answers = re.findall(r"seq \d+ ([0-9.]+) ms", first.stderr)
+    # But for those that had to look for the neighbour.
+    assert answers.count("20.000") > len(answers) - 5
+    assert 25 < len(answers) < 50
+
+
+def test_a_file_with_remarks(default_image: str, tmp_path: Path) -> None:
+    """A chain may be kept in a file."""
+    file = tmp_path / "chain"
+    file.write_text(
+        "# who asks\nping -c 1 10.0.0.2 |\n  route |  # who is between\nhost 10.0.0.2\n"
+    )
+    done = chain(default_image, f"--file={file}")
+    assert "1 sent, 1 answered" in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("pnig 10.0.0.2 | host 10.0.0.2", "neither a stage nor a program 'pnig': do you mean ping"),
+        ("ping 10.0.0.2 | | host 10.0.0.2", "nothing between two |"),
+        ("ping 10.0.0.2 | host 10.0.0.2 | nat", "'host' has one port"),
+        ("nat | ping 10.0.0.2 | nat", "'ping' has one port"),
+        ("grep x | host 10.0.0.2", "begins and ends with stages"),
+        ("ping 10.0.0.2 | host '10.0.0.2", "not a chain: No closing quotation"),
+        ("ping 10.0.0.2 | host 10.0.0.2 --nonsense", "No such option"),
+        ("ping 10.0.0.2 | host 10.0.0.2 --file", "No such option"),
+    ],
+)
+def test_a_mistake_is_one_line(default_image: str, text: str, message: str) -> None:
+    """Nothing is started; the message says what is wrong."""
+    done = chain(default_image, text)
+    assert done.returncode != 0
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "code"),
+    [
+        ("ping 10.0.0.2 | filter 'nonsense' | host 10.0.0.2", "nft does not take the rules", 1),
+        ("ping 10.0.0.2 | host 10.0.0", "not an address: '10.0.0'", 1),
+        ("ping 10.0.0.2 | nat --address x | host 10.0.0.2", "not an address: 'x'", 1),
+        ("ping -c 1 10.0.0.2 | sh -c 'exit 3' | host 10.0.0.2", "stdbuf ended with 3", 3),
+    ],
+)
+def test_who_fails_is_named(default_image: str, text: str, message: str, code: int) -> None:
+    """A member that ends badly ends the chain, with its name and its exit code."""
+    done = chain(default_image, text)
+    assert message.replace("stdbuf", "sh") in done.stderr
+    assert "rumpel nf chain: " in done.stderr
+    assert done.returncode == code
+
+
+def test_programs_cannot_be_fused(default_image: str) -> None:
+    """They need pipes."""
+    done = chain(default_image, "ping 10.0.0.2 | cat | host 10.0.0.2", "--fuse")
+    assert done.returncode == 1
+    assert "'cat' is a program, which cannot be fused" in done.stderr

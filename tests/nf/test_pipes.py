@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Stages in a shell's pipelines: packets on standard input and output."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+from pathlib import Path
+
+import dpkt
+import pytest
+
+from tests.nf.tools import echo_request, line, nf, shell
+
+pytestmark = pytest.mark.kernel
+
+
+def test_ping_through_plain_pipes(default_image: str) -> None:
+    """Requests go through nat and a filter without a way back, and ip(1)'s reader sees them."""
+    done = shell(
+        f"{nf(default_image, 'ping -c 3 -i 0.05 -W 0 10.0.0.2')} | {nf(default_image, 'nat')} |"
+        f" {nf(default_image, 'filter')} | grep -v 'seq 2'"
+    )
+    assert done.returncode == 0, done.stderr
+    pings = [x for x in done.stdout.splitlines() if "ICMP echo" in x]
+    assert [x.partition(" IP ")[2] for x in pings] == [
+        "100.64.0.1 > 10.0.0.2 ICMP echo request id 1 seq 1",
+        "100.64.0.1 > 10.0.0.2 ICMP echo request id 1 seq 3",
+    ]
+
+
+def test_tcpdump_reads_what_a_stage_writes(default_image: str) -> None:
+    """In both formats of captures, and without complaint."""
+    for form in ("pcap", "pcapng"):
+        command = nf(default_image, f"ping -c 2 -i 0.05 -W 0 10.0.0.2 --format {form}")
+        done = shell(f"{command} | tcpdump -nr -")
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.count("10.0.0.1 > 10.0.0.2: ICMP echo request") == 2
+
+
+def test_a_stage_reads_a_capture(default_image: str) -> None:
+    """Of another program; the way through is the same as that of text."""
+    file = io.BytesIO()
+    writer = dpkt.pcap.Writer(file)
+    for number in range(20):
+        writer.writepkt(echo_request("10.0.0.2", number), ts=number)
+    done = subprocess.run(
+        ["bash", "-c", nf(default_image, "bridge --format pcap")],
+        input=file.getvalue(),
+        capture_output=True,
+        check=True,
+        timeout=60,
+    )
+    frames = [bytes(frame) for _, frame in dpkt.pcap.Reader(io.BytesIO(done.stdout))]
+    assert frames == [echo_request("10.0.0.2", number) for number in range(20)]
+    assert done.stderr == b""
+
+
+def test_other_lines_pass_and_bad_ones_are_told(default_image: str) -> None:
+    """Remarks go through in their place; a damaged packet is told by its line's number."""
+    frame = echo_request("10.0.0.2", 1)
+    text = f"# before\n{line(frame)}1.0 > 0102zz\n{line(frame)}# behind\n"
+    done = shell(nf(default_image, "bridge"), input=text)
+    assert done.returncode == 0
+    assert [x for x in done.stdout.splitlines() if x.startswith("#")] == ["# before", "# behind"]
+    assert done.stdout.count(frame.hex()) == 2
+    assert "line 3: what should be the frame has other characters" in done.stderr
+
+
+def test_a_truncated_capture(default_image: str, tmp_path: Path) -> None:
+    """What can be read passes; then the stage ends with a message and an error."""
+    file = io.BytesIO()
+    writer = dpkt.pcap.Writer(file)
+    for number in range(3):
+        writer.writepkt(echo_request("10.0.0.2", number), ts=number)
+    (tmp_path / "cut").write_bytes(file.getvalue()[:-5])
+    done = shell(f"{nf(default_image, 'bridge')} < {tmp_path}/cut")
+    assert done.returncode == 1
+    assert done.stdout.count("ICMP echo request") == 2
+    assert "the capture ends in the middle of a packet" in done.stderr
+
+
+def test_a_closed_output_ends_the_stage(default_image: str) -> None:
+    """As ``yes | head`` does: silently, with the exit code of SIGPIPE."""
+    frames = "".join(line(echo_request("10.0.0.2", n)) for n in range(20000))
+    done = shell(f"{nf(default_image, 'bridge')} | head -n 1", input=frames)
+    assert done.stdout.count("ICMP echo request") == 1
+    assert done.returncode == 141
+    assert done.stderr == ""
+
+
+def test_a_way_back_by_a_named_pipe(default_image: str, tmp_path: Path) -> None:
+    """Two commands, a pipe between them and a named one for the answers."""
+    back = tmp_path / "back"
+    os.mkfifo(back)
+    done = shell(
+        f"{nf(default_image, f'ping -c 2 -i 0.05 10.0.0.2 --return {back}')} |"
+        f" {nf(default_image, f'host 10.0.0.2 --return {back}')}"
+    )
+    assert done.returncode == 0, done.stderr
+    assert "2 sent, 2 answered" in done.stderr
+
+
+def test_jumbo_frames(default_image: str) -> None:
+    """A frame that is too long for the port is not passed on, and does not stop the others."""
+    big = echo_request("10.0.0.2", 1) + bytes(9000)
+    text = line(big) + line(echo_request("10.0.0.2", 2))
+    done = shell(nf(default_image, "bridge"), input=text)
+    assert done.stdout.count("seq 2") == 1
+
+
+def test_a_stage_that_does_not_exist(default_image: str) -> None:
+    """The one that is meant is suggested."""
+    done = shell(nf(default_image, "briDge"))
+    assert done.returncode == 2
+    assert "there is no stage 'briDge': do you mean bridge" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_tcp_needs_a_way_back(default_image: str) -> None:
+    """A plain pipe cannot carry a connection, and it is said how to do it."""
+    done = shell(nf(default_image, "tcp 10.0.0.2 80"))
+    assert done.returncode == 1
+    assert "TCP needs a way back" in done.stderr

@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What the tests of chains share: the command, and packets."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+from typing import Any
+
+RUMPEL = f"{shlex.quote(sys.executable)} -c 'from rumpel.cli import main; main()'"
+
+
+def nf(image: str, words: str) -> str:
+    """A stage's command line, for a shell."""
+    stage, _, rest = words.partition(" ")
+    return f"{RUMPEL} nf {stage} --image {shlex.quote(image)} {rest}"
+
+
+def shell(script: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run a shell's pipeline; its exit code is the first that is not 0."""
+    return subprocess.run(
+        ["bash", "-o", "pipefail", "-c", script],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        **options,
+    )
+
+
+def chain(image: str, text: str, *options: str, **more: Any) -> subprocess.CompletedProcess[str]:
+    """Run ``rumpel nf chain``."""
+    words = [sys.executable, "-c", "from rumpel.cli import main; main()", "nf", "chain"]
+    return subprocess.run(
+        [*words, *options, "--image", image, text],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        **more,
+    )
+
+
+def echo_request(destination: str, sequence: int, source: str = "10.0.0.1") -> bytes:
+    """An Ethernet frame with a ping, to any station of a wire with one direction."""
+    import dpkt
+
+    echo = dpkt.icmp.ICMP.Echo(id=7, seq=sequence, data=b"x" * 32)
+    ip = dpkt.ip.IP(
+        src=bytes(map(int, source.split("."))),
+        dst=bytes(map(int, destination.split("."))),
+        p=dpkt.ip.IP_PROTO_ICMP,
+        data=dpkt.icmp.ICMP(type=dpkt.icmp.ICMP_ECHO, data=echo),
+    )
+    mac = bytes.fromhex("026e66000001")
+    return bytes(dpkt.ethernet.Ethernet(src=mac, dst=mac, data=ip))
+
+
+def line(frame: bytes, time: str = "1.0") -> str:
+    """A frame as a stage reads it."""
+    return f"{time} > {frame.hex()}\n"

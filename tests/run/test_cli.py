@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""``rumpel run``: what it says, and that a program's end is its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.run.conftest import Build, Done, run, under
+
+
+def rumpel_run(*arguments: str) -> Done:
+    return run([sys.executable, "-c", "from rumpel.cli import main; main()", "run", *arguments])
+
+
+def test_status_and_output_are_the_programs() -> None:
+    done = rumpel_run("--", "sh", "-c", "echo out; echo err >&2; exit 42")
+    assert (done.stdout, done.stderr, done.returncode) == ("out\n", "err\n", 42)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGSEGV, signal.SIGSYS, signal.SIGKILL])
+def test_a_signal_ends_a_program_as_ever(number: signal.Signals) -> None:
+    done = rumpel_run("sh", "-c", f"kill -{number.value} $$")
+    assert done.returncode == -number
+
+
+def test_a_crash_dumps_core() -> None:
+    pid = os.fork()
+    if not pid:
+        import resource
+
+        hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
+        resource.setrlimit(resource.RLIMIT_CORE, (hard, hard))
+        os.chdir("/tmp")
+        os.execv(sys.executable, under(["/bin/sh", "-c", "ulimit -c 0; kill -ABRT $$"]))
+    _, status = os.waitpid(pid, 0)
+    assert os.WIFSIGNALED(status)
+    assert os.WTERMSIG(status) == signal.SIGABRT
+
+
+def test_signals_reach_the_program() -> None:
+    """The command is the program: there is no other process, whose signals had to be passed on."""
+    script = "trap 'echo got; exit 3' INT; echo ready; while :; do sleep 0.05; done"
+    process = subprocess.Popen(under(["/bin/sh", "-c", script]), stdout=subprocess.PIPE, text=True)
+    assert process.stdout
+    assert process.stdout.readline() == "ready\n"
+    assert "sh" in Path(f"/proc/{process.pid}/comm").read_text()
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=20)[0] == "got\n"
+    assert process.returncode == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said", "status"),
+    [
+        (["nosuchprogram"], "rumpel: nosuchprogram: no such program\n", 127),
+        (["/no/such"], "rumpel: /no/such: No such file or directory\n", 127),
+        (["/etc/passwd"], "rumpel: /etc/passwd: Permission denied\n", 126),
+        (["/"], "rumpel: /: Permission denied\n", 126),
+    ],
+)
+def test_programs_that_cannot_be_run(arguments: list[str], said: str, status: int) -> None:
+    done = rumpel_run(*arguments)
+    assert (done.stderr, done.stdout, done.returncode) == (said, "", status)
+
+
+def test_programs_of_other_kinds(tmp_path: Path) -> None:
+    """For another CPU, or with another's rights: one line, before anything starts."""
+    other = tmp_path / "arm"
+    header = bytearray(b"\x7fELF\x02\x01\x01".ljust(64, b"\0"))
+    header[16], header[18] = 2, 183
+    other.write_bytes(header)
+    other.chmod(0o755)
+    done = rumpel_run(str(other))
+    assert done.stderr == f"rumpel: {other}: not a program for this CPU (x86-64)\n"
+    assert done.returncode == 126
+    setuid = tmp_path / "setuid"
+    setuid.write_bytes(Path("/bin/true").read_bytes())
+    if os.geteuid() == 0:
+        os.chown(setuid, 12345, 12345)
+        setuid.chmod(0o4755)
+        done = rumpel_run(str(setuid))
+        assert "setuid or setgid" in done.stderr
+        assert done.returncode == 126
+        # From inside: what execve says, and the reason.
+        done = rumpel_run("sh", "-c", f"{setuid}; echo $?")
+        assert done.stdout == "126\n"
+        assert f"rumpel: {setuid}: a setuid" in done.stderr
+
+
+def test_nothing_to_run() -> None:
+    done = rumpel_run()
+    assert done.returncode == 2
+    assert done.stderr.startswith("rumpel: Missing argument")
+
+
+def test_counts(tmp_path: Path) -> None:
+    """Each process says what it called, of which kernel."""
+    log = tmp_path / "log"
+    done = rumpel_run("--explain-to", str(log), "--", "sh", "-c", "ls / | wc -l")
+    assert done.returncode == 0
+    assert done.stderr == ""
+    lines = {line.split("[")[0]: line for line in log.read_text().splitlines()}
+    assert set(lines) == {"sh", "ls", "wc"}
+    assert "getdents64=2" in lines["ls"]
+    assert "host:" in lines["ls"]
+
+
+def test_trace() -> None:
+    done = rumpel_run("--explain", "trace", "--", "true")
+    assert done.returncode == 0
+    assert any(line.endswith("] exit_group: host: no rule") for line in done.stderr.splitlines())
+
+
+def test_the_agent_alone_says_who_starts_it() -> None:
+    from rumpel.run.agent import AGENT
+
+    done = run([str(AGENT), "true"])
+    assert done.stderr == "rumpel: rumpel-agent: this is started by rumpel run\n"
+    assert done.returncode == 126
+
+
+def test_few_descriptors_allowed(build: Build) -> None:
+    """A low limit of open files leaves room for the agent's own, or is an error."""
+    start = under(["/bin/sh", "-c", "/bin/echo ok"])
+    assert run(["sh", "-c", 'ulimit -n 20; exec "$@"', "sh", *start]).stdout == "ok\n"
+
+
+def test_a_program_that_outlives(tmp_path: Path) -> None:
+    """What a program leaves in the background goes on as it does without us."""
+    mark = tmp_path / "mark"
+    start = time.monotonic()
+    done = run(under(["/bin/sh", "-c", f"(sleep 1; echo late > {mark}) >/dev/null 2>&1 &"]))
+    assert done.returncode == 0
+    while not mark.exists() and time.monotonic() < start + 20:
+        time.sleep(0.05)
+    assert mark.exists()
