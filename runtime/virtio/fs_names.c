@@ -174,8 +174,8 @@ static int do_unlink(struct fs_call *call, int flags)
 
 	if (error)
 		return error;
-	fs_node_keep(call->fs, &parent, name);
-	if (unlinkat(parent.fd, name, flags))
+	error = fs_node_keep(call->fs, &parent, name);
+	if (!error && unlinkat(parent.fd, name, flags))
 		error = -errno;
 	fs_let_go(call->fs, &parent);
 	return error;
@@ -206,10 +206,10 @@ static int do_rename(struct fs_call *call, uint64_t newdir, unsigned int flags)
 		return error;
 	error = fs_hold(fs, newdir, &to);
 	if (!error) {
-		fs_node_keep(fs, &to, new);
-		if (renameat2(from.fd, old, to.fd, new, flags))
+		error = fs_node_keep(fs, &to, new);
+		if (!error && renameat2(from.fd, old, to.fd, new, flags))
 			error = -errno;
-		else
+		if (!error)
 			fs_node_moved(fs, &to, new);
 		if (!error && flags & RENAME_EXCHANGE)
 			fs_node_moved(fs, &from, old);

@@ -326,24 +326,28 @@ int fs_node_found(struct rumpel_fs *fs, struct fs_hold *parent, const char *name
 	return node ? 0 : -ENOMEM;
 }
 
-void fs_node_keep(struct rumpel_fs *fs, const struct fs_hold *parent, const char *name)
+int fs_node_keep(struct rumpel_fs *fs, const struct fs_hold *parent, const char *name)
 {
 	struct fs_node *node;
+	bool full = false;
 	struct stat stat;
 	int fd;
 
 	if (fstatat(parent->fd, name, &stat, AT_SYMLINK_NOFOLLOW))
-		return;
+		return 0; /* whoever wants to take it away finds out, too */
 	pthread_mutex_lock(&fs->lock);
 	node = *find_inode(fs, stat.st_dev, stat.st_ino);
 	if (node && node->fd < 0)
-		node->refs++;
+		full = fs->kept >= fs->most_kept + fs->most_gone;
 	else
 		node = NULL;
+	if (node && !full)
+		node->refs++;
 	pthread_mutex_unlock(&fs->lock);
-	if (!node)
-		return;
+	if (!node || full)
+		return full ? -ENFILE : 0;
 	fd = openat(parent->fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	full = fd < 0 && (errno == EMFILE || errno == ENFILE);
 	pthread_mutex_lock(&fs->lock);
 	if (keep(fs, node, fd))
 		fd = -1;
@@ -351,6 +355,7 @@ void fs_node_keep(struct rumpel_fs *fs, const struct fs_hold *parent, const char
 	pthread_mutex_unlock(&fs->lock);
 	if (fd >= 0)
 		close(fd);
+	return full ? -ENFILE : 0;
 }
 
 void fs_node_moved(struct rumpel_fs *fs, struct fs_hold *parent, const char *name)
@@ -403,6 +408,7 @@ int fs_nodes_init(struct rumpel_fs *fs, const char *path)
 		limit.rlim_cur = 65536;
 	fs->most_kept = limit.rlim_cur / 4;
 	fs->most_files = limit.rlim_cur / 2;
+	fs->most_gone = limit.rlim_cur / 8;
 	fs->root.dev = stat.st_dev;
 	fs->root.ino = stat.st_ino;
 	fs->root.type = S_IFDIR;

@@ -62,7 +62,8 @@ struct rumpel_fs {
 	uint64_t node_count, node_room, free_id, generation;
 	struct fs_node **hash;
 	uint64_t hash_size, hashed;
-	unsigned int kept, most_kept; /* descriptors of nodes */
+	/* Descriptors of nodes: of directories up to most_kept, of files without a name more. */
+	unsigned int kept, most_kept, most_gone;
 	struct fs_file **files; /* by handle - 1 */
 	uint64_t file_room, file_count, most_files;
 };
@@ -124,8 +125,11 @@ void fs_let_go(struct rumpel_fs *fs, struct fs_hold *hold);
 /* What the kernel shall call a file it has been told of: counts as a lookup. */
 int fs_node_found(struct rumpel_fs *fs, struct fs_hold *parent, const char *name,
 		  const struct stat *stat, uint64_t *id, uint64_t *generation);
-/* Before a name goes: the file stays reachable as long as the kernel knows it. */
-void fs_node_keep(struct rumpel_fs *fs, const struct fs_hold *parent, const char *name);
+/*
+ * Before a name goes: the file stays reachable as long as the kernel knows it.
+ * -ENFILE: it knows too many such files.
+ */
+int fs_node_keep(struct rumpel_fs *fs, const struct fs_hold *parent, const char *name);
 void fs_node_moved(struct rumpel_fs *fs, struct fs_hold *parent, const char *name);
 void fs_forget(struct rumpel_fs *fs, uint64_t id, uint64_t lookups);
 int fs_nodes_init(struct rumpel_fs *fs, const char *path);

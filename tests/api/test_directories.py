@@ -6,6 +6,7 @@ from __future__ import annotations
 import errno
 import os
 import random
+import resource
 import stat
 import subprocess
 import threading
@@ -188,6 +189,36 @@ def test_files_that_are_unlinked_or_renamed_while_open(kernel: Kernel, host: Pat
     kernel.os.fsync(fd)
     kernel.os.close(fd)
     assert os.listdir(host) == []
+
+
+def test_files_without_a_name_do_not_use_up_the_hosts_descriptors(boot: Boot, host: Path) -> None:
+    """Of 800 that the process may have, a kernel that keeps too many gets ENFILE."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (800, before[1]))
+    try:
+        directory = HostDirectory(host)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    kernel = boot(devices=[directory])
+    kernel.mount(directory, "/mnt")
+    descriptors = len(os.listdir("/proc/self/fd"))
+    held = []
+    for number in range(800):
+        name = f"/mnt/{number}"
+        kernel.os.close(kernel.os.open(name, os.O_CREAT))
+        held.append(kernel.os.open(name, os.O_PATH))
+        try:
+            kernel.os.unlink(name)
+        except OSError as error:
+            assert error.errno == errno.ENFILE
+            break
+    assert 100 <= len(os.listdir("/proc/self/fd")) - descriptors <= 300
+    for fd in held:
+        kernel.os.close(fd)
+    # They are free again.
+    kernel.os.unlink(name)
+    assert os.listdir(host) == []
+    assert len(os.listdir("/proc/self/fd")) <= descriptors + 5
 
 
 def test_as_git_writes(kernel: Kernel, host: Path) -> None:

@@ -12,7 +12,7 @@ from tests.nf.tools import chain
 
 pytestmark = pytest.mark.kernel
 
-TALK = "ping -c 3 -i 0.05 10.0.0.2 | nat | filter 'ip daddr 10.0.0.9 drop' | host 10.0.0.2"
+TALK = "ping -c 3 -i 0.05 -W 20 10.0.0.2 | nat | filter 'ip daddr 10.0.0.9 drop' | host 10.0.0.2"
 
 
 @pytest.mark.parametrize("mode", ["", "--fuse", "--virtual"])
@@ -26,7 +26,7 @@ def test_ping_through_nat_and_filter(default_image: str, mode: str) -> None:
 
 def test_nat_hides_who_is_behind_it(default_image: str) -> None:
     """On its right only its own address is seen, on its left only that of the host."""
-    text = "ping -c 2 -i 0.05 10.0.0.2 | nat | <> tee /dev/stderr | host 10.0.0.2"
+    text = "ping -c 2 -i 0.05 -W 20 10.0.0.2 | nat | <> tee /dev/stderr | host 10.0.0.2"
     done = chain(default_image, text)
     assert done.returncode == 0, done.stderr
     seen = re.findall(r"(?:IP (\S+) > (\S+) ICMP echo (\S+))", done.stderr)
@@ -36,10 +36,14 @@ def test_nat_hides_who_is_behind_it(default_image: str) -> None:
     }
 
 
-@pytest.mark.parametrize(("address", "answered"), [("10.0.0.2", 2), ("10.0.0.3", 0)])
-def test_grep_is_a_firewall(default_image: str, address: str, answered: int) -> None:
+@pytest.mark.parametrize(
+    ("address", "answered", "patience"), [("10.0.0.2", 2, 20), ("10.0.0.3", 0, 1)]
+)
+def test_grep_is_a_firewall(default_image: str, address: str, answered: int, patience: int) -> None:
     """The talk's second demo: an address is blocked by its text, and others pass."""
-    text = f"ping -c 2 -i 0.05 -W 0.2 {address} | grep -v '> 10.0.0.3' | host 10.0.0.2 10.0.0.3"
+    text = (
+        f"ping -c 2 -i 0.05 -W {patience} {address} | grep -v '> 10.0.0.3' | host 10.0.0.2 10.0.0.3"
+    )
     done = chain(default_image, text)
     assert f"2 sent, {answered} answered" in done.stderr
     assert done.returncode == (0 if answered else 1)
@@ -47,7 +51,7 @@ def test_grep_is_a_firewall(default_image: str, address: str, answered: int) -> 
 
 def test_a_program_may_see_the_answers_only(default_image: str) -> None:
     """Marked with < it filters what comes back."""
-    text = "ping -c 3 -i 0.05 -W 0.2 10.0.0.2 | < grep -v 'seq 2' | host 10.0.0.2"
+    text = "ping -c 3 -i 0.05 -W 5 10.0.0.2 | < grep -v 'seq 2' | host 10.0.0.2"
     done = chain(default_image, text)
     assert "seq 1" in done.stderr
     assert "3 sent, 2 answered" in done.stderr
@@ -84,7 +88,7 @@ def test_a_forwarded_port(default_image: str, tmp_path: Path) -> None:
 
 def test_ipv6(default_image: str) -> None:
     """The same with IPv6, through a filter."""
-    done = chain(default_image, "ping -c 2 -i 0.05 fd00::2 | filter | host fd00::2")
+    done = chain(default_image, "ping -c 2 -i 0.05 -W 20 fd00::2 | filter | host fd00::2")
     assert "2 sent, 2 answered" in done.stderr, done.stderr
 
 
@@ -106,7 +110,7 @@ def test_a_file_with_remarks(default_image: str, tmp_path: Path) -> None:
     """A chain may be kept in a file."""
     file = tmp_path / "chain"
     file.write_text(
-        "# who asks\nping -c 1 10.0.0.2 |\n  route |  # who is between\nhost 10.0.0.2\n"
+        "# who asks\nping -c 1 -W 20 10.0.0.2 |\n  route |  # who is between\nhost 10.0.0.2\n"
     )
     done = chain(default_image, f"--file={file}")
     assert "1 sent, 1 answered" in done.stderr, done.stderr
@@ -122,7 +126,7 @@ def test_a_file_with_remarks(default_image: str, tmp_path: Path) -> None:
         ("grep x | host 10.0.0.2", "begins and ends with stages"),
         ("ping 10.0.0.2 | host '10.0.0.2", "not a chain: No closing quotation"),
         ("ping 10.0.0.2 | host 10.0.0.2 --nonsense", "No such option"),
-        ("ping 10.0.0.2 | host 10.0.0.2 --file", "No such option"),
+        ("ping 10.0.0.2 | host 10.0.0.2 --echo 99999", "99999 is not in the range"),
     ],
 )
 def test_a_mistake_is_one_line(default_image: str, text: str, message: str) -> None:
@@ -139,13 +143,13 @@ def test_a_mistake_is_one_line(default_image: str, text: str, message: str) -> N
         ("ping 10.0.0.2 | filter 'nonsense' | host 10.0.0.2", "nft does not take the rules", 1),
         ("ping 10.0.0.2 | host 10.0.0", "not an address: '10.0.0'", 1),
         ("ping 10.0.0.2 | nat --address x | host 10.0.0.2", "not an address: 'x'", 1),
-        ("ping -c 1 10.0.0.2 | sh -c 'exit 3' | host 10.0.0.2", "stdbuf ended with 3", 3),
+        ("nat | sh -c 'exit 3' | host 10.0.0.2", "sh ended with 3", 3),
     ],
 )
 def test_who_fails_is_named(default_image: str, text: str, message: str, code: int) -> None:
     """A member that ends badly ends the chain, with its name and its exit code."""
     done = chain(default_image, text)
-    assert message.replace("stdbuf", "sh") in done.stderr
+    assert message in done.stderr
     assert "rumpel nf chain: " in done.stderr
     assert done.returncode == code
 

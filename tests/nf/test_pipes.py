@@ -95,7 +95,7 @@ def test_a_way_back_by_a_named_pipe(default_image: str, tmp_path: Path) -> None:
     back = tmp_path / "back"
     os.mkfifo(back)
     done = shell(
-        f"{nf(default_image, f'ping -c 2 -i 0.05 10.0.0.2 --return {back}')} |"
+        f"{nf(default_image, f'ping -c 2 -i 0.05 -W 20 10.0.0.2 --return {back}')} |"
         f" {nf(default_image, f'host 10.0.0.2 --return {back}')}"
     )
     assert done.returncode == 0, done.stderr
@@ -123,3 +123,25 @@ def test_tcp_needs_a_way_back(default_image: str) -> None:
     done = shell(nf(default_image, "tcp 10.0.0.2 80"))
     assert done.returncode == 1
     assert "TCP needs a way back" in done.stderr
+
+
+def test_a_filter_drops_what_no_rule_accepts(default_image: str, tmp_path: Path) -> None:
+    """--drop and --file: rules of nft decide, and what they count can be seen."""
+    (tmp_path / "rules").write_text(
+        "table bridge more {\nchain f { type filter hook forward priority 10;"
+        " icmp sequence 3 drop; }\n}\n"
+    )
+    text = "".join(line(echo_request("10.0.0.2", n)) for n in range(1, 5))
+    options = f"--drop 'icmp type echo-request ip daddr 10.0.0.2 accept' --file {tmp_path}/rules"
+    done = shell(nf(default_image, f"filter {options}"), input=text)
+    assert done.returncode == 0, done.stderr
+    assert [n for n in range(1, 5) if f"seq {n}\n" in done.stdout] == [1, 2, 4]
+    text = line(echo_request("10.0.0.3", 1))
+    assert shell(nf(default_image, f"filter {options}"), input=text).stdout == ""
+
+
+def test_two_sides_need_two_ways_back(default_image: str) -> None:
+    """--return is for stages with one side."""
+    done = shell(nf(default_image, "nat --return x"))
+    assert done.returncode == 2
+    assert "say --return-left or --return-right" in done.stderr

@@ -10,7 +10,7 @@ import pytest
 
 from tests.run.conftest import BUILDS, Build, intercepted, run
 
-PROGRAMS = ["registers", "signals", "threads", "processes", "execs"]
+PROGRAMS = ["registers", "sites", "signals", "threads", "processes", "execs"]
 
 
 @pytest.mark.parametrize("name", PROGRAMS)

@@ -5,6 +5,7 @@
 #include <linux/prctl.h>
 
 #include "files.h"
+#include "patch.h"
 #include "policy.h"
 #include "say.h"
 
@@ -71,6 +72,12 @@ void explain_end(struct thread *t)
 			say_text(&line, "=");
 			say_number(&line, n);
 		}
+		if (some && !kernel) {
+			say_text(&line, "; trapped ");
+			say_number(&line, patch_traps);
+			say_text(&line, ", rewritten ");
+			say_number(&line, patch_sites);
+		}
 		if (some)
 			say_to(&line, t->files->agent_fd + FD_EXPLAIN);
 	}
@@ -79,4 +86,5 @@ void explain_end(struct thread *t)
 void explain_forked(void)
 {
 	memset(counts, 0, sizeof(counts));
+	patch_traps = patch_sites = 0;
 }

@@ -17,12 +17,19 @@
  * still a nop, whatever these bytes are; a nop touches no memory. Where functions
  * are padded with int3 (Go, lld) five of these will do, since nobody executes them.
  *
- * Other threads may be executing all of it. The island is written first; the
- * site in one store, and only where that does not cross a cache line.
+ * Where there is no island, the instruction before may be mov $number, %eax, which is
+ * as long as a long jump and is done by the trampoline then; the system call behind it
+ * stays, for those who jump there. That there is such an instruction has to be proved
+ * (length.c).
+ *
+ * Other threads may be executing all of it. The island is written first; what is
+ * executed in one store, and only where that does not cross a cache line.
  */
 #include "patch.h"
 
 #include <linux/mman.h>
+
+#include "length.h"
 
 #ifndef MAP_FIXED_NOREPLACE
 #define MAP_FIXED_NOREPLACE 0x100000
@@ -32,7 +39,9 @@
 #define REACH 127 /* of a short jump, both ways but for a byte */
 #define FAR (1l << 30) /* well within a long jump's reach */
 #define AREAS 64 /* of trampolines: each as near as it has to be */
-#define TRAMPOLINE 16 /* bytes */
+#define TRAMPOLINE 32 /* bytes */
+#define MOV_EAX 0xb8
+#define MOV_SIZE 5
 #define SEEN 1024 /* sites whose traps are counted */
 #define WORTH 2 /* traps before a site is rewritten */
 #define HOPELESS 255 /* was tried */
@@ -126,8 +135,8 @@ static void put32(uint8_t *at, uint64_t next, uint64_t to)
 	memcpy(at, &distance, sizeof(distance));
 }
 
-/* 0: no place for one. */
-static uint64_t trampoline_new(uint64_t site)
+/* mov: the instruction before the site, which is to be done, or NULL. 0: no place for one. */
+static uint64_t trampoline_new(uint64_t site, const uint8_t *mov)
 {
 	struct area *area = area_for(site);
 	uint64_t at;
@@ -138,44 +147,84 @@ static uint64_t trampoline_new(uint64_t site)
 	at = area->base + area->used;
 	area->used += TRAMPOLINE;
 	p = (uint8_t *)at;
+	if (mov) {
+		memcpy(p, mov, MOV_SIZE);
+		p += MOV_SIZE;
+	}
 	p[0] = 0x48; /* lea distance(%rip), %rcx */
 	p[1] = 0x8d;
 	p[2] = 0x0d;
-	put32(p + 3, at + 7, site + 2);
+	put32(p + 3, (uint64_t)p + 7, site + 2);
 	p[7] = 0xff; /* jmp *distance(%rip) */
 	p[8] = 0x25;
-	put32(p + 9, at + 13, area->base);
+	put32(p + 9, (uint64_t)p + 13, area->base);
 	host(__NR_mprotect, area->base, PAGE, PROT_READ | PROT_EXEC);
 	return at;
 }
 
-static bool rewrite(uint64_t site, uint64_t begin, uint64_t end)
+static bool is_in_line(uint64_t at, size_t size)
+{
+	return at / CACHE_LINE == (at + size - 1) / CACHE_LINE;
+}
+
+/* Text that is in [low, high) may be written to, or not any more. */
+static bool set_writable(uint64_t low, uint64_t high, bool writable)
+{
+	low &= -PAGE;
+	return !host(__NR_mprotect, low, high - low,
+		     PROT_READ | PROT_EXEC | (writable ? PROT_WRITE : 0));
+}
+
+static bool by_island(uint64_t site, uint64_t begin, uint64_t end)
 {
 	uint8_t *island = find_island(site, begin, end);
 	uint64_t low, high, trampoline;
 	uint16_t jump;
 
-	if (!island || site / CACHE_LINE != (site + 1) / CACHE_LINE)
+	if (!island || !is_in_line(site, 2))
 		return false;
-	low = (site < (uint64_t)island ? site : (uint64_t)island) & -PAGE;
-	high = ((site > (uint64_t)island ? site : (uint64_t)island) + 4) | (PAGE - 1);
-	trampoline = trampoline_new(site);
-	if (!trampoline ||
-	    host(__NR_mprotect, low, high + 1 - low, PROT_READ | PROT_WRITE | PROT_EXEC))
+	low = site < (uint64_t)island ? site : (uint64_t)island;
+	high = (site > (uint64_t)island ? site : (uint64_t)island) + 5;
+	trampoline = trampoline_new(site, NULL);
+	if (!trampoline || !set_writable(low, high, true))
 		return false;
 	put32(island + 1, (uint64_t)island + 5, trampoline);
 	__atomic_store_n(island, 0xe9, __ATOMIC_SEQ_CST);
 	jump = 0xeb | (uint16_t)((uint8_t)((uint64_t)island - site - 2) << 8);
 	__atomic_store_n((uint16_t *)site, jump, __ATOMIC_SEQ_CST);
-	host(__NR_mprotect, low, high + 1 - low, PROT_READ | PROT_EXEC);
+	set_writable(low, high, false);
 	return true;
 }
+
+static bool by_mov(uint64_t site, uint64_t begin)
+{
+	uint8_t *mov = (uint8_t *)site - MOV_SIZE;
+	/* Eight bytes are stored at once: with three before it, or three behind it. */
+	int before = is_in_line(site - 8, 8) ? 3 : 0;
+	uint64_t low = (uint64_t)mov - before, trampoline, word;
+
+	if (low < begin || *mov != MOV_EAX || !is_in_line(low, 8) ||
+	    !instruction_begins(mov, (uint8_t *)begin))
+		return false;
+	trampoline = trampoline_new(site, mov);
+	if (!trampoline || !set_writable(low, low + 8, true))
+		return false;
+	memcpy(&word, (void *)low, sizeof(word));
+	((uint8_t *)&word)[before] = 0xe9;
+	put32((uint8_t *)&word + before + 1, site, trampoline);
+	__atomic_store_n((uint64_t *)low, word, __ATOMIC_SEQ_CST);
+	set_writable(low, low + 8, false);
+	return true;
+}
+
+uint32_t patch_traps, patch_sites;
 
 void patch_maybe(uint64_t site)
 {
 	size_t slot = (site ^ site >> 10) % SEEN;
 	uint64_t begin, end;
 
+	__atomic_fetch_add(&patch_traps, 1, __ATOMIC_RELAXED);
 	if (seen[slot].site != site) {
 		seen[slot].site = site;
 		seen[slot].traps = 0;
@@ -185,8 +234,12 @@ void patch_maybe(uint64_t site)
 	if (!code_lock(site, &begin, &end))
 		return;
 	/* Another thread may have been first. */
-	if (*(uint16_t *)site == 0x050f && !rewrite(site, begin, end))
-		seen[slot].traps = HOPELESS;
+	if (*(uint16_t *)site == 0x050f) {
+		if (by_island(site, begin, end) || by_mov(site, begin))
+			patch_sites++;
+		else
+			seen[slot].traps = HOPELESS;
+	}
 	code_unlock();
 }
 
@@ -194,12 +247,16 @@ uint64_t patch_site(uint64_t rip)
 {
 	for (const struct area *area = areas; area < areas + AREAS && area->base; area++) {
 		uint64_t at = area->base + (rip - area->base) / TRAMPOLINE * TRAMPOLINE;
-		int32_t distance;
+		int32_t distance, moved = 0;
 
 		if (rip - area->base >= PAGE || rip - area->base < TRAMPOLINE)
 			continue;
+		if (*(uint8_t *)at == MOV_EAX) {
+			at += MOV_SIZE;
+			moved = rip < at ? MOV_SIZE : 0;
+		}
 		memcpy(&distance, (void *)(at + 3), sizeof(distance));
-		return at + 7 + distance - 2;
+		return at + 7 + distance - 2 - moved;
 	}
 	return rip;
 }

@@ -7,6 +7,8 @@
 
 /* The instruction syscall at site was trapped: rewrite it if that is safe and worth it. */
 void patch_maybe(uint64_t site);
+/* How many calls were trapped, and how many sites rewritten. */
+extern uint32_t patch_traps, patch_sites;
 /* rip in a trampoline: that of the system call which it stands for, otherwise rip. */
 uint64_t patch_site(uint64_t rip);
 

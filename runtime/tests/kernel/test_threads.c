@@ -7,7 +7,7 @@
 
 #include "guest.h"
 
-#define DATAGRAMS 200000
+#define DATAGRAMS 100000
 
 struct flow {
 	struct rumpel_kernel *kernel;

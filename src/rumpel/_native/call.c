@@ -44,7 +44,10 @@ static void end_call(Task *task)
 	int status;
 
 	PyErr_Fetch(&type, &value, &trace);
+	/* Who has the kernel may be waiting for Python's lock. */
+	Py_BEGIN_ALLOW_THREADS
 	rumpel_task_cancel(task->handle);
+	Py_END_ALLOW_THREADS
 	do {
 		status = wait_unlocked(task, -1, &result);
 	} while (status == 0 || status == -EINTR);

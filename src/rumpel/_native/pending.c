@@ -126,8 +126,13 @@ static PyObject *submit_converted(Task *task, Call *call, struct call_args *args
 			*bytes = NULL;
 			value = (PyObject *)pending;
 			/* A kernel that closes interrupts those that it finds. */
-			if (kernel->closing)
+			if (kernel->closing) {
+				Py_INCREF(task);
+				Py_BEGIN_ALLOW_THREADS
 				rumpel_task_cancel(task->handle);
+				Py_END_ALLOW_THREADS
+				Py_DECREF(task);
+			}
 		} else {
 			end_now(task);
 			task->busy = false;

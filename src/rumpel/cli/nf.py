@@ -29,7 +29,7 @@ class _Stages(click.Group):
 
 
 KERNEL = (
-    Option("--version", metavar="LINUX", help="The kernel's version.  [default: 6.12]"),
+    Option("--kernel", metavar="VERSION", help="Which Linux.  [default: 6.12]"),
     Option("--image", metavar="PATH", help="A kernel image instead of a version."),
 )
 COMMON = (
@@ -48,7 +48,7 @@ COMMON = (
 
 def which(values: dict[str, Any]) -> dict[str, str]:
     """Take the options that choose a kernel out of others."""
-    given = {name: values.pop(name) for name in ("version", "image")}
+    given = {"version": values.pop("kernel"), "image": values.pop("image")}
     return {name: value for name, value in given.items() if value is not None}
 
 
@@ -62,9 +62,11 @@ def stage_command(name: str, stage: type[Stage]) -> click.Command:
         linux = which(values)
         returns: dict[Side, str] = {}
         one = values.pop("return")
+        if one is not None and len(stage.ports) > 1:
+            raise click.UsageError(f"{name} has two sides: say --return-left or --return-right")
         for side in (LEFT, RIGHT):
             path = values.pop(f"return_{side}")
-            if path is None and stage.ports == (side,):
+            if path is None and side in stage.ports:
                 path = one
             if path is not None:
                 returns[side] = path

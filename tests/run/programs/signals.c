@@ -41,6 +41,23 @@ static void nested(int sig, siginfo_t *info, void *context)
 	depth--;
 }
 
+/* Until a process sleeps, as it does in a call that blocks. */
+static void wait_until_asleep(pid_t pid)
+{
+	char path[40], line[400], *state;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	for (int times = 0; times < 3; usleep(5000)) {
+		int fd = open(path, O_RDONLY);
+		ssize_t n = read(fd, line, sizeof(line) - 1);
+
+		close(fd);
+		line[n > 0 ? n : 0] = 0;
+		state = strrchr(line, ')');
+		times = state && state[2] == 'S' ? times + 1 : 0;
+	}
+}
+
 static void restartable(void)
 {
 	int fds[2];
@@ -54,7 +71,7 @@ static void restartable(void)
 		seen[SIGUSR1] = 0;
 		child = fork();
 		if (!child) {
-			usleep(50000);
+			wait_until_asleep(parent);
 			kill(parent, SIGUSR1);
 			usleep(50000);
 			_exit(write(fds[1], "x", 1) != 1);

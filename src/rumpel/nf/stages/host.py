@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rumpel.kernel import Kernel
 
 _CHUNK = 1 << 18
+PORT = click.IntRange(1, 65535)
 
 
 class Host(Stage):
@@ -34,9 +35,9 @@ class Host(Stage):
     params = (
         click.Argument(["addresses"], nargs=-1, required=True, metavar="ADDRESS..."),
         Option(
-            "--echo", type=int, multiple=True, metavar="PORT", help="TCP and UDP: send it back."
+            "--echo", type=PORT, multiple=True, metavar="PORT", help="TCP and UDP: send it back."
         ),
-        Option("--discard", type=int, multiple=True, metavar="PORT", help="TCP: count bytes."),
+        Option("--discard", type=PORT, multiple=True, metavar="PORT", help="TCP: count bytes."),
         Option("--http", metavar="PORT:DIRECTORY", help="Serve files of the host."),
     )
 
@@ -107,7 +108,7 @@ def _http(k: Kernel, where: str) -> Any:
     from http.server import SimpleHTTPRequestHandler
 
     port, _, directory = where.partition(":")
-    if not port.isdecimal() or not Path(directory).is_dir():
+    if not port.isdecimal() or not 0 < int(port) < 65536 or not Path(directory).is_dir():
         raise StageError(f"not a port and a directory: {where!r} (write 80:/usr/share/doc)")
     handler = partial(SimpleHTTPRequestHandler, directory=directory)
     return k.import_module("socketserver").ThreadingTCPServer(("0.0.0.0", int(port)), handler)

@@ -76,6 +76,8 @@ class Ping(Stage):
                         answer, source = sock.recvfrom(65536)
                     except TimeoutError:
                         break
+                    if len(answer) < _HEAD.size + 8:
+                        continue  # not one of ours
                     answered += 1
                     self._tell(k, answer, source[0])
         print(f"{self.options.count} sent, {answered} answered", file=sys.stderr)

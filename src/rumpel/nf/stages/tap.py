@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rumpel.nf.stage import Option, Stage
+from rumpel.nf.stage import RIGHT, Option, Stage
 from rumpel.nf.wire import bridge
 
 if TYPE_CHECKING:
@@ -18,11 +18,14 @@ if TYPE_CHECKING:
 class Tap(Stage):
     """Be a TAP device of the host, at an end of a chain.
 
+    It ends when the chain does.
+
     \b
     Example (as root):
       rumpel nf chain 'tap tap0 | nat | host 10.0.0.2'
     """
 
+    ports = (RIGHT,)
     params = (
         click.Argument(["name"]),
         Option("--netns", metavar="NAME", help="The host's network namespace that it is in."),

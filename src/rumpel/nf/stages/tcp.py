@@ -34,7 +34,7 @@ class Tcp(Stage):
     ports = (RIGHT,)
     params = (
         click.Argument(["host"]),
-        click.Argument(["port"], type=int),
+        click.Argument(["port"], type=click.IntRange(1, 65535)),
         Option("--input", metavar="FILE", help="What is sent.  [default: standard input]"),
         Option("--output", metavar="FILE", help="The answer.  [default: standard error]"),
         Option("--address", metavar="ADDRESS", help="Our own.  [default: one near by]"),
