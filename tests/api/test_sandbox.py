@@ -235,6 +235,29 @@ def test_a_crash(doomed: SandboxedKernel) -> None:
     assert "virtio_blk" in str(doomed.log)
 
 
+def test_silence(disk: Path) -> None:
+    """If the process gives no answer in time it is killed, and the error says so."""
+    k = sandbox.boot([DiskSpec(str(disk))], name="my.img", version=VERSION, timeout=300.0)
+    r, _ = k.os.pipe()
+    k.remote._process.set_timeout(0.5)
+    with pytest.raises(SandboxError, match=r"my.img: .* gave no answer for 0.5 s, and was killed"):
+        k.os.read(r, 1)
+    with pytest.raises(KernelPanic):
+        k.os.getpid()
+    k.close()
+    rumpel.Disk(disk)  # it is gone
+
+
+def test_what_calls_say_is_not_the_connection(shared: SandboxedKernel) -> None:
+    """EPIPE and ETIMEDOUT of the kernel end nothing."""
+    r, w = shared.os.pipe()
+    shared.os.close(r)
+    with pytest.raises(BrokenPipeError):
+        shared.os.write(w, b"x")
+    shared.os.close(w)
+    assert shared.os.getpid() == 1
+
+
 def test_the_log(shared: SandboxedKernel) -> None:
     assert shared.log[0].text.startswith(f"Linux version {VERSION}")
 

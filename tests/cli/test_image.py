@@ -262,7 +262,8 @@ def test_create(run: Run, tree: Path) -> None:
 def test_damage(run: Run, disk: Path) -> None:
     """It is found and repaired."""
     subprocess.run(["debugfs", "-w", "-R", "clri <11>", disk], check=True, capture_output=True)
-    assert "disk.img: ext4: NOT CLEAN" in run("check", "disk.img", status=1).lines
+    found = run("check", "disk.img", status=1)
+    assert "disk.img: ext4: NOT CLEAN" in found.lines, found.error
     run("check", "--repair", disk)
     run("check", disk)
 

@@ -14,6 +14,7 @@ from rumpel.bench import (
     clone,
     copying,
     disks,
+    images,
     intercept,
     memory,
     sockets,
@@ -63,6 +64,11 @@ BENCHMARKS = (
     Benchmark("copy-in", (copying.COPY_IN, copying.COPY_OUT), copying.copying),
     Benchmark("blk-write", (disks.WRITE, disks.READ), disks.stream),
     Benchmark("blk-files", (disks.FILES,), disks.files),
+    Benchmark("image-start", (images.IMAGE_START,), images.start),
+    Benchmark(
+        "image-list", (images.LIST, images.EXTRACT, images.DEBUGFS, images.INSERT), images.trees
+    ),
+    Benchmark("image-read", (images.READ, images.WRITE), images.files),
     Benchmark("aio-1000", (aio.AIO,), aio.thousand),
     Benchmark("clone", (clone.CLONE,), clone.clone),
     Benchmark("intercept", (intercept.KNOWN, intercept.UNKNOWN), intercept.intercept, ()),

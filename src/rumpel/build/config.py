@@ -5,10 +5,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-from rumpel.build.kconfig import Kconfig, symbols
 from rumpel.build.layout import Layout
 from rumpel.errors import BuildError, ConfigError
+
+if TYPE_CHECKING:
+    from rumpel.build.kconfig import Kconfig
 
 _ASSIGN = re.compile(r"(?:CONFIG_)?([A-Za-z0-9_]+)=(y|n|m|-?\d+|0[xX][0-9a-fA-F]+|\".*\")")
 _UNSET = re.compile(r"# CONFIG_([A-Za-z0-9_]+) is not set")
@@ -81,6 +84,8 @@ def lost(wanted: dict[str, str], got: dict[str, str]) -> list[str]:
 
 def explain(kconfig: Kconfig, name: str, wanted: str, got: dict[str, str]) -> str:
     """Say why an option did not come out, as far as the Kconfig files tell."""
+    from rumpel.build.kconfig import symbols
+
     head = f"CONFIG_{name}={wanted} came out as {got.get(name, 'n')}"
     if not kconfig.knows(name):
         return f"{head}: {UNKNOWN}"

@@ -12,7 +12,6 @@ from rumpel.build.image import Image, key_of, load, port_hash, stored
 from rumpel.build.layout import Layout
 from rumpel.build.pin import pinned
 from rumpel.build.toolchain import compiler
-from rumpel.build.versions import version as check_version
 from rumpel.errors import BuildError
 
 if TYPE_CHECKING:
@@ -39,10 +38,12 @@ def find_image(
         image = load(layout.packaged / f"{version}-{profile}")
         if image is not None:
             return image
-    check_version(layout, version)
     wanted = profile_options(layout, profile)
     source = pinned(layout, version)
     if source is None:
+        from rumpel.build.versions import version as check_version
+
+        check_version(layout, version)
         return None
     port, cc = port_hash(layout), compiler(layout)
     if cc is not None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from hashlib import sha256
@@ -135,6 +134,8 @@ def stored(layout: Layout) -> Iterator[Image]:
 
 def publish(layout: Layout, image: Image, files: Mapping[str, Path]) -> Image:
     """Move a finished image into the cache with files beside it, whole or not at all."""
+    import shutil
+
     from rumpel.build.layout import make_dir
 
     final = make_dir(layout.images) / image.key
@@ -158,6 +159,7 @@ def publish(layout: Layout, image: Image, files: Mapping[str, Path]) -> Image:
 
 def _prune(layout: Layout, newest: Image) -> None:
     """Drop the oldest images of the same kind, lest work on the port fills the disk."""
+    import shutil
 
     def kind(image: Image) -> object:
         return (image.version, image.profile, image.options)

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from pathlib import Path
 
 from rumpel.build.layout import Layout
@@ -33,6 +32,8 @@ HEADERS = {"openssl/": "libssl-dev", "libelf.h": "libelf-dev", "gelf.h": "libelf
 
 def check(path: str | None = None) -> None:
     """Raise unless all programs are there; name the command that brings the missing ones."""
+    import shutil
+
     missing = [tool for tool in TOOLS if not shutil.which(tool, path=path)]
     if missing:
         packages = " ".join(sorted({TOOLS[tool] for tool in missing}))
@@ -50,12 +51,21 @@ def missing_header(log: str) -> str | None:
     return None
 
 
+def _which(name: str) -> str | None:
+    """As shutil.which, which takes long to import for each boot."""
+    for directory in os.get_exec_path():
+        path = os.path.join(directory, name)  # noqa: PTH118
+        if os.access(path, os.X_OK) and os.path.isfile(path):  # noqa: PTH113
+            return path
+    return None
+
+
 def compiler(layout: Layout) -> str | None:
     """What the compiler calls itself, or None if there is none.
 
     Asked anew only when the program's file changes.
     """
-    found = shutil.which(CC)
+    found = _which(CC)
     if found is None:
         return None
 

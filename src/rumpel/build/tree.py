@@ -9,9 +9,7 @@ checkouts share objects and compiler cache.
 
 from __future__ import annotations
 
-import filecmp
 import os
-import shutil
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
@@ -84,6 +82,10 @@ def sync(origin: Path, copy: Path) -> None:
 
 
 def _copy_if_different(origin: Path, copy: Path) -> None:
+    # Finding an image, which every boot does, needs none of these.
+    import filecmp
+    import shutil
+
     if copy.exists() and filecmp.cmp(origin, copy, shallow=False):
         return
     part = copy.with_name(copy.name + ".part")

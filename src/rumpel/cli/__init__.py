@@ -7,7 +7,9 @@ they are called, and there is one dependency instead of four.
 
 from __future__ import annotations
 
-from rumpel.cli.table import LazyGroup, Row, run
+import sys
+
+from rumpel.cli.row import Row
 
 COMMANDS = (
     Row("demo", "rumpel.cli.demo", "Show what a kernel can do, on real input."),
@@ -23,4 +25,11 @@ COMMANDS = (
 
 def main() -> None:
     """Run the command line."""
+    if sys.argv[1:2] == ["image"] and not {"--no-sandbox", "--help"} & set(sys.argv):
+        # The process of its kernel starts while click is imported here.
+        from rumpel.sandbox.process import prestart
+
+        prestart()
+    from rumpel.cli.table import LazyGroup, run
+
     run(LazyGroup("rumpel", COMMANDS, "The Linux kernel as a library."))

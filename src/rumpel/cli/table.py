@@ -6,20 +6,11 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import click
 
+from rumpel.cli.row import Row
 from rumpel.errors import RumpelError
-
-
-@dataclass(frozen=True)
-class Row:
-    """A subcommand: its name, the module whose ``command`` it is, a line of help."""
-
-    name: str
-    module: str
-    help: str
 
 
 class LazyGroup(click.Group):

@@ -121,6 +121,8 @@ class Writer:
             self._piece(kind, item[1], data)
             return
         rel = str(item[1])
+        if kind not in ("d", "f", "l", "h", "s", "x"):
+            raise ValueError(f"{kind!r} is no kind of item")
         if kind == "x":
             self._abandon()
             self.errors.append((*self._paths(rel), str(item[2])))

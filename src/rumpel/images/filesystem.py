@@ -41,6 +41,7 @@ def open_image(
     memory: int | str = "64M",
     version: str = "6.12",
     profile: str = "default",
+    timeout: float | None = 300.0,
 ) -> Image:
     """Open a disk image and mount a file system of it.
 
@@ -58,6 +59,8 @@ def open_image(
         memory: of the kernel.
         version: of the kernel.
         profile: of the kernel.
+        timeout: how long a sandbox may take for an answer, in seconds; then it is killed, and
+            the image is as if its plug had been pulled. None is for ever.
 
     Raises:
         ImageError: if there is no such image or partition, or it cannot be mounted.
@@ -77,6 +80,7 @@ def open_image(
         memory=memory,
         version=version,
         profile=profile,
+        timeout=timeout,
     )
 
 
@@ -107,6 +111,7 @@ class Image(AbstractFileSystem):  # type: ignore[misc]
         memory: int | str = "64M",
         version: str = "6.12",
         profile: str = "default",
+        timeout: float | None = 300.0,
         **options: Any,
     ) -> None:
         if options.pop("target_protocol", None) not in (None, "file", "local"):
@@ -122,7 +127,7 @@ class Image(AbstractFileSystem):  # type: ignore[misc]
             name = location.image
             partition = location.partition if partition is None else partition
         over = overlay if isinstance(overlay, bool) or overlay is None else os.fspath(overlay)
-        how = Options(read_only, over, sandbox, memory, version, profile)
+        how = Options(read_only, over, sandbox, memory, version, profile, timeout)
         try:
             self.volume = open_volume([name, *(os.fspath(disk) for disk in disks)], partition, how)
         finally:

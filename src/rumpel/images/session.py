@@ -67,8 +67,9 @@ class Options(NamedTuple):
         overlay: True lets writes go to memory, a path to that file; None to the image.
         sandbox: run the kernel in a process without privileges.
         memory: of the kernel.
-        version: of the kernel.
+        version: of the kernel, or the path of its image.
         profile: of the kernel.
+        timeout: how long a sandbox may take for an answer, in seconds; None is for ever.
     """
 
     read_only: bool = False
@@ -77,6 +78,7 @@ class Options(NamedTuple):
     memory: int | str = "64M"
     version: str = "6.12"
     profile: str = "default"
+    timeout: float | None = 300.0
 
 
 class Session:
@@ -123,9 +125,11 @@ class Session:
             specs,
             name=self.name,
             memory=options.memory,
+            image=options.version if "/" in options.version else None,
             version=options.version,
             profile=options.profile,
             modules=(_JOBS, *_PARTS),
+            timeout=options.timeout,
         )
         return self._remote
 
@@ -135,6 +139,7 @@ class Session:
         options = self.options
         self.disks: list[Any] = [spec.open() for spec in specs]
         return boot(
+            image=options.version if "/" in options.version else None,
             memory=options.memory,
             version=options.version,
             profile=options.profile,

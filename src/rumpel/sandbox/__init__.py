@@ -14,85 +14,22 @@ between them.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, cast
-
-from rumpel.kernel import Kernel, image_path
-from rumpel.sandbox.disks import DiskSpec
-from rumpel.sandbox.native import RemoteKernel
-from rumpel.sandbox.process import Process
-from rumpel.sizes import to_bytes
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from rumpel import _native
+    from rumpel.sandbox.disks import DiskSpec
+    from rumpel.sandbox.kernel import SandboxedKernel, boot
 
 __all__ = ["DiskSpec", "SandboxedKernel", "boot"]
 
+if not TYPE_CHECKING:
 
-class SandboxedKernel(Kernel):
-    """A kernel in a process of its own.
+    def __getattr__(name: str) -> object:
+        """Import the rest when it is used: the child has a head start."""
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from importlib import import_module
 
-    Files, paths, mounts and copies are as of any kernel. It has no networks, no event loops
-    and no clones, and devices stay as they were.
-    """
-
-    def __init__(self, native: RemoteKernel) -> None:
-        super().__init__(cast("_native.Kernel", native), None, (), None)
-        self.remote = native
-
-
-def boot(
-    disks: Sequence[DiskSpec],
-    *,
-    name: str = "",
-    fds: Sequence[int] = (),
-    memory: int | str = "64M",
-    version: str = "6.12",
-    profile: str = "default",
-    image: str | os.PathLike[str] | None = None,
-    cmdline: str = "",
-    modules: Sequence[str] = (),
-    confined: bool = True,
-) -> SandboxedKernel:
-    """Boot a kernel in a sandbox.
-
-    Args:
-        disks: /dev/vda, /dev/vdb, ...
-        name: for error messages; the first disk's path by default.
-        fds: descriptors that the child gets as 5 and so on: a disk's path may be
-            ``/proc/self/fd/5``.
-        memory: of the kernel, in bytes or such as ``"64M"``.
-        version: of the kernel.
-        profile: what it is configured for.
-        image: a kernel image to boot instead of version and profile.
-        cmdline: more parameters for the kernel's command line.
-        modules: what the child shall import, for :meth:`RemoteKernel.stream` and the like
-            to run functions of.
-        confined: False leaves the child its privileges, for debugging.
-
-    Raises:
-        OSError: if a disk cannot be opened, as :class:`rumpel.Disk`.
-        BootError: if there is no kernel image, or it does not boot.
-        SandboxError: if the child cannot be confined here.
-
-    Example:
-        >>> with rumpel.sandbox.boot([DiskSpec("stick.img")]) as k:  # doctest: +SKIP
-        ...     k.mount("/dev/vda1", "/mnt", "vfat")
-        ...     k.os.listdir("/mnt")
-    """
-    setup = {
-        "image": image_path(version, profile) if image is None else os.fspath(image),
-        "memory": to_bytes(memory),
-        "cmdline": cmdline,
-        "disks": [DiskSpec(*disk) for disk in disks],
-        "modules": list(modules),
-        "confined": confined,
-    }
-    native = RemoteKernel(Process(name or (disks[0].path if disks else "sandbox"), fds))
-    try:
-        native.start(setup)
-    except BaseException:
-        native.close()
-        raise
-    return SandboxedKernel(native)
+        module = "disks" if name == "DiskSpec" else "kernel"
+        value = globals()[name] = getattr(import_module(f"rumpel.sandbox.{module}"), name)
+        return value

@@ -9,13 +9,16 @@ called before anybody waits for an answer.
 from __future__ import annotations
 
 import json
-import socket
 import struct
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rumpel.errors import SandboxError
 
-__all__ = ["Channel"]
+if TYPE_CHECKING:
+    # Not socket, which takes long to import.
+    from _socket import socket
+
+__all__ = ["Channel", "Silence"]
 
 _HEAD = struct.Struct("<II")
 _GATHER = 256 << 10
@@ -25,8 +28,15 @@ _MOST = 64 << 20
 _encode = json.JSONEncoder(check_circular=False, separators=(",", ":")).encode
 
 
+class Silence(Exception):
+    """The other end has neither sent nor taken anything for too long."""
+
+
 class Channel:
     """One end of a connection; for one thread at a time.
+
+    If the other end is gone all raise EOFError, and if it is silent for longer than the
+    connection's timeout :class:`Silence`: neither can be taken for what a system call says.
 
     Args:
         connection: a stream.
@@ -42,7 +52,7 @@ class Channel:
         (None, None)
     """
 
-    def __init__(self, connection: socket.socket) -> None:
+    def __init__(self, connection: socket) -> None:
         self._connection = connection
         self._out: list[Any] = []
         self._gathered = 0
@@ -68,16 +78,26 @@ class Channel:
     def flush(self) -> None:
         """Send what was gathered."""
         out, self._out, self._gathered = self._out, [], 0
-        if len(out) == 1:
-            self._connection.sendall(out[0])
-        elif out:
-            self._connection.sendall(b"".join(out))
+        if not out:
+            return
+        try:
+            sent = self._connection.sendmsg(out)
+            for piece in out:
+                size = len(piece)
+                if sent < size:
+                    self._connection.sendall(memoryview(piece)[sent:])
+                sent = max(0, sent - size)
+        except TimeoutError as error:
+            raise Silence from error
+        except OSError as error:
+            raise EOFError from error
 
     def receive(self) -> tuple[Any, bytes | bytearray]:
         """Wait for a message.
 
         Raises:
             EOFError: if the other end is gone.
+            Silence: if there is none in time.
             SandboxError: if this is no message.
         """
         head, size = _HEAD.unpack(self._take(_HEAD.size))
@@ -117,7 +137,12 @@ class Channel:
         return whole
 
     def _into(self, view: memoryview) -> int:
-        count = self._connection.recv_into(view)
+        try:
+            count = self._connection.recv_into(view)
+        except TimeoutError as error:
+            raise Silence from error
+        except OSError as error:
+            raise EOFError from error
         if not count:
             raise EOFError
         return count

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from rumpel import _native
 from rumpel.errors import KernelClosed, KernelPanic, SandboxError
-from rumpel.sandbox.channel import Channel
+from rumpel.sandbox.channel import Channel, Silence
 
 if TYPE_CHECKING:
     from rumpel.sandbox.process import Process
@@ -77,8 +77,8 @@ class RemoteKernel:
                 self._channel.send(request, data)
                 self._channel.flush()
                 return self._answer()
-            except (EOFError, ConnectionError):
-                raise self._lost() from None
+            except (EOFError, Silence) as error:
+                raise self._lost(error) from None
             except BaseException as error:
                 if not isinstance(error, Exception):
                     # Interrupted: what is still to come would be taken for the next answer.
@@ -98,8 +98,8 @@ class RemoteKernel:
                 self._channel.flush()
                 while (answer := self._answer())[0] is not None:
                     yield answer
-            except (EOFError, ConnectionError):
-                raise self._lost() from None
+            except (EOFError, Silence) as error:
+                raise self._lost(error) from None
             except GeneratorExit:
                 self._drain()
                 raise
@@ -129,8 +129,8 @@ class RemoteKernel:
                 self._channel.send(None)
                 self._channel.flush()
                 return self._answer()[0]
-            except (EOFError, ConnectionError):
-                raise self._lost() from None
+            except (EOFError, Silence) as error:
+                raise self._lost(error) from None
             finally:
                 self._busy = False
 
@@ -167,7 +167,7 @@ class RemoteKernel:
         try:
             while self._answer()[0] is not None:
                 pass
-        except (OSError, EOFError, ValueError, SandboxError, KernelPanic):
+        except (OSError, EOFError, Silence, ValueError, SandboxError, KernelPanic):
             pass
 
     def _check(self) -> None:
@@ -178,10 +178,12 @@ class RemoteKernel:
         if self._state != "running":
             raise KernelClosed("the kernel was halted")
 
-    def _lost(self) -> SandboxError:
-        """The process is gone, though nobody told it to end."""
+    def _lost(self, cause: BaseException) -> SandboxError:
+        """The process is gone, though nobody told it to end; or it does not answer."""
         self._state = "panicked"
-        error = self._process.postmortem()
+        if isinstance(cause, Silence):
+            self._process.kill()
+        error = self._process.postmortem(isinstance(cause, Silence))
         self._death = (error.reason, error.log, [])
         return error
 

@@ -3,20 +3,19 @@
 
 from __future__ import annotations
 
+import _socket
 import contextlib
 import fcntl
 import os
 import signal
-import socket
 import sys
-import time
 from collections.abc import Sequence
 from typing import Any
 
 from rumpel.errors import SandboxError
 from rumpel.sandbox.channel import Channel
 
-__all__ = ["Process"]
+__all__ = ["Process", "prestart", "take"]
 
 _LOG_SIZE = 4 << 20
 _KEEP = ("LD_LIBRARY_PATH", "ASAN_OPTIONS", "LSAN_OPTIONS")
@@ -30,16 +29,15 @@ class Process:
     Args:
         name: of what it works on, for messages.
         fds: descriptors of disks, which it finds as 5 and so on.
-        patience: how long it may take to end, in seconds; then it is killed.
     """
 
-    def __init__(self, name: str, fds: Sequence[int] = (), patience: float = 600.0) -> None:
+    def __init__(self, name: str, fds: Sequence[int] = ()) -> None:
         self.name = name
-        self._patience = patience
+        self._timeout: float | None = None
         self._log = _memory_file("rumpel-log")
         self._errors = _memory_file("rumpel-errors")
         self.status: int | None = None
-        ours, theirs = socket.socketpair()
+        ours, theirs = _socket.socketpair()
         try:
             self._pid = self._spawn(theirs.fileno(), fds)
         finally:
@@ -71,6 +69,17 @@ class Process:
             for fd in spare:
                 os.close(fd)
 
+    def set_timeout(self, seconds: float | None) -> None:
+        """How long it may be silent when it should answer, and how long its end may take."""
+        self._timeout = seconds
+        self._connection.settimeout(seconds)
+
+    def kill(self) -> None:
+        """End it at once: its disks are as if their plug had been pulled."""
+        if self.status is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._pid, signal.SIGKILL)
+
     def log_read(self, position: int) -> tuple[bytes, int]:
         """What the kernel has logged since."""
         data = os.pread(self._log, _LOG_SIZE, position)
@@ -79,33 +88,38 @@ class Process:
     def end(self) -> None:
         """Hang up, and wait until the kernel has written all and the process is gone."""
         with contextlib.suppress(OSError):
-            self._connection.shutdown(socket.SHUT_RDWR)
+            self._connection.shutdown(_socket.SHUT_RDWR)
         self.channel.close()
         self._wait()
 
     def _wait(self) -> None:
         if self.status is not None:
             return
-        deadline = time.monotonic() + self._patience
         with contextlib.suppress(ChildProcessError):
             pidfd = os.pidfd_open(self._pid)
             try:
-                _wait_readable(pidfd, max(0.0, deadline - time.monotonic()))
+                _wait_readable(pidfd, self._timeout)
             except TimeoutError:
-                os.kill(self._pid, signal.SIGKILL)
+                self.kill()
             finally:
                 os.close(pidfd)
             _, self.status = os.waitpid(self._pid, 0)
         if self.status is None:  # somebody else has waited for it
             self.status = 0
 
-    def postmortem(self) -> SandboxError:
-        """Why is it gone, though nobody hung up?"""
+    def postmortem(self, silent: bool) -> SandboxError:
+        """Why is it gone, though nobody hung up?
+
+        Args:
+            silent: it was killed because it gave no answer.
+        """
         from rumpel.log import parse
 
         self._wait()
         status = self.status or 0
-        if os.WIFSIGNALED(status):
+        if silent:
+            how = f"gave no answer for {self._timeout:g} s, and was killed"
+        elif os.WIFSIGNALED(status):
             how = f"was killed by {signal.Signals(os.WTERMSIG(status)).name}"
         else:
             how = f"has exited with {os.waitstatus_to_exitcode(status)}"
@@ -121,6 +135,24 @@ class Process:
                 os.close(fd)
 
 
+_spare: list[Process] = []
+
+
+def prestart() -> None:
+    """Start a process that the next :func:`take` will give: it imports what it needs meanwhile."""
+    if not _spare:
+        _spare.append(Process("sandbox"))
+
+
+def take(name: str, fds: Sequence[int] = ()) -> Process:
+    """A process for a kernel: the one that was started before, or a new one."""
+    if not _spare or fds:
+        return Process(name, fds)
+    process = _spare.pop()
+    process.name = name
+    return process
+
+
 def _memory_file(name: str) -> int:
     """A file in memory; the child can append to it, and not without end."""
     fd = os.memfd_create(name, os.MFD_CLOEXEC)
@@ -128,10 +160,10 @@ def _memory_file(name: str) -> int:
     return fd
 
 
-def _wait_readable(fd: int, seconds: float) -> None:
+def _wait_readable(fd: int, seconds: float | None) -> None:
     import select
 
     poll = select.poll()
     poll.register(fd, select.POLLIN)
-    if not poll.poll(seconds * 1000):
+    if not poll.poll(None if seconds is None else seconds * 1000):
         raise TimeoutError

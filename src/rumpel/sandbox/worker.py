@@ -55,6 +55,8 @@ class Worker:
         """Boot, lock the door, and plug the disks in."""
         for name in setup["modules"]:
             import_module(name)
+        # Where the parent is now; it may have been elsewhere when it started this process.
+        os.chdir(setup["directory"])
         specs = [DiskSpec(*spec) for spec in setup["disks"]]
         disks = [spec.open() for spec in specs]
         if setup["confined"]:
@@ -69,7 +71,9 @@ class Worker:
         # Parts that are made when they are first used would be imported then.
         assert self.kernel.os.path
         if setup["confined"]:
-            confine.confine(_limits(specs, setup["memory"]))
+            limits = _limits(specs, setup["memory"])
+            os.chdir("/")
+            confine.confine(limits)
         for disk in disks:
             self.kernel.plug(disk)
         self.disks = disks
@@ -212,10 +216,10 @@ def main() -> None:
     """Serve the parent."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    worker = Worker(Channel(_socket.socket(fileno=CONNECTION)))  # type: ignore[arg-type]
+    worker = Worker(Channel(_socket.socket(fileno=CONNECTION)))
     try:
         worker.serve()
-    except (EOFError, ConnectionError):
+    except EOFError:
         pass
     finally:
         worker.end()

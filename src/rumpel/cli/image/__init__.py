@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from rumpel.cli.table import LazyGroup, Row
+from rumpel.cli.row import Row
+from rumpel.cli.table import LazyGroup
 
 COMMANDS = tuple(
     Row(name, f"rumpel.cli.image.{name}", help)

@@ -61,6 +61,7 @@ class How(NamedTuple):
     kernel: str
     profile: str
     disks: tuple[str, ...]
+    timeout: float
 
     def options(self, writes: bool) -> Options:
         """For a command that writes, or does not."""
@@ -73,6 +74,7 @@ class How(NamedTuple):
             self.memory,
             self.kernel,
             self.profile,
+            self.timeout or None,
         )
 
 
@@ -101,7 +103,7 @@ def options(function: Function) -> Function:
             ),
             click.option(
                 "--kernel", "how_kernel", default="6.12", show_default=True,
-                help="The kernel's version.",
+                help="The kernel's version, or the path of its image.",
             ),
             click.option(
                 "--profile", "how_profile", default="default", hidden=True,
@@ -109,6 +111,11 @@ def options(function: Function) -> Function:
             click.option(
                 "--disk", "how_disks", multiple=True, metavar="PATH",
                 help="One more disk of the same file system.",
+            ),
+            click.option(
+                "--timeout", "how_timeout", type=click.FloatRange(min=0), default=300.0,
+                show_default=True, metavar="SECONDS",
+                help="How long the sandbox may be silent before it is killed; 0 is for ever.",
             ),
         )
     ):  # fmt: skip

@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""``rumpel image`` as a whole process, beside a loop mount by the host's kernel and debugfs.
+
+The tree is /usr/share/doc, or as much of it as there is. Loop mounts need root.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from rumpel.bench.options import Options
+from rumpel.bench.result import TARGET, Figure, Result
+from rumpel.errors import RumpelError
+
+RUNS = 5
+SIZE = 1 << 30
+FILE = 256 << 20
+TREE = "/usr/share/doc"
+START = 150.0
+
+_LOOP = "mount -o loop"
+IMAGE_START = Figure(
+    "image-start", "ms", 1, TARGET, "rumpel image ls of an empty ext4 image of 1 GB"
+)
+LIST = Figure("image-list", "s", 1, _LOOP, f"rumpel image find of {TREE}; find")
+EXTRACT = Figure("image-extract", "s", 1, _LOOP, f"rumpel image cp of {TREE} out of it; cp -a")
+INSERT = Figure("image-insert", "s", 1, _LOOP, f"rumpel image cp of {TREE} into it; cp -a, sync")
+DEBUGFS = Figure("image-extract-debugfs", "s", 1, "debugfs rdump", "image-extract beside debugfs")
+READ = Figure("image-read", "MB/s", 0.9, _LOOP, "rumpel image cp of 256 MB out, cold", more=True)
+WRITE = Figure("image-write", "MB/s", 0.9, _LOOP, "rumpel image cp of 256 MB in", more=True)
+
+
+class _Bench:
+    """An image, and what is done with it by either side."""
+
+    def __init__(self, here: Path, kernel: str) -> None:
+        self.here = here
+        self.kernel = kernel
+        self.image = here / "disk.img"
+        self.mounted = here / "mounted"
+        self.out = here / "out"
+        self.mounted.mkdir()
+
+    def make(self) -> None:
+        """An empty image."""
+        self.image.unlink(missing_ok=True)
+        with self.image.open("wb") as file:
+            file.truncate(SIZE)
+        _run(["mke2fs", "-q", "-F", "-t", "ext4", self.image])
+
+    def ours(self, *args: object) -> float:
+        """Run ``rumpel image``; the seconds that it took."""
+        program = [sys.executable, "-c", "from rumpel.cli import main; main()", "image"]
+        name, *rest = map(str, args)
+        return _timed(lambda: _run([*program, name, "--kernel", self.kernel, *rest]))
+
+    @contextmanager
+    def loop(self) -> Iterator[None]:
+        """The image mounted by the host."""
+        _run(["mount", "-o", "loop", self.image, self.mounted])
+        try:
+            yield
+        finally:
+            _run(["umount", self.mounted])
+
+    def host(self, *command: object) -> float:
+        """Mount, run a command, unmount; the seconds that they took."""
+
+        def work() -> None:
+            with self.loop():
+                _run(command)
+
+        return _timed(work)
+
+    def cold(self) -> None:
+        """Let the host forget the image's content, and what was copied out."""
+        shutil.rmtree(self.out, ignore_errors=True)
+        os.sync()
+        fd = os.open(self.image, os.O_RDONLY)
+        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+        os.close(fd)
+
+
+def _run(command: Sequence[object]) -> None:
+    done = subprocess.run([str(word) for word in command], capture_output=True, text=True)
+    if done.returncode:
+        raise RumpelError(f"{command[0]} failed: {done.stderr.strip()}")
+
+
+def _timed(work: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+@contextmanager
+def _bench(options: Options) -> Iterator[_Bench]:
+    with tempfile.TemporaryDirectory(prefix="rumpel-bench-") as here:
+        yield _Bench(Path(here), options.path())
+
+
+def start(options: Options) -> Iterator[Result]:
+    """List an empty image."""
+    with _bench(options) as bench:
+        bench.make()
+        bench.ours("ls", bench.image)
+        times = [bench.ours("ls", bench.image) * 1e3 for _ in range(RUNS * 3)]
+        yield IMAGE_START.result(times, [START] * len(times))
+
+
+def trees(options: Options) -> Iterator[Result]:
+    """Copy a tree in, list it, and copy it out, in turn with the host."""
+    _need_root()
+    into: tuple[list[float], list[float]] = ([], [])
+    listed: tuple[list[float], list[float]] = ([], [])
+    out: tuple[list[float], list[float], list[float]] = ([], [], [])
+    with _bench(options) as b:
+        _run(["cp", "-a", TREE, b.here / "tree"])  # and so it is in the page cache
+        for _ in range(RUNS):
+            b.make()
+            into[1].append(
+                b.host("sh", "-c", f"cp -a {b.here}/tree {b.mounted}/tree && sync -f {b.mounted}")
+            )
+            b.make()
+            into[0].append(b.ours("cp", b.here / "tree", f"{b.image}:/tree"))
+            listed[1].append(b.host("find", b.mounted))
+            listed[0].append(b.ours("find", b.image))
+            shutil.rmtree(b.out, ignore_errors=True)
+            out[1].append(b.host("cp", "-a", b.mounted / "tree", b.out))
+            shutil.rmtree(b.out)
+            out[0].append(b.ours("cp", f"{b.image}:/tree", b.out))
+            shutil.rmtree(b.out)
+            b.out.mkdir()
+            rdump = ["debugfs", "-R", f"rdump /tree {b.out}", b.image]
+            out[2].append(_timed(lambda command=rdump: _run(command)))  # type: ignore[misc]
+    yield LIST.result(*listed)
+    yield EXTRACT.result(out[0], out[1])
+    yield DEBUGFS.result(out[0], out[2])
+    yield INSERT.result(*into)
+
+
+def files(options: Options) -> Iterator[Result]:
+    """Copy a large file in and out, in turn with the host."""
+    _need_root()
+    read: tuple[list[float], list[float]] = ([], [])
+    write: tuple[list[float], list[float]] = ([], [])
+    rate = FILE / 1e6
+    with _bench(options) as b:
+        source = b.here / "file"
+        with source.open("wb") as file:
+            for _ in range(FILE >> 20):
+                file.write(os.urandom(1 << 20))
+        for _ in range(RUNS):
+            b.make()
+            b.cold()
+            copy = f"cp {source} {b.mounted}/file && sync -f {b.mounted}"
+            write[1].append(rate / b.host("sh", "-c", copy))
+            b.make()
+            b.cold()
+            write[0].append(rate / b.ours("cp", source, f"{b.image}:/file"))
+            for side in (1, 0):
+                b.cold()
+                b.out.mkdir()
+                if side:
+                    read[1].append(rate / b.host("cp", b.mounted / "file", b.out))
+                else:
+                    read[0].append(rate / b.ours("cp", f"{b.image}:/file", b.out))
+    yield READ.result(*read)
+    yield WRITE.result(*write)
+
+
+def _need_root() -> None:
+    if os.geteuid():
+        raise RumpelError("only root may mount an image, to measure beside")

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Boot a kernel in a sandbox."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, cast
+
+from rumpel.kernel import Kernel, image_path
+from rumpel.sandbox.disks import DiskSpec
+from rumpel.sandbox.native import RemoteKernel
+from rumpel.sandbox.process import take
+from rumpel.sizes import to_bytes
+
+if TYPE_CHECKING:
+    from rumpel import _native
+
+__all__ = ["SandboxedKernel", "boot"]
+
+
+_START = 60.0
+
+
+class SandboxedKernel(Kernel):
+    """A kernel in a process of its own.
+
+    Files, paths, mounts and copies are as of any kernel. It has no networks, no event loops
+    and no clones, and devices stay as they were.
+    """
+
+    def __init__(self, native: RemoteKernel) -> None:
+        super().__init__(cast("_native.Kernel", native), None, (), None)
+        self.remote = native
+
+
+def boot(
+    disks: Sequence[DiskSpec],
+    *,
+    name: str = "",
+    fds: Sequence[int] = (),
+    memory: int | str = "64M",
+    version: str = "6.12",
+    profile: str = "default",
+    image: str | os.PathLike[str] | None = None,
+    cmdline: str = "",
+    modules: Sequence[str] = (),
+    confined: bool = True,
+    timeout: float | None = None,
+) -> SandboxedKernel:
+    """Boot a kernel in a sandbox.
+
+    Args:
+        disks: /dev/vda, /dev/vdb, ...
+        name: for error messages; the first disk's path by default.
+        fds: descriptors that the child gets as 5 and so on: a disk's path may be
+            ``/proc/self/fd/5``.
+        memory: of the kernel, in bytes or such as ``"64M"``.
+        version: of the kernel.
+        profile: what it is configured for.
+        image: a kernel image to boot instead of version and profile.
+        cmdline: more parameters for the kernel's command line.
+        modules: what the child shall import, for :meth:`RemoteKernel.stream` and the like
+            to run functions of.
+        confined: False leaves the child its privileges, for debugging.
+        timeout: how long the child may take for an answer, in seconds; then it is killed, as
+            by pulling the plug. A system call is an answer, and so is each part of a copy.
+
+    Raises:
+        OSError: if a disk cannot be opened, as :class:`rumpel.Disk`.
+        BootError: if there is no kernel image, or it does not boot.
+        SandboxError: if the child cannot be confined here.
+
+    Example:
+        >>> with rumpel.sandbox.boot([DiskSpec("stick.img")]) as k:  # doctest: +SKIP
+        ...     k.mount("/dev/vda1", "/mnt", "vfat")
+        ...     k.os.listdir("/mnt")
+    """
+    setup = {
+        "image": image_path(version, profile) if image is None else os.fspath(image),
+        "memory": to_bytes(memory),
+        "cmdline": cmdline,
+        "disks": [DiskSpec(*disk) for disk in disks],
+        "modules": list(modules),
+        "confined": confined,
+        "directory": os.getcwd(),  # noqa: PTH109
+    }
+    process = take(name or (disks[0].path if disks else "sandbox"), fds)
+    # On a busy machine an interpreter may take its time to start.
+    process.set_timeout(None if timeout is None else max(timeout, _START))
+    native = RemoteKernel(process)
+    try:
+        native.start(setup)
+        process.set_timeout(timeout)
+    except BaseException:
+        native.close()
+        raise
+    return SandboxedKernel(native)
