@@ -14,7 +14,7 @@ from setuptools.command.build_ext import build_ext
 from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).parent
-NOT_OURS = {"tests", "fuzz", "intercept"}
+NOT_OURS = {"tests", "fuzz", "intercept", "bare", "shared"}
 """Directories of runtime/ that are not part of the library."""
 
 AGENT = "runtime/intercept/agent"

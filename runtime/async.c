@@ -100,6 +100,7 @@ static int wait_for_any(struct rumpel_kernel *kernel, int64_t timeout_ns, int fd
 	}
 	if (fd >= 0) {
 		waiter.also = &also;
+		waiter.also_count = 1;
 		status = rumpel_eventfd_open(&kernel->eventfd);
 		if (status)
 			return status;

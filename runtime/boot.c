@@ -130,7 +130,7 @@ static int start(struct rumpel_kernel *kernel, const char *cmdline)
 		.devices = kernel->device_count,
 		.init = &kernel->init->caller,
 	};
-	struct rumpel_waiter waiter = { .task = kernel->init };
+	struct rumpel_waiter *waiter = &kernel->init->waiting;
 	char line[CMDLINE_MOST + 1];
 	int result, len;
 
@@ -144,11 +144,12 @@ static int start(struct rumpel_kernel *kernel, const char *cmdline)
 
 	rumpel_token_take(kernel);
 	kernel->init->state = TASK_BUSY;
+	waiter->task = kernel->init;
 	rumpel_vcpu_handle(kernel, kernel->image->boot(&params), kernel->init);
-	result = rumpel_wait(kernel, &waiter, NEVER);
+	result = rumpel_wait(kernel, waiter, NEVER);
 	while (result == -EINTR) {
 		rumpel_token_take(kernel);
-		result = rumpel_wait(kernel, &waiter, NEVER);
+		result = rumpel_wait(kernel, waiter, NEVER);
 	}
 	kernel->init->state = TASK_READY;
 	if (result == 1)

@@ -7,6 +7,8 @@
  *	arena.c    a kernel's addresses: image, guest memory, vmalloc
  *	mappings.c addresses of callers' mmap
  *	token.c    who may run the kernel
+ *	thread.c   threads that do
+ *	platform.h what is otherwise in a kernel that processes share (shared/)
  *	vcpu.c     runs it: enter() and what it comes back with
  *	wait.c     leader and followers: waiting with the token free
  *	wake.c     descriptors that wake them
@@ -40,6 +42,7 @@
 #include <string.h>
 
 #include "kernel.h"
+#include "platform.h"
 
 #define likely(x) __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
@@ -139,6 +142,24 @@ void rumpel_log_append(struct rumpel_log *log, const char *text, size_t len);
 /* On a host stack: writes what is new to the descriptor. */
 void rumpel_log_copy(struct rumpel_log *log);
 
+/* ---- wait.c ---- */
+
+struct pollfd;
+
+#define MOST_ALSO 16
+
+/* A thread that waits in this kernel. */
+struct rumpel_waiter {
+	uint32_t word; /* futex of a follower: 1 once there is something for it */
+	struct rumpel_task *task; /* whose call; NULL: any asynchronous one */
+	struct pollfd *also; /* descriptors to wait for, too; or NULL */
+	unsigned int also_count; /* up to MOST_ALSO */
+	int wake_fd; /* of a follower that has some: see wake.c */
+	uint64_t until; /* on a virtual clock, where there is no task: NEVER or the end */
+	bool follows; /* on the list of followers */
+	struct rumpel_waiter *next;
+};
+
 /* ---- task.c ---- */
 
 enum task_state {
@@ -148,36 +169,24 @@ enum task_state {
 	TASK_EXITED,
 };
 
-struct pollfd;
-struct rumpel_waiter;
-
 struct rumpel_task {
 	struct rumpel_caller caller; /* first */
 	struct rumpel_kernel *kernel;
 	uint32_t state; /* enum task_state; DONE is set last, and may be seen by anyone */
 	bool async; /* its end is reported by rumpel_run */
 	bool reported; /* on the list of ended calls */
+	bool ends; /* its process is gone, and it has been told to go, too (shared/) */
 	int id;
 	void *data; /* the user's */
 	pthread_t thread; /* of a call in progress: who waits for it, or made it */
-	struct rumpel_waiter *waiter;
+	struct rumpel_waiter *waiter; /* waiting, while it does */
+	struct rumpel_waiter waiting;
 	struct rumpel_task *next, **link; /* all tasks of the kernel */
 	struct rumpel_task *next_done;
 	struct rumpel_task *next_pager;
 };
 
 /* ---- wait.c ---- */
-
-/* A thread that waits in this kernel. It lies on the thread's stack. */
-struct rumpel_waiter {
-	uint32_t word; /* futex of a follower: 1 once there is something for it */
-	struct rumpel_task *task; /* whose call; NULL: any asynchronous one */
-	struct pollfd *also; /* a descriptor to wait for, too; or NULL */
-	int wake_fd; /* of a follower that has one: see wake.c */
-	uint64_t until; /* on a virtual clock, where there is no task: NEVER or the end */
-	bool follows; /* on the list of followers */
-	struct rumpel_waiter *next;
-};
 
 enum sleep_mode {
 	SLEEP_NOT,
@@ -230,6 +239,7 @@ struct rumpel_jobs {
 
 struct rumpel_cycles {
 	uint64_t first_cycles, first_ns; /* of the measurement of cycle_mult */
+	int steady; /* does it count at one rate? 1 or -1, once that is known */
 };
 
 /* ---- wake.c ---- */
@@ -309,9 +319,7 @@ int rumpel_kernel_end(const struct rumpel_kernel *kernel);
 #define TOKEN_WAITED 0x80000000u /* threads sleep until it is free */
 #define TOKEN_WANTED 0x40000000u /* one has looked for it for some time */
 
-/* The calling thread's number; 0 until it has called rumpel_thread_init(). */
-extern __thread uint32_t rumpel_tid __attribute__((tls_model("initial-exec")));
-
+/* Gives this thread a number: rumpel_tid. */
 void rumpel_thread_init(void);
 void rumpel_token_take_slowly(struct rumpel_kernel *kernel);
 /* False: it could not be had before `limit`, or this thread has it. */
@@ -335,11 +343,15 @@ static inline bool rumpel_token_try(struct rumpel_kernel *kernel)
 	return true;
 }
 
+/* Its number, or 0. */
+static inline uint32_t rumpel_token_holder(const struct rumpel_kernel *kernel)
+{
+	return atomic_get(&kernel->token) & ~(TOKEN_WAITED | TOKEN_WANTED);
+}
+
 static inline bool rumpel_token_is_mine(const struct rumpel_kernel *kernel)
 {
-	uint32_t holder = atomic_get(&kernel->token) & ~(TOKEN_WAITED | TOKEN_WANTED);
-
-	return rumpel_tid && holder == rumpel_tid;
+	return rumpel_tid && rumpel_token_holder(kernel) == rumpel_tid;
 }
 
 static inline void rumpel_token_take(struct rumpel_kernel *kernel)
@@ -398,6 +410,8 @@ void rumpel_kick(struct rumpel_kernel *kernel);
 int rumpel_lead_sleep(struct rumpel_kernel *kernel, struct rumpel_waiter *waiter, uint64_t limit);
 /* Token held: all who wait, since the kernel has ended. */
 void rumpel_wake_all(struct rumpel_kernel *kernel);
+/* Token held: its thread is gone, or will not go on before it is woken. */
+void rumpel_waiter_forget(struct rumpel_kernel *kernel, struct rumpel_waiter *waiter);
 /* Token held: the call of this waiter has ended. */
 void rumpel_wake(struct rumpel_kernel *kernel, struct rumpel_waiter *waiter);
 
@@ -475,7 +489,12 @@ void rumpel_jobs_delegate(struct rumpel_jobs *jobs);
 
 /* ---- task.c ---- */
 
+/* As rumpel_task_wait; 0 also when one of these descriptors is ready. */
+int rumpel_task_wait_also(struct rumpel_task *task, int64_t timeout_ns, struct pollfd *also,
+			  unsigned int count, long *result);
 struct rumpel_task *rumpel_task_new(struct rumpel_kernel *kernel);
+/* Token held: it is on the kernel's list from now on. */
+void rumpel_task_link(struct rumpel_task *task);
 /* Token held: the kernel reports the end of a call or of a task. */
 void rumpel_task_ended(struct rumpel_kernel *kernel, struct rumpel_caller *caller);
 /* Token held: nobody wants the result of its call. */

@@ -44,17 +44,16 @@ static bool is_same_everywhere(void)
 }
 
 /* Does it count at one rate, whatever the CPU does, and whichever it is? */
-static bool is_steady(void)
+static bool is_steady(struct rumpel_cycles *cycles)
 {
-	static int known; /* atomic: 1 or -1 once it is */
 	unsigned int a, b, c, d;
 
-	if (!relaxed_get(&known))
-		relaxed_set(&known, __get_cpuid(0x80000007, &a, &b, &c, &d) && d & 1 << 8 &&
-						    is_same_everywhere()
-					    ? 1
-					    : -1);
-	return relaxed_get(&known) > 0;
+	if (!cycles->steady)
+		cycles->steady = __get_cpuid(0x80000007, &a, &b, &c, &d) && d & 1 << 8 &&
+						 is_same_everywhere()
+					 ? 1
+					 : -1;
+	return cycles->steady > 0;
 }
 
 static uint64_t by_counter(const struct rumpel_vcpu *vcpu, uint64_t cycles)
@@ -69,7 +68,7 @@ static void measure(struct rumpel_kernel *kernel, uint64_t cycles, uint64_t now)
 
 	if (!first->first_cycles) {
 		first->first_ns = now;
-		first->first_cycles = is_steady() ? cycles : NEVER;
+		first->first_cycles = is_steady(first) ? cycles : NEVER;
 	} else if (first->first_cycles != NEVER && ns >= MEASURE && ns < NS_PER_SEC) {
 		uint64_t mult = (ns << 32) / (cycles - first->first_cycles);
 

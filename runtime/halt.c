@@ -143,7 +143,7 @@ static bool unmount(struct rumpel_task *agent, char *line)
 /* Last mounted, first unmounted; again while that frees others. */
 static void unmount_all(struct rumpel_task *agent)
 {
-	char *text, *lines[MOST_MOUNTS], *line;
+	char *text, *lines[MOST_MOUNTS], *line, *rest;
 	size_t count;
 	bool again;
 
@@ -151,8 +151,8 @@ static void unmount_all(struct rumpel_task *agent)
 		again = false;
 		count = 0;
 		read_file(agent, "/proc/self/mounts", &text);
-		for (line = text ? strtok(text, "\n") : NULL; line && count < MOST_MOUNTS;
-		     line = strtok(NULL, "\n"))
+		for (line = text ? strtok_r(text, "\n", &rest) : NULL; line && count < MOST_MOUNTS;
+		     line = strtok_r(NULL, "\n", &rest))
 			lines[count++] = line;
 		while (count)
 			if (unmount(agent, lines[--count]))

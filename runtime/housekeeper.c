@@ -156,6 +156,30 @@ static void lead(struct rumpel_kernel *kernel)
 	rumpel_vcpu_run(kernel, NULL);
 }
 
+/* The leader has had something to do for longer than it would take a thread that runs. */
+static bool is_late(struct rumpel_kernel *kernel)
+{
+	uint64_t deadline = rumpel_next_deadline(kernel);
+
+	if (kernel->watches)
+		rumpel_watches_poll(kernel);
+	return rumpel_vcpu_has_work(kernel) ||
+	       (deadline != NEVER && deadline + 2 * NAP < rumpel_host_now());
+}
+
+/* While callers lead; unless their process does not run (rumpel_rest_limit). */
+static void rest(struct rumpel_kernel *kernel)
+{
+	uint32_t word = atomic_get(&kernel->housekeeper.word);
+
+	do {
+		doze(kernel, HOUSEKEEPER_RESTS, rumpel_rest_limit());
+		if (kernel->leader && rumpel_rest_limit() != NEVER && is_late(kernel))
+			kernel->leader = NULL;
+	} while (kernel->leader && atomic_get(&kernel->housekeeper.word) == word &&
+		 !kernel->housekeeper.stop && atomic_get(&kernel->state) == RUMPEL_RUNNING);
+}
+
 static void *housekeeper_main(void *argument)
 {
 	struct rumpel_kernel *kernel = argument;
@@ -170,7 +194,7 @@ static void *housekeeper_main(void *argument)
 			let_text_go(kernel);
 		first = false;
 		if (kernel->leader)
-			doze(kernel, HOUSEKEEPER_RESTS, NEVER);
+			rest(kernel);
 		else
 			lead(kernel);
 	}

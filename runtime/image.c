@@ -116,8 +116,8 @@ static int map_segment(int fd, char *base, const Elf64_Phdr *segment)
 	uint64_t end = page_up(segment->p_vaddr + segment->p_memsz);
 
 	if (segment->p_filesz &&
-	    mmap(base + start, page_up(data_end) - start, prot, MAP_PRIVATE | MAP_FIXED, fd,
-		 (off_t)page_down(segment->p_offset)) == MAP_FAILED)
+	    rumpel_image_map(base + start, page_up(data_end) - start, prot, fd,
+			     (off_t)page_down(segment->p_offset)) == MAP_FAILED)
 		return -errno;
 	if (!writable)
 		return segment->p_memsz == segment->p_filesz ? 0 : -ENOEXEC;
@@ -131,8 +131,8 @@ static int map_segment(int fd, char *base, const Elf64_Phdr *segment)
 	else
 		data_end = start;
 	if (end > page_up(data_end) &&
-	    mmap(base + page_up(data_end), end - page_up(data_end), prot,
-		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED)
+	    rumpel_image_map(base + page_up(data_end), end - page_up(data_end), prot, -1, 0) ==
+		    MAP_FAILED)
 		return -errno;
 	return 0;
 }

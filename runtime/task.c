@@ -18,10 +18,11 @@ struct rumpel_task *rumpel_task_new(struct rumpel_kernel *kernel)
 		return NULL;
 	task->kernel = kernel;
 	task->caller.state = RUMPEL_CALLER_USER;
+	task->caller.process = rumpel_own_process();
 	return task;
 }
 
-static void link_task(struct rumpel_task *task)
+void rumpel_task_link(struct rumpel_task *task)
 {
 	struct rumpel_kernel *kernel = task->kernel;
 
@@ -45,6 +46,12 @@ void rumpel_task_ended(struct rumpel_kernel *kernel, struct rumpel_caller *calle
 	struct rumpel_waiter *waiter = task->waiter;
 	bool exited = caller->state == RUMPEL_CALLER_EXITED;
 
+	/* It goes on where its memory is. */
+	if (unlikely(caller->state == RUMPEL_CALLER_AWAY)) {
+		if (waiter)
+			rumpel_wake(kernel, waiter);
+		return;
+	}
 	if (exited && task->state != TASK_BUSY) {
 		task->state = TASK_EXITED;
 		return;
@@ -167,16 +174,17 @@ static int ended(struct rumpel_task *task, long *result)
 	return 1;
 }
 
-static int wait_for(struct rumpel_task *task, uint64_t limit, long *result)
+static int wait_for(struct rumpel_task *task, uint64_t limit, struct pollfd *also,
+		    unsigned int count, long *result)
 {
-	struct rumpel_waiter waiter = { .task = task };
 	struct rumpel_kernel *kernel = task->kernel;
 	int status;
 
 	/* Token held. */
-	task->waiter = &waiter;
+	task->waiting = (struct rumpel_waiter){ .task = task, .also = also, .also_count = count };
+	task->waiter = &task->waiting;
 	task->thread = pthread_self();
-	status = rumpel_wait(kernel, &waiter, limit);
+	status = rumpel_wait(kernel, task->waiter, limit);
 	if (status == 1)
 		return ended(task, result);
 	/* The waiter is about to go. */
@@ -188,7 +196,8 @@ static int wait_for(struct rumpel_task *task, uint64_t limit, long *result)
 	return status;
 }
 
-int rumpel_task_wait(struct rumpel_task *task, int64_t timeout_ns, long *result)
+int rumpel_task_wait_also(struct rumpel_task *task, int64_t timeout_ns, struct pollfd *also,
+			  unsigned int count, long *result)
 {
 	struct rumpel_kernel *kernel = task->kernel;
 	int error;
@@ -202,7 +211,12 @@ int rumpel_task_wait(struct rumpel_task *task, int64_t timeout_ns, long *result)
 		return error;
 	if (task->reported)
 		rumpel_done_remove(kernel, task);
-	return wait_for(task, rumpel_host_limit(timeout_ns), result);
+	return wait_for(task, rumpel_host_limit(timeout_ns), also, count, result);
+}
+
+int rumpel_task_wait(struct rumpel_task *task, int64_t timeout_ns, long *result)
+{
+	return rumpel_task_wait_also(task, timeout_ns, NULL, 0, result);
 }
 
 void rumpel_task_forget(struct rumpel_task *task)
@@ -239,7 +253,7 @@ static inline long call(struct rumpel_task *task)
 		rumpel_leave(kernel, false);
 		return status == 1 ? result : status;
 	}
-	status = wait_for(task, NEVER, &result);
+	status = wait_for(task, NEVER, NULL, 0, &result);
 	while (status == -EINTR)
 		status = rumpel_task_wait(task, -1, &result);
 	return status == 1 ? result : status;
@@ -311,7 +325,7 @@ int rumpel_task_create(struct rumpel_kernel *kernel, unsigned int flags, struct 
 	}
 	new->id = (int)result;
 	rumpel_token_take(kernel);
-	link_task(new);
+	rumpel_task_link(new);
 	rumpel_leave(kernel, false);
 	*task = new;
 	return 0;
@@ -378,6 +392,6 @@ void rumpel_task_free(struct rumpel_task *task)
 	if (task->reported)
 		rumpel_done_remove(kernel, task);
 	unlink_task(task);
-	rumpel_leave(kernel, false);
 	free(task);
+	rumpel_leave(kernel, false);
 }

@@ -25,22 +25,11 @@
 /* How long the giver waits until it is taken: longer, and the other does not run. */
 #define TOKEN_PASS 50
 
-__thread uint32_t rumpel_tid;
-
-void rumpel_thread_init(void)
-{
-	static pthread_once_t once = PTHREAD_ONCE_INIT;
-
-	pthread_once(&once, rumpel_fork_init);
-	rumpel_fault_thread_init();
-	rumpel_tid = syscall(SYS_gettid);
-}
-
 int rumpel_futex_wait(uint32_t *word, uint32_t value, uint64_t limit)
 {
 	struct timespec until = { limit / NS_PER_SEC, limit % NS_PER_SEC };
 
-	if (syscall(SYS_futex, word, FUTEX_WAIT_BITSET | FUTEX_PRIVATE_FLAG, value,
+	if (syscall(SYS_futex, word, FUTEX_WAIT_BITSET | RUMPEL_FUTEX, value,
 		    limit == NEVER ? NULL : &until, NULL, FUTEX_BITSET_MATCH_ANY) == 0)
 		return 0;
 	return -errno;
@@ -48,7 +37,7 @@ int rumpel_futex_wait(uint32_t *word, uint32_t value, uint64_t limit)
 
 void rumpel_futex_wake(uint32_t *word, int count)
 {
-	syscall(SYS_futex, word, FUTEX_WAKE | FUTEX_PRIVATE_FLAG, count, NULL, NULL, 0);
+	syscall(SYS_futex, word, FUTEX_WAKE | RUMPEL_FUTEX, count, NULL, NULL, 0);
 }
 
 static bool take_free(struct rumpel_kernel *kernel, uint32_t mine)
@@ -106,7 +95,9 @@ bool rumpel_token_take_until(struct rumpel_kernel *kernel, uint64_t limit)
 		    !__atomic_compare_exchange_n(&kernel->token, &word, word | TOKEN_WAITED, false,
 						 __ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
 			continue;
-		rumpel_futex_wait(&kernel->token, word | TOKEN_WAITED, limit);
+		if (rumpel_futex_wait(&kernel->token, word | TOKEN_WAITED,
+				      rumpel_patience(limit)) == -ETIMEDOUT)
+			rumpel_look_after(kernel);
 		/* Whoever has slept cannot know whether others still do. */
 		mine = rumpel_tid | TOKEN_WAITED;
 		/* Others take it as soon as they have given it: be there when they do. */
@@ -125,6 +116,7 @@ void rumpel_token_moved(struct rumpel_kernel *kernel)
 	kernel->runner = rumpel_tid;
 	/* The counter may be read ahead of the token: ask the host's clock, which does not. */
 	kernel->vcpu->cycle_limit = 0;
+	rumpel_took_over(kernel);
 }
 
 void rumpel_token_pass(struct rumpel_kernel *kernel, uint32_t bits)

@@ -149,7 +149,7 @@ static int step(struct rumpel_kernel *kernel, struct rumpel_waiter *waiter, uint
 		return -EAGAIN;
 	if (limit != NEVER && rumpel_host_now() >= limit)
 		return 0;
-	if (waiter->also && poll(waiter->also, 1, 0) > 0)
+	if (waiter->also && poll(waiter->also, waiter->also_count, 0) > 0)
 		return 0;
 	next = next_deadline(clock);
 	if (!waiter->task && waiter->until <= next && waiter->until != NEVER) {
@@ -161,7 +161,7 @@ static int step(struct rumpel_kernel *kernel, struct rumpel_waiter *waiter, uint
 	if (next != NEVER)
 		atomic_set(&clock->now, next);
 	else if (waiter->also || has_watches(clock))
-		poll(waiter->also, !!waiter->also,
+		poll(waiter->also, waiter->also_count,
 		     1); /* the world outside may have something to say */
 	else
 		return -EDEADLK;

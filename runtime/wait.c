@@ -102,6 +102,17 @@ void rumpel_wake(struct rumpel_kernel *kernel, struct rumpel_waiter *waiter)
 	}
 }
 
+void rumpel_waiter_forget(struct rumpel_kernel *kernel, struct rumpel_waiter *waiter)
+{
+	if (waiter->follows)
+		unfollow(kernel, waiter);
+	if (kernel->leader != waiter)
+		return;
+	kernel->leader = NULL;
+	kernel->leader_fd = -1;
+	atomic_set(&kernel->asleep, SLEEP_NOT);
+}
+
 void rumpel_wake_all(struct rumpel_kernel *kernel)
 {
 	while (kernel->followers)
@@ -277,11 +288,26 @@ static bool ended_elsewhere(const struct rumpel_waiter *waiter)
 	return waiter->task && __atomic_load_n(&waiter->task->state, __ATOMIC_ACQUIRE) == TASK_DONE;
 }
 
+/* What was found of the descriptors that it waits for. */
+static void note_ready(struct rumpel_waiter *waiter, const struct pollfd *polled)
+{
+	for (unsigned int i = 0; i < waiter->also_count; i++)
+		waiter->also[i].revents = polled[i].revents;
+}
+
+static bool also_ready(const struct rumpel_waiter *waiter)
+{
+	for (unsigned int i = 0; i < waiter->also_count; i++)
+		if (waiter->also[i].revents)
+			return true;
+	return false;
+}
+
 int rumpel_lead_sleep(struct rumpel_kernel *kernel, struct rumpel_waiter *waiter, uint64_t limit)
 {
 	struct rumpel_watch *watches[MOST_WATCHES], *watch;
-	struct pollfd polled[MOST_WATCHES + 2];
-	uint64_t until = rumpel_next_deadline(kernel);
+	struct pollfd polled[1 + MOST_WATCHES + MOST_ALSO];
+	uint64_t until = rumpel_next_deadline(kernel), nap;
 	uint32_t word = atomic_get(&kernel->kick);
 	nfds_t count = 1, most;
 	int result, own = -1;
@@ -293,8 +319,8 @@ int rumpel_lead_sleep(struct rumpel_kernel *kernel, struct rumpel_waiter *waiter
 	}
 	polled[0] = (struct pollfd){ kernel->eventfd, POLLIN, 0 };
 	most = count;
-	if (waiter->also)
-		polled[most++] = *waiter->also;
+	for (unsigned int i = 0; i < waiter->also_count; i++)
+		polled[most++] = waiter->also[i];
 	if (is_looked_after(kernel, until))
 		until = NEVER;
 	if (limit < until)
@@ -317,14 +343,19 @@ int rumpel_lead_sleep(struct rumpel_kernel *kernel, struct rumpel_waiter *waiter
 		return 0;
 	}
 	rumpel_token_give(kernel);
-	if (most > 1)
-		result = sleep_polling(polled, most + 1, until);
+	nap = rumpel_patience_of_leader(until);
+	if (rumpel_interrupted())
+		result = -EINTR;
+	else if (most > 1)
+		result = sleep_polling(polled, most + 1, nap);
 	else
-		result = sleep_on_futex(kernel, word, until);
+		result = sleep_on_futex(kernel, word, nap);
 	rumpel_wake_fd_give(kernel, own, most > 1 && !result && polled[most].revents);
 	if (ended_elsewhere(waiter))
 		return 1;
 	rumpel_token_take(kernel);
+	if (nap != until && rumpel_host_now() >= nap)
+		rumpel_look_around(kernel);
 	if (kernel->leader == waiter) {
 		atomic_set(&kernel->asleep, SLEEP_NOT);
 		kernel->leader_fd = -1;
@@ -332,19 +363,22 @@ int rumpel_lead_sleep(struct rumpel_kernel *kernel, struct rumpel_waiter *waiter
 	if (most > 1 && result == 0)
 		/* One whose lead was taken meanwhile would take the kick, too. */
 		hand_out(kernel, polled, watches, count, kernel->leader == waiter);
-	if (waiter->also && result == 0)
-		waiter->also->revents = polled[count].revents;
+	if (result == 0)
+		note_ready(waiter, polled + count);
 	return result == -EINTR ? -EINTR : 0;
 }
 
 /* A follower that also waits for a descriptor is woken by one of its own. */
 static int follow_polling(struct rumpel_waiter *waiter, uint64_t limit)
 {
-	struct pollfd polled[] = { { waiter->wake_fd, POLLIN, 0 }, *waiter->also };
-	int result = sleep_polling(polled, 2, limit);
+	struct pollfd polled[1 + MOST_ALSO] = { { waiter->wake_fd, POLLIN, 0 } };
+	int result;
 
+	for (unsigned int i = 0; i < waiter->also_count; i++)
+		polled[1 + i] = waiter->also[i];
+	result = sleep_polling(polled, 1 + waiter->also_count, limit);
 	if (result == 0)
-		waiter->also->revents = polled[1].revents;
+		note_ready(waiter, polled + 1);
 	return result;
 }
 
@@ -359,11 +393,17 @@ static int follow_sleep(struct rumpel_kernel *kernel, struct rumpel_waiter *wait
 	follow(kernel, waiter);
 	rumpel_leave(kernel, false);
 	do {
-		result = waiter->also ? follow_polling(waiter, limit)
-				      : rumpel_futex_wait(&waiter->word, 0, limit);
+		if (rumpel_interrupted())
+			result = -EINTR;
+		else if (waiter->also)
+			result = follow_polling(waiter, limit);
+		else
+			result = rumpel_futex_wait(&waiter->word, 0, limit);
 	} while (!waiter->also && !atomic_get(&waiter->word) && result == 0);
-	if (atomic_get(&waiter->word) && ended_elsewhere(waiter))
+	if (atomic_get(&waiter->word) && ended_elsewhere(waiter)) {
+		rumpel_wake_fd_give(kernel, waiter->wake_fd, true);
 		return 1;
+	}
 	rumpel_token_take(kernel);
 	if (waiter->follows)
 		unfollow(kernel, waiter);
@@ -387,10 +427,22 @@ static bool do_job(struct rumpel_kernel *kernel)
 	return true;
 }
 
+/* Its call needs this process's memory: see RUMPEL_CALLER_AWAY. */
+static bool is_away(const struct rumpel_waiter *waiter)
+{
+	return waiter->task && waiter->task->caller.state == RUMPEL_CALLER_AWAY;
+}
+
 static int wait_once(struct rumpel_kernel *kernel, struct rumpel_waiter *waiter, uint64_t limit)
 {
 	int result = 0;
 
+	if (unlikely(is_away(waiter))) {
+		kernel->vcpu->request = &waiter->task->caller;
+		rumpel_vcpu_handle(kernel, kernel->enter(), waiter->task);
+		if (rumpel_waiter_ready(kernel, waiter) || rumpel_kernel_end(kernel))
+			return -EAGAIN;
+	}
 	if (!kernel->leader || kernel->leader == &kernel->housekeeper.waiter)
 		kernel->leader = waiter;
 	if (kernel->leader == waiter) {
@@ -402,7 +454,7 @@ static int wait_once(struct rumpel_kernel *kernel, struct rumpel_waiter *waiter,
 		return 0;
 	if (kernel->leader == waiter) {
 		/* An event loop's thread is not to be kept: workers do what may block. */
-		if (waiter->also && atomic_get(&kernel->jobs.queued))
+		if ((waiter->also || !rumpel_may_work()) && atomic_get(&kernel->jobs.queued))
 			rumpel_jobs_delegate(&kernel->jobs);
 		else if (do_job(kernel))
 			return -EAGAIN;
@@ -410,7 +462,7 @@ static int wait_once(struct rumpel_kernel *kernel, struct rumpel_waiter *waiter,
 	} else {
 		result = follow_sleep(kernel, waiter, limit);
 	}
-	if (!result && waiter->also && waiter->also->revents)
+	if (!result && also_ready(waiter))
 		return 0;
 	return result ? result : -EAGAIN;
 }

@@ -32,7 +32,7 @@ int rumpel_wake_fd_take(struct rumpel_kernel *kernel)
 						 __ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
 			continue;
 		fd = wake->fd;
-		if (fd < 0)
+		if (fd < 0 && rumpel_may_work())
 			rumpel_eventfd_open(&fd);
 		relaxed_set(&wake->fd, fd);
 		if (fd >= 0)
@@ -40,6 +40,9 @@ int rumpel_wake_fd_take(struct rumpel_kernel *kernel)
 		atomic_set(&wake->owner, 0);
 		break;
 	}
+	/* Others could not signal it. */
+	if (!rumpel_may_work())
+		return -EMFILE;
 	error = rumpel_eventfd_open(&more);
 	return error ? error : more;
 }

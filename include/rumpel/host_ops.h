@@ -44,16 +44,20 @@ enum rumpel_caller_state {
 	RUMPEL_CALLER_SUBMITTED, /* a call waits to be picked up */
 	RUMPEL_CALLER_IN_CALL, /* the kernel works on it */
 	RUMPEL_CALLER_EXITED, /* the kernel task is gone */
+	RUMPEL_CALLER_AWAY, /* in a call that goes on when its process runs the kernel */
 };
 
 /*
  * A bound task as both sides see it: host code is its user mode. The host
  * fills nr and args and sets SUBMITTED; the kernel puts the result, sets USER
- * and leaves with RUMPEL_EXIT_DONE.
+ * and leaves with RUMPEL_EXIT_DONE. It leaves so with AWAY, too, when the call
+ * needs memory of `process` and another one runs the kernel: a request by a
+ * thread of that process lets it go on.
  */
 struct rumpel_caller {
 	unsigned int state; /* enum rumpel_caller_state */
 	unsigned int interrupt; /* host asks that the call ends with EINTR */
+	unsigned int process; /* whose memory the call's pointers mean */
 	long nr; /* system call, or enum rumpel_private_call */
 	unsigned long args[6];
 	long result; /* value or negative errno */
@@ -70,6 +74,8 @@ enum rumpel_private_call {
 	/* (address, write): host code touched a caller's mapping. 0: it may try again; -EFAULT,
 	 * -ENXIO, -ENOMEM: not mapped so, nothing behind it (SIGBUS), no memory */
 	RUMPEL_CALL_FAULT = -4,
+	/* The caller's program is another now, in memory of its own: as execve() for a task. */
+	RUMPEL_CALL_EXEC = -5,
 };
 
 /* A suspended flow of control: everything else lies on its stack. */
@@ -94,6 +100,7 @@ struct rumpel_vcpu {
 	unsigned int more; /* out: other tasks could run now */
 	unsigned int notified; /* host: a device wants service */
 	unsigned int dying; /* kernel: a fault is being reported */
+	unsigned int process; /* host: who runs the kernel */
 	/*
 	 * The clock by the CPU's cycle counter: less than cycle_limit after
 	 * cycle_base it is clock_base + (cycles since then * cycle_mult >> 32).

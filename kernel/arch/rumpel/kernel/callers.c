@@ -4,6 +4,7 @@
  * registers. The loop below is the way from user mode into the kernel and
  * back for each of them.
  */
+#include <linux/fdtable.h>
 #include <linux/resume_user_mode.h>
 #include <linux/sched.h>
 #include <linux/sched/signal.h>
@@ -12,7 +13,7 @@
 #include <linux/seccomp.h>
 #include <linux/signal.h>
 #include <linux/syscalls.h>
-#include <asm/switch_stack.h>
+#include <asm/host.h>
 #include <asm/syscall.h>
 #define CREATE_TRACE_POINTS
 #include <trace/events/syscalls.h>
@@ -70,6 +71,10 @@ static noinline long private_call(long nr, const unsigned long *args)
 		return rumpel_device_unplug(args[0]);
 	case RUMPEL_CALL_FAULT:
 		return rumpel_fault_in(args[0], args[1]);
+	case RUMPEL_CALL_EXEC:
+		current->thread.process = current->thread.caller->process;
+		do_close_on_exec(current->files);
+		return 0;
 	}
 	return -ENOSYS;
 }

@@ -8,7 +8,7 @@
 #include <linux/utsname.h>
 #include <generated/utsrelease.h>
 #include <asm/sections.h>
-#include <asm/switch_stack.h>
+#include <asm/host.h>
 
 struct rumpel_vcpu rumpel_vcpu = { .deadline = RUMPEL_NO_DEADLINE };
 union rumpel_private rumpel_private __aligned(PAGE_SIZE) __section(".data..page_aligned");

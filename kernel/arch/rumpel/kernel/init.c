@@ -27,6 +27,7 @@ static int load_init(struct linux_binprm *bprm)
 	finalize_exec(bprm);
 	current->thread.caller = rumpel_params.init;
 	current->thread.regs.caller = rumpel_params.init;
+	current->thread.process = rumpel_params.init->process;
 	rumpel_params.init->task = current;
 	/* Nobody waits for the processes that end: they go at once. */
 	current->sighand->action[SIGCHLD - 1].sa.sa_handler = SIG_IGN;

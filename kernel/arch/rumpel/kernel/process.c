@@ -9,7 +9,7 @@
 #include <linux/sched/debug.h>
 #include <linux/sched/task.h>
 #include <linux/sched/task_stack.h>
-#include <asm/switch_stack.h>
+#include <asm/host.h>
 #include <asm/switch_to.h>
 
 struct task_struct *rumpel_current = &init_task;
@@ -46,6 +46,7 @@ int copy_thread(struct task_struct *p, const struct kernel_clone_args *args)
 		p->thread.caller = (struct rumpel_caller *)args->stack;
 		p->thread.regs.caller = p->thread.caller;
 		p->thread.caller->task = p;
+		p->thread.process = p->thread.caller->process;
 	}
 	context_init(&p->thread.context, task_stack_page(p) + THREAD_SIZE - 64, task_entry);
 	return 0;

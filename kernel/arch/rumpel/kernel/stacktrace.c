@@ -19,6 +19,7 @@ void arch_stack_walk(stack_trace_consume_fn consume, void *cookie, struct task_s
 	const bool frames = IS_ENABLED(CONFIG_FRAME_POINTER);
 	unsigned long *sp = __builtin_frame_address(0);
 	unsigned long *low, *high;
+	int lines = 0;
 
 	task = task ?: current;
 	low = task_stack_page(task);
@@ -30,7 +31,7 @@ void arch_stack_walk(stack_trace_consume_fn consume, void *cookie, struct task_s
 		bool is_text =
 			address >= (unsigned long)_stext && address < (unsigned long)_einittext;
 
-		if (is_text && !consume(cookie, address))
+		if (is_text && (!consume(cookie, address) || ++lines == LINES))
 			return;
 		/* Frames lie ever higher. */
 		low = sp + 1;
@@ -38,25 +39,16 @@ void arch_stack_walk(stack_trace_consume_fn consume, void *cookie, struct task_s
 	}
 }
 
-struct printer {
-	const char *loglvl;
-	int left;
-};
-
-static bool print(void *cookie, unsigned long address)
+static bool print(void *loglvl, unsigned long address)
 {
-	struct printer *printer = cookie;
-
-	printk("%s %pS\n", printer->loglvl, (void *)address);
-	return --printer->left;
+	printk("%s %pS\n", (const char *)loglvl, (void *)address);
+	return true;
 }
 
 void show_stack(struct task_struct *task, unsigned long *sp, const char *loglvl)
 {
-	struct printer printer = { loglvl, LINES };
-
 	printk("%sCall Trace:\n", loglvl);
-	arch_stack_walk(print, &printer, task, NULL);
+	arch_stack_walk(print, (void *)loglvl, task, NULL);
 }
 
 void show_regs(struct pt_regs *regs)

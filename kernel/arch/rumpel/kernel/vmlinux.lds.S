@@ -18,8 +18,6 @@
 	__stop_ftrace_eval_maps = .;
 #endif
 
-OUTPUT_FORMAT("elf64-x86-64", "elf64-x86-64", "elf64-x86-64")
-OUTPUT_ARCH(i386:x86-64)
 ENTRY(rumpel_image)
 jiffies = jiffies_64;
 

@@ -15,15 +15,9 @@
 
 static pte_t lookup(struct mm_struct *mm, unsigned long address, unsigned long *skip)
 {
-	pgd_t *pgd = pgd_offset(mm, address);
-	p4d_t *p4d = p4d_offset(pgd, address);
-	pud_t *pud;
+	pud_t *pud = pud_offset(p4d_offset(pgd_offset(mm, address), address), address);
 	pmd_t *pmd;
 
-	*skip = PGDIR_SIZE;
-	if (p4d_none(*p4d))
-		return __pte(0);
-	pud = pud_offset(p4d, address);
 	*skip = PUD_SIZE;
 	if (pud_none(*pud))
 		return __pte(0);

@@ -1,22 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #pragma once
-#ifndef _LINUX_BITOPS_H
-#error only <linux/bitops.h> can be included directly
-#endif
-
-#include <linux/compiler.h>
-#include <asm/barrier.h>
+/* The compiler's instead of loops in C. The non-atomic ones are atomic here: see atomic.h. */
 #include <asm-generic/bitops/builtin-__ffs.h>
 #include <asm-generic/bitops/builtin-ffs.h>
 #include <asm-generic/bitops/builtin-__fls.h>
 #include <asm-generic/bitops/builtin-fls.h>
-#include <asm-generic/bitops/ffz.h>
-#include <asm-generic/bitops/fls64.h>
-#include <asm-generic/bitops/sched.h>
-#include <asm-generic/bitops/hweight.h>
-/* The non-atomic ones are atomic here: see atomic.h. */
-#include <asm-generic/bitops/atomic.h>
-#include <asm-generic/bitops/lock.h>
-#include <asm-generic/bitops/non-atomic.h>
-#include <asm-generic/bitops/le.h>
-#include <asm-generic/bitops/ext2-atomic-setbit.h>
+#define __HAVE_ARCH___FFS
+#define __HAVE_ARCH_FFS
+#define __HAVE_ARCH___FLS
+#define __HAVE_ARCH_FLS
+#include <asm-generic/bitops.h>

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #pragma once
+#include <asm/cpu.h>
 #include <rumpel/host_ops.h>
 
 struct task_struct;
@@ -24,3 +25,14 @@ void rumpel_tlb_flush(unsigned long start, unsigned long end);
 void rumpel_tlb_sync_kernel(unsigned long start, unsigned long end, int load);
 long rumpel_device_plug(unsigned long slot);
 long rumpel_device_unplug(unsigned long slot);
+
+/*
+ * The way to the host, on any kernel stack, until it enters again. Inline where
+ * it is hot, so that the host's call of enter() returns where the CPU expects
+ * it to; elsewhere rumpel_leave() will do.
+ */
+static __always_inline void rumpel_leave_inline(unsigned int why)
+{
+	rumpel_vcpu.exit = why;
+	switch_stack(&rumpel_vcpu.kernel, &rumpel_vcpu.host);
+}

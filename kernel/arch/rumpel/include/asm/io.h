@@ -17,15 +17,12 @@
 RUMPEL_IO(8, u8, b)
 RUMPEL_IO(16, u16, w)
 RUMPEL_IO(32, u32, l)
-RUMPEL_IO(64, u64, q)
 #define __raw_readb __raw_readb
 #define __raw_readw __raw_readw
 #define __raw_readl __raw_readl
-#define __raw_readq __raw_readq
 #define __raw_writeb __raw_writeb
 #define __raw_writew __raw_writew
 #define __raw_writel __raw_writel
-#define __raw_writeq __raw_writeq
 
 #define ioremap(addr, size) ((void __iomem *)(unsigned long)(addr))
 #define iounmap(addr) ((void)(addr))

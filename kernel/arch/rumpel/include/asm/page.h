@@ -28,9 +28,6 @@ typedef struct {
 	unsigned long pmd;
 } pmd_t;
 typedef struct {
-	unsigned long pud;
-} pud_t;
-typedef struct {
 	unsigned long pgd;
 } pgd_t;
 typedef struct {
@@ -40,12 +37,10 @@ typedef struct page *pgtable_t;
 
 #define pte_val(x) ((x).pte)
 #define pmd_val(x) ((x).pmd)
-#define pud_val(x) ((x).pud)
 #define pgd_val(x) ((x).pgd)
 #define pgprot_val(x) ((x).pgprot)
 #define __pte(x) ((pte_t){ (x) })
 #define __pmd(x) ((pmd_t){ (x) })
-#define __pud(x) ((pud_t){ (x) })
 #define __pgd(x) ((pgd_t){ (x) })
 #define __pgprot(x) ((pgprot_t){ (x) })
 

@@ -19,8 +19,6 @@ static inline void pgd_free(struct mm_struct *mm, pgd_t *pgd)
 #define pmd_populate(mm, pmd, pte) \
 	set_pmd(pmd, __pmd(_PAGE_TABLE | (page_to_pfn(pte) << PAGE_SHIFT)))
 #define pud_populate(mm, pud, pmd) set_pud(pud, __pud(_PAGE_TABLE | __pa(pmd)))
-#define p4d_populate(mm, p4d, pud) set_p4d(p4d, __p4d(_PAGE_TABLE | __pa(pud)))
 
 #define __pte_free_tlb(tlb, pte, address) tlb_remove_ptdesc((tlb), page_ptdesc(pte))
 #define __pmd_free_tlb(tlb, pmd, address) pmd_free((tlb)->mm, pmd)
-#define __pud_free_tlb(tlb, pud, address) pud_free((tlb)->mm, pud)

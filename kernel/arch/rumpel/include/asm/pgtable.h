@@ -2,24 +2,20 @@
 #pragma once
 /*
  * Page tables that only software walks. What they map in the range for vmalloc
- * and in that for callers is made real through host_ops.map (mm/tlb.c).
+ * and in that for callers is made real through host_ops.map (mm/tlb.c). Three
+ * levels: 512 GiB, and what an address has above that is not looked at.
  */
 #include <linux/mm_types.h>
-#include <asm-generic/pgtable-nop4d.h>
+#include <asm-generic/pgtable-nopud.h>
 
-#define PTE_SHIFT_BITS 9
 #define PMD_SHIFT 21
-#define PUD_SHIFT 30
-#define PGDIR_SHIFT 39
+#define PGDIR_SHIFT 30
 #define PMD_SIZE (1UL << PMD_SHIFT)
 #define PMD_MASK (~(PMD_SIZE - 1))
-#define PUD_SIZE (1UL << PUD_SHIFT)
-#define PUD_MASK (~(PUD_SIZE - 1))
 #define PGDIR_SIZE (1UL << PGDIR_SHIFT)
 #define PGDIR_MASK (~(PGDIR_SIZE - 1))
 #define PTRS_PER_PTE 512
 #define PTRS_PER_PMD 512
-#define PTRS_PER_PUD 512
 #define PTRS_PER_PGD 512
 
 extern pgd_t swapper_pg_dir[PTRS_PER_PGD];
@@ -39,7 +35,6 @@ extern pgd_t swapper_pg_dir[PTRS_PER_PGD];
 #define PAGE_READONLY __pgprot(_PAGE_PRESENT | _PAGE_USER | _PAGE_ACCESSED)
 #define PAGE_SHARED __pgprot(_PAGE_PRESENT | _PAGE_RW | _PAGE_USER | _PAGE_ACCESSED)
 #define PAGE_KERNEL __pgprot(_PAGE_PRESENT | _PAGE_RW | _PAGE_DIRTY | _PAGE_ACCESSED)
-#define PAGE_KERNEL_RO __pgprot(_PAGE_PRESENT | _PAGE_ACCESSED)
 
 #define VMALLOC_START (rumpel_params.vmalloc)
 #define VMALLOC_END (rumpel_params.vmalloc + rumpel_params.vmalloc_size)
@@ -97,6 +92,7 @@ static inline pte_t pte_modify(pte_t pte, pgprot_t prot)
 #define pmd_page(x) pfn_to_page(pmd_pfn(x))
 #define pmd_page_vaddr(x) ((unsigned long)__va(pmd_val(x) & PAGE_MASK))
 
+/* The folded levels above: an entry of the directory. */
 #define pud_none(x) (!pud_val(x))
 #define pud_present(x) (pud_val(x) & _PAGE_PRESENT)
 #define pud_bad(x) ((pud_val(x) & ~PAGE_MASK) != _PAGE_TABLE)
@@ -104,20 +100,9 @@ static inline pte_t pte_modify(pte_t pte, pgprot_t prot)
 #define pud_clear(ptr) set_pud(ptr, __pud(0))
 #define pud_page(x) pfn_to_page(pud_val(x) >> PAGE_SHIFT)
 #define pud_pgtable(x) ((pmd_t *)__va(pud_val(x) & PAGE_MASK))
-#define pud_pfn(x) (pud_val(x) >> PAGE_SHIFT)
-
-/* The (folded) fourth level: an entry of the directory. */
-#define p4d_none(x) (!p4d_val(x))
-#define p4d_bad(x) ((p4d_val(x) & ~PAGE_MASK) != _PAGE_TABLE)
-#define p4d_present(x) (p4d_val(x) & _PAGE_PRESENT)
-#define p4d_clear(ptr) set_p4d(ptr, __p4d(0))
-#define set_p4d(ptr, x) WRITE_ONCE(*(ptr), x)
-#define p4d_page(x) pfn_to_page(p4d_val(x) >> PAGE_SHIFT)
-#define p4d_pgtable(x) ((pud_t *)__va(p4d_val(x) & PAGE_MASK))
 
 #define pte_ERROR(e) pr_err("bad pte %016lx\n", pte_val(e))
 #define pmd_ERROR(e) pr_err("bad pmd %016lx\n", pmd_val(e))
-#define pud_ERROR(e) pr_err("bad pud %016lx\n", pud_val(e))
 #define pgd_ERROR(e) pr_err("bad pgd %016lx\n", pgd_val(e))
 
 /* Swap entries, of pages under migration for example: 5 bits of type, offset. */

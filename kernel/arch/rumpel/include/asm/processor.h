@@ -17,6 +17,7 @@
 struct thread_struct {
 	struct rumpel_context context; /* where it left off in __switch_to */
 	struct rumpel_caller *caller; /* the host code whose task it is, or NULL */
+	unsigned int process; /* of the caller */
 	int (*fn)(void *arg); /* of a kernel thread */
 	void *arg;
 	struct pt_regs regs;

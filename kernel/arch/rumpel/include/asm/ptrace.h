@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #pragma once
 #include <rumpel/host_ops.h>
-#include <uapi/asm/ptrace.h>
 
 /* Host code is user mode; its registers are the host's affair. */
 struct pt_regs {

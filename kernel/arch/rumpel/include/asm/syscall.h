@@ -40,5 +40,5 @@ static inline void syscall_get_arguments(struct task_struct *task, struct pt_reg
 
 static inline int syscall_get_arch(struct task_struct *task)
 {
-	return AUDIT_ARCH_X86_64; /* numbers and structures are x86-64's */
+	return RUMPEL_AUDIT_ARCH;
 }

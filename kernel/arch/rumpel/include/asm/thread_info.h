@@ -2,11 +2,7 @@
 #pragma once
 #include <asm/page.h>
 
-#ifdef CONFIG_PROVE_LOCKING
-#define THREAD_SIZE_ORDER 3
-#else
-#define THREAD_SIZE_ORDER 2
-#endif
+#define THREAD_SIZE_ORDER (IS_ENABLED(CONFIG_PROVE_LOCKING) ? 3 : 2)
 #define THREAD_SIZE (PAGE_SIZE << THREAD_SIZE_ORDER)
 
 #ifndef __ASSEMBLY__

@@ -5,7 +5,7 @@
 /* The host's clock, without a call of the host if that is possible. */
 static __always_inline unsigned long long rumpel_clock(void)
 {
-	unsigned long long cycles = __builtin_ia32_rdtsc() - rumpel_vcpu.cycle_base;
+	unsigned long long cycles = cpu_cycles() - rumpel_vcpu.cycle_base;
 
 	if (__builtin_expect(cycles < rumpel_vcpu.cycle_limit, 1))
 		return rumpel_vcpu.clock_base + (cycles * rumpel_vcpu.cycle_mult >> 32);

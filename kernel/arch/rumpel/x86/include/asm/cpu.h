@@ -1,6 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #pragma once
-#include <asm/host.h>
+#include <rumpel/host_ops.h>
+
+/* Callers are programs of this CPU. */
+#define ELF_ARCH EM_X86_64
+#define RUMPEL_AUDIT_ARCH AUDIT_ARCH_X86_64
+
+#define cpu_cycles() __builtin_ia32_rdtsc()
 
 /*
  * The one primitive under everything: leave this stack at `save`, go on at
@@ -20,17 +26,6 @@ static __always_inline void switch_stack(struct rumpel_context *save, struct rum
 		     :
 		     : "rax", "rbx", "rcx", "rdx", "r8", "r9", "r10", "r11", "r12", "r13", "r14",
 		       "r15", "memory", "cc");
-}
-
-/*
- * The way to the host, on any kernel stack, until it enters again. Inline where
- * it is hot, so that the host's call of enter() returns where the CPU expects
- * it to; elsewhere rumpel_leave() will do.
- */
-static __always_inline void rumpel_leave_inline(unsigned int why)
-{
-	rumpel_vcpu.exit = why;
-	switch_stack(&rumpel_vcpu.kernel, &rumpel_vcpu.host);
 }
 
 /* A context that starts with a call of fn on an empty stack. */

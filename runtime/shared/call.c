@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* System calls of programs, and what ends them early. */
+#include "instance.h"
+
+#include <poll.h>
+#include <sys/epoll.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "../bare/bare.h"
+
+long shared_call(long nr, const unsigned long args[6])
+{
+	struct rumpel_task *task = rumpel_self->task;
+	long result;
+	int status = rumpel_task_submit(task, 0, nr, args, &result);
+
+	while (unlikely(status == 0 || status == -EINTR)) {
+		if (rumpel_interrupted()) {
+			rumpel_self->interrupted = 0;
+			rumpel_task_cancel(task);
+		}
+		status = rumpel_task_wait(task, -1, &result);
+	}
+	return status == 1 ? result : status;
+}
+
+void shared_interrupt(struct rumpel_local *local)
+{
+	struct rumpel_kernel *kernel = instance->kernel;
+	struct rumpel_waiter *waiter = &local->task->waiting;
+	int error = local->error;
+
+	atomic_set(&local->interrupted, 1);
+	/* It may be about to sleep, having looked already. */
+	atomic_set(&waiter->word, 1);
+	if (kernel->leader == waiter)
+		rumpel_kick(kernel);
+	local->error = error;
+}
+
+/* ---- with descriptors of the host ---- */
+
+/* Many are one to the core: a descriptor of epoll, whose own readiness is theirs. */
+static int gather(struct pollfd *also, unsigned int count)
+{
+	int epoll = (int)bare_syscall(SYS_epoll_create1, EPOLL_CLOEXEC);
+
+	for (unsigned int i = 0; i < count && epoll >= 0; i++) {
+		struct epoll_event event = { .events = (uint32_t)also[i].events };
+
+		/* A file is always ready, and cannot be waited for: poll() says so below. */
+		if (also[i].fd >= 0)
+			bare_syscall(SYS_epoll_ctl, epoll, EPOLL_CTL_ADD, also[i].fd, &event);
+	}
+	return epoll;
+}
+
+/* As rumpel_task_wait_also. */
+static int wait_also(struct rumpel_task *task, struct pollfd *also, unsigned int count,
+		     long *result)
+{
+	struct pollfd one = { .fd = -1, .events = POLLIN };
+	int status;
+
+	if (count > MOST_ALSO) {
+		one.fd = gather(also, count);
+		if (one.fd < 0)
+			return one.fd;
+		also = &one;
+		count = 1;
+	}
+	status = rumpel_task_wait_also(task, -1, also, count, result);
+	/* No eventfd is left. */
+	if (status == -EMFILE)
+		status = rumpel_task_wait(task, NS_PER_SEC / 1000, result);
+	if (one.fd >= 0)
+		close(one.fd);
+	return status;
+}
+
+long shared_poll(long nr, const unsigned long args[6], struct pollfd *also, unsigned int count,
+		 int *ready)
+{
+	struct rumpel_task *task = rumpel_self->task;
+	long result;
+	int status = rumpel_task_submit(task, 0, nr, args, &result);
+
+	*ready = poll(also, count, 0);
+	while (unlikely(status == 0 || status == -EINTR)) {
+		if (rumpel_interrupted() || *ready > 0) {
+			rumpel_self->interrupted = 0;
+			rumpel_task_cancel(task);
+			status = rumpel_task_wait(task, -1, &result);
+		} else {
+			status = wait_also(task, also, count, &result);
+		}
+		*ready = poll(also, count, 0);
+	}
+	return status == 1 ? result : status;
+}

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* The addresses of a shared kernel, and how a process gets what lies there. */
+#include "instance.h"
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+/* MAP_FIXED_NOREPLACE: a program that is there already stays (Linux 4.17; a hint before). */
+#define NEW 0x100000
+
+/* 0 or -errno. Nothing may be there. */
+static int lay(uint64_t address, size_t len, int prot, int flags, int fd, off_t offset)
+{
+	void *at = mmap((void *)address, len, prot, flags | NEW, fd, offset);
+
+	if (at == MAP_FAILED)
+		return -errno;
+	if (at == (void *)address)
+		return 0;
+	munmap(at, len);
+	return -EEXIST;
+}
+
+static int reserve(uint64_t address, size_t len)
+{
+	return lay(address, len, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+}
+
+int shared_map_heap(int fd)
+{
+	return lay(SHARED_HEAP, SHARED_IMAGE - SHARED_HEAP, PROT_READ | PROT_WRITE, MAP_SHARED, fd,
+		   0);
+}
+
+int shared_map_kernel(int fds)
+{
+	const struct rumpel_arena *arena = &instance->kernel->arena;
+	int fd = fds + RUMPEL_SHARED_FD_MEMORY, error;
+
+	error = lay((uint64_t)arena->image, arena->image_size, PROT_READ | PROT_WRITE, MAP_SHARED,
+		    fd, SHARED_OFFSET(arena->image));
+	if (!error)
+		error = lay((uint64_t)arena->memory, arena->memory_size, PROT_READ | PROT_WRITE,
+			    MAP_SHARED, fd, SHARED_OFFSET(arena->memory));
+	if (!error)
+		error = reserve(SHARED_VMALLOC, SHARED_VMALLOC_SIZE);
+	if (!error)
+		error = reserve(SHARED_MAPPINGS, SHARED_MAPPINGS_SIZE);
+	for (unsigned int i = 0; i < instance->part_count && !error; i++) {
+		const struct part *part = &instance->parts[i];
+
+		if (mmap(part->start, part->len, part->prot, MAP_PRIVATE | MAP_FIXED,
+			 fds + RUMPEL_SHARED_FD_IMAGE, part->offset) == MAP_FAILED)
+			error = -errno;
+	}
+	return error;
+}
+
+bool shared_is_kernel(uint64_t address)
+{
+	return address >= SHARED_IMAGE && address < SHARED_MAPPINGS;
+}
+
+/* The parts that are written to are in the memfd, the others are the file's. */
+void *rumpel_image_map(void *at, size_t len, int prot, int fd, off_t offset)
+{
+	const struct rumpel_arena *arena = &instance->kernel->arena;
+	size_t got = 0;
+	ssize_t more;
+
+	if (!(prot & PROT_WRITE)) {
+		if (instance->part_count == MOST_PARTS) {
+			errno = ENOEXEC;
+			return MAP_FAILED;
+		}
+		instance->parts[instance->part_count++] = (struct part){ at, len, offset, prot };
+		return mmap(at, len, prot, MAP_PRIVATE | MAP_FIXED, fd, offset);
+	}
+	if (mmap(at, len, prot, MAP_SHARED | MAP_FIXED, arena->memfd, SHARED_OFFSET(at)) ==
+	    MAP_FAILED)
+		return MAP_FAILED;
+	/* The last page of a file may be a part of one. */
+	while (fd >= 0 && got < len) {
+		more = pread(fd, (char *)at + got, len - got, offset + (off_t)got);
+		if (more < 0)
+			return MAP_FAILED;
+		if (!more)
+			break;
+		got += more;
+	}
+	return at;
+}
