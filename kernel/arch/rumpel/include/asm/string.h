@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #pragma once
-/* lib/copy.S; the loops of lib/string.c go byte by byte. */
+/* The CPU's; the loops of lib/string.c go byte by byte. */
 #define __HAVE_ARCH_MEMCPY
 #define __HAVE_ARCH_MEMMOVE
 #define __HAVE_ARCH_MEMSET
