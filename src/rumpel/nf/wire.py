@@ -31,11 +31,12 @@ __all__ = [
     "route",
     "send",
     "steer",
+    "waiting",
     "wire",
 ]
 
-_NEWLINK, _GETLINK, _SETLINK, _NEWROUTE, _NEWRULE = 16, 18, 19, 24, 32
-_CREATE, _EXCL, _REPLACE = 0x400, 0x200, 0x100
+_NEWLINK, _GETLINK, _SETLINK, _NEWROUTE, _GETNEIGH, _NEWRULE, _GETQDISC = 16, 18, 19, 24, 30, 32, 38
+_CREATE, _EXCL, _REPLACE, _DUMP = 0x400, 0x200, 0x100, 0x300
 _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MASTER, _IFLA_PROTINFO, _IFLA_LINKINFO = 1, 3, 10, 0x800C, 18
 _IFLA_BRPORT_LEARNING = 8
 _IFF_NOARP = 0x80
@@ -48,6 +49,10 @@ _RTA_DST, _RTA_OIF, _RTA_GATEWAY = 1, 4, 5
 _RTPROT_BOOT, _RT_SCOPE_UNIVERSE, _RT_SCOPE_LINK, _RTN_UNICAST = 3, 0, 253, 1
 _RT_TABLE_MAIN = 254
 _RULE = struct.Struct("=BBBBBxxBI")
+_NEIGHBOUR = struct.Struct("=BxxxiHBB")
+_NUD_INCOMPLETE = 1
+_TCMSG = struct.Struct("=BxxxiIII")
+_TCA_STATS2, _TCA_STATS_QUEUE = 7, 3
 _FRA_IIFNAME, _FRA_PRIORITY = 3, 6
 _FR_ACT_TO_TBL, _FR_ACT_BLACKHOLE = 1, 6
 
@@ -235,6 +240,22 @@ def route(k: Kernel, one_way: Collection[str]) -> None:
     steer(k, "left", everything("right"), 100)
     steer(k, "right", everything("left"), 101)
     send(k, everything("left"))
+
+
+def waiting(k: Kernel, ports: Collection[str]) -> int:
+    """Count the packets that wait in queues of ports, and neighbours that are looked for."""
+    with Rtnetlink(k.os) as netlink:
+        indexes = {netlink.index(port) for port in ports}
+        count = 0
+        for answer in netlink.request(_GETQDISC, _DUMP, _TCMSG.pack(0, 0, 0, 0, 0), "queues"):
+            if _TCMSG.unpack_from(answer)[1] in indexes:
+                stats = attributes(attributes(answer[_TCMSG.size :])[_TCA_STATS2])
+                count += int.from_bytes(stats[_TCA_STATS_QUEUE][:4], "little")
+        ask = _NEIGHBOUR.pack(0, 0, 0, 0, 0)
+        for answer in netlink.request(_GETNEIGH, _DUMP, ask, "neighbours"):
+            _, index, state, _, _ = _NEIGHBOUR.unpack_from(answer)
+            count += index in indexes and state == _NUD_INCOMPLETE
+        return count
 
 
 def _set(k: Kernel, name: str, value: int) -> None:
