@@ -64,6 +64,10 @@ class PipeNic(Nic):
         mac: of the kernel's interface; None makes one up.
         mtu: in bytes.
 
+    Attributes:
+        reads: is there an input?
+        writes: is there an output?
+
     Example:
         >>> rumpel.boot(nics=[PipeNic(sys.stdin, sys.stdout)])  # doctest: +SKIP
     """
@@ -83,6 +87,7 @@ class PipeNic(Nic):
     ) -> None:
         # Checked first: nothing is to be closed then.
         numbers = [_number(end) for end in (input, output, report)]
+        self.reads, self.writes = input is not None, output is not None
         formats = _FORMATS["any"], _FORMATS[packet_format(write)]
         address = to_mac(mac)
         self._reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)

@@ -2,9 +2,10 @@
 """Files in disk images: every file system that Linux has, without root.
 
 :func:`open_image` is the way in. ``locate`` takes names of images apart, ``session`` is a
-kernel with an image's disks, ``probe`` says what is on them, ``volume`` is a mounted file system
-with all the work that is done in one piece, ``jobs`` the half of it that runs where the kernel
-is, and ``filesystem`` makes of it what fsspec wants. docs/images.md is for users.
+kernel with an image's disks, ``probe`` says what is on them, ``choose`` which of it is meant,
+``volume`` is a mounted file system with all the work that is done in one piece, ``jobs`` the
+half of it that runs where the kernel is, and ``filesystem`` makes of it what fsspec wants.
+docs/images.md is for users.
 """
 
 from __future__ import annotations

@@ -10,8 +10,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from rumpel.copying import Copied, Lost, Progress
+from rumpel.copying import Copied, Progress
 from rumpel.errors import KernelClosed, KernelPanic, SandboxError
+from rumpel.images.choose import choose
+from rumpel.images.copied import copied, counted
 from rumpel.images.errors import ImageError
 from rumpel.images.found import Found, entries
 from rumpel.images.session import Device, Options, Session
@@ -19,7 +21,7 @@ from rumpel.images.session import Device, Options, Session
 if TYPE_CHECKING:
     from rumpel.kernel import Kernel
 
-__all__ = ["Volume", "choose", "open_volume"]
+__all__ = ["Volume", "open_volume"]
 
 _TOP, _OTHER = "/mnt", "/other"
 _NOSUID, _NODEV, _NOATIME = 2, 4, 1024
@@ -34,7 +36,7 @@ def open_volume(
 
     Args:
         paths: of the image's disks.
-        partition: see :func:`choose`.
+        partition: see :func:`rumpel.images.choose.choose`.
         options: how.
 
     Raises:
@@ -62,60 +64,6 @@ def _open(paths: Sequence[str], partition: str | int | None, options: Options) -
         with contextlib.suppress(KernelPanic, KernelClosed, SandboxError):
             session.close()
         raise
-
-
-def choose(name: str, devices: Sequence[Device], partition: str | int | None) -> Device:
-    """Find a partition.
-
-    Args:
-        name: of the image, for messages.
-        devices: all there are.
-        partition: its number (0 is the whole disk), or LABEL=, UUID=, PARTLABEL= or PARTUUID=
-            and a value; None is the only file system there is.
-
-    Raises:
-        ImageError: if there is none such, or more than one.
-    """
-    if partition is None:
-        return _only(name, devices)
-    text = str(partition)
-    key, equals, value = text.partition("=")
-    if equals and key in ("LABEL", "UUID", "PARTLABEL", "PARTUUID"):
-        field = {"PARTLABEL": "part_label", "PARTUUID": "part_uuid"}.get(key, key.lower())
-        same = str.__eq__ if "LABEL" in key else lambda a, b: a.lower() == b.lower()
-        found = [each for each in devices if same(getattr(each, field), value)]
-        if len(found) > 1:
-            raise ImageError(name, f"has more than one {text}: {_listed(found)}")
-    elif text.isdecimal():
-        found = [each for each in devices if each.number == int(text)][:1]
-    else:
-        raise ImageError(name, f"{text!r} names no partition: a number, LABEL=, UUID=, ...")
-    if found:
-        return found[0]
-    raise ImageError(name, f"has no partition {text}; there is {_listed(devices)}")
-
-
-def _only(name: str, devices: Sequence[Device]) -> Device:
-    partitions = [each for each in devices if each.number]
-    whole = devices[0]
-    if whole.mountable and not any(each.mountable for each in partitions):
-        return whole
-    if not partitions:
-        if whole.kind:
-            raise ImageError(name, f"holds no file system, but {whole.kind}")
-        return whole  # whatever it is, the kernel may know it
-    mountable = [each for each in partitions if each.mountable]
-    if len(mountable) == 1:
-        return mountable[0]
-    what = "several file systems, name one" if mountable else "no file system in its partitions"
-    raise ImageError(name, f"has {what}: {_listed(partitions)}")
-
-
-def _listed(devices: Sequence[Device]) -> str:
-    return ", ".join(
-        f"{each.number} ({' '.join(filter(None, (each.kind or 'unknown', each.label)))})"
-        for each in devices
-    )
 
 
 class Volume:
@@ -271,9 +219,9 @@ class Volume:
             shutil.Error: at the end, with what could not be made.
         """
         if progress:
-            items = _counted(items, progress)
+            items = counted(items, progress)
         to = list(owner) if owner else None
-        return _copied(self.session.feed(items, "write", target, source, to))
+        return copied(self.session.feed(items, "write", target, source, to))
 
     def copy_within(
         self,
@@ -287,7 +235,7 @@ class Volume:
         """Copy a file or a tree within the file system."""
         args = source, target, list(exclude), list(owner) if owner else None
         ((answer, _),) = self.session.run("duplicate", *args)
-        return _copied(answer)
+        return copied(answer)
 
     def copy_from(
         self,
@@ -420,37 +368,3 @@ class Volume:
         trace: TracebackType | None,
     ) -> None:
         self.close()
-
-
-def _copied(answer: Any) -> Copied:
-    """What a writer in the sandbox says."""
-    try:
-        copied = Copied()
-        vars(copied).update(answer["copied"])
-        copied.lost = [Lost(path, what, OSError(*why)) for path, what, *why in copied.lost]
-        errors = [(str(source), str(to), str(why)) for source, to, why in answer["errors"]]
-    except (TypeError, ValueError, KeyError) as error:
-        raise SandboxError("a sandbox sends nonsense") from error
-    if errors:
-        from shutil import Error
-
-        raise Error(errors)
-    return copied
-
-
-def _counted(
-    items: Iterable[tuple[list[Any], Any]], progress: Progress
-) -> Iterator[tuple[list[Any], Any]]:
-    """What goes by, as progress."""
-    seen = Copied()
-    for item, data in items:
-        kind = item[0]
-        if kind in ("d", "f", "l", "h", "s"):
-            seen.path = item[1]
-        seen.bytes += len(data)
-        seen.files += kind == "f"
-        seen.directories += kind == "d"
-        seen.links += kind in ("l", "h")
-        seen.specials += kind == "s"
-        yield item, data
-        progress(seen)

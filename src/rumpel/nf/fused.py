@@ -8,6 +8,7 @@ import select
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from rumpel.clock import VirtualClock
 from rumpel.devices.link import Link
 from rumpel.devices.pipe import PacketFormat, PipeNic
 from rumpel.kernel import Kernel, boot
@@ -15,12 +16,16 @@ from rumpel.nf.chain import Member, Program
 from rumpel.nf.runner import BROKEN_PIPE, MTU, pipe, settle
 from rumpel.nf.stage import LEFT, RIGHT, Side, StageError
 from rumpel.nf.wire import name_ports
+from rumpel.nf.work import Work
 
 if TYPE_CHECKING:
-    from rumpel.clock import VirtualClock
     from rumpel.devices import Nic
 
 __all__ = ["run_fused"]
+
+NAME = "rumpel nf chain"
+STEP = 0.02
+"""Virtual seconds between two looks at what comes from outside."""
 
 
 def run_fused(
@@ -52,11 +57,11 @@ def run_fused(
     links = [Link(mtu=MTU) for _ in members[1:]]
     outer: dict[Side, PipeNic] = {}
     if LEFT in members[0].stage.ports:
-        outer[LEFT] = pipe((0, None), LEFT, "rumpel nf chain", write)
+        outer[LEFT] = pipe((0, None), LEFT, NAME, write)
     if RIGHT in members[-1].stage.ports:
-        outer[RIGHT] = pipe((None, 1), RIGHT, "rumpel nf chain", write)
+        outer[RIGHT] = pipe((None, 1), RIGHT, NAME, write)
     with contextlib.ExitStack() as stack:
-        kernels = []
+        kernels: dict[Kernel, dict[str, Nic]] = {}
         for number, member in enumerate(members):
             ports: dict[str, Nic] = {}
             for side in member.stage.ports:
@@ -65,59 +70,79 @@ def run_fused(
                 ports[side] = links[inner][side == LEFT] if inside else outer[side]
                 if not inside:
                     member.stage.one_way = frozenset([side, *member.stage.one_way])
-            kernels.append(stack.enter_context(_stage(stack, member, ports, linux, clock)))
-        for port in outer.values():
-            port.resume()
-        return _live(members, kernels, links, outer)
+            ports.update(member.stage.nics())
+            kernels[_stage(stack, member, ports, linux, clock)] = ports
+        cables = {nic for link in links for nic in link}
+        others = [nic for ports in kernels.values() for nic in ports.values() if nic not in cables]
+        return _live(members, kernels, others, outer.get(RIGHT), clock)
 
 
 def _stage(
     stack: contextlib.ExitStack,
     member: Member,
-    ports: dict[str, Nic],
+    ports: Mapping[str, Nic],
     linux: Mapping[str, Any] | None,
     clock: VirtualClock | None,
 ) -> Kernel:
-    ports.update(member.stage.nics())
-    k = boot(nics=list(ports.values()), clock=clock, **(linux or {}))
-    try:
-        name_ports(k, list(ports))
-        member.stage.configure(k)
-    except BaseException:
-        k.halt()
-        raise
+    k = stack.enter_context(boot(nics=list(ports.values()), clock=clock, **(linux or {})))
+    name_ports(k, list(ports))
+    member.stage.configure(k)
     stack.callback(member.stage.end, k)
     return k
 
 
 def _live(
     members: Sequence[Member],
-    kernels: Sequence[Kernel],
-    links: Sequence[Link],
-    outer: dict[Side, PipeNic],
+    kernels: Mapping[Kernel, Mapping[str, Nic]],
+    others: Sequence[Nic],
+    output: PipeNic | None,
+    clock: VirtualClock | None,
 ) -> int:
-    codes = [member.stage.run(k) for member, k in zip(members, kernels, strict=True)]
-    code = next((code for code in codes if code is not None), None)
-    if code is None:
-        code = _until_end(outer)
-    settle(kernels, [nic for link in links for nic in link] + list(outer.values()))
-    if RIGHT in outer and code != BROKEN_PIPE:
-        outer[RIGHT].end_output()
-        while not {"done", "broken"} & set(outer[RIGHT].events()):
-            select.select([outer[RIGHT]], [], [])
+    streams = [nic for nic in others if isinstance(nic, PipeNic)]
+    for stream in streams:
+        stream.resume()
+    poll = select.poll()
+    for stream in streams:
+        poll.register(stream, select.POLLIN)
+    with Work({m.stage: k for m, k in zip(members, kernels, strict=True)}) as work:
+        codes = [work.run(m.stage, k) for m, k in zip(members, kernels, strict=True)]
+        code = next((code for code in codes if code is not None), None)
+        if code is None:
+            code = _until_end(poll, clock, work, streams, output)
+        settle(work, kernels, others, NAME)
+        for stream in streams:
+            if stream.writes and not (stream is output and code == BROKEN_PIPE):
+                stream.end_output()
+                while not {"done", "broken"} & set(stream.events()):
+                    _wait(poll, clock, work)
     return code
 
 
-def _until_end(outer: dict[Side, PipeNic]) -> int:
-    """Wait for the end of standard input, or of whoever reads standard output."""
-    poll = select.poll()
-    for port in outer.values():
-        poll.register(port, select.POLLIN)
-    while True:
+def _wait(poll: select.poll, clock: object, work: Work) -> None:
+    """Wait for events. A virtual clock has nobody else who lets its kernels run."""
+    if isinstance(clock, VirtualClock):
+        work.sleep(STEP)
+        poll.poll(1)
+    else:
         poll.poll()
-        for side, port in outer.items():
-            for event in port.events():
-                if event == "broken":
+
+
+def _until_end(
+    poll: select.poll,
+    clock: object,
+    work: Work,
+    streams: Sequence[PipeNic],
+    output: PipeNic | None,
+) -> int:
+    """Wait for the end of all input, or of whoever reads standard output."""
+    code, left = 0, sum(stream.reads and not stream.writes for stream in streams)
+    while left:
+        _wait(poll, clock, work)
+        for stream in streams:
+            for event in stream.events():
+                if event == "broken" and stream is output:
                     return BROKEN_PIPE
-                if side == LEFT:
-                    return int(event == "damaged")
+                if event in ("end", "damaged") and not stream.writes:
+                    left -= 1
+                    code |= event == "damaged"
+    return code

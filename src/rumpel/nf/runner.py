@@ -8,13 +8,14 @@ import select
 import signal
 import stat
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from rumpel.devices.pipe import PacketFormat, PipeNic
 from rumpel.kernel import Kernel, boot
 from rumpel.nf.stage import LEFT, RIGHT, Side, Stage
-from rumpel.nf.wire import name_ports
+from rumpel.nf.wire import name_ports, waiting
+from rumpel.nf.work import Work
 
 if TYPE_CHECKING:
     from rumpel.devices import Nic
@@ -25,7 +26,7 @@ MTU = 1500
 QUIET = 0.002
 """Seconds between two looks at whether anything still moves."""
 PATIENCE = 10.0
-"""Seconds after which a stage ends whose packets do not come to an end."""
+"""Seconds after which a stage ends to which others go on to send."""
 
 BROKEN_PIPE = 128 + signal.SIGPIPE
 
@@ -71,23 +72,24 @@ def run(
     Raises:
         StageError: if the stage cannot be set up as asked for.
     """
-    ports: dict[Side, PipeNic] = {
+    ports: dict[str, PipeNic] = {
         side: pipe(ends.of(side), side, name, write) for side in stage.ports
     }
     stage.one_way = frozenset(side for side in stage.ports if None in ends.of(side))
     _let_go(ends)
     if len(ports) == 2:
         ports[LEFT].join(ports[RIGHT])
-    outside = stage.nics()
-    nics: list[Nic] = [*ports.values(), *outside.values()]
-    with boot(nics=nics, **(linux or {})) as k:
-        name_ports(k, [*ports, *outside])
+    nics: dict[str, Nic] = {**ports, **stage.nics()}
+    with boot(nics=list(nics.values()), **(linux or {})) as k:
+        name_ports(k, list(nics))
         stage.configure(k)
-        for port in ports.values():
-            port.resume()
-        ready()
+        streams = {name: nic for name, nic in nics.items() if isinstance(nic, PipeNic)}
+        for stream in streams.values():
+            stream.resume()
         try:
-            return _Life(stage, k, ports, ends).run()
+            with Work({stage: k}) as work:
+                ready()
+                return _Life(stage, k, work, streams, name).run()
         finally:
             stage.end(k)
 
@@ -121,75 +123,116 @@ def pipe(fds: tuple[int | None, int | None], side: Side, name: str, write: Packe
     )
 
 
-def settle(kernels: Sequence[Kernel], nics: Sequence[Nic]) -> None:
-    """Wait until nothing moves any more: what has come in has gone out, or nowhere."""
-    clock = kernels[0].clock
-    limit = clock.now + PATIENCE
-    before = None
-    while clock.now < limit:
-        now = [nic.stats for nic in nics]
-        if now == before and not any(qdisc.qlen for k in kernels for qdisc in k.net.qdisc):
+def settle(
+    work: Work,
+    kernels: Mapping[Kernel, Mapping[str, Nic]],
+    others: Collection[Nic],
+    name: str,
+) -> None:
+    """Wait until nothing moves any more: what has come in has gone out, or nowhere.
+
+    That takes as long as it takes (a slow reader, a long delay). But if others go on to send,
+    it may never end: then it is left, and what is lost is told.
+
+    Args:
+        work: what stages do meanwhile.
+        kernels: and the interfaces that are looked at.
+        others: interfaces through which something may still come.
+        name: which the message begins with.
+    """
+    clock = next(iter(kernels)).clock
+    nics = [nic for ports in kernels.values() for nic in ports.values()]
+    start = clock.now
+    before, received, heard = None, None, start
+    while True:
+        # What lasts for long is not looked at so often.
+        work.sleep(max(QUIET, min((clock.now - start) / 16, 1)))
+        now, come = [nic.stats for nic in nics], [nic.stats.received for nic in others]
+        left = sum(waiting(k, ports) for k, ports in kernels.items())
+        if not left and now == before:
             return
-        before = now
-        kernels[0].sleep(QUIET)
+        if come != received:
+            heard = clock.now
+        if start + PATIENCE < clock.now < heard + 3:
+            if left:
+                print(f"{name}: ended while {left} packets were on their way", file=sys.stderr)
+            return
+        before, received = now, come
 
 
 class _Life:
-    """A stage until its end, which comes from the left and goes to the right, and back."""
+    """A stage until its end, which comes from the left and goes to the right, and back.
 
-    def __init__(self, stage: Stage, k: Kernel, ports: dict[Side, PipeNic], ends: Ends) -> None:
+    Besides those on its sides a stage may have streams of its own (:meth:`Stage.nics`). One
+    that is only read counts as on the left, one that is written as on the right.
+    """
+
+    def __init__(
+        self, stage: Stage, k: Kernel, work: Work, streams: dict[str, PipeNic], name: str
+    ) -> None:
         self.stage = stage
         self.k = k
-        self.ports = ports
-        self.ends = ends
+        self.work = work
+        self.streams = streams
+        self.name = name
         self.code = 0
-        # The sides whose output is to be closed, and those where nobody reads it.
-        self.ending: set[Side] = set()
-        self.broken: set[Side] = set()
-        # The sides on which something may still come.
-        self.open = {side for side in ports if ends.of(side)[0] is not None}
+        self.sources = {name for name, nic in streams.items() if nic.reads and not nic.writes} - {
+            LEFT,
+            RIGHT,
+        }
+        # The streams whose output is to be closed, and those where nobody reads it.
+        self.ending: set[str] = set()
+        self.broken: set[str] = set()
+        # Those from which something may still come, and which are waited for.
+        self.open = self.sources | {side for side in stage.ports if streams[side].reads}
 
     def run(self) -> int:
         poll = select.poll()
-        for port in self.ports.values():
-            poll.register(port, select.POLLIN)
-        code = self.stage.run(self.k)
+        for stream in self.streams.values():
+            poll.register(stream, select.POLLIN)
+        code = self.work.run(self.stage, self.k)
         if code is not None:
             self.code = code
             self.open.clear()
-            self._end(self.stage.port)
+            self._end(self.streams)
         # What is on its way out is waited for, whoever may read it.
         while self.open or self.ending:
             poll.poll()
-            for side, port in self.ports.items():
-                for event in port.events():
-                    self._event(side, event)
+            for name, stream in self.streams.items():
+                for event in stream.events():
+                    self._event(name, event)
         return self.code
 
-    def _event(self, side: Side, event: str) -> None:
+    def _event(self, name: str, event: str) -> None:
         if event in ("done", "broken"):
-            self.ending.discard(side)
+            self.ending.discard(name)
             if event == "broken":
-                self.broken.add(side)
+                self.broken.add(name)
             # Nobody upstream is interested in answers any more: no reason to end.
-            if event == "broken" and side == RIGHT:
+            if event == "broken" and name == RIGHT:
                 self.open.clear()
                 self.ending.clear()
                 self.code = BROKEN_PIPE
             return
-        if side not in self.open:
+        if name not in self.open:
             return
         if event == "damaged":
             self.code = 1
-        self.open.discard(side)
-        other = RIGHT if side == LEFT else LEFT
-        self._end(other if other in self.ports else side)
+        self.open.discard(name)
+        if len(self.stage.ports) == 1 and name in self.stage.ports:
+            self._end(self.streams)
+        elif name == RIGHT:
+            self._end([LEFT])
+        elif not self.open & {LEFT, *self.sources}:
+            self._end(self.streams.keys() - {LEFT})
 
-    def _end(self, side: Side) -> None:
-        settle([self.k], list(self.ports.values()))
-        if self.ends.of(side)[1] is not None and side not in self.broken:
-            self.ending.add(side)
-            self.ports[side].end_output()
+    def _end(self, names: Collection[str]) -> None:
+        names = [n for n in names if self.streams[n].writes and n not in self.broken]
+        looked_at = {name: self.streams[name] for name in names}
+        settle(self.work, {self.k: looked_at}, self.streams.values(), self.name)
+        for name in names:
+            self.ending.add(name)
+            self.streams[name].end_output()
 
 
 def descriptors(stage: Stage, returns: dict[Side, str]) -> Ends:

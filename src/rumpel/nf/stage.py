@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -88,16 +88,24 @@ class Stage:
         """
         raise NotImplementedError(f"{type(self).__name__} has no configure()")
 
-    def run(self, k: Kernel) -> int | None:
+    def run(self, k: Kernel) -> int | Coroutine[Any, Any, int | None] | None:
         """Do what there is to do; when it returns, nothing more will be sent.
 
-        To be overridden by stages that talk. None: there is nothing, the stage ends when its
-        input does.
+        To be overridden by stages that talk; it may be a coroutine function. None: there is
+        nothing, the stage ends when its input does.
 
         Returns:
             The exit code.
         """
         return None
+
+    def serve(self, k: Kernel) -> list[Coroutine[Any, Any, None]]:
+        """What it does for others, until it is cancelled at the end of the chain.
+
+        To be overridden by stages that serve. Where a server listens, it should do so from
+        :meth:`configure` on.
+        """
+        return []
 
     def end(self, k: Kernel) -> None:
         """Called before the kernel is halted."""
@@ -138,6 +146,7 @@ _STAGES = {
     "shape": ("rumpel.nf.stages.shape", "Shape"),
     "tap": ("rumpel.nf.stages.tap", "Tap"),
     "tcp": ("rumpel.nf.stages.tcp", "Tcp"),
+    "udp": ("rumpel.nf.stages.udp", "Udp"),
 }
 """The stages of this package: where their classes are."""
 

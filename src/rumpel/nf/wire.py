@@ -12,17 +12,31 @@ from __future__ import annotations
 import socket
 import struct
 from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from rumpel.netlink import Rtnetlink, attribute, attributes, parse_address
+from rumpel.nf.neighbours import answer_for_all, report_nothing
 
 if TYPE_CHECKING:
     from rumpel.kernel import Kernel
 
-__all__ = ["add_address", "address", "bridge", "name_ports", "route"]
+__all__ = [
+    "Way",
+    "add_address",
+    "address",
+    "bridge",
+    "everything",
+    "forward",
+    "name_ports",
+    "route",
+    "send",
+    "steer",
+    "waiting",
+    "wire",
+]
 
-_NEWLINK, _GETLINK, _SETLINK, _NEWROUTE, _NEWRULE = 16, 18, 19, 24, 32
-_CREATE, _EXCL, _REPLACE = 0x400, 0x200, 0x100
+_NEWLINK, _GETLINK, _SETLINK, _NEWROUTE, _GETNEIGH, _NEWRULE, _GETQDISC = 16, 18, 19, 24, 30, 32, 38
+_CREATE, _EXCL, _REPLACE, _DUMP = 0x400, 0x200, 0x100, 0x300
 _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MASTER, _IFLA_PROTINFO, _IFLA_LINKINFO = 1, 3, 10, 0x800C, 18
 _IFLA_BRPORT_LEARNING = 8
 _IFF_NOARP = 0x80
@@ -31,14 +45,30 @@ _WIRE = bytes.fromhex("026e66000001")
 _IFLA_INFO_KIND, _IFLA_INFO_DATA, _IFLA_BR_MCAST_SNOOPING = 1, 2, 23
 _IFINFO = struct.Struct("=BxHiII")
 _ROUTE = struct.Struct("=BBBBBBBBI")
-_RTA_DST, _RTA_OIF = 1, 4
-_RTPROT_BOOT, _RT_SCOPE_LINK, _RTN_UNICAST = 3, 253, 1
+_RTA_DST, _RTA_OIF, _RTA_GATEWAY = 1, 4, 5
+_RTPROT_BOOT, _RT_SCOPE_UNIVERSE, _RT_SCOPE_LINK, _RTN_UNICAST = 3, 0, 253, 1
 _RT_TABLE_MAIN = 254
 _RULE = struct.Struct("=BBBBBxxBI")
+_NEIGHBOUR = struct.Struct("=BxxxiHBB")
+_NUD_INCOMPLETE = 1
+_TCMSG = struct.Struct("=BxxxiIII")
+_TCA_STATS2, _TCA_STATS_QUEUE = 7, 3
 _FRA_IIFNAME, _FRA_PRIORITY = 3, 6
-_FR_ACT_TO_TBL = 1
-_TABLES = {"left": 100, "right": 101}
-"""For what comes in on a port: the table that sends it to the other one."""
+_FR_ACT_TO_TBL, _FR_ACT_BLACKHOLE = 1, 6
+
+
+class Way(NamedTuple):
+    """A way out of a kernel.
+
+    Attributes:
+        port: the interface.
+        to: a network that is there, or the family (AF_INET, AF_INET6) whose default it is.
+        gateway: who sends it on, if they are not all on the link.
+    """
+
+    port: str
+    to: str | int
+    gateway: str | None = None
 
 
 def name_ports(k: Kernel, ports: Sequence[str]) -> None:
@@ -62,7 +92,7 @@ def address(k: Kernel, port: str, text: str, one_way: bool) -> None:
             _ask_nobody(netlink, port, index)
         netlink.link(port, index, None)
         netlink.address(index, text if "/" in text else f"{text}/{bits}")
-        _default(netlink, family, index, _RT_TABLE_MAIN)
+        _way(netlink, _RT_TABLE_MAIN, index, family)
 
 
 def add_address(k: Kernel, port: str, text: str) -> None:
@@ -72,10 +102,24 @@ def add_address(k: Kernel, port: str, text: str) -> None:
         netlink.address(netlink.index(port), text if "/" in text else f"{text}/{bits}")
 
 
-def _default(netlink: Rtnetlink, family: int, index: int, table: int) -> None:
-    payload = _ROUTE.pack(family, 0, 0, 0, table, _RTPROT_BOOT, _RT_SCOPE_LINK, _RTN_UNICAST, 0)
+def _way(
+    netlink: Rtnetlink, table: int, index: int, to: str | int, gateway: str | None = None
+) -> None:
+    """Add a route. to: a network, or the family whose default it is."""
+    if isinstance(to, int):
+        family, bits, packed = to, 0, b""
+    else:
+        address, _, length = to.partition("/")
+        family, packed, most = parse_address(address)
+        bits = int(length) if length else most
+    scope = _RT_SCOPE_LINK if gateway is None else _RT_SCOPE_UNIVERSE
+    payload = _ROUTE.pack(family, bits, 0, 0, table, _RTPROT_BOOT, scope, _RTN_UNICAST, 0)
+    if bits:
+        payload += attribute(_RTA_DST, packed)
+    if gateway is not None:
+        payload += attribute(_RTA_GATEWAY, parse_address(gateway)[1])
     payload += attribute(_RTA_OIF, struct.pack("=i", index))
-    netlink.request(_NEWROUTE, _CREATE | _REPLACE, payload, "default route")
+    netlink.request(_NEWROUTE, _CREATE | _REPLACE, payload, "route")
 
 
 def bridge(k: Kernel, ports: Sequence[str]) -> None:
@@ -112,45 +156,106 @@ def _ask_nobody(netlink: Rtnetlink, port: str, index: int) -> None:
     netlink.request(_NEWLINK, 0, payload, port)
 
 
-def _link_local(netlink: Rtnetlink, index: int) -> str:
-    """An address of the link (RFC 3927) made of the interface's MAC address."""
+def _mac(netlink: Rtnetlink, index: int) -> bytes:
     answer = netlink.request(_GETLINK, 0, _IFINFO.pack(0, 0, index, 0, 0), f"#{index}")[0]
-    mac = attributes(answer[_IFINFO.size :])[_IFLA_ADDRESS]
-    return f"169.254.{mac[4] % 254 + 1}.{mac[5]}"
+    return attributes(answer[_IFINFO.size :])[_IFLA_ADDRESS]
 
 
-def route(k: Kernel, one_way: Collection[str]) -> None:
-    """Route what comes in on one port out on the other, whatever the IPv4 addresses are.
+def wire(k: Kernel, port: str, one_way: bool) -> None:
+    """Set up a port, and answer there for everybody who is elsewhere.
 
-    The kernel answers for everybody on the other side (proxy ARP), so neither side has to
-    know that there is a router. What the kernel sends itself goes to the left, where
-    connections come from, unless it has a better route. Linux has no such thing for IPv6,
-    which is not routed.
+    For IPv4 that is proxy ARP, for IPv6 see :mod:`rumpel.nf.neighbours`.
     """
-    _set(k, "net/ipv4/ip_forward", 1)
-    _set(k, "net/ipv4/conf/all/rp_filter", 0)
     with Rtnetlink(k.os) as netlink:
-        indexes = {port: netlink.index(port) for port in ("left", "right")}
-        for port, index in indexes.items():
-            _set(k, f"net/ipv6/conf/{port}/disable_ipv6", 1)
-            _set(k, f"net/ipv4/conf/{port}/proxy_arp", 1)
-            _set(k, f"net/ipv4/conf/{port}/rp_filter", 0)
-            _set(k, f"net/ipv4/conf/{port}/send_redirects", 0)
-            # Answers at once: nobody else would.
-            _set(k, f"net/ipv4/neigh/{port}/proxy_delay", 0)
-            if port in one_way:
-                _ask_nobody(netlink, port, index)
-            netlink.link(port, index, None)
-            # To ask for others it takes an address: nobody answers those who have none.
-            netlink.address(index, f"{_link_local(netlink, index)}/32")
-        for port, other in (("left", "right"), ("right", "left")):
-            table = _TABLES[port]
-            _default(netlink, socket.AF_INET, indexes[other], table)
-            payload = _RULE.pack(socket.AF_INET, 0, 0, 0, table, _FR_ACT_TO_TBL, 0)
+        index = netlink.index(port)
+        mac = _mac(netlink, index)
+        _set(k, f"net/ipv4/conf/{port}/proxy_arp", 1)
+        _set(k, f"net/ipv4/conf/{port}/rp_filter", 0)
+        _set(k, f"net/ipv4/conf/{port}/send_redirects", 0)
+        # Answers at once: nobody else would.
+        _set(k, f"net/ipv4/neigh/{port}/proxy_delay", 0)
+        # Nobody else has our addresses.
+        _set(k, f"net/ipv6/conf/{port}/accept_dad", 0)
+        report_nothing(k, index)
+        if one_way:
+            _ask_nobody(netlink, port, index)
+        else:
+            answer_for_all(k, index, mac)
+        netlink.link(port, index, None)
+        # To ask for others it takes an address: nobody answers those who have none. These
+        # are of the link (RFC 3927), and unique local ones, which reports of errors come from.
+        netlink.address(index, f"169.254.{mac[4] % 254 + 1}.{mac[5]}/32")
+        netlink.address(index, f"fd6e:66::{mac[4]:x}:{mac[5]:x}/128")
+
+
+def steer(k: Kernel, port: str, ways: Sequence[Way], table: int) -> None:
+    """Send what comes in on a port out on others; without any way, nowhere.
+
+    Args:
+        k: the kernel.
+        port: where it comes in.
+        ways: where it goes.
+        table: the number of a routing table of its own.
+    """
+    with Rtnetlink(k.os) as netlink:
+        for way in ways:
+            _way(netlink, table, netlink.index(way.port), way.to, way.gateway)
+        action = _FR_ACT_TO_TBL if ways else _FR_ACT_BLACKHOLE
+        for family in (socket.AF_INET, socket.AF_INET6):
+            payload = _RULE.pack(family, 0, 0, 0, table, action, 0)
             payload += attribute(_FRA_IIFNAME, port.encode() + b"\0")
             payload += attribute(_FRA_PRIORITY, struct.pack("=I", table))
             netlink.request(_NEWRULE, _CREATE | _EXCL, payload, port)
-        _default(netlink, socket.AF_INET, indexes["left"], _RT_TABLE_MAIN)
+
+
+def forward(k: Kernel) -> None:
+    """Be a router: before any port is up, which would look for routers."""
+    _set(k, "net/ipv4/ip_forward", 1)
+    _set(k, "net/ipv6/conf/all/forwarding", 1)
+    _set(k, "net/ipv4/conf/all/rp_filter", 0)
+
+
+def send(k: Kernel, ways: Sequence[Way]) -> None:
+    """Say where the kernel sends what it sends itself."""
+    with Rtnetlink(k.os) as netlink:
+        for way in ways:
+            _way(netlink, _RT_TABLE_MAIN, netlink.index(way.port), way.to, way.gateway)
+
+
+def everything(port: str) -> list[Way]:
+    """Of both families, whoever it is for."""
+    return [Way(port, socket.AF_INET), Way(port, socket.AF_INET6)]
+
+
+def route(k: Kernel, one_way: Collection[str]) -> None:
+    """Route what comes in on one port out on the other, whatever the addresses are.
+
+    The kernel answers for everybody on the other side, so neither side has to know that
+    there is a router. What the kernel sends itself goes to the left, where connections come
+    from, unless it has a better route.
+    """
+    forward(k)
+    for port in ("left", "right"):
+        wire(k, port, port in one_way)
+    steer(k, "left", everything("right"), 100)
+    steer(k, "right", everything("left"), 101)
+    send(k, everything("left"))
+
+
+def waiting(k: Kernel, ports: Collection[str]) -> int:
+    """Count the packets that wait in queues of ports, and neighbours that are looked for."""
+    with Rtnetlink(k.os) as netlink:
+        indexes = {netlink.index(port) for port in ports}
+        count = 0
+        for answer in netlink.request(_GETQDISC, _DUMP, _TCMSG.pack(0, 0, 0, 0, 0), "queues"):
+            if _TCMSG.unpack_from(answer)[1] in indexes:
+                stats = attributes(attributes(answer[_TCMSG.size :])[_TCA_STATS2])
+                count += int.from_bytes(stats[_TCA_STATS_QUEUE][:4], "little")
+        ask = _NEIGHBOUR.pack(0, 0, 0, 0, 0)
+        for answer in netlink.request(_GETNEIGH, _DUMP, ask, "neighbours"):
+            _, index, state, _, _ = _NEIGHBOUR.unpack_from(answer)
+            count += index in indexes and state == _NUD_INCOMPLETE
+        return count
 
 
 def _set(k: Kernel, name: str, value: int) -> None:

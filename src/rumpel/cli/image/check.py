@@ -16,11 +16,12 @@ import click
 
 from rumpel.cli.image.common import How, Images, options, show, warn
 from rumpel.devices import Disk
+from rumpel.images.choose import choose
 from rumpel.images.errors import ImageError
 from rumpel.images.locate import parse
 from rumpel.images.session import Device, Session
 from rumpel.images.tools import copy_range, fsck
-from rumpel.images.volume import choose, open_volume
+from rumpel.images.volume import open_volume
 
 
 @click.command()

@@ -16,9 +16,10 @@ import click
 
 from rumpel.cli.terminal import escaped, masked
 from rumpel.errors import RumpelError
+from rumpel.images.choose import choose
 from rumpel.images.locate import Location, parse
 from rumpel.images.session import Options
-from rumpel.images.volume import Volume, choose, open_volume
+from rumpel.images.volume import Volume, open_volume
 from rumpel.sizes import to_bytes
 
 Function = TypeVar("Function", bound=Callable[..., Any])

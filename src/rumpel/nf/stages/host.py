@@ -3,23 +3,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
-import threading
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from rumpel.errors import KernelClosed
 from rumpel.nf.stage import LEFT, Option, Stage, StageError
 
 if TYPE_CHECKING:
     from rumpel.kernel import Kernel
 
-_CHUNK = 1 << 18
 PORT = click.IntRange(1, 65535)
 
 
@@ -28,7 +23,7 @@ class Host(Stage):
 
     \b
     Example:
-      rumpel nf chain 'tcp 10.0.0.2 7 < /etc/hostname | nat | host 10.0.0.2 --echo 7'
+      rumpel nf chain 'tcp 10.0.0.2 7 | nat | host 10.0.0.2 --echo 7' < /etc/hostname
     """
 
     ports = (LEFT,)
@@ -39,76 +34,47 @@ class Host(Stage):
         ),
         Option("--discard", type=PORT, multiple=True, metavar="PORT", help="TCP: count bytes."),
         Option("--http", metavar="PORT:DIRECTORY", help="Serve files of the host."),
+        Option("--mptcp", is_flag=True, help="Take Multipath TCP, and say what became of it."),
     )
 
     def configure(self, k: Kernel) -> None:
-        """Addresses, and a thread for each service."""
+        """Addresses, and a socket for each service."""
         for text in self.options.addresses:
             self.address(k, self.port, text)
+        self._services: list[Coroutine[Any, Any, None]] = []
+        if not (self.options.echo or self.options.discard or self.options.http):
+            return
+        from rumpel.nf import services
+
+        mptcp = self.options.mptcp
         for port in self.options.echo:
-            _start(_accept, _listen(k, port), _echo)
-            _start(_echo_datagrams, _bind(k, port))
+            streams = services.listen(k, port, mptcp=mptcp)
+            datagrams = services.listen(k, port, datagrams=True)
+            self._services.append(services.accept(k, streams, services.echo))
+            self._services.append(services.echo_datagrams(k, datagrams))
         for port in self.options.discard:
-            _start(_accept, _listen(k, port), partial(_discard, k))
+            streams = services.listen(k, port, mptcp=mptcp)
+            self._services.append(services.accept(k, streams, services.discard))
         if self.options.http:
-            _start(_http(k, self.options.http).serve_forever)
+            port, directory = _port_and_directory(self.options.http)
+            streams = services.listen(k, port, mptcp=mptcp)
+            self._services.append(services.accept(k, streams, services.http(directory)))
+
+    def serve(self, k: Kernel) -> list[Coroutine[Any, Any, None]]:
+        """The services."""
+        return self._services
+
+    def end(self, k: Kernel) -> None:
+        """What became of Multipath TCP."""
+        if self.options.mptcp:
+            from rumpel.nf.mptcp import counters
+
+            found = ", ".join(f"{name} {value}" for name, value in counters(k).items())
+            print(f"MPTCP: {found or 'not asked for'}", file=sys.stderr)
 
 
-def _start(function: Callable[..., object], *args: Any) -> None:
-    def run() -> None:
-        # When the kernel goes, so do they.
-        with contextlib.suppress(KernelClosed, OSError):
-            function(*args)
-
-    threading.Thread(target=run, daemon=True).start()
-
-
-def _listen(k: Kernel, port: int) -> Any:
-    return k.socket.create_server(("::", port), family=k.socket.AF_INET6, dualstack_ipv6=True)
-
-
-def _bind(k: Kernel, port: int) -> Any:
-    sock = k.socket.socket(k.socket.AF_INET6, k.socket.SOCK_DGRAM)
-    sock.setsockopt(k.socket.IPPROTO_IPV6, k.socket.IPV6_V6ONLY, 0)
-    sock.bind(("::", port))
-    return sock
-
-
-def _accept(server: Any, serve: Callable[[Any], None]) -> None:
-    with server:
-        while True:
-            _start(serve, server.accept()[0])
-
-
-def _echo(sock: Any) -> None:
-    with sock:
-        while data := sock.recv(_CHUNK):
-            sock.sendall(data)
-
-
-def _echo_datagrams(sock: Any) -> None:
-    with sock:
-        while True:
-            data, peer = sock.recvfrom(65536)
-            sock.sendto(data, peer)
-
-
-def _discard(k: Kernel, sock: Any) -> None:
-    count, start = 0, k.clock.now
-    buffer = bytearray(_CHUNK)
-    with sock:
-        while got := sock.recv_into(buffer):
-            count += got
-        took = k.clock.now - start
-    rate = count / took / 1e6 if took else 0.0
-    print(f"{count} bytes in {took:.3f} s: {rate:.1f} MB/s", file=sys.stderr)
-
-
-def _http(k: Kernel, where: str) -> Any:
-    from http.server import SimpleHTTPRequestHandler
-
-    port, _, directory = where.partition(":")
+def _port_and_directory(text: str) -> tuple[int, str]:
+    port, _, directory = text.partition(":")
     if not port.isdecimal() or not 0 < int(port) < 65536 or not Path(directory).is_dir():
-        raise StageError(f"not a port and a directory: {where!r} (write 80:/usr/share/doc)")
-    handler = partial(SimpleHTTPRequestHandler, directory=directory)
-    return k.import_module("socketserver").ThreadingTCPServer(("0.0.0.0", int(port)), handler)
+        raise StageError(f"not a port and a directory: {text!r} (write 80:/usr/share/doc)")
+    return int(port), directory

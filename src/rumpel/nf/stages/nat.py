@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rumpel.nf.stage import Option, Stage, StageError
@@ -12,27 +13,29 @@ from rumpel.nf.wire import add_address
 if TYPE_CHECKING:
     from rumpel.kernel import Kernel
 
-_FORWARD = re.compile(r"(tcp|udp):(\d+):([0-9.]+)(?::(\d+))?")
+_FORWARD = re.compile(r"(tcp|udp):(\d+):(?:([0-9.]+)|\[([0-9A-Fa-f:.]+)\])(?::(\d+))?")
 
 
 class Nat(Stage):
     """Translate addresses: what is on the left hides behind one address.
 
-    Connections from the left come from --address on the right (masquerading). --forward
-    lets them in from there, to a host on the left.
+    Connections from the left come from --address on the right, those of IPv6 from --address6
+    (source NAT). --forward lets them in from there, to a host on the left.
 
     \b
-    Example:
+    Examples:
       rumpel nf chain 'ping 10.0.0.2 | nat | host 10.0.0.2'
+      rumpel nf chain 'host 10.0.0.1 --echo 7 | nat --forward tcp:70:10.0.0.1:7 | tcp 100.64.0.1 70'
     """
 
     params = (
         Option("--address", default="100.64.0.1", metavar="IPV4", help="Seen on the right."),
+        Option("--address6", default="fd64::1", metavar="IPV6", help="The same of IPv6."),
         Option(
             "--forward",
             multiple=True,
             metavar="tcp:PORT:HOST[:PORT]",
-            help="A port of the address that leads to a host on the left.",
+            help="A port of the address that leads to a host on the left (IPv6 in brackets).",
         ),
     )
 
@@ -42,31 +45,64 @@ class Nat(Stage):
         # One packet after the other: of those of a flow that come together when it is new,
         # conntrack would know none, and drop all but the first.
         k.sysctl["net.core.gro_normal_batch"] = "1"
-        try:
-            add_address(k, "right", self.options.address)
-        except ValueError as error:
-            raise StageError(str(error)) from None
-        lines = "\n".join(f"        {_forward(text)}" for text in self.options.forward)
-        try:
-            k.net.nft(
-                "table ip nat {\n"
-                "    chain prerouting {\n"
-                "        type nat hook prerouting priority dstnat;\n"
-                f"{lines}\n"
-                "    }\n"
-                "    chain postrouting {\n"
-                "        type nat hook postrouting priority srcnat;\n"
-                f'        iifname "left" oifname "right" snat to {self.options.address}\n'
-                "    }\n"
-                "}\n"
-            )
-        except (ValueError, OSError) as error:
-            raise StageError(f"nft does not take the rules: {error}") from None
+        own = {"ip": self.options.address, "ip6": self.options.address6}
+        for family, text in own.items():
+            try:
+                if ("." if family == "ip" else ":") not in text:
+                    raise ValueError(f"not an address: {text!r}")
+                add_address(k, "right", text)
+            except ValueError as error:
+                raise StageError(str(error)) from None
+        forwards = [_forward(text) for text in self.options.forward]
+        translate(
+            k,
+            "right",
+            {family: f"snat to {address}" for family, address in own.items()},
+            forwards,
+        )
 
 
-def _forward(text: str) -> str:
+def translate(
+    k: Kernel, outside: str, source: Mapping[str, str], forwards: Sequence[tuple[str, str]] = ()
+) -> None:
+    """Load the rules: all that goes out is from the same address.
+
+    Args:
+        k: the kernel.
+        outside: the port behind which nobody knows who is inside.
+        source: by family, what to do with sources that go out there.
+        forwards: families and rules, for what comes in from there.
+
+    Raises:
+        StageError: if nft does not take the rules.
+    """
+    rules = ""
+    for family, verdict in source.items():
+        lines = "".join(
+            f'        iifname "{outside}" {rule}\n' for f, rule in forwards if f == family
+        )
+        rules += (
+            f"table {family} nat {{\n"
+            "    chain prerouting {\n"
+            "        type nat hook prerouting priority dstnat;\n"
+            f"{lines}"
+            "    }\n"
+            "    chain postrouting {\n"
+            "        type nat hook postrouting priority srcnat;\n"
+            f'        iifname "left" oifname "{outside}" {verdict}\n'
+            "    }\n"
+            "}\n"
+        )
+    try:
+        k.net.nft(rules)
+    except (ValueError, OSError) as error:
+        raise StageError(f"nft does not take the rules: {error}") from None
+
+
+def _forward(text: str) -> tuple[str, str]:
     match = _FORWARD.fullmatch(text)
     if match is None:
         raise StageError(f"not a forwarded port: {text!r} (write tcp:80:10.0.0.1:8080)")
-    protocol, port, host, to = match.groups()
-    return f'iifname "right" {protocol} dport {port} dnat to {host}{f":{to}" if to else ""}'
+    protocol, port, host, host6, to = match.groups()
+    where = f"{host or f'[{host6}]' if to else host or host6}{f':{to}' if to else ''}"
+    return "ip" if host else "ip6", f"{protocol} dport {port} dnat to {where}"

@@ -15,8 +15,8 @@ class Route(Stage):
     """Route what comes in on one side out on the other.
 
     Time to live goes down by one, packets that are too large are reported to their
-    senders, and so on: it is Linux's forwarding, of IPv4. Nobody has to
-    know the router's address.
+    senders, and so on: it is Linux's forwarding, of IPv4 and IPv6. Nobody has to know the
+    router's address.
     """
 
     def configure(self, k: Kernel) -> None:

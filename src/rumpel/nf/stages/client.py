@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What ``tcp`` and ``udp`` have in common: who is called, what is sent, where answers go."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import stat
+from collections.abc import AsyncIterator, Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+import click
+
+from rumpel.clock import VirtualClock
+from rumpel.nf.stage import RIGHT, Option, Stage, StageError
+from rumpel.nf.stages.ping import near
+
+if TYPE_CHECKING:
+    from rumpel.kernel import Kernel
+
+__all__ = ["Client"]
+
+
+class Client(Stage):
+    """Who sends standard input to a port, and writes what comes back."""
+
+    ports = (RIGHT,)
+    params: ClassVar[Sequence[click.Parameter]] = (
+        click.Argument(["host"]),
+        click.Argument(["port"], type=click.IntRange(1, 65535)),
+        Option("--input", metavar="FILE", help="What is sent.  [default: standard input]"),
+        Option("--output", metavar="FILE", help="The answer.  [default: standard error]"),
+        Option("--address", metavar="ADDRESS", help="Our own.  [default: one near by]"),
+    )
+
+    def configure(self, k: Kernel) -> None:
+        """An address, and everybody behind the port."""
+        try:
+            own = self.options.address or near(self.options.host)
+        except ValueError as error:
+            raise StageError(str(error)) from None
+        self.address(k, self.port, own)
+        self._input, self._output = 0, 2
+        try:
+            if self.options.input is not None:
+                self._input = os.open(self.options.input, os.O_RDONLY | os.O_CLOEXEC)
+            if self.options.output is not None:
+                flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+                self._output = os.open(self.options.output, flags, 0o666)
+        except OSError as error:
+            raise StageError(str(error)) from None
+
+    @property
+    def there(self) -> tuple[str, int]:
+        """The address of who is called."""
+        return self.options.host, self.options.port
+
+    async def chunks(self, k: Kernel, size: int) -> AsyncIterator[bytes]:
+        """What is to be sent, at most so many bytes at a time.
+
+        From a terminal or a pipe it comes as it is written. But on a virtual clock it is
+        collected: who writes lives in another time.
+        """
+        regular = stat.S_ISREG(os.fstat(self._input).st_mode)
+        whole = isinstance(k.clock, VirtualClock)
+        loop = asyncio.get_running_loop()
+        while True:
+            data = b""
+            while len(data) < size:
+                left = size - len(data)
+                more = (
+                    os.read(self._input, left)
+                    if regular
+                    else await loop.run_in_executor(None, os.read, self._input, left)
+                )
+                data += more
+                if not more or not whole:
+                    break
+            if not data:
+                return
+            yield data
+
+    def write(self, data: bytes) -> None:
+        """Write an answer."""
+        while data:
+            data = data[os.write(self._output, data) :]

@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Who runs what stages do: :meth:`Stage.run` and :meth:`Stage.serve`."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine, Mapping
+from typing import TYPE_CHECKING, Any, Self
+
+from rumpel.clock import VirtualClock
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from rumpel.kernel import Kernel
+    from rumpel.nf.stage import Stage
+
+__all__ = ["Work"]
+
+
+class Work:
+    """The coroutines of stages.
+
+    On a virtual clock they share one event loop with all kernels, which lives when the
+    calling thread waits, so that every run is the same. In real time each kernel has its
+    own, and what it serves is served in a thread. Without coroutines there is neither: to
+    import asyncio takes longer than to boot.
+
+    Args:
+        stages: and their kernels, of one clock.
+    """
+
+    def __init__(self, stages: Mapping[Stage, Kernel]) -> None:
+        self._first = next(iter(stages.values()))
+        self._virtual = isinstance(self._first.clock, VirtualClock)
+        self._runner: asyncio.Runner | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._threads: list[_Server] = []
+        for stage, k in stages.items():
+            coroutines = stage.serve(k)
+            if not coroutines:
+                continue
+            if self._virtual:
+                self._run(self._start(coroutines))
+            else:
+                self._threads.append(_Server(k, coroutines))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Whom is being served gets what has been asked for; then there is an end."""
+        if self._runner is not None:
+            if self._tasks:
+                self._runner.run(_cancel(self._tasks))
+            self._runner.close()
+        for thread in self._threads:
+            thread.close()
+
+    def run(self, stage: Stage, k: Kernel) -> int | None:
+        """Let a stage do what it does; its exit code."""
+        result = stage.run(k)
+        if not isinstance(result, Coroutine):
+            return result
+        code: int | None = self._run(result) if self._virtual else k.aio.run(result)
+        return code
+
+    def sleep(self, seconds: float) -> None:
+        """Wait, on the clock of the kernels."""
+        if self._tasks:
+            import asyncio
+
+            self._run(asyncio.sleep(seconds))
+        else:
+            self._first.sleep(seconds)
+
+    def _run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        if self._runner is None:
+            import asyncio
+            from functools import partial
+
+            from rumpel.aio import EventLoop
+
+            self._runner = asyncio.Runner(loop_factory=partial(EventLoop, self._first))
+        return self._runner.run(coroutine)
+
+    async def _start(self, coroutines: list[Coroutine[Any, Any, None]]) -> None:
+        import asyncio
+
+        self._tasks += [asyncio.ensure_future(each) for each in coroutines]
+
+
+async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
+    import asyncio
+
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
+
+
+class _Server:
+    """An event loop in a thread."""
+
+    def __init__(self, k: Kernel, coroutines: list[Coroutine[Any, Any, None]]) -> None:
+        import threading
+
+        self._k = k
+        self._coroutines = coroutines
+        self._begun = threading.Event()
+        self._thread = threading.Thread(target=lambda: k.aio.run(self._main()), daemon=True)
+        self._thread.start()
+        self._begun.wait()
+
+    async def _main(self) -> None:
+        import asyncio
+
+        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        tasks = [asyncio.ensure_future(each) for each in self._coroutines]
+        self._begun.set()
+        await self._stop.wait()
+        await _cancel(tasks)
+
+    def close(self) -> None:
+        """Ends the thread."""
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join()
