@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import fnmatch
 import json
+import os
 import sys
 import time
 import unittest
@@ -18,15 +19,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import rumpel
-from tests.cpython.differences import NOT_RUN
-from tests.cpython.world import prepare
-
-SWAPPED = ("socket", "select", "selectors", "ssl", "fcntl")
+from tests.cpython import files, networks
+from tests.cpython.table import TABLE
 
 
 def test_name(test: unittest.TestCase) -> str:
     """Class and method."""
-    return test.id().removeprefix(f"test.{MODULE}.")
+    return test.id().removeprefix(f"{type(test).__module__}.")
 
 
 class Outcomes(unittest.TestResult):
@@ -88,25 +87,29 @@ MODULE = sys.argv[2] if len(sys.argv) > 2 else ""
 
 def chosen(tests: list[unittest.TestCase], words: list[str]) -> Iterator[unittest.TestCase]:
     """Those of a piece of the classes, such as ``0/4``, or of any of the patterns."""
-    not_run = NOT_RUN.get(MODULE, {})
+    not_run = TABLE[MODULE].not_run
     classes = sorted({type(test).__qualname__ for test in tests})
     for test in tests:
         name = test_name(test)
-        if any(fnmatch.fnmatch(name, pattern) for pattern in not_run):
+        if any(fnmatch.fnmatchcase(name, pattern) for pattern in not_run):
             continue
         if len(words) == 1 and words[0][:1].isdigit():
             piece, _, of = words[0].partition("/")
             if classes.index(type(test).__qualname__) % int(of) == int(piece):
                 yield test
-        elif not words or any(fnmatch.fnmatch(name, pattern) for pattern in words):
+        elif not words or any(fnmatch.fnmatchcase(name, pattern) for pattern in words):
             yield test
 
 
 def main() -> None:
     """Run, and print the outcomes as JSON."""
     outcomes = Outcomes()
-    output, sys.stdout = sys.stdout, sys.stderr  # some tests print
+    # Some tests print, and some close descriptors that they do not know.
+    output, sys.stdout = os.fdopen(os.dup(1), "w"), sys.stderr
     with rumpel.boot(image=sys.argv[1], memory="256M") as kernel:
+        prepare = files.prepare if TABLE[MODULE].about == "files" else networks.prepare
+        for number in range(3):  # standard input, output and error, as of a process
+            assert kernel.os.open("/dev/null", os.O_RDWR) == number
         tests = prepare(kernel, MODULE)
         found = list(every(unittest.defaultTestLoader.loadTestsFromModule(tests)))
         suite = unittest.TestSuite(chosen(found, sys.argv[3:]))
@@ -115,6 +118,7 @@ def main() -> None:
         suite.run(outcomes)
         unittest.doModuleCleanups()
     json.dump(outcomes.found, output, indent=1)
+    output.flush()
 
 
 if __name__ == "__main__":

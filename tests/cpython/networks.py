@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The modules that CPython's tests see: the kernel's, where they are about the kernel."""
+"""Test modules about networks, with the kernel's ``socket``, ... in place of the host's."""
 
 from __future__ import annotations
 
@@ -47,8 +47,6 @@ def prepare(kernel: rumpel.Kernel, name: str) -> Any:
         kernel: just booted.
         name: such as ``test_socket``.
     """
-    for _ in range(3):  # standard input, output and error, as of a process
-        kernel.os.open("/dev/null", os.O_RDWR)
     _can(kernel)
     _rds(kernel)
     kernel.socket.sethostname("localhost")
