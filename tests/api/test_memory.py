@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import errno
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -29,3 +30,25 @@ def test_no_memory_is_an_error_of_the_call(boot: Boot, tiny_image: str) -> None:
         k.os.close(descriptor)
     reader, writer = k.os.pipe()
     assert k.os.write(writer, b"x" * 65536) == 65536
+
+
+@pytest.mark.kernel
+def test_tcp_has_memory_for_many_connections(boot: Boot, default_image: str) -> None:
+    """A megabyte in each of 30 connections; with Linux's own limit segments get dropped."""
+    k = boot(image=default_image)
+    text = b"x" * 1_000_000
+    with k.socket.create_server(("127.0.0.1", 80), backlog=30) as server:
+        clients = [k.socket.create_connection(("127.0.0.1", 80)) for _ in range(30)]
+        served = [server.accept()[0] for _ in clients]
+        with ThreadPoolExecutor(len(served)) as threads:
+            sent = [threads.submit(peer.sendall, text) for peer in served]
+            for client in clients:
+                with client, client.makefile("rb") as file:
+                    assert file.read(len(text)) == text
+            for each in sent:
+                each.result()
+        for peer in served:
+            peer.close()
+    names, values = (line.split() for line in k.open("/proc/net/netstat").readlines()[:2])
+    counts = dict(zip(names, values, strict=True))
+    assert counts["TCPMemoryPressures"] == counts["TCPRcvQDrop"] == "0"
