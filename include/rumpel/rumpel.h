@@ -427,6 +427,65 @@ enum rumpel_packets {
 	RUMPEL_PACKETS_PCAPNG,
 };
 
+/* Ethernet frames in such streams. */
+#define RUMPEL_FRAME_MIN 14
+#define RUMPEL_FRAME_MAX (65535 + 14 + 8)
+
+#define RUMPEL_PACKET_SUMMARY 320
+/* Says what an Ethernet frame is, in at most RUMPEL_PACKET_SUMMARY bytes: their number. */
+RUMPEL_API size_t rumpel_packet_summary(const void *frame, size_t len, char *text);
+
+enum rumpel_packet_kind {
+	RUMPEL_PACKET_MORE, /* bytes are lacking */
+	RUMPEL_PACKET_FRAME,
+	RUMPEL_PACKET_OTHER, /* a line that is no packet */
+	RUMPEL_PACKET_NOTHING, /* of no interest */
+	RUMPEL_PACKET_BAD, /* skipped: `why` says what is wrong with it */
+	RUMPEL_PACKET_LOST, /* and nothing behind it can be read */
+};
+
+struct rumpel_packet {
+	const char *data;
+	size_t len;
+	size_t used; /* bytes of the stream that this took */
+	uint64_t time; /* in nanoseconds, from wherever the writer counts */
+	char direction; /* '>' or '<'; captures do not tell: '>' */
+	const char *why;
+};
+
+#define RUMPEL_PACKET_INTERFACES 64
+
+/* Zeroed at first, but for the format. */
+struct rumpel_packet_reader {
+	enum rumpel_packets format; /* RUMPEL_PACKETS_ANY: as the first bytes will say */
+	bool begun; /* the file's header has been read */
+	bool swapped; /* byte order */
+	bool micro; /* a pcap's times are in microseconds */
+	bool skipping; /* the rest of a line that was too long */
+	uint64_t count; /* lines or packets so far */
+	unsigned int interfaces; /* of a pcapng section */
+	uint64_t foreign; /* a bit for each of these that is not Ethernet */
+	uint8_t resolution[RUMPEL_PACKET_INTERFACES]; /* of their times: if_tsresol */
+};
+
+/*
+ * What is at the start of `bytes`? Writes there: hexadecimal digits become the
+ * frame. end: no more bytes will come.
+ */
+RUMPEL_API enum rumpel_packet_kind rumpel_packet_read(struct rumpel_packet_reader *reader,
+						      char *bytes, size_t len, bool end,
+						      struct rumpel_packet *found);
+
+/* What a stream begins with, at most RUMPEL_PACKETS_BEGIN bytes: their number. */
+#define RUMPEL_PACKETS_BEGIN 256
+RUMPEL_API size_t rumpel_packets_begin(enum rumpel_packets format, char *out);
+
+/* A frame, at most RUMPEL_PACKET_BYTES of its length: their number. */
+#define RUMPEL_PACKET_BYTES(len) (2 * (len) + RUMPEL_PACKET_SUMMARY + 64)
+#define RUMPEL_PACKET_LONGEST RUMPEL_PACKET_BYTES(RUMPEL_FRAME_MAX)
+RUMPEL_API size_t rumpel_packet_write(enum rumpel_packets format, char *out, uint64_t now,
+				      char direction, const char *frame, size_t len);
+
 enum rumpel_pipe_event {
 	RUMPEL_PIPE_END = 'e', /* the input has ended; all of it is with the driver */
 	RUMPEL_PIPE_DAMAGED = 'd', /* so has what can be read of it */
@@ -445,10 +504,6 @@ struct rumpel_pipe {
 	bool backward; /* what is written goes "<", not ">" */
 	bool paused; /* nothing is read before rumpel_net_pipe_resume() */
 };
-
-#define RUMPEL_PACKET_SUMMARY 320
-/* Says what an Ethernet frame is, in at most RUMPEL_PACKET_SUMMARY bytes: their number. */
-RUMPEL_API size_t rumpel_packet_summary(const void *frame, size_t len, char *text);
 
 /*
  * Frames come from one descriptor and go to another, so that a kernel is a

@@ -384,11 +384,11 @@ static void test_any_bytes(void)
 	unsigned int seed = 1;
 
 	for (int round = 0; round < 20000; round++) {
-		struct packets_reader reader = { 0 };
+		struct rumpel_packet_reader reader = { 0 };
 		size_t len = rand_r(&seed) % 400, at = strlen(begin[round % 4]);
 		char *bytes = malloc(len + 4), *summary = malloc(RUMPEL_PACKET_SUMMARY);
-		struct packets_found found;
-		enum packets_kind kind;
+		struct rumpel_packet found;
+		enum rumpel_packet_kind kind;
 
 		for (size_t i = 0; i < len; i++)
 			bytes[i] = rand_r(&seed) % (round % 3 ? 256 : 8);
@@ -397,10 +397,10 @@ static void test_any_bytes(void)
 			memcpy(bytes + 12, round % 2 ? "\x08\x00\x45" : "\x86\xdd\x60", 3);
 		CHECK(rumpel_packet_summary(bytes, len, summary) < RUMPEL_PACKET_SUMMARY);
 		for (size_t done = 0; done < len; done += found.used) {
-			kind = packets_read(&reader, bytes + done, len - done, true, &found);
-			CHECK(kind != PACKETS_MORE && found.used && found.used <= len - done);
-			CHECK(kind != PACKETS_FRAME || found.len >= PACKETS_FRAME_MIN);
-			if (kind == PACKETS_LOST)
+			kind = rumpel_packet_read(&reader, bytes + done, len - done, true, &found);
+			CHECK(kind != RUMPEL_PACKET_MORE && found.used && found.used <= len - done);
+			CHECK(kind != RUMPEL_PACKET_FRAME || found.len >= RUMPEL_FRAME_MIN);
+			if (kind == RUMPEL_PACKET_LOST)
 				break;
 		}
 		free(bytes);

@@ -43,9 +43,9 @@ struct net_pipe {
 	struct rumpel_net net; /* first */
 	struct net_pipe *joined;
 	struct pipe_end in, out;
-	struct packets_reader reader;
-	enum packets_kind kind; /* what is at the start of the input, MORE: not yet known */
-	struct packets_found found;
+	struct rumpel_packet_reader reader;
+	enum rumpel_packet_kind kind; /* what is at the start of the input, MORE: not yet known */
+	struct rumpel_packet found;
 	enum rumpel_packets format;
 	char direction;
 	bool stalled; /* a frame, or a line of the joined one, waits for room */
@@ -172,9 +172,9 @@ static int pipe_transmit_one(struct net_pipe *pipe)
 	int result;
 
 	if (pipe->out.watch.fd >= 0) {
-		at = pipe_room(pipe, PACKETS_LONGEST);
+		at = pipe_room(pipe, RUMPEL_PACKET_LONGEST);
 		if (!at && pipe_flush(pipe))
-			at = pipe_room(pipe, PACKETS_LONGEST);
+			at = pipe_room(pipe, RUMPEL_PACKET_LONGEST);
 		if (!at && pipe->out.watch.fd >= 0) {
 			pipe->stalled = true;
 			return -EAGAIN;
@@ -185,16 +185,16 @@ static int pipe_transmit_one(struct net_pipe *pipe)
 		return result;
 	len = chain.out_len - RUMPEL_NET_HEADER;
 	if (chain.in || chain.out_len < RUMPEL_NET_HEADER + RUMPEL_NET_FRAME_MIN ||
-	    len > PACKETS_FRAME_MAX) {
+	    len > RUMPEL_FRAME_MAX) {
 		rumpel_virtio_count(&stats->errors, 1);
 	} else if (!at) {
 		rumpel_virtio_count(&stats->dropped, 1);
 	} else {
 		rumpel_net_record(&pipe->net, pipe->iov, chain.out, RUMPEL_NET_HEADER, len);
 		rumpel_iov_read(pipe->iov, chain.out, RUMPEL_NET_HEADER, pipe->frame, len);
-		pipe->out.end += packets_write(pipe->format, at,
-					       rumpel_kernel_now(pipe->net.virtio.device.kernel),
-					       pipe->direction, pipe->frame, len);
+		pipe->out.end += rumpel_packet_write(
+			pipe->format, at, rumpel_kernel_now(pipe->net.virtio.device.kernel),
+			pipe->direction, pipe->frame, len);
 		rumpel_virtio_count(&stats->out, 1);
 		rumpel_virtio_count(&stats->out_bytes, len);
 	}
@@ -239,7 +239,7 @@ static void pipe_report(const struct net_pipe *pipe, const char *why)
 }
 
 /* False: there is no room. */
-static bool pipe_pass(struct net_pipe *pipe, const struct packets_found *found)
+static bool pipe_pass(struct net_pipe *pipe, const struct rumpel_packet *found)
 {
 	struct net_pipe *joined = pipe->joined;
 	char *at;
@@ -262,7 +262,7 @@ static bool pipe_pass(struct net_pipe *pipe, const struct packets_found *found)
 }
 
 /* 0; -EMSGSIZE: it cannot be had; -EAGAIN: no receive buffers; -EIO: broken. */
-static int pipe_deliver(struct net_pipe *pipe, const struct packets_found *found)
+static int pipe_deliver(struct net_pipe *pipe, const struct rumpel_packet *found)
 {
 	static const struct virtio_net_hdr_v1 header;
 	struct rumpel_net *net = &pipe->net;
@@ -288,18 +288,18 @@ static int pipe_settle(struct net_pipe *pipe)
 	int result = 0;
 
 	switch (pipe->kind) {
-	case PACKETS_FRAME:
+	case RUMPEL_PACKET_FRAME:
 		result = pipe_deliver(pipe, &pipe->found);
 		if (result == -EMSGSIZE) {
 			rumpel_virtio_count(&stats->errors, 1);
 			result = 0;
 		}
 		break;
-	case PACKETS_OTHER:
+	case RUMPEL_PACKET_OTHER:
 		result = pipe_pass(pipe, &pipe->found) ? 0 : -EAGAIN;
 		break;
-	case PACKETS_BAD:
-	case PACKETS_LOST:
+	case RUMPEL_PACKET_BAD:
+	case RUMPEL_PACKET_LOST:
 		rumpel_virtio_count(&stats->errors, 1);
 		pipe_report(pipe, pipe->found.why);
 		break;
@@ -323,18 +323,18 @@ static int pipe_deliver_all(struct net_pipe *pipe, bool end)
 	int result;
 
 	while (in->watch.fd >= 0) {
-		if (pipe->kind == PACKETS_MORE)
-			pipe->kind = packets_read(&pipe->reader, in->bytes + in->start,
-						  in->end - in->start, end, &pipe->found);
-		if (pipe->kind == PACKETS_MORE)
+		if (pipe->kind == RUMPEL_PACKET_MORE)
+			pipe->kind = rumpel_packet_read(&pipe->reader, in->bytes + in->start,
+							in->end - in->start, end, &pipe->found);
+		if (pipe->kind == RUMPEL_PACKET_MORE)
 			return 0;
 		result = pipe_settle(pipe);
 		if (result)
 			return result;
 		in->start += pipe->found.used;
-		if (pipe->kind == PACKETS_LOST)
+		if (pipe->kind == RUMPEL_PACKET_LOST)
 			pipe_end(pipe, RUMPEL_PIPE_DAMAGED);
-		pipe->kind = PACKETS_MORE;
+		pipe->kind = RUMPEL_PACKET_MORE;
 	}
 	return 0;
 }
@@ -586,7 +586,7 @@ int rumpel_net_pipe(const struct rumpel_pipe *config, const uint8_t mac[6], unsi
 	pipe->in.watch.fd = pipe->out.watch.fd = pipe->events = pipe->report = -1;
 	pipe->in.bytes = malloc(PIPE_ROOM);
 	pipe->out.bytes = malloc(PIPE_ROOM);
-	pipe->frame = malloc(PACKETS_FRAME_MAX);
+	pipe->frame = malloc(RUMPEL_FRAME_MAX);
 	error = pipe->in.bytes && pipe->out.bytes && pipe->frame ? pipe_open(pipe, config)
 								 : -ENOMEM;
 	if (error) {
@@ -595,7 +595,7 @@ int rumpel_net_pipe(const struct rumpel_pipe *config, const uint8_t mac[6], unsi
 	}
 	/* A reader wants to see it at once. */
 	if (pipe->out.watch.fd >= 0)
-		pipe->out.end = packets_begin(pipe->format, pipe->out.bytes);
+		pipe->out.end = rumpel_packets_begin(pipe->format, pipe->out.bytes);
 	*device = &pipe->net.virtio.device;
 	return 0;
 }

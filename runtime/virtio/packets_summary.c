@@ -46,7 +46,7 @@ struct summary {
 __attribute__((format(printf, 2, 3))) static void say(struct summary *summary, const char *format,
 						      ...)
 {
-	size_t room = PACKETS_SUMMARY - summary->used;
+	size_t room = RUMPEL_PACKET_SUMMARY - summary->used;
 	va_list arguments;
 	int len;
 
@@ -59,7 +59,7 @@ __attribute__((format(printf, 2, 3))) static void say(struct summary *summary, c
 
 static void say_text(struct summary *summary, const char *text)
 {
-	size_t len = strlen(text), room = PACKETS_SUMMARY - summary->used - 1;
+	size_t len = strlen(text), room = RUMPEL_PACKET_SUMMARY - summary->used - 1;
 
 	len = len < room ? len : room;
 	memcpy(summary->out + summary->used, text, len);

@@ -36,6 +36,19 @@ static size_t find_frame(const char *line, size_t len)
 	return line[at + 1] == '>' || line[at + 1] == '<' ? at + 3 : 0;
 }
 
+/* Of what find_frame() has found. */
+static uint64_t read_time(const char *line)
+{
+	uint64_t seconds = 0, ns = 0;
+	int digits = 0;
+
+	for (; is_digit(*line); line++)
+		seconds = seconds * 10 + (*line - '0');
+	for (line++; digits < 9; digits++)
+		ns = ns * 10 + (is_digit(*line) ? *line++ - '0' : 0);
+	return seconds * 1000000000 + ns;
+}
+
 static int hex_value(char c)
 {
 	if (is_digit(c))
@@ -45,7 +58,7 @@ static int hex_value(char c)
 }
 
 /* In place. Says what is wrong, or NULL. */
-static const char *decode(char *digits, size_t len, struct packets_found *found)
+static const char *decode(char *digits, size_t len, struct rumpel_packet *found)
 {
 	size_t count = 0;
 
@@ -58,9 +71,9 @@ static const char *decode(char *digits, size_t len, struct packets_found *found)
 	if (count % 2)
 		return "the frame has an odd number of hexadecimal digits";
 	count /= 2;
-	if (count < PACKETS_FRAME_MIN)
+	if (count < RUMPEL_FRAME_MIN)
 		return "the frame is shorter than an Ethernet header";
-	if (count > PACKETS_FRAME_MAX)
+	if (count > RUMPEL_FRAME_MAX)
 		return "the frame is longer than Ethernet can carry";
 	for (size_t i = 0; i < count; i++)
 		digits[i] = hex_value(digits[2 * i]) << 4 | hex_value(digits[2 * i + 1]);
@@ -69,24 +82,24 @@ static const char *decode(char *digits, size_t len, struct packets_found *found)
 	return NULL;
 }
 
-enum packets_kind packets_read_text(struct packets_reader *reader, char *bytes, size_t len,
-				    bool end, struct packets_found *found)
+enum rumpel_packet_kind packets_read_text(struct rumpel_packet_reader *reader, char *bytes,
+					  size_t len, bool end, struct rumpel_packet *found)
 {
 	char *newline = memchr(bytes, '\n', len);
 	size_t line = newline ? (size_t)(newline - bytes) : len, at;
 
-	if (!newline && !end && len < PACKETS_LONGEST)
-		return PACKETS_MORE;
+	if (!newline && !end && len < RUMPEL_PACKET_LONGEST)
+		return RUMPEL_PACKET_MORE;
 	found->used = newline ? line + 1 : len;
 	if (reader->skipping) {
 		reader->skipping = !newline;
-		return PACKETS_NOTHING;
+		return RUMPEL_PACKET_NOTHING;
 	}
 	reader->count++;
-	if (line >= PACKETS_LONGEST) {
+	if (line >= RUMPEL_PACKET_LONGEST) {
 		reader->skipping = !newline;
 		found->why = "the line is longer than any packet";
-		return PACKETS_BAD;
+		return RUMPEL_PACKET_BAD;
 	}
 	if (line && bytes[line - 1] == '\r')
 		line--;
@@ -94,10 +107,12 @@ enum packets_kind packets_read_text(struct packets_reader *reader, char *bytes, 
 	if (!at) {
 		found->data = bytes;
 		found->len = found->used;
-		return PACKETS_OTHER;
+		return RUMPEL_PACKET_OTHER;
 	}
+	found->time = read_time(bytes);
+	found->direction = bytes[at - 2];
 	found->why = decode(bytes + at, line - at, found);
-	return found->why ? PACKETS_BAD : PACKETS_FRAME;
+	return found->why ? RUMPEL_PACKET_BAD : RUMPEL_PACKET_FRAME;
 }
 
 static char *put_number(char *out, uint64_t value, unsigned int digits)

@@ -9,6 +9,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "rumpel/rumpel.h"
+
 #define PCAP_MAGIC_US 0xa1b2c3d4
 #define PCAP_MAGIC_NS 0xa1b23c4d
 #define PCAP_SNAPLEN 262144
@@ -36,7 +38,7 @@ struct pcapng_packet {
 };
 
 #define PCAP_NAME_MAX 64 /* bytes of an interface's name */
-#define PCAP_BEGIN_MAX 256 /* bytes that a file begins with */
+#define PCAP_BEGIN_MAX RUMPEL_PACKETS_BEGIN
 
 /* What a file begins with: the number of bytes. name, mac: of the interface, or NULL. */
 size_t pcap_put_header(char *out);

@@ -465,6 +465,259 @@ def net_pipe_end(device: Device, /) -> None:
 def packet_summary(frame: bytes | bytearray | memoryview, /) -> str:
     """Say in a line what an Ethernet frame is."""
 
+@final
+class Packet:
+    """An Ethernet frame, with its headers as attributes; see :mod:`rumpel.packets`.
+
+    Args:
+        frame: its bytes, which are copied.
+        time: in seconds.
+        direction: ``>`` or ``<``.
+    """
+
+    def __new__(cls, frame: _Buffer, time: float = 0.0, direction: str = ">") -> Packet: ...
+    def __len__(self) -> int: ...
+    def __bytes__(self) -> bytes: ...
+    def copy(self) -> Packet:
+        """Another one like this."""
+    time: float
+    """When it was seen, in seconds."""
+    time_ns: int
+    """The same in nanoseconds."""
+    direction: str
+    """``>`` or ``<``."""
+    checksums: bool
+    """Do checksums follow when fields are set? True at first."""
+    frame: bytes
+    """The whole frame; when it is set, nothing is corrected."""
+    payload: bytes
+    """What is behind the last header that is known; lengths and checksums follow."""
+    @property
+    def flow(self) -> bytes | None:
+        """The protocol, and addresses and ports of both ends: the same in both directions.
+
+        None of a packet that is not of IP.
+        """
+    @property
+    def ether(self) -> Ether | None:
+        """The Ethernet header."""
+    @property
+    def vlan(self) -> Vlan | None:
+        """The first tag of IEEE 802.1Q."""
+    @property
+    def arp(self) -> Arp | None:
+        """ARP, for IPv4 on Ethernet (RFC 826)."""
+    @property
+    def ip(self) -> Ip | None:
+        """The IPv4 header (RFC 791)."""
+    @property
+    def ip6(self) -> Ip6 | None:
+        """The IPv6 header (RFC 8200)."""
+    @property
+    def tcp(self) -> Tcp | None:
+        """The TCP header (RFC 9293)."""
+    @property
+    def udp(self) -> Udp | None:
+        """The UDP header (RFC 768)."""
+    @property
+    def icmp(self) -> Icmp | None:
+        """The ICMP header (RFC 792)."""
+    @property
+    def icmpv6(self) -> Icmpv6 | None:
+        """The ICMPv6 header (RFC 4443)."""
+
+@final
+class Ether:
+    """The Ethernet header."""
+
+    daddr: str
+    """Destination; takes bytes too, as all addresses do."""
+    saddr: str
+    """Source."""
+    type: int
+    """Of what follows, behind tags of VLANs if there are any."""
+
+@final
+class Vlan:
+    """The first tag of IEEE 802.1Q."""
+
+    pcp: int
+    """Priority."""
+    dei: int
+    """May be dropped before others."""
+    id: int
+    """The network."""
+    type: int
+    """Of what follows."""
+
+@final
+class Arp:
+    """ARP, for IPv4 on Ethernet (RFC 826)."""
+
+    htype: int
+    """Kind of hardware address: 1."""
+    ptype: int
+    """Of protocol address: 0x0800."""
+    hlen: int
+    """Bytes of a hardware address."""
+    plen: int
+    """Of a protocol address."""
+    operation: int
+    """1 asks, 2 answers."""
+    saddr_ether: str
+    """The sender's MAC address."""
+    saddr_ip: str
+    """And its IPv4 address."""
+    daddr_ether: str
+    """The target's."""
+    daddr_ip: str
+    """And who is looked for."""
+
+@final
+class Ip:
+    """The IPv4 header (RFC 791)."""
+
+    version: int
+    """4."""
+    hdrlength: int
+    """In units of four bytes."""
+    dscp: int
+    """Class of service."""
+    ecn: int
+    """Congestion: see RFC 3168."""
+    length: int
+    """Of header and payload."""
+    id: int
+    """Of the datagram that this is a fragment of."""
+    frag_off: int
+    """Flags and offset of a fragment."""
+    ttl: int
+    """Hops that are left."""
+    protocol: int
+    """Of the payload."""
+    checksum: int
+    """Of the header. It stays as it is set until another field is."""
+    saddr: str
+    """Source."""
+    daddr: str
+    """Destination."""
+
+@final
+class Ip6:
+    """The IPv6 header (RFC 8200)."""
+
+    version: int
+    """6."""
+    dscp: int
+    """Class of service."""
+    ecn: int
+    """Congestion: see RFC 3168."""
+    flowlabel: int
+    """Of the flow."""
+    length: int
+    """Of the payload."""
+    nexthdr: int
+    """What follows."""
+    hoplimit: int
+    """Hops that are left."""
+    saddr: str
+    """Source."""
+    daddr: str
+    """Destination."""
+
+@final
+class Tcp:
+    """The TCP header (RFC 9293)."""
+
+    sport: int
+    """Source port."""
+    dport: int
+    """Destination port."""
+    sequence: int
+    """Number of the first byte."""
+    ackseq: int
+    """Number of the byte that is expected."""
+    doff: int
+    """Length of the header, in units of four bytes."""
+    flags: int
+    """FIN is 1, SYN 2, RST 4, PSH 8, ACK 16, URG 32, ECE 64, CWR 128."""
+    window: int
+    """Bytes that may be sent, unscaled."""
+    checksum: int
+    """It stays as it is set until another field is."""
+    urgptr: int
+    """Urgent pointer."""
+    options: Any
+    """A list of pairs: kind and data. May be set to such; no-ops are left out."""
+    def option(self, kind: int, /) -> bytes | None:
+        """The data of an option, or None."""
+    def strip(self, *kinds: int) -> int:
+        """Overwrite options of some kinds by no-ops, as firewalls do: how many."""
+
+@final
+class Udp:
+    """The UDP header (RFC 768)."""
+
+    sport: int
+    """Source port."""
+    dport: int
+    """Destination port."""
+    length: int
+    """Of header and payload."""
+    checksum: int
+    """0: there is none. It stays as it is set until another field is."""
+
+@final
+class Icmp:
+    """The ICMP header (RFC 792)."""
+
+    type: int
+    """Of the message."""
+    code: int
+    """What of that type."""
+    checksum: int
+    """It stays as it is set until another field is."""
+    id: int
+    """Of echo requests and replies."""
+    sequence: int
+    """The same."""
+
+@final
+class Icmpv6:
+    """The ICMPv6 header (RFC 4443)."""
+
+    type: int
+    """Of the message."""
+    code: int
+    """What of that type."""
+    checksum: int
+    """It stays as it is set until another field is."""
+    id: int
+    """Of echo requests and replies."""
+    sequence: int
+    """The same."""
+
+@final
+class PacketReader:
+    """Takes packets out of a stream of bytes.
+
+    Args:
+        direction: of all of them; None: as the stream says.
+    """
+
+    def __new__(cls, direction: str | None = None) -> PacketReader: ...
+    @property
+    def damaged(self) -> bool:
+        """Nothing more can be read."""
+    def feed(self, data: _Buffer, end: bool = False, /) -> tuple[list[Packet | bytes], list[str]]:
+        """Packets, and lines that are none; and what is wrong with others."""
+
+def packets_begin(format: int, /) -> bytes:
+    """What a stream of packets begins with."""
+
+def packets_encode(format: int, items: Sequence[Packet | bytes], /) -> bytes:
+    """Packets in a format; lines are left out where it has no place for them."""
+
 def net_datagram(
     local: str | bytes | PathLike[str],
     peer: str | bytes | PathLike[str],

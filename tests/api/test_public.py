@@ -82,6 +82,9 @@ def test_the_stub_has_the_methods_that_the_classes_have() -> None:
     for node in stub().body:
         if isinstance(node, ast.ClassDef):
             wanted = {m.name for m in node.body if isinstance(m, ast.FunctionDef)}
+            for m in node.body:
+                if isinstance(m, ast.AnnAssign) and isinstance(m.target, ast.Name):
+                    wanted.add(m.target.id)
             assert public(dir(getattr(_native, node.name))) == public(list(wanted)), node.name
 
 

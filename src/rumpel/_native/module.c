@@ -57,13 +57,21 @@ static int native_exec(PyObject *module)
 		PyTypeObject **type;
 		PyType_Spec *spec;
 	} types[] = {
-		{ &state->kernel_type, &kernel_spec },	 { &state->task_type, &task_spec },
-		{ &state->call_type, &call_spec },	 { &state->pending_type, &pending_spec },
-		{ &state->slot_type, &slot_spec },	 { &state->clock_type, &clock_spec },
-		{ &state->device_type, &device_spec },	 { &state->vector_type, &vector_spec },
-		{ &state->usernet_type, &usernet_spec }, { &state->overlay_type, &overlay_spec },
-		{ &state->server_type, &server_spec },	 { &state->io_type, &io_spec },
+		{ &state->kernel_type, &kernel_spec },
+		{ &state->task_type, &task_spec },
+		{ &state->call_type, &call_spec },
+		{ &state->pending_type, &pending_spec },
+		{ &state->slot_type, &slot_spec },
+		{ &state->clock_type, &clock_spec },
+		{ &state->device_type, &device_spec },
+		{ &state->vector_type, &vector_spec },
+		{ &state->usernet_type, &usernet_spec },
+		{ &state->overlay_type, &overlay_spec },
+		{ &state->server_type, &server_spec },
+		{ &state->io_type, &io_spec },
 		{ &state->mapping_type, &mapping_spec },
+		{ &state->packet_type, &packet_spec },
+		{ &state->packet_reader_type, &packet_reader_spec },
 	};
 	size_t i;
 
@@ -78,9 +86,15 @@ static int native_exec(PyObject *module)
 		if (!*types[i].type)
 			return -1;
 	}
+	for (i = 0; i < NATIVE_HEADERS; i++) {
+		state->header_types[i] = add_type(module, &header_specs[i]);
+		if (!state->header_types[i])
+			return -1;
+	}
 	if (PyModule_AddFunctions(module, block_functions) < 0 ||
 	    PyModule_AddFunctions(module, net_functions) < 0 ||
 	    PyModule_AddFunctions(module, pipe_functions) < 0 ||
+	    PyModule_AddFunctions(module, packets_functions) < 0 ||
 	    PyModule_AddFunctions(module, confine_functions) < 0)
 		return -1;
 	return fork_watch(module) < 0 ? -1 : add_constants(module);
@@ -104,6 +118,10 @@ static int native_traverse(PyObject *module, visitproc visit, void *arg)
 	Py_VISIT(state->server_type);
 	Py_VISIT(state->io_type);
 	Py_VISIT(state->mapping_type);
+	Py_VISIT(state->packet_type);
+	Py_VISIT(state->packet_reader_type);
+	for (int i = 0; i < NATIVE_HEADERS; i++)
+		Py_VISIT(state->header_types[i]);
 	return 0;
 }
 
@@ -126,6 +144,10 @@ static int native_clear(PyObject *module)
 	Py_CLEAR(state->server_type);
 	Py_CLEAR(state->io_type);
 	Py_CLEAR(state->mapping_type);
+	Py_CLEAR(state->packet_type);
+	Py_CLEAR(state->packet_reader_type);
+	for (int i = 0; i < NATIVE_HEADERS; i++)
+		Py_CLEAR(state->header_types[i]);
 	return 0;
 }
 

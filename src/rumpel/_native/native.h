@@ -15,6 +15,8 @@
  * mapping.c  memory that mmap() of a kernel returned
  * block.c    making disks
  * net.c      making network interfaces
+ * pipe.c     those on streams of packets
+ * packet.h   packets for Python, and the files that make them
  * callback.c those that are Python objects
  * overlay.c  copy-on-write overlays
  * directory.c  directories of the host
@@ -39,6 +41,8 @@
 
 #include <rumpel/rumpel.h>
 
+#define NATIVE_HEADERS 9 /* of packets */
+
 struct native_state {
 	PyTypeObject *kernel_type;
 	PyTypeObject *task_type;
@@ -53,6 +57,9 @@ struct native_state {
 	PyTypeObject *server_type;
 	PyTypeObject *io_type;
 	PyTypeObject *mapping_type;
+	PyTypeObject *packet_type;
+	PyTypeObject *packet_reader_type;
+	PyTypeObject *header_types[NATIVE_HEADERS]; /* by enum layer: see packet.h */
 	PyObject *errors; /* the module rumpel.errors */
 	PyObject *slots_key; /* of a thread's dictionary of slots */
 	unsigned long long booted; /* kernels so far: numbers them */
@@ -216,9 +223,10 @@ PyObject *kernel_unplug(PyObject *self, PyObject *argument);
 PyObject *device_wrap(PyObject *module, struct rumpel_device *handle, PyObject *pin);
 
 extern PyType_Spec kernel_spec, task_spec, call_spec, pending_spec, slot_spec, clock_spec,
-	device_spec, vector_spec, usernet_spec, overlay_spec, server_spec, io_spec, mapping_spec;
+	device_spec, vector_spec, usernet_spec, overlay_spec, server_spec, io_spec, mapping_spec,
+	packet_spec, packet_reader_spec, header_specs[NATIVE_HEADERS];
 extern PyMethodDef device_functions[], block_functions[], net_functions[], pipe_functions[],
-	confine_functions[];
+	packets_functions[], confine_functions[];
 
 static inline struct native_state *native_state(PyTypeObject *type)
 {

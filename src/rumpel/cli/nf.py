@@ -56,7 +56,7 @@ def stage_command(name: str, stage: type[Stage]) -> click.Command:
     """Make the command of a stage."""
 
     def callback(**values: Any) -> None:
-        from rumpel.nf.runner import descriptors, run
+        from rumpel.nf.ends import descriptors
 
         write = values.pop("format")
         linux = which(values)
@@ -72,7 +72,7 @@ def stage_command(name: str, stage: type[Stage]) -> click.Command:
                 returns[side] = path
         made = stage(**values)
         sys.exit(
-            run(made, descriptors(made, returns), f"rumpel nf {name}", linux=linux, write=write)
+            made.process(descriptors(made, returns), f"rumpel nf {name}", linux=linux, write=write)
         )
 
     return click.Command(

@@ -9,9 +9,9 @@ from typing import IO, Any
 import click
 
 from rumpel.cli.nf import KERNEL, stage_command, which
-from rumpel.devices.pipe import PacketFormat
 from rumpel.nf.chain import parse, run_chain
 from rumpel.nf.stage import Stage, find
+from rumpel.packets import PacketFormat
 
 
 def make(name: str, words: list[str]) -> Stage:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rumpel.devices.nic import Nic, to_mac
     from rumpel.devices.overlay import Overlay
     from rumpel.devices.packet import PacketNic
-    from rumpel.devices.pipe import PacketFormat, PipeEvent, PipeNic, packet_format
+    from rumpel.devices.pipe import PipeEvent, PipeNic
     from rumpel.devices.python import PythonNic
     from rumpel.devices.served import DiskBackend, PythonDisk
     from rumpel.devices.tap import Tap
@@ -44,7 +44,6 @@ __all__ = [
     "MemoryDisk",
     "Nic",
     "Overlay",
-    "PacketFormat",
     "PacketNic",
     "PipeEvent",
     "PipeNic",
@@ -55,7 +54,6 @@ __all__ = [
     "UserNet",
     "Vde",
     "Vsock",
-    "packet_format",
     "to_mac",
 ]
 
@@ -76,7 +74,6 @@ _MODULES = {
     "Nic": "nic",
     "Overlay": "overlay",
     "PacketNic": "packet",
-    "PacketFormat": "pipe",
     "PipeEvent": "pipe",
     "PipeNic": "pipe",
     "PythonDisk": "served",
@@ -86,7 +83,6 @@ _MODULES = {
     "UserNet": "usernet",
     "Vde": "vde",
     "Vsock": "vsock",
-    "packet_format": "pipe",
     "to_mac": "nic",
 }
 

@@ -9,36 +9,18 @@ from typing import Literal
 from rumpel import _native
 from rumpel.devices.device import HasFileno
 from rumpel.devices.nic import Nic, to_mac
+from rumpel.packets import FORMATS, PacketFormat, packet_format
 
-__all__ = ["PacketFormat", "PipeEvent", "PipeNic", "packet_format"]
+__all__ = ["PipeEvent", "PipeNic"]
 
-PacketFormat = Literal["text", "pcap", "pcapng"]
 PipeEvent = Literal["end", "damaged", "broken", "done"]
 
-_FORMATS = {
-    "any": _native.PACKETS_ANY,
-    "text": _native.PACKETS_TEXT,
-    "pcap": _native.PACKETS_PCAP,
-    "pcapng": _native.PACKETS_PCAPNG,
-}
 _EVENTS: dict[int, PipeEvent] = {
     ord("e"): "end",
     ord("d"): "damaged",
     ord("b"): "broken",
     ord("w"): "done",
 }
-
-
-def packet_format(name: str) -> PacketFormat:
-    """Check the name of a format that packets are written in.
-
-    Raises:
-        ValueError: if there is none of that name.
-    """
-    match name:
-        case "text" | "pcap" | "pcapng":
-            return name
-    raise ValueError(f"not a format of packets: {name!r} (but text, pcap or pcapng)")
 
 
 class PipeNic(Nic):
@@ -88,7 +70,7 @@ class PipeNic(Nic):
         # Checked first: nothing is to be closed then.
         numbers = [_number(end) for end in (input, output, report)]
         self.reads, self.writes = input is not None, output is not None
-        formats = _FORMATS["any"], _FORMATS[packet_format(write)]
+        formats = _native.PACKETS_ANY, FORMATS[packet_format(write)]
         address = to_mac(mac)
         self._reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         try:

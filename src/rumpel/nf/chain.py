@@ -15,10 +15,10 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal
 
-from rumpel.devices.pipe import PacketFormat
 from rumpel.errors import RumpelError
-from rumpel.nf.runner import BROKEN_PIPE, Ends, run
+from rumpel.nf.ends import BROKEN_PIPE, Ends
 from rumpel.nf.stage import LEFT, RIGHT, Stage, StageError, names, suggestion
+from rumpel.packets import PacketFormat
 
 __all__ = ["Member", "Program", "parse", "run_chain"]
 
@@ -237,7 +237,7 @@ def run_chain(
         for member, ends in stages:
             started[
                 _fork(
-                    partial(run, member.stage, ends, linux=linux, write=write),
+                    partial(member.stage.process, ends, linux=linux, write=write),
                     member,
                     ends,
                     wires,

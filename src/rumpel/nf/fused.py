@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 from rumpel.clock import VirtualClock
 from rumpel.devices.link import Link
-from rumpel.devices.pipe import PacketFormat, PipeNic
+from rumpel.devices.pipe import PipeNic
 from rumpel.kernel import Kernel, boot
 from rumpel.nf.chain import Member, Program
-from rumpel.nf.runner import BROKEN_PIPE, MTU, pipe, settle
+from rumpel.nf.ends import BROKEN_PIPE
+from rumpel.nf.packet_stage import PacketStage
+from rumpel.nf.runner import MTU, pipe, settle
 from rumpel.nf.stage import LEFT, RIGHT, Side, StageError
 from rumpel.nf.wire import name_ports
 from rumpel.nf.work import Work
+from rumpel.packets import PacketFormat
 
 if TYPE_CHECKING:
     from rumpel.devices import Nic
@@ -53,6 +56,8 @@ def run_fused(
     for member in chain:
         if isinstance(member, Program):
             raise StageError(f"{member.name!r} is a program, which cannot be fused with stages")
+        if isinstance(member.stage, PacketStage):
+            raise StageError(f"{member.name!r} has no kernel, and cannot be fused with others")
         members.append(member)
     links = [Link(mtu=MTU) for _ in members[1:]]
     outer: dict[Side, PipeNic] = {}

@@ -5,46 +5,29 @@ from __future__ import annotations
 
 import os
 import select
-import signal
 import stat
 import sys
 from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
-from rumpel.devices.pipe import PacketFormat, PipeNic
+from rumpel.devices.pipe import PipeNic
 from rumpel.kernel import Kernel, boot
+from rumpel.nf.ends import BROKEN_PIPE, Ends, let_go
 from rumpel.nf.stage import LEFT, RIGHT, Side, Stage
 from rumpel.nf.wire import name_ports, waiting
 from rumpel.nf.work import Work
+from rumpel.packets import PacketFormat
 
 if TYPE_CHECKING:
     from rumpel.devices import Nic
 
-__all__ = ["Ends", "descriptors", "run"]
+__all__ = ["run"]
 
 MTU = 1500
 QUIET = 0.002
 """Seconds between two looks at whether anything still moves."""
 PATIENCE = 10.0
 """Seconds after which a stage ends to which others go on to send."""
-
-BROKEN_PIPE = 128 + signal.SIGPIPE
-
-
-class Ends:
-    """The descriptors of a stage: what comes in on a side, what goes out there; or None."""
-
-    def __init__(self) -> None:
-        self.left_in: int | None = None
-        self.left_out: int | None = None
-        self.right_in: int | None = None
-        self.right_out: int | None = None
-
-    def of(self, side: Side) -> tuple[int | None, int | None]:
-        """What comes in on a side, and what goes out there."""
-        if side == LEFT:
-            return self.left_in, self.left_out
-        return self.right_in, self.right_out
 
 
 def run(
@@ -76,7 +59,7 @@ def run(
         side: pipe(ends.of(side), side, name, write) for side in stage.ports
     }
     stage.one_way = frozenset(side for side in stage.ports if None in ends.of(side))
-    _let_go(ends)
+    let_go(ends)
     if len(ports) == 2:
         ports[LEFT].join(ports[RIGHT])
     nics: dict[str, Nic] = {**ports, **stage.nics()}
@@ -92,18 +75,6 @@ def run(
                 return _Life(stage, k, work, streams, name).run()
         finally:
             stage.end(k)
-
-
-def _let_go(ends: Ends) -> None:
-    """The ports have descriptors of their own; who reads ours would not see their end."""
-    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-    for fd in {fd for fd in vars(ends).values() if fd is not None}:
-        # Standard input and output keep their places.
-        if fd <= 2:
-            os.dup2(null, fd)
-        else:
-            os.close(fd)
-    os.close(null)
 
 
 def pipe(fds: tuple[int | None, int | None], side: Side, name: str, write: PacketFormat) -> PipeNic:
@@ -233,24 +204,3 @@ class _Life:
         for name in names:
             self.ending.add(name)
             self.streams[name].end_output()
-
-
-def descriptors(stage: Stage, returns: dict[Side, str]) -> Ends:
-    """Standard input and output, and named pipes for the way back.
-
-    Args:
-        stage: whose ports they are for.
-        returns: for a side, the path of the named pipe for answers there.
-    """
-    ends = Ends()
-    if LEFT in stage.ports:
-        ends.left_in = 0
-        if LEFT in returns:
-            ends.left_out = os.open(returns[LEFT], os.O_WRONLY | os.O_CLOEXEC)
-    if RIGHT in stage.ports:
-        ends.right_out = 1
-        if RIGHT in returns:
-            ends.right_in = os.open(returns[RIGHT], os.O_RDONLY | os.O_CLOEXEC)
-    if sys.stdout is not None and not sys.stdout.closed:
-        sys.stdout.flush()
-    return ends

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -16,6 +16,8 @@ from rumpel.errors import RumpelError
 if TYPE_CHECKING:
     from rumpel.devices import Nic
     from rumpel.kernel import Kernel
+    from rumpel.nf.ends import Ends
+    from rumpel.packets import PacketFormat
 
 __all__ = ["LEFT", "RIGHT", "Option", "Side", "Stage", "StageError", "find", "names"]
 
@@ -110,6 +112,20 @@ class Stage:
     def end(self, k: Kernel) -> None:
         """Called before the kernel is halted."""
 
+    def process(
+        self,
+        ends: Ends,
+        name: str,
+        *,
+        linux: Mapping[str, Any] | None = None,
+        write: PacketFormat = "text",
+        ready: Callable[[], None] = lambda: None,
+    ) -> int:
+        """Be a process between descriptors, until it ends: see :func:`rumpel.nf.runner.run`."""
+        from rumpel.nf.runner import run
+
+        return run(self, ends, name, linux=linux, write=write, ready=ready)
+
     def address(self, k: Kernel, port: Side, text: str) -> None:
         """Give a port an address, and let everybody be behind it.
 
@@ -139,6 +155,7 @@ class Stage:
 _STAGES = {
     "bridge": ("rumpel.nf.stages.bridge", "Bridge"),
     "filter": ("rumpel.nf.stages.filter", "Filter"),
+    "mangle": ("rumpel.nf.stages.mangle", "Mangle"),
     "host": ("rumpel.nf.stages.host", "Host"),
     "nat": ("rumpel.nf.stages.nat", "Nat"),
     "ping": ("rumpel.nf.stages.ping", "Ping"),
