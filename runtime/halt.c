@@ -7,6 +7,7 @@
 
 #include <fcntl.h>
 #include <linux/reboot.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/mount.h>
@@ -64,6 +65,23 @@ static void end_calls(struct rumpel_kernel *kernel)
 	}
 }
 
+/*
+ * Whoever has changed pid 1's root has changed the agent's, and what is mounted
+ * cannot be seen from there. The way back is the namespace's own root. Other
+ * threads stay where they are: that file system becomes read-only below.
+ */
+static void leave_chroot(struct rumpel_task *agent)
+{
+	long fs, proc, space;
+
+	task_call(agent, SYS_unshare, CLONE_FS);
+	fs = task_call(agent, SYS_fsopen, (unsigned long)"proc", 0);
+	task_call(agent, SYS_fsconfig, fs, FSCONFIG_CMD_CREATE, 0, 0, 0);
+	proc = task_call(agent, SYS_fsmount, fs, 0, 0);
+	space = task_call(agent, SYS_openat, proc, (unsigned long)"self/ns/mnt", O_RDONLY, 0);
+	task_call(agent, SYS_setns, space, CLONE_NEWNS);
+}
+
 /* Everything that a file system may be busy with. */
 static void end_processes(struct rumpel_kernel *kernel)
 {
@@ -75,6 +93,7 @@ static void end_processes(struct rumpel_kernel *kernel)
 	rumpel_vcpu_run(kernel, NULL);
 	rumpel_leave(kernel, false);
 	task_call(agent, SYS_chdir, (unsigned long)"/");
+	leave_chroot(agent);
 	task_call(agent, SYS_close_range, 0, ~0u, 0);
 }
 
@@ -150,7 +169,7 @@ static void unmount_all(struct rumpel_task *agent)
 	do {
 		again = false;
 		count = 0;
-		read_file(agent, "/proc/self/mounts", &text);
+		read_file(agent, "/proc/thread-self/mounts", &text);
 		for (line = text ? strtok_r(text, "\n", &rest) : NULL; line && count < MOST_MOUNTS;
 		     line = strtok_r(NULL, "\n", &rest))
 			lines[count++] = line;

@@ -228,6 +228,21 @@ def test_copies_between_partitions(two_partitions: Path, opened: Any, tmp_path: 
         assert image.cat("/root/one") == image.cat("/two") == b"of the first"
 
 
+@pytest.mark.parametrize("sandbox", [True, False])
+def test_open_files(disk: Path, opened: Any, sandbox: bool) -> None:
+    """Files that somebody has left open do not keep an image from being clean."""
+    image = opened(disk, sandbox=sandbox)
+    os_ = image.volume.kernel.os
+    os_.open("/lost+found", os_.O_RDONLY | os_.O_DIRECTORY)
+    fd = os_.open("/file", os_.O_WRONLY | os_.O_CREAT)
+    os_.write(fd, b"written")
+    os_.write(os_.open("/gone", os_.O_WRONLY | os_.O_CREAT), b"written")
+    os_.unlink("/gone")
+    image.close()
+    check(disk)
+    assert opened(disk, read_only=True).cat("/file") == b"written"
+
+
 def test_images_that_nobody_closes(disk: Path) -> None:
     """They are unmounted at the end of the interpreter, however it ends."""
     for ending in ("", "raise SystemExit(3)", "1/0"):
