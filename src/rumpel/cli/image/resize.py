@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""``rumpel image resize``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from rumpel.cli.image.common import How, Images, options, show, size
+from rumpel.images.locate import parse
+from rumpel.sizes import to_bytes
+
+
+@click.command()
+@options
+@click.argument("name", metavar="IMAGE[:PARTITION]")
+@click.argument("new", metavar="[+|-]SIZE")
+def command(how: How, name: str, new: str) -> None:
+    """Change the size of an image, and with it of its last partition and its file system.
+
+    ext2, ext3, ext4, XFS and btrfs can grow; all but XFS can shrink, for which there must be
+    room for a copy of the image. If anything goes wrong all is there, and can be mounted.
+
+    \b
+    Example:
+      rumpel image resize disk.img +2G
+    """
+    from rumpel.images.resize import resize
+
+    if how.overlay or how.disks or how.read_only:
+        raise click.UsageError("--overlay, --disk and --read-only make no sense here")
+    location = parse(name)
+    with Images(how) as images, images.attempt(name):
+        sign = new[:1] if new[:1] in "+-" else ""
+        try:
+            value = to_bytes(new.removeprefix(sign))
+        except ValueError as error:
+            raise click.BadParameter(str(error), param_hint="SIZE") from None
+        before = Path(location.image).stat().st_size
+        total = {"+": before + value, "-": before - value}.get(sign, value)
+        if total <= 0:
+            raise click.BadParameter("nothing would be left", param_hint="SIZE")
+        file, inside = resize(location.image, location.partition, total, how.options(True))
+        show(f"{location.image}: {size(file, True)}, its file system {size(inside, True)}")
