@@ -34,7 +34,7 @@ ISSUE += ["udp-lo", "python-send-recv"]
 ISSUE += ["tap-tcp-out", "tap-tcp-in", "tap-rr", "link-tcp"]
 ISSUE += ["copy-in"]  # which is our own
 ISSUE += ["blk-write", "blk-files"]
-ISSUE += ["image-start", "image-list", "image-read"]
+ISSUE += ["image-start", "image-list", "image-read", "image-mount"]
 ISSUE += ["aio-1000", "clone", "intercept"]
 
 

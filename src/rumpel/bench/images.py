@@ -38,7 +38,7 @@ READ = Figure("image-read", "MB/s", 0.9, _LOOP, "rumpel image cp of 256 MB out, 
 WRITE = Figure("image-write", "MB/s", 0.9, _LOOP, "rumpel image cp of 256 MB in", more=True)
 
 
-class _Bench:
+class ImageBench:
     """An image, and what is done with it by either side."""
 
     def __init__(self, here: Path, kernel: str) -> None:
@@ -54,31 +54,31 @@ class _Bench:
         self.image.unlink(missing_ok=True)
         with self.image.open("wb") as file:
             file.truncate(SIZE)
-        _run(["mke2fs", "-q", "-F", "-t", "ext4", self.image])
+        run(["mke2fs", "-q", "-F", "-t", "ext4", self.image])
 
     def ours(self, *args: object) -> float:
         """Run ``rumpel image``; the seconds that it took."""
         program = [sys.executable, "-c", "from rumpel.cli import main; main()", "image"]
         name, *rest = map(str, args)
-        return _timed(lambda: _run([*program, name, "--kernel", self.kernel, *rest]))
+        return timed(lambda: run([*program, name, "--kernel", self.kernel, *rest]))
 
     @contextmanager
     def loop(self) -> Iterator[None]:
         """The image mounted by the host."""
-        _run(["mount", "-o", "loop", self.image, self.mounted])
+        run(["mount", "-o", "loop", self.image, self.mounted])
         try:
             yield
         finally:
-            _run(["umount", self.mounted])
+            run(["umount", self.mounted])
 
     def host(self, *command: object) -> float:
         """Mount, run a command, unmount; the seconds that they took."""
 
         def work() -> None:
             with self.loop():
-                _run(command)
+                run(command)
 
-        return _timed(work)
+        return timed(work)
 
     def cold(self) -> None:
         """Let the host forget the image's content, and what was copied out."""
@@ -89,41 +89,44 @@ class _Bench:
         os.close(fd)
 
 
-def _run(command: Sequence[object]) -> None:
+def run(command: Sequence[object]) -> None:
+    """Run a program, which must not fail."""
     done = subprocess.run([str(word) for word in command], capture_output=True, text=True)
     if done.returncode:
         raise RumpelError(f"{command[0]} failed: {done.stderr.strip()}")
 
 
-def _timed(work: Callable[[], object]) -> float:
+def timed(work: Callable[[], object]) -> float:
+    """The seconds that some work takes."""
     start = time.perf_counter()
     work()
     return time.perf_counter() - start
 
 
 @contextmanager
-def _bench(options: Options) -> Iterator[_Bench]:
+def bench(options: Options) -> Iterator[ImageBench]:
+    """A directory for images, and what works on them."""
     with tempfile.TemporaryDirectory(prefix="rumpel-bench-") as here:
-        yield _Bench(Path(here), options.path())
+        yield ImageBench(Path(here), options.path())
 
 
 def start(options: Options) -> Iterator[Result]:
     """List an empty image."""
-    with _bench(options) as bench:
-        bench.make()
-        bench.ours("ls", bench.image)
-        times = [bench.ours("ls", bench.image) * 1e3 for _ in range(RUNS * 3)]
+    with bench(options) as b:
+        b.make()
+        b.ours("ls", b.image)
+        times = [b.ours("ls", b.image) * 1e3 for _ in range(RUNS * 3)]
         yield IMAGE_START.result(times, [START] * len(times))
 
 
 def trees(options: Options) -> Iterator[Result]:
     """Copy a tree in, list it, and copy it out, in turn with the host."""
-    _need_root()
+    need_root()
     into: tuple[list[float], list[float]] = ([], [])
     listed: tuple[list[float], list[float]] = ([], [])
     out: tuple[list[float], list[float], list[float]] = ([], [], [])
-    with _bench(options) as b:
-        _run(["cp", "-a", TREE, b.here / "tree"])  # and so it is in the page cache
+    with bench(options) as b:
+        run(["cp", "-a", TREE, b.here / "tree"])  # and so it is in the page cache
         for _ in range(RUNS):
             b.make()
             into[1].append(
@@ -140,7 +143,7 @@ def trees(options: Options) -> Iterator[Result]:
             shutil.rmtree(b.out)
             b.out.mkdir()
             rdump = ["debugfs", "-R", f"rdump /tree {b.out}", b.image]
-            out[2].append(_timed(lambda command=rdump: _run(command)))  # type: ignore[misc]
+            out[2].append(timed(lambda command=rdump: run(command)))  # type: ignore[misc]
     yield LIST.result(*listed)
     yield EXTRACT.result(out[0], out[1])
     yield DEBUGFS.result(out[0], out[2])
@@ -149,11 +152,11 @@ def trees(options: Options) -> Iterator[Result]:
 
 def files(options: Options) -> Iterator[Result]:
     """Copy a large file in and out, in turn with the host."""
-    _need_root()
+    need_root()
     read: tuple[list[float], list[float]] = ([], [])
     write: tuple[list[float], list[float]] = ([], [])
     rate = FILE / 1e6
-    with _bench(options) as b:
+    with bench(options) as b:
         source = b.here / "file"
         with source.open("wb") as file:
             for _ in range(FILE >> 20):
@@ -177,6 +180,7 @@ def files(options: Options) -> Iterator[Result]:
     yield WRITE.result(*write)
 
 
-def _need_root() -> None:
+def need_root() -> None:
+    """Only root may mount what is measured beside."""
     if os.geteuid():
         raise RumpelError("only root may mount an image, to measure beside")

@@ -17,6 +17,7 @@ from rumpel.bench import (
     images,
     intercept,
     memory,
+    mounts,
     sockets,
     switching,
     tcp,
@@ -69,6 +70,7 @@ BENCHMARKS = (
         "image-list", (images.LIST, images.EXTRACT, images.DEBUGFS, images.INSERT), images.trees
     ),
     Benchmark("image-read", (images.READ, images.WRITE), images.files),
+    Benchmark("image-mount", (mounts.FIND, mounts.CAT, mounts.TAR), mounts.mounts),
     Benchmark("aio-1000", (aio.AIO,), aio.thousand),
     Benchmark("clone", (clone.CLONE,), clone.clone),
     Benchmark("intercept", (intercept.KNOWN, intercept.UNKNOWN), intercept.intercept, ()),

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from rumpel.errors import SandboxError
 from rumpel.images.errors import ImageError
 from rumpel.sandbox.disks import DiskSpec
+from rumpel.sandbox.process import FIRST
 
 if TYPE_CHECKING:
     from rumpel.kernel import Kernel
     from rumpel.sandbox import SandboxedKernel
 
-__all__ = ["Device", "Options", "Session"]
+__all__ = ["Device", "Options", "Service", "Session"]
 
 _JOBS = "rumpel.images.jobs"
 _PARTS = ("shutil", "rumpel.copying.target")
@@ -83,12 +84,25 @@ class Options(NamedTuple):
     timeout: float | None = 300.0
 
 
+class Service(NamedTuple):
+    """Something that goes on for long where the kernel is; see :meth:`Session.serve`.
+
+    Attributes:
+        module: has the function ``serve``.
+        fds: descriptors of this process that it gets.
+    """
+
+    module: str
+    fds: tuple[int, ...]
+
+
 class Session:
     """A booted kernel with an image's disks, of which nothing is mounted yet.
 
     Args:
         paths: of the image; several are the disks of one file system or array.
         options: how.
+        service: what :meth:`serve` shall run.
 
     Attributes:
         name: of the image, for messages.
@@ -102,8 +116,11 @@ class Session:
 
     kernel: Kernel
 
-    def __init__(self, paths: Sequence[str], options: Options) -> None:
+    def __init__(
+        self, paths: Sequence[str], options: Options, service: Service | None = None
+    ) -> None:
         self.name = paths[0]
+        self._service = service
         self._series: weakref.WeakSet[Generator[tuple[Any, Any]]] = weakref.WeakSet()
         self.options = options
         overlay = options.overlay not in (None, False)
@@ -123,7 +140,7 @@ class Session:
     def _boot_apart(self, specs: list[DiskSpec]) -> SandboxedKernel:
         from rumpel import sandbox
 
-        options = self.options
+        options, service = self.options, self._service
         self._remote = sandbox.boot(
             specs,
             name=self.name,
@@ -131,7 +148,9 @@ class Session:
             image=options.version if "/" in options.version else None,
             version=options.version,
             profile=options.profile,
-            modules=(_JOBS, *_PARTS),
+            modules=(_JOBS, *_PARTS, *([service.module] if service else [])),
+            fds=service.fds if service else (),
+            housekeeper=service is not None,
             timeout=options.timeout,
         )
         return self._remote
@@ -159,6 +178,24 @@ class Session:
             series = getattr(jobs, function)(self, *args)
         self._series.add(series)
         return series
+
+    def serve(self, *args: Any) -> None:
+        """Run the service's function ``serve`` with its descriptors and these arguments.
+
+        It may be silent for as long as it likes.
+        """
+        assert self._service
+        module, fds = self._service
+        if self.options.sandbox:
+            there = range(FIRST, FIRST + len(fds))
+            request = "run", module, "serve", *there, *args
+            series = self._remote.remote.stream(*request, patient=True)
+        else:
+            from importlib import import_module
+
+            series = import_module(module).serve(self, *fds, *args)
+        for _ in series:
+            pass
 
     def stop(self) -> None:
         """End all series that somebody has left before their end, and may still hold.

@@ -16,7 +16,7 @@ from rumpel.images.choose import choose
 from rumpel.images.copied import copied, counted
 from rumpel.images.errors import ImageError
 from rumpel.images.found import Found, entries
-from rumpel.images.session import Device, Options, Session
+from rumpel.images.session import Device, Options, Service, Session
 
 if TYPE_CHECKING:
     from rumpel.kernel import Kernel
@@ -30,7 +30,10 @@ _MOUNTED_AS = {"ntfs": "ntfs3"}
 
 
 def open_volume(
-    paths: Sequence[str], partition: str | int | None = None, options: Options | None = None
+    paths: Sequence[str],
+    partition: str | int | None = None,
+    options: Options | None = None,
+    service: Service | None = None,
 ) -> Volume:
     """Open an image and mount a file system of it.
 
@@ -38,6 +41,7 @@ def open_volume(
         paths: of the image's disks.
         partition: see :func:`rumpel.images.choose.choose`.
         options: how.
+        service: what its session shall serve.
 
     Raises:
         ImageError: if there is no such image or no such partition, or it cannot be mounted.
@@ -45,18 +49,20 @@ def open_volume(
     """
     options = options or Options()
     try:
-        return _open(paths, partition, options)
+        return _open(paths, partition, options, service)
     except _NeedsRecovery:
         # The journal has to be replayed: in memory, then.
-        return _open(paths, partition, options._replace(overlay=True))
+        return _open(paths, partition, options._replace(overlay=True), service)
 
 
 class _NeedsRecovery(Exception):
     """A file system that was not unmounted, on a disk that may not be written to."""
 
 
-def _open(paths: Sequence[str], partition: str | int | None, options: Options) -> Volume:
-    session = Session(paths, options)
+def _open(
+    paths: Sequence[str], partition: str | int | None, options: Options, service: Service | None
+) -> Volume:
+    session = Session(paths, options, service)
     try:
         devices = session.devices()
         return Volume(session, choose(session.name, devices, partition), devices)

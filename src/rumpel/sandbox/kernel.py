@@ -45,6 +45,7 @@ def boot(
     image: str | os.PathLike[str] | None = None,
     cmdline: str = "",
     modules: Sequence[str] = (),
+    housekeeper: bool = False,
     confined: bool = True,
     timeout: float | None = None,
 ) -> SandboxedKernel:
@@ -53,8 +54,8 @@ def boot(
     Args:
         disks: /dev/vda, /dev/vdb, ...
         name: for error messages; the first disk's path by default.
-        fds: descriptors that the child gets as 5 and so on: a disk's path may be
-            ``/proc/self/fd/5``.
+        fds: descriptors that the child gets, as :data:`rumpel.sandbox.process.FIRST` and so on,
+            for functions of ``modules``.
         memory: of the kernel, in bytes or such as ``"64M"``.
         version: of the kernel.
         profile: what it is configured for.
@@ -62,6 +63,8 @@ def boot(
         cmdline: more parameters for the kernel's command line.
         modules: what the child shall import, for :meth:`RemoteKernel.stream` and the like
             to run functions of.
+        housekeeper: keep a thread that lets the kernel write what is to be written while no
+            call is inside; see :func:`rumpel.boot`.
         confined: False leaves the child its privileges, for debugging.
         timeout: how long the child may take for an answer, in seconds; then it is killed, as
             by pulling the plug. A system call is an answer, and so is each part of a copy.
@@ -82,6 +85,7 @@ def boot(
         "cmdline": cmdline,
         "disks": [DiskSpec(*disk) for disk in disks],
         "modules": list(modules),
+        "housekeeper": housekeeper,
         "confined": confined,
         "directory": os.getcwd(),  # noqa: PTH109
     }

@@ -87,11 +87,15 @@ class RemoteKernel:
                 self._thread = 0
         return self._meaning(message), answer
 
-    def stream(self, *request: Any) -> Generator[tuple[Any, Any]]:
+    def stream(self, *request: Any, patient: bool = False) -> Generator[tuple[Any, Any]]:
         """Send a request whose answer is a series of messages: these, until the last.
 
         While it is not exhausted or closed nothing else can be asked by this thread, and
         other threads wait.
+
+        Args:
+            request: what to do, and with what.
+            patient: wait for messages for as long as it takes.
         """
         head = encode(request)
         self._check_thread()
@@ -101,6 +105,8 @@ class RemoteKernel:
                 self._thread = threading.get_ident()
                 self._channel.put(head)
                 self._channel.flush()
+                if patient:
+                    self._channel.patience(None)
                 while _is_part(received := self._channel.receive()):
                     yield received[0][1], received[1]
             except GeneratorExit:
@@ -112,6 +118,8 @@ class RemoteKernel:
                 raise self._broken(error) from None
             finally:
                 self._thread = 0
+            if patient:
+                self._channel.patience(self._process.timeout)
         self._meaning(received[0])
 
     def feed(self, messages: Iterable[tuple[Any, Any]], *request: Any) -> Any:

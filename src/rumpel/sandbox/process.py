@@ -15,12 +15,14 @@ from typing import Any
 from rumpel.errors import SandboxError
 from rumpel.sandbox.channel import Channel
 
-__all__ = ["Process", "prestart", "take"]
+__all__ = ["FIRST", "Process", "prestart", "take"]
 
 _LOG_SIZE = 4 << 20
 _KEEP = ("LD_LIBRARY_PATH", "ASAN_OPTIONS", "LSAN_OPTIONS")
 """All of the environment that a child needs."""
 _TAIL = 12
+FIRST = 5
+"""The descriptor that the child finds the first of its own as."""
 SOON = 20.0
 """How long a process may take to end that was interrupted: more than it gives itself."""
 
@@ -30,7 +32,7 @@ class Process:
 
     Args:
         name: of what it works on, for messages.
-        fds: descriptors of disks, which it finds as 5 and so on.
+        fds: descriptors that it finds as :data:`FIRST` and so on.
     """
 
     def __init__(self, name: str, fds: Sequence[int] = ()) -> None:
@@ -52,7 +54,7 @@ class Process:
         package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # noqa: PTH100, PTH120
         code = (
             f"import sys, os; sys.path.insert(0, {package!r});"
-            f" os.closerange({5 + len(fds)}, 1 << 20);"
+            f" os.closerange({FIRST + len(fds)}, 1 << 20);"
             " from rumpel.sandbox.worker import main; main()"
         )
         wanted = [connection, self._log, *fds]

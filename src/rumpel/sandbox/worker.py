@@ -71,7 +71,7 @@ class Worker:
         self.kernel = boot(
             image=setup["image"],
             memory=setup["memory"],
-            housekeeper=False,
+            housekeeper=setup["housekeeper"],
             cmdline=setup["cmdline"],
             log=LOG,
         )

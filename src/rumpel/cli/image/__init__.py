@@ -27,9 +27,12 @@ COMMANDS = tuple(
         ("tar", "Write a tree as a tar archive."),
         ("untar", "Unpack a tar archive."),
         ("diff", "Compare two trees."),
+        ("mount", "Mount at a directory."),
+        ("umount", "Unmount, and wait until all is written."),
         ("info", "Tell what is in an image."),
         ("create", "Make an image."),
         ("check", "Check file systems, and repair them."),
+        ("resize", "Make an image larger or smaller."),
         ("trim", "Give unused room back to the host."),
         ("commit", "Put an overlay's changes into its image."),
     )

@@ -1,0 +1,379 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""``rumpel image mount``: what programs may do there, and that every end leaves the image clean."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import mmap
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import VERSION
+from tests.images.tools import check, make
+
+pytestmark = [
+    pytest.mark.kernel,
+    pytest.mark.skipif(not os.access("/dev/fuse", os.W_OK), reason="there is no /dev/fuse"),
+]
+_RUMPEL = [sys.executable, "-c", "from rumpel.cli import main; main()", "image"]
+
+
+def rumpel(command: str, *args: object, code: int = 0) -> str:
+    """Run a command; what it says, of errors on stderr."""
+    words = [*_RUMPEL, command, *([] if command == "umount" else ["--kernel", VERSION])]
+    done = subprocess.run([*words, *map(str, args)], capture_output=True, text=True, check=False)
+    assert done.returncode == code, done.stderr
+    return done.stderr if code else done.stdout
+
+
+@contextmanager
+def fails(*errors: int) -> Iterator[None]:
+    """What is done fails with one of these."""
+    with pytest.raises(OSError, match="Errno") as raised:
+        yield
+    assert raised.value.errno in errors
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Iterator[Path]:
+    """A directory, where nothing is mounted after the test."""
+    path = tmp_path / "here"
+    path.mkdir()
+    yield path
+    if os.path.ismount(path):
+        rumpel("umount", path)
+
+
+@pytest.fixture
+def mounted(disk: Path, here: Path) -> Iterator[Path]:
+    """A mounted image; it is clean after the test."""
+    rumpel("mount", disk, here)
+    yield here
+    if os.path.ismount(here):
+        rumpel("umount", here)
+    check(disk)
+
+
+def run(*command: object, cwd: Path | None = None) -> str:
+    """Run a program, which must not fail."""
+    words = [str(word) for word in command]
+    env = {**os.environ, "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_SYSTEM": "/dev/null"}
+    done = subprocess.run(words, cwd=cwd, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{words}: {done.stderr}"
+    return done.stdout
+
+
+def _tree(top: Path) -> Path:
+    """Files of all kinds, with what they can have."""
+    rng = random.Random(1)
+    (top / "deep" / "er").mkdir(parents=True)
+    for number in range(40):
+        file = top / "deep" / f"{number}"
+        file.write_bytes(rng.randbytes(rng.randrange(200_000)))
+        file.chmod(0o600 | number)
+        os.utime(file, ns=(number * 10**9 + 5, number * 10**10 + 7))
+    (top / "deep" / "er" / "link").symlink_to("../1")
+    os.link(top / "deep" / "1", top / "hard")
+    os.setxattr(top / "hard", "user.name", b"value")
+    os.mkfifo(top / "fifo")
+    (top / "with a blank \n and \xe4").touch()
+    with (top / "sparse").open("wb") as file_:
+        file_.seek(10 << 20)
+        file_.write(b"end")
+    return top
+
+
+def _told(top: Path) -> dict[str, Any]:
+    """All about a tree, but numbers of inodes and times of directories."""
+    told: dict[str, Any] = {}
+    for path in sorted(top.rglob("*")):
+        status = path.lstat()
+        times = 0 if path.is_dir() and not path.is_symlink() else status.st_mtime_ns
+        content: Any = None
+        if path.is_symlink():
+            content = path.readlink()
+        elif path.is_file():
+            content = path.read_bytes(), os.listxattr(path)
+        size = 0 if path.is_dir() else status.st_size
+        links = 0 if path.is_dir() else status.st_nlink
+        about = status.st_mode, links, status.st_uid, size, times, content
+        told[str(path.relative_to(top))] = about
+    return told
+
+
+def test_cp_and_tar(mounted: Path, disk: Path, tmp_path: Path) -> None:
+    """A tree goes in by cp -a and out by tar as it was, and is in the image."""
+    source = _tree(tmp_path / "tree")
+    run("cp", "-a", "--sparse=always", source, mounted / "copy")
+    assert _told(mounted / "copy") == _told(source)
+    assert (mounted / "copy" / "sparse").stat().st_blocks < 100
+    (tmp_path / "out").mkdir()
+    run("tar", "cf", tmp_path / "t.tar", "-C", mounted, "--xattrs", "copy")
+    run("tar", "xf", tmp_path / "t.tar", "-C", tmp_path / "out", "--xattrs")
+    assert _told(tmp_path / "out" / "copy") == _told(source)
+    rumpel("umount", mounted)
+    check(disk)
+    rumpel("cp", f"{disk}:/copy", tmp_path / "again")
+    assert _told(tmp_path / "again") == _told(source)
+    # Another mount sees what this one has made, and what is removed is gone.
+    rumpel("mount", disk, mounted)
+    assert _told(mounted / "copy") == _told(source)
+    shutil.rmtree(mounted / "copy")
+    assert os.listdir(mounted) == ["lost+found"]
+
+
+def test_git(mounted: Path) -> None:
+    """It makes locks, renames, maps files, and syncs: a repository of 60 commits is sound."""
+    repo = mounted / "repo"
+    git = ["git", "-C", repo, "-c", "user.name=n", "-c", "user.email=e", "-c", "core.fsync=all"]
+    run("git", "init", "-q", repo)
+    for number in range(6):
+        for file in range(10):
+            (repo / f"{file}").write_text(f"{number} {file}\n" * 50)
+        run(*git, "add", ".")
+        run(*git, "commit", "-qm", str(number))
+    run(*git, "gc", "-q")
+    assert run(*git, "fsck", "--strict") == ""
+    assert run(*git, "status", "--porcelain") == ""
+    run("git", "clone", "-q", repo, mounted / "other")
+    assert run("git", "-C", mounted / "other", "log", "--oneline").count("\n") == 6
+
+
+def test_files_without_names(mounted: Path) -> None:
+    """Who has a file open may go on after it was removed, or replaced by another one."""
+    path = mounted / "gone"
+    for end in (path.unlink, lambda: (mounted / "new").rename(path)):
+        path.write_bytes(b"data" * 10_000)
+        (mounted / "new").write_bytes(b"new")
+        with path.open("r+b") as file:
+            end()
+            assert file.read() == b"data" * 10_000
+            file.write(b"more")
+            file.flush()
+            os.fsync(file.fileno())
+            os.fchmod(file.fileno(), 0o600)
+            os.ftruncate(file.fileno(), 40_002)
+            assert os.fstat(file.fileno()).st_size == 40_002
+            assert os.fstat(file.fileno()).st_nlink == 0
+            file.seek(39_999)
+            assert file.read() == b"amo"
+    assert path.read_bytes() == b"new"
+    (mounted / "dir").mkdir()
+    fd = os.open(mounted / "dir", os.O_RDONLY)
+    (mounted / "dir").rmdir()
+    assert os.listdir(fd) == []
+    os.close(fd)
+
+
+def test_links_and_renames(mounted: Path) -> None:
+    """Names change in all ways; what was found by an old one is found by the new one."""
+    (mounted / "a" / "b").mkdir(parents=True)
+    (mounted / "a" / "b" / "file").write_text("one")
+    os.link(mounted / "a" / "b" / "file", mounted / "link")
+    with (mounted / "a" / "b" / "file").open() as file:
+        (mounted / "a").rename(mounted / "c")
+        assert (mounted / "c" / "b" / "file").read_text() == "one"
+        (mounted / "c" / "b" / "file").unlink()
+        assert file.read() == "one"
+        assert os.fstat(file.fileno()).st_nlink == 1
+    assert (mounted / "link").read_text() == "one"
+    os.link(mounted / "link", mounted / "two")
+    (mounted / "link").rename(mounted / "two")  # two links to one file: nothing happens
+    assert sorted(os.listdir(mounted)) == ["c", "link", "lost+found", "two"]
+    (mounted / "other").write_text("other")
+    run("mv", "--exchange", mounted / "other", mounted / "two") if _can_exchange() else None
+    with fails(errno.EINVAL):
+        (mounted / "c").rename(mounted / "c" / "b" / "c")
+    with fails(errno.ENOTEMPTY):
+        (mounted / "c").rmdir()
+
+
+def _can_exchange() -> bool:
+    return "--exchange" in run("mv", "--help")
+
+
+def test_content(mounted: Path) -> None:
+    """Mappings, holes, appends, copies within the file system, and programs that are executed."""
+    path = mounted / "file"
+    with path.open("w+b") as file:
+        file.truncate(1 << 20)
+        with mmap.mmap(file.fileno(), 1 << 20) as mapped:
+            mapped[5:10] = b"first"
+            mapped.flush()
+            mapped[500_000:500_004] = b"last"
+        assert os.pread(file.fileno(), 5, 5) == b"first"
+        assert os.pread(file.fileno(), 4, 500_000) == b"last"
+        assert os.lseek(file.fileno(), 0, os.SEEK_DATA) == 0
+        assert os.lseek(file.fileno(), 0, os.SEEK_HOLE) < 500_000
+        os.posix_fallocate(file.fileno(), 1 << 20, 1 << 20)
+        assert path.stat().st_size == 2 << 20
+        with (mounted / "copy").open("wb") as copy:
+            assert os.copy_file_range(file.fileno(), copy.fileno(), 600_000, 0) == 600_000
+    assert (mounted / "copy").read_bytes() == path.read_bytes()[:600_000]
+    with path.open("ab") as one, path.open("ab") as two:
+        for each in (one, two, one):
+            each.write(b"more")
+            each.flush()
+    assert path.stat().st_size == (2 << 20) + 12
+    program = mounted / "true"
+    shutil.copy("/bin/true", program)
+    run(program)
+    with path.open() as file_:
+        flags = bytearray(4)
+        fcntl.ioctl(file_, 0x80086601, flags)  # FS_IOC_GETFLAGS
+        assert int.from_bytes(flags, "little") & 0x80000  # EXT4_EXTENTS_FL
+
+
+def test_large_directories_and_rewinding(mounted: Path) -> None:
+    """Each entry is told once, also of directories read side by side and again."""
+    for top in range(40):
+        (mounted / str(top)).mkdir()
+    names = [f"name-{number:05}" for number in range(3000)]
+    for name in names:
+        (mounted / "0" / name).touch()
+    rumpel("umount", mounted)
+    rumpel("mount", mounted.parent / "disk.img", mounted)
+    with os.scandir(mounted / "0") as one, os.scandir(mounted / "0") as two:
+        first = [next(one).name for _ in range(1000)]
+        other = [each.name for each in two]
+        for top in range(1, 40):
+            assert os.listdir(mounted / str(top)) == []
+        first += [each.name for each in one]
+    assert sorted(first) == sorted(other) == names
+    fd = os.open(mounted / "0", os.O_RDONLY)
+    for _ in range(3):
+        assert len(os.listdir(fd)) == 3000
+    os.close(fd)
+
+
+def test_full_and_read_only(disk: Path, here: Path) -> None:
+    """Errors are those of the file system."""
+    before = disk.read_bytes()
+    rumpel("mount", "--read-only", disk, here)
+    with fails(errno.EROFS):
+        (here / "new").touch()
+    rumpel("umount", here)
+    assert disk.read_bytes() == before
+    rumpel("mount", disk, here)
+    with fails(errno.ENOSPC), (here / "large").open("wb") as file:
+        for _ in range(100):
+            file.write(bytes(1 << 20))
+    assert os.statvfs(here).f_bavail == 0
+    (here / "large").unlink()
+    assert os.statvfs(here).f_bavail > 10_000
+    rumpel("umount", here)
+    check(disk)
+
+
+@pytest.mark.parametrize("kind", ["xfs", "btrfs", "vfat"])
+def test_other_file_systems(kind: str, here: Path, tmp_path: Path) -> None:
+    """A tree in, out, and removed, in one that has subvolumes, and in one without inodes."""
+    disk = make(tmp_path / "disk.img", kind, 320)
+    rumpel("mount", "--memory", "96M", disk, here)
+    source = tmp_path / "tree"
+    (source / "sub").mkdir(parents=True)
+    for number in range(200):
+        (source / "sub" / f"{number}.txt").write_bytes(bytes(str(number), "ascii") * number)
+    run("cp", "-r", source, here / "copy")
+    run("diff", "-r", source, here / "copy")
+    (here / "copy" / "sub").rename(here / "moved")
+    with (here / "moved" / "7.txt").open() as file:
+        shutil.rmtree(here / "moved")
+        assert file.read() == "7" * 7
+    assert os.listdir(here / "copy") == []
+    rumpel("umount", here)
+    check(disk, kind)
+
+
+def _serve(disk: Path, here: Path, *options: str) -> subprocess.Popen[bytes]:
+    command = [*_RUMPEL, "mount", "--kernel", VERSION, "-f", *options, str(disk), str(here)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 60
+    while not (os.path.ismount(here) and os.listdir(here)):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return process
+
+
+@pytest.mark.parametrize(
+    ("end", "sandbox"),
+    [
+        ("fusermount3", "--sandbox"),
+        ("SIGTERM", "--sandbox"),
+        ("SIGINT", "--no-sandbox"),
+        ("busy", "--sandbox"),
+        ("busy", "--no-sandbox"),
+    ],
+)
+def test_ends(disk: Path, here: Path, end: str, sandbox: str) -> None:
+    """Each leaves the image clean with all that was written, and nothing mounted."""
+    with _serve(disk, here, sandbox) as process:
+        (here / "file").write_bytes(b"written" * 1000)
+        with (here / "file").open("rb") as file:
+            if end != "busy":
+                file.close()
+            if end == "fusermount3":
+                run("fusermount3", "-u", here)
+            else:
+                process.send_signal(signal.SIGINT if end == "SIGINT" else signal.SIGTERM)
+            assert process.wait(60) == 0
+            if end == "busy":
+                with fails(errno.ENOTCONN, errno.ECONNABORTED):
+                    os.fsync(file.fileno())
+    assert not os.path.ismount(here)
+    check(disk)
+    assert rumpel("cat", f"{disk}:/file") == "written" * 1000
+
+
+def test_a_server_that_is_killed(disk: Path, here: Path) -> None:
+    """What uses the mount gets errors; the kernel's process sees to it that the image is clean."""
+    with _serve(disk, here) as process:
+        (here / "file").write_bytes(b"written" * 1000)
+        process.kill()
+        process.wait()
+    run("fusermount3", "-uz", here)
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        done = subprocess.run(
+            [*_RUMPEL, "cat", "--kernel", VERSION, f"{disk}:/file"], capture_output=True
+        )
+        if not done.returncode:
+            break
+        time.sleep(0.1)
+    assert done.stdout == b"written" * 1000
+    check(disk)
+
+
+def test_mistakes(disk: Path, here: Path, tmp_path: Path) -> None:
+    """One line each, and nothing stays mounted."""
+    nowhere = tmp_path / "nowhere"
+    assert "is no directory" in rumpel("mount", disk, nowhere, code=1)
+    assert "no such image" in rumpel("mount", nowhere, here, code=1)
+    noise = tmp_path / "noise"
+    noise.write_bytes(b"noise" * 10_000)
+    assert "no file system" in rumpel("mount", noise, here, code=1)
+    assert "only whole file systems" in rumpel("mount", f"{disk}:/etc", here, code=2)
+    assert "no image is mounted there" in rumpel("umount", here, code=1)
+    assert not os.path.ismount(here)
+    rumpel("mount", disk, here)
+    other = tmp_path / "other"
+    other.mkdir()
+    assert "in use" in rumpel("mount", disk, other, code=1)
+    assert not os.path.ismount(other)
+    with (here / "file").open("w"):
+        assert "is busy" in rumpel("umount", here, code=1)
+    rumpel("umount", here)
+    check(disk)
