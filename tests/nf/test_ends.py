@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -16,6 +18,14 @@ from tests.nf.tools import chain
 __all__ = ["namespace"]
 
 pytestmark = pytest.mark.kernel
+
+
+def answers(namespace: Namespace, address: str) -> bool:
+    """Does somebody answer the host's ping, as soon as the chain is there?"""
+    for _ in range(20):
+        if " 1 received" in namespace.run("ping", "-c", "1", "-W", "3", address, check=False):
+            return True
+    return False
 
 
 def test_a_web_server(default_image: str, tmp_path: Path) -> None:
@@ -50,8 +60,82 @@ def test_the_host_behind_a_tap(default_image: str, namespace: Namespace) -> None
             assert process.poll() is None
             time.sleep(0.05)
         namespace.address("tap0", "10.0.0.1/24")
-        ping = namespace.run("ping", "-c", "1", "-W", "30", "10.0.0.2")
-        assert "1 received" in ping
+        assert answers(namespace, "10.0.0.2")
     finally:
         process.send_signal(2)
         assert process.wait(timeout=30) == 130
+
+
+def test_an_interface_of_the_host(default_image: str, namespace: Namespace) -> None:
+    """A station on the network of a veth, behind a filter: it answers one address' pings."""
+    other = Namespace()
+    try:
+        make = f"link add in type veth peer name out netns {other.name}"
+        subprocess.run(["ip", "-n", namespace.name, *make.split()], check=True)
+        other.address("out", "10.0.0.1/24")
+        namespace.ip("link set in up")
+        text = (
+            f"packet in --netns {namespace.name} | filter 'ip daddr 10.0.0.3 drop' |"
+            " host 10.0.0.2 10.0.0.3"
+        )
+        words = [sys.executable, "-c", "from rumpel.cli import main; main()", "nf", "chain"]
+        process = subprocess.Popen([*words, "--image", default_image, text])
+        try:
+            assert answers(other, "10.0.0.2")
+            lost = other.run("ping", "-c", "1", "-w", "1", "10.0.0.3", check=False)
+            assert " 0 received" in lost
+        finally:
+            process.send_signal(2)
+            assert process.wait(timeout=30) == 130
+    finally:
+        other.close()
+
+
+def test_the_outside(default_image: str, tmp_path: Path) -> None:
+    """A server of the host, reached from behind a nat without any privilege."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+
+        def serve() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.sendall(b"to " + connection.recv(100))
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        (tmp_path / "in").write_bytes(b"the host")
+        text = f"tcp 10.0.2.2 {port} --input {tmp_path}/in --output {tmp_path}/out | nat | user"
+        done = chain(default_image, text)
+        thread.join()
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out").read_bytes() == b"to the host"
+
+
+def test_the_outside_gets_in(default_image: str) -> None:
+    """A port of the host's loopback leads to a service of the chain."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    text = f"host 10.0.0.1 --echo 7 | route | user --forward tcp:{port}:10.0.0.1:7"
+    words = [sys.executable, "-c", "from rumpel.cli import main; main()", "nf", "chain"]
+    process = subprocess.Popen([*words, "--image", default_image, text])
+    try:
+        assert exchange(port, b"hello") == b"hello"
+    finally:
+        process.send_signal(2)
+        assert process.wait(timeout=30) == 130
+
+
+def exchange(port: int, data: bytes) -> bytes:
+    """Send, and receive as much, as soon as somebody listens."""
+    for _ in range(600):
+        try:
+            with socket.create_connection(("127.0.0.1", port), 30) as sock:
+                sock.sendall(data)
+                answer = sock.recv(len(data), socket.MSG_WAITALL)
+                if answer:
+                    return answer
+        except ConnectionError:
+            pass
+        time.sleep(0.05)
+    raise AssertionError("nobody answered")

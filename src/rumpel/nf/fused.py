@@ -76,6 +76,7 @@ def run_fused(
                 if not inside:
                     member.stage.one_way = frozenset([side, *member.stage.one_way])
             ports.update(member.stage.nics())
+            member.stage.interfaces = ports
             kernels[_stage(stack, member, ports, linux, clock)] = ports
         cables = {nic for link in links for nic in link}
         others = [nic for ports in kernels.values() for nic in ports.values() if nic not in cables]

@@ -178,14 +178,14 @@ def _checksum(program: _Program, addresses: int, message: int) -> None:
     program.put(0xA7, _R0, value=-1)
 
 
-def _quiet() -> bytes:
+def _quiet(start: int) -> bytes:
     """Reports of multicast groups are dropped: they have a hop-by-hop header."""
     program = _Program()
     program.begin()
-    program.read(20, 1, -8)
+    program.read(start + 6, 1, -8)
     program.load(_B, _R2, _FP, -8)
     program.leave_unless(_R2, 0)
-    program.read(62, 1, -8)
+    program.read(start + 48, 1, -8)
     program.load(_B, _R2, _FP, -8)
     for kind in (131, 132):
         program.put(0x15, _R2, offset=2 if kind == 131 else 1, value=kind)
@@ -229,6 +229,6 @@ def answer_for_all(k: Kernel, index: int, mac: bytes) -> None:
     _attach(k, _answer(mac), index, _TCX_INGRESS)
 
 
-def report_nothing(k: Kernel, index: int) -> None:
+def report_nothing(k: Kernel, index: int, *, ethernet: bool = True) -> None:
     """Do not tell on an interface which multicast groups the kernel listens to."""
-    _attach(k, _quiet(), index, _TCX_EGRESS)
+    _attach(k, _quiet(14 if ethernet else 0), index, _TCX_EGRESS)

@@ -62,7 +62,7 @@ def run(
     let_go(ends)
     if len(ports) == 2:
         ports[LEFT].join(ports[RIGHT])
-    nics: dict[str, Nic] = {**ports, **stage.nics()}
+    stage.interfaces = nics = {**ports, **stage.nics()}
     with boot(nics=list(nics.values()), **(linux or {})) as k:
         name_ports(k, list(nics))
         stage.configure(k)

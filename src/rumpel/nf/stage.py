@@ -54,6 +54,7 @@ class Stage:
         options: their values.
         one_way: the ports through which packets only come, or only go: nobody is to be asked
             for an address there.
+        interfaces: the devices of the kernel, by name, when it is configured.
 
     Example:
         >>> class Hub(Stage):
@@ -65,6 +66,7 @@ class Stage:
     ports: Sequence[Side] = (LEFT, RIGHT)
     params: ClassVar[Sequence[click.Parameter]] = ()
     one_way: frozenset[Side] = frozenset()
+    interfaces: Mapping[str, Nic]
 
     def __init__(self, **options: Any) -> None:
         self.options = SimpleNamespace(**options)
@@ -75,10 +77,11 @@ class Stage:
         return self.ports[0]
 
     def nics(self) -> dict[str, Nic]:
-        """Interfaces that this stage brings along, in place of a port of pipes.
+        """Interfaces that this stage brings along.
 
-        To be overridden by stages at the end of a chain that reach something else. They are
-        called ``outside`` in the kernel.
+        To be overridden by stages that reach something else. Their names are those of the
+        interfaces in the kernel. A :class:`rumpel.PipeNic` that is only read counts as on
+        the left: the stage waits for its end.
         """
         return {}
 
@@ -155,15 +158,22 @@ class Stage:
 _STAGES = {
     "bridge": ("rumpel.nf.stages.bridge", "Bridge"),
     "filter": ("rumpel.nf.stages.filter", "Filter"),
-    "mangle": ("rumpel.nf.stages.mangle", "Mangle"),
     "host": ("rumpel.nf.stages.host", "Host"),
+    "mangle": ("rumpel.nf.stages.mangle", "Mangle"),
+    "mux": ("rumpel.nf.stages.mux", "Mux"),
     "nat": ("rumpel.nf.stages.nat", "Nat"),
+    "packet": ("rumpel.nf.stages.packet", "Packet"),
+    "pcap": ("rumpel.nf.stages.pcap", "Pcap"),
     "ping": ("rumpel.nf.stages.ping", "Ping"),
     "route": ("rumpel.nf.stages.route", "Route"),
     "shape": ("rumpel.nf.stages.shape", "Shape"),
     "tap": ("rumpel.nf.stages.tap", "Tap"),
     "tcp": ("rumpel.nf.stages.tcp", "Tcp"),
+    "tee": ("rumpel.nf.stages.tee", "Tee"),
+    "tunnel": ("rumpel.nf.stages.tunnel", "Tunnel"),
     "udp": ("rumpel.nf.stages.udp", "Udp"),
+    "user": ("rumpel.nf.stages.user", "User"),
+    "vlan": ("rumpel.nf.stages.vlan", "Vlan"),
 }
 """The stages of this package: where their classes are."""
 

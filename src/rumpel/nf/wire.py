@@ -23,14 +23,18 @@ if TYPE_CHECKING:
 __all__ = [
     "Way",
     "add_address",
+    "add_link",
     "address",
     "bridge",
     "everything",
     "forward",
     "name_ports",
+    "reach",
     "route",
+    "route_between",
     "send",
     "steer",
+    "up",
     "waiting",
     "wire",
 ]
@@ -38,7 +42,8 @@ __all__ = [
 _NEWLINK, _GETLINK, _SETLINK, _NEWROUTE, _GETNEIGH, _NEWRULE, _GETQDISC = 16, 18, 19, 24, 30, 32, 38
 _CREATE, _EXCL, _REPLACE, _DUMP = 0x400, 0x200, 0x100, 0x300
 _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MASTER, _IFLA_PROTINFO, _IFLA_LINKINFO = 1, 3, 10, 0x800C, 18
-_IFLA_BRPORT_LEARNING = 8
+_IFLA_LINK = 5
+_IFLA_BRPORT_LEARNING, _IFLA_BRPORT_ISOLATED = 8, 33
 _IFF_NOARP = 0x80
 _WIRE = bytes.fromhex("026e66000001")
 """The address of both ends of a wire that has one direction."""
@@ -122,19 +127,36 @@ def _way(
     netlink.request(_NEWROUTE, _CREATE | _REPLACE, payload, "route")
 
 
-def bridge(k: Kernel, ports: Sequence[str]) -> None:
-    """Make the bridge ``br0`` of these ports. It has no address and sends nothing itself."""
+def add_link(k: Kernel, name: str, kind: str, data: bytes, lower: str | None = None) -> None:
+    """Make an interface of a kind. data: its attributes. lower: on which it stands."""
+    with Rtnetlink(k.os) as netlink:
+        info = attribute(_IFLA_INFO_KIND, kind.encode()) + attribute(_IFLA_INFO_DATA, data)
+        payload = _IFINFO.pack(0, 0, 0, 0, 0) + attribute(_IFLA_IFNAME, name.encode() + b"\0")
+        payload += attribute(_IFLA_LINKINFO, info)
+        if lower is not None:
+            payload += attribute(_IFLA_LINK, struct.pack("=I", netlink.index(lower)))
+        netlink.request(_NEWLINK, _CREATE | _EXCL, payload, name)
+
+
+def up(k: Kernel, port: str) -> None:
+    """Set an interface up that has no addresses and says nothing."""
+    _set(k, f"net/ipv6/conf/{port}/disable_ipv6", 1)
+    with Rtnetlink(k.os) as netlink:
+        netlink.link(port, netlink.index(port), None)
+
+
+def bridge(k: Kernel, ports: Sequence[str], isolated: Collection[str] = ()) -> None:
+    """Make the bridge ``br0`` of these ports. It has no address and sends nothing itself.
+
+    isolated: ports that hear nothing of each other.
+    """
     # Its own address would be looked for on the link.
     _set(k, "net/ipv6/conf/default/disable_ipv6", 1)
     # Frames are for the rules of the bridge, not for those of IP, which would take them away.
     for family in ("ip", "ip6", "arp"):
         _set(k, f"net/bridge/bridge-nf-call-{family}tables", 0)
+    add_link(k, "br0", "bridge", attribute(_IFLA_BR_MCAST_SNOOPING, b"\0"))
     with Rtnetlink(k.os) as netlink:
-        data = attribute(_IFLA_BR_MCAST_SNOOPING, b"\0")
-        info = attribute(_IFLA_INFO_KIND, b"bridge") + attribute(_IFLA_INFO_DATA, data)
-        payload = _IFINFO.pack(0, 0, 0, 0, 0) + attribute(_IFLA_IFNAME, b"br0\0")
-        payload += attribute(_IFLA_LINKINFO, info)
-        netlink.request(_NEWLINK, _CREATE | _EXCL, payload, "br0")
         own = netlink.index("br0")
         netlink.link("br0", own, None)
         for port in ports:
@@ -145,7 +167,9 @@ def bridge(k: Kernel, ports: Sequence[str]) -> None:
             netlink.request(_NEWLINK, 0, payload, port)
             # What comes from one side goes to the other: there is nothing to be learned.
             payload = _IFINFO.pack(socket.AF_BRIDGE, 0, index, 0, 0)
-            payload += attribute(_IFLA_PROTINFO, attribute(_IFLA_BRPORT_LEARNING, b"\0"))
+            data = attribute(_IFLA_BRPORT_LEARNING, b"\0")
+            data += attribute(_IFLA_BRPORT_ISOLATED, bytes([port in isolated]))
+            payload += attribute(_IFLA_PROTINFO, data)
             netlink.request(_SETLINK, 0, payload, port)
             netlink.link(port, index, None)
 
@@ -188,6 +212,21 @@ def wire(k: Kernel, port: str, one_way: bool) -> None:
         netlink.address(index, f"fd6e:66::{mac[4]:x}:{mac[5]:x}/128")
 
 
+def reach(k: Kernel, port: str, own: str, other: str, one_way: bool) -> None:
+    """Set up a port with an address of its own, to reach one other."""
+    family, _, bits = parse_address(own)
+    with Rtnetlink(k.os) as netlink:
+        index = netlink.index(port)
+        _set(k, f"net/ipv6/conf/{port}/disable_ipv6", family == socket.AF_INET)
+        _set(k, f"net/ipv6/conf/{port}/accept_dad", 0)
+        report_nothing(k, index)
+        if one_way:
+            _ask_nobody(netlink, port, index)
+        netlink.link(port, index, None)
+        netlink.address(index, f"{own}/{bits}")
+    send(k, [Way(port, other)])
+
+
 def steer(k: Kernel, port: str, ways: Sequence[Way], table: int) -> None:
     """Send what comes in on a port out on others; without any way, nowhere.
 
@@ -225,6 +264,19 @@ def send(k: Kernel, ways: Sequence[Way]) -> None:
 def everything(port: str) -> list[Way]:
     """Of both families, whoever it is for."""
     return [Way(port, socket.AF_INET), Way(port, socket.AF_INET6)]
+
+
+def route_between(k: Kernel, port: str, tunnel: str, one_way: bool) -> None:
+    """The same as :func:`route` with a tunnel for IP, which has no neighbours, on one side."""
+    wire(k, port, one_way)
+    with Rtnetlink(k.os) as netlink:
+        index = netlink.index(tunnel)
+        _set(k, f"net/ipv6/conf/{tunnel}/accept_dad", 0)
+        report_nothing(k, index, ethernet=False)
+        netlink.link(tunnel, index, None)
+    steer(k, port, everything(tunnel), 100)
+    steer(k, tunnel, everything(port), 101)
+    send(k, everything(port))
 
 
 def route(k: Kernel, one_way: Collection[str]) -> None:

@@ -42,9 +42,6 @@ class Nat(Stage):
     def configure(self, k: Kernel) -> None:
         """Routes, the address, and the translation."""
         self.route(k)
-        # One packet after the other: of those of a flow that come together when it is new,
-        # conntrack would know none, and drop all but the first.
-        k.sysctl["net.core.gro_normal_batch"] = "1"
         own = {"ip": self.options.address, "ip6": self.options.address6}
         for family, text in own.items():
             try:
@@ -53,9 +50,10 @@ class Nat(Stage):
                 add_address(k, "right", text)
             except ValueError as error:
                 raise StageError(str(error)) from None
-        forwards = [_forward(text) for text in self.options.forward]
+        forwards = [forwarded(text) for text in self.options.forward]
         translate(
             k,
+            "left",
             "right",
             {family: f"snat to {address}" for family, address in own.items()},
             forwards,
@@ -63,12 +61,17 @@ class Nat(Stage):
 
 
 def translate(
-    k: Kernel, outside: str, source: Mapping[str, str], forwards: Sequence[tuple[str, str]] = ()
+    k: Kernel,
+    inside: str,
+    outside: str,
+    source: Mapping[str, str],
+    forwards: Sequence[tuple[str, str]] = (),
 ) -> None:
     """Load the rules: all that goes out is from the same address.
 
     Args:
         k: the kernel.
+        inside: the port behind which everybody hides.
         outside: the port behind which nobody knows who is inside.
         source: by family, what to do with sources that go out there.
         forwards: families and rules, for what comes in from there.
@@ -89,17 +92,29 @@ def translate(
             "    }\n"
             "    chain postrouting {\n"
             "        type nat hook postrouting priority srcnat;\n"
-            f'        iifname "left" oifname "{outside}" {verdict}\n'
+            f'        iifname "{inside}" oifname "{outside}" {verdict}\n'
             "    }\n"
             "}\n"
         )
+    # One packet after the other: of those of a flow that come together when it is new,
+    # conntrack would know none, and drop all but the first.
+    k.sysctl["net.core.gro_normal_batch"] = "1"
     try:
         k.net.nft(rules)
     except (ValueError, OSError) as error:
         raise StageError(f"nft does not take the rules: {error}") from None
 
 
-def _forward(text: str) -> tuple[str, str]:
+def forwarded(text: str) -> tuple[str, str]:
+    """Read an option --forward: the family, and the rule for it.
+
+    Raises:
+        StageError: if it is none.
+
+    Example:
+        >>> forwarded("tcp:80:10.0.0.1:8080")
+        ('ip', 'tcp dport 80 dnat to 10.0.0.1:8080')
+    """
     match = _FORWARD.fullmatch(text)
     if match is None:
         raise StageError(f"not a forwarded port: {text!r} (write tcp:80:10.0.0.1:8080)")

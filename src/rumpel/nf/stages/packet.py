@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The stage ``packet``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from rumpel.nf.stage import RIGHT, Option, Stage, StageError
+from rumpel.nf.wire import bridge
+
+if TYPE_CHECKING:
+    from rumpel.devices import Nic
+    from rumpel.kernel import Kernel
+
+
+class Packet(Stage):
+    """Be on the network of an interface of the host, at an end of a chain.
+
+    By a packet socket: the chain sees what comes from that network, and sends there; the
+    host itself it does not reach (see tap for that). It ends when the chain does.
+
+    \b
+    Example (as root):
+      rumpel nf chain 'packet eth1 | filter "tcp dport 22 drop" | host 10.0.0.2'
+    """
+
+    ports = (RIGHT,)
+    params = (
+        click.Argument(["interface"]),
+        Option("--netns", metavar="NAME", help="The host's network namespace that it is in."),
+    )
+
+    def nics(self) -> dict[str, Nic]:
+        """The interface.
+
+        Raises:
+            StageError: if it cannot be had.
+        """
+        from rumpel.devices import PacketNic
+
+        try:
+            return {"outside": PacketNic(self.options.interface, netns=self.options.netns)}
+        except OSError as error:
+            raise StageError(f"{self.options.interface}: {error}") from None
+
+    def configure(self, k: Kernel) -> None:
+        """It is joined to the chain by a bridge."""
+        bridge(k, [*self.ports, "outside"])

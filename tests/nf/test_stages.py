@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The stages that wrap, copy and join packets."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import dpkt
+import pytest
+
+from tests.nf.tools import chain, echo_request, line, nf, shell
+
+pytestmark = pytest.mark.kernel
+
+
+def ping(image: str, middle: str, address: str = "10.0.0.2", size: int = 56) -> str:
+    """Ping through stages, twice; what was said."""
+    text = f"ping -c 2 -i 0.05 -W 20 -s {size} {address} | {middle} | host {address}"
+    done = chain(image, text, "--fuse")
+    assert f"{size + 8} bytes from {address}" in done.stderr, done.stderr
+    assert "2 sent, 2 answered" in done.stderr
+    return done.stderr
+
+
+def frames(path: Path) -> list[dpkt.ethernet.Ethernet]:
+    """What a capture has."""
+    with path.open("rb") as file:
+        return [dpkt.ethernet.Ethernet(bytes(frame)) for _, frame in dpkt.pcap.Reader(file)]
+
+
+@pytest.mark.parametrize("protocol", ["802.1Q", "802.1ad"])
+def test_a_vlan(default_image: str, tmp_path: Path, protocol: str) -> None:
+    """Between the two stages frames have the tag, and only there."""
+    record = tmp_path / "trace"
+    options = f"--protocol {protocol}"
+    middle = f"vlan 7 {options} | pcap -w {record} | vlan 7 {options} --tagged left"
+    ping(default_image, middle)
+    ethertype = {"802.1Q": b"\x81\x00", "802.1ad": b"\x88\xa8"}[protocol]
+    with record.open("rb") as file:
+        seen = [bytes(frame) for _, frame in dpkt.pcap.Reader(file)]
+    assert len(seen) >= 4
+    assert all(frame[12:16] == ethertype + b"\x00\x07" for frame in seen)
+
+
+def test_another_vlan_goes_nowhere(default_image: str) -> None:
+    """Nor does what has no tag."""
+    for middle in ("vlan 7 | vlan 8 --tagged left", "vlan 7 --tagged left"):
+        text = f"ping -c 1 -W 1 10.0.0.2 | {middle} | host 10.0.0.2"
+        assert "1 sent, 0 answered" in chain(default_image, text, "--virtual").stderr
+
+
+@pytest.mark.parametrize(
+    ("kind", "protocol"),
+    [("vxlan", 17), ("gretap", 47), ("gre", 47), ("ipip", 4), ("wireguard", 17)],
+)
+def test_a_tunnel(default_image: str, tmp_path: Path, kind: str, protocol: int) -> None:
+    """On the wire are only packets of the tunnel's protocol between its two ends."""
+    record = tmp_path / "trace"
+    middle = f"tunnel {kind} | pcap -w {record} | tunnel {kind} --outer left"
+    ping(default_image, middle)
+    outer = [frame.ip for frame in frames(record) if isinstance(frame.data, dpkt.ip.IP)]
+    assert len(outer) >= 4
+    assert {ip.p for ip in outer} == {protocol}
+    assert {ip.src for ip in outer} == {bytes([192, 0, 2, 1]), bytes([192, 0, 2, 2])}
+    # Not a word of what is carried.
+    assert (b"." * 40 in record.read_bytes()) == (kind != "wireguard")
+
+
+@pytest.mark.parametrize("kind", ["vxlan", "gre", "wireguard"])
+def test_ping_learns_how_much_a_tunnel_carries(default_image: str, kind: str) -> None:
+    """IPv6 of 3,000 bytes: the first is too big, and the sender told (RFC 8201)."""
+    text = (
+        f"ping -c 3 -i 0.1 -W 20 -s 3000 fd00::2 | tunnel {kind} |"
+        f" tunnel {kind} --outer left | host fd00::2"
+    )
+    done = chain(default_image, text, "--virtual")
+    assert "3008 bytes from fd00::2: seq 3" in done.stderr, done.stderr
+
+
+def test_tcp_learns_how_much_a_tunnel_carries(default_image: str, tmp_path: Path) -> None:
+    """Path MTU discovery (RFC 1191) through a tunnel that makes packets longer."""
+    data = bytes(range(256)) * 1000
+    (tmp_path / "in").write_bytes(data)
+    for kind in ("gre", "vxlan"):
+        text = (
+            f"tcp 10.0.0.2 7 --input {tmp_path}/in --output {tmp_path}/out |"
+            f" tunnel {kind} | tunnel {kind} --outer left | host 10.0.0.2 --echo 7"
+        )
+        done = chain(default_image, text, "--virtual")
+        assert done.returncode == 0, done.stderr
+        assert (tmp_path / "out").read_bytes() == data
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("gre --local fd00::1", "no two addresses of one family"),
+        ("gre --local fd00::1 --remote fd00::2", "gre goes over IPv4"),
+        ("vxlan --local nonsense", "not an address"),
+        ("wireguard --peer nonsense", "a key has 32 bytes"),
+        ("gere", "'gere' is not one of"),
+    ],
+)
+def test_a_tunnel_that_cannot_be(default_image: str, options: str, message: str) -> None:
+    """One line says why."""
+    done = chain(default_image, f"ping -c 1 10.0.0.2 | tunnel {options} | host 10.0.0.2", "--fuse")
+    assert done.returncode != 0
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_tee_copies_one_direction_or_both(default_image: str, tmp_path: Path) -> None:
+    """To several files, in the format that is asked for; the chain does not notice."""
+    names = {"right": "echo request", "left": "echo reply"}
+    for direction in ("right", "left", "both"):
+        copies = [tmp_path / f"{direction}{number}" for number in range(2)]
+        ping(default_image, f"tee {copies[0]} {copies[1]} --direction {direction}")
+        text = copies[0].read_text()
+        assert [text.count(name) for name in names.values()] == [
+            2 * (direction != "left"),
+            2 * (direction != "right"),
+        ]
+        assert len(copies[1].read_text().splitlines()) == len(text.splitlines())
+    ping(default_image, f"tee {tmp_path}/capture --as pcap --direction both")
+    assert sum(isinstance(frame.data, dpkt.ip.IP) for frame in frames(tmp_path / "capture")) == 4
+
+
+def test_a_copy_for_another_stage(default_image: str, tmp_path: Path) -> None:
+    """Behind a named pipe; it ends when the chain does."""
+    os.mkfifo(tmp_path / "pipe")
+    with subprocess.Popen(
+        ["bash", "-c", f"{nf(default_image, 'filter')} < {tmp_path}/pipe"],
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as reader:
+        ping(default_image, f"tee {tmp_path}/pipe")
+        out, _ = reader.communicate(timeout=60)
+    assert out.count("echo request") == 2
+
+
+def test_mux_joins_streams(default_image: str, tmp_path: Path) -> None:
+    """Standard input, a capture and text, all of it; then there is an end."""
+    (tmp_path / "text").write_text("".join(line(echo_request("10.0.0.3", n)) for n in range(5)))
+    file = io.BytesIO()
+    writer = dpkt.pcap.Writer(file)
+    for number in range(4):
+        writer.writepkt(echo_request("10.0.0.4", number), ts=number)
+    (tmp_path / "capture").write_bytes(file.getvalue())
+    text = "".join(line(echo_request("10.0.0.2", n)) for n in range(3))
+    command = nf(default_image, f"mux {tmp_path}/text {tmp_path}/capture")
+    done = shell(command, input=text)
+    assert done.returncode == 0, done.stderr
+    seen = re.findall(r"> (10\.0\.0\.\d) ", done.stdout)
+    assert {address: seen.count(address) for address in seen} == {
+        "10.0.0.2": 3,
+        "10.0.0.3": 5,
+        "10.0.0.4": 4,
+    }
+
+
+@pytest.mark.parametrize("stage", ["mux /nowhere/file", "tee /nowhere/file", "pcap -w /nowhere/f"])
+def test_a_file_that_is_not_there(default_image: str, stage: str) -> None:
+    """One line says which."""
+    done = shell(nf(default_image, stage), input="")
+    assert done.returncode == 1
+    assert "/nowhere/f" in done.stderr
+    assert done.stderr.count("\n") == 1
