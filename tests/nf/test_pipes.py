@@ -143,3 +143,17 @@ def test_two_sides_need_two_ways_back(default_image: str) -> None:
     done = shell(nf(default_image, "nat --return x"))
     assert done.returncode == 2
     assert "say --return-left or --return-right" in done.stderr
+
+
+def test_rules_of_iptables(default_image: str) -> None:
+    """Their syntax is accepted, of both families; what is none is told."""
+    text = "".join(line(echo_request(f"10.0.0.{n}", n)) for n in (1, 2, 3))
+    rules = "--iptables '-d 10.0.0.2 -p icmp -j DROP' --iptables '-s fd00::1 -j DROP'"
+    done = shell(nf(default_image, f"filter {rules}"), input=text)
+    assert done.returncode == 0, done.stderr
+    assert [n for n in (1, 2, 3) if f"seq {n}\n" in done.stdout] == [1, 3]
+    for rule in ("--nonsense", "-s 10.0.0.1 -j NOWHERE --to x", '-s "10.0.0.1'):
+        done = shell(nf(default_image, f"filter --iptables '{rule}'"), input=text)
+        assert done.returncode == 1
+        assert "not a rule of iptables" in done.stderr
+        assert done.stderr.count("\n") == 1

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import os
 import re
 import subprocess
@@ -168,4 +169,69 @@ def test_a_file_that_is_not_there(default_image: str, stage: str) -> None:
     done = shell(nf(default_image, stage), input="")
     assert done.returncode == 1
     assert "/nowhere/f" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_replay_has_the_timing_of_the_record(default_image: str, tmp_path: Path) -> None:
+    """A tenth of it at --speed 10, none with --flood; on a virtual clock it is exact."""
+    frames = "".join(line(echo_request("10.0.0.2", n), f"{100 + n * 2}.5") for n in range(1, 5))
+    (tmp_path / "text").write_text(f"# a remark\n{frames}")
+    for options, seconds in (("", 2.0), ("--speed 10", 0.2), ("--flood", 0.0)):
+        text = f"pcap -r {tmp_path}/text {options} | bridge"
+        done = chain(default_image, text, "--virtual")
+        assert done.returncode == 0, done.stderr
+        lines = done.stdout.splitlines()
+        assert [x.rpartition(" ")[2] for x in lines] == ["1", "2", "3", "4"]
+        times = [float(x.split()[0]) for x in lines]
+        for before, after in itertools.pairwise(times):
+            assert after - before == pytest.approx(seconds, abs=0.001)
+
+
+def test_a_replay_into_a_pipeline(default_image: str, tmp_path: Path) -> None:
+    """What is recorded can be replayed; a damaged end is told, and what is too long."""
+    ping(default_image, f"pcap -w {tmp_path}/trace --as pcapng")
+    done = shell(nf(default_image, f"pcap -r {tmp_path}/trace --flood"))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("ICMP echo") == 4
+    data = (tmp_path / "trace").read_bytes()
+    (tmp_path / "trace").write_bytes(data[:-5])
+    done = shell(nf(default_image, f"pcap -r {tmp_path}/trace --flood"))
+    assert done.returncode == 1
+    assert "ends in the middle of a packet" in done.stderr
+    (tmp_path / "long").write_text(line(echo_request("10.0.0.2", 1) + bytes(2000)))
+    done = shell(nf(default_image, f"pcap -r {tmp_path}/long"))
+    assert "1 packets are longer than the wire can carry" in done.stderr
+    done = shell(nf(default_image, "pcap"))
+    assert done.returncode == 1
+    assert "give either --write or --read" in done.stderr
+
+
+def test_a_router_with_three_ports(default_image: str, tmp_path: Path) -> None:
+    """A host on a further port answers; those on the right still do; both reach each other's."""
+    for name in ("in", "out"):
+        os.mkfifo(tmp_path / name)
+    third = f"{nf(default_image, f'host 10.2.0.2 --return {tmp_path}/in')} < {tmp_path}/out"
+    with subprocess.Popen(["bash", "-c", third]) as process:
+        text = (
+            f"ping -c 2 -i 0.05 -W 20 10.2.0.2 --address 10.1.0.1 |"
+            f" route --port 10.2.0.0/16={tmp_path}/in:{tmp_path}/out | host 10.0.0.2"
+        )
+        done = chain(default_image, text)
+        assert "2 sent, 2 answered" in done.stderr, done.stderr
+        assert process.wait(timeout=60) == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("--port 10.2.0.0/16", "not a port"),
+        ("--port 10.2.0.0/99=in:out", "not a network"),
+        ("--right nonsense", "not an address"),
+    ],
+)
+def test_a_port_that_cannot_be(default_image: str, options: str, message: str) -> None:
+    """One line says why."""
+    done = shell(nf(default_image, f"route {options}"), input="")
+    assert done.returncode == 1
+    assert message in done.stderr
     assert done.stderr.count("\n") == 1

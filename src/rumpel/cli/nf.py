@@ -11,6 +11,8 @@ import click
 
 from rumpel.nf.stage import LEFT, RIGHT, Option, Side, Stage, StageError, find, names
 
+SIDES: tuple[Side, Side] = (LEFT, RIGHT)
+
 
 class _Stages(click.Group):
     """A command for each stage, loaded when it is called."""
@@ -24,8 +26,20 @@ class _Stages(click.Group):
             return found
         try:
             return stage_command(cmd_name, find(cmd_name))
-        except StageError as error:
-            raise click.UsageError(str(error), ctx) from None
+        except StageError:
+            return None  # one of others' that is broken is not in the list
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError:
+            try:
+                find(args[0])
+            except StageError as error:
+                raise click.UsageError(str(error), ctx) from None
+            raise
 
 
 KERNEL = (
@@ -62,15 +76,14 @@ def stage_command(name: str, stage: type[Stage]) -> click.Command:
         linux = which(values)
         returns: dict[Side, str] = {}
         one = values.pop("return")
-        if one is not None and len(stage.ports) > 1:
-            raise click.UsageError(f"{name} has two sides: say --return-left or --return-right")
-        for side in (LEFT, RIGHT):
-            path = values.pop(f"return_{side}")
-            if path is None and side in stage.ports:
-                path = one
-            if path is not None:
-                returns[side] = path
+        paths = {side: values.pop(f"return_{side}") for side in SIDES}
         made = stage(**values)
+        if one is not None and len(made.ports) > 1:
+            raise click.UsageError(f"{name} has two sides: say --return-left or --return-right")
+        for side, path in paths.items():
+            given = one if path is None and side in made.ports else path
+            if given is not None:
+                returns[side] = given
         sys.exit(
             made.process(descriptors(made, returns), f"rumpel nf {name}", linux=linux, write=write)
         )

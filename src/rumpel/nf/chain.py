@@ -246,8 +246,12 @@ def run_chain(
             ] = member.name
     finally:
         wires.close()
-    start.fire()
-    code = _wait(started)
+    code = 0
+    try:
+        start.fire()
+    except KeyboardInterrupt:
+        code = _interrupt(started)
+    code = _wait(started) or code
     for process in processes:
         process.returncode = 0  # it is gone: _wait has seen it
     return code
@@ -306,6 +310,14 @@ def _fork(run: Callable[..., int], member: Member, ends: Ends, wires: _Wires, st
         os._exit(code)
 
 
+def _interrupt(started: Collection[int]) -> int:
+    """Pass an interrupt on to all; the exit code for it."""
+    for pid in started:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGINT)
+    return 128 + signal.SIGINT
+
+
 def _wait(started: dict[int, str]) -> int:
     """Wait for all; the first that failed decides."""
     failed = 0
@@ -313,10 +325,7 @@ def _wait(started: dict[int, str]) -> int:
         try:
             pid, status = os.wait()
         except KeyboardInterrupt:
-            for pid in started:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGINT)
-            failed = failed or 128 + signal.SIGINT
+            failed = failed or _interrupt(started)
             continue
         name = started.pop(pid, None)
         code = os.waitstatus_to_exitcode(status)

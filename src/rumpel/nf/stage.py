@@ -142,6 +142,17 @@ class Stage:
         except ValueError as error:
             raise StageError(str(error)) from None
 
+    def nft(self, k: Kernel, ruleset: str) -> None:
+        """Load a ruleset of nftables.
+
+        Raises:
+            StageError: if nft does not take it, in its own words.
+        """
+        try:
+            k.net.nft(ruleset)
+        except (ValueError, OSError) as error:
+            raise StageError(f"nft does not take the rules: {error}") from None
+
     def bridge(self, k: Kernel) -> None:
         """Join the ports at the level of Ethernet, so that nobody notices the stage."""
         from rumpel.nf.wire import bridge
@@ -202,7 +213,10 @@ def find(name: str) -> type[Stage]:
         point = _others().get(name)
         if point is None:
             raise StageError(f"there is no stage {name!r}{suggestion(name)}")
-        found = point.load()
+        try:
+            found = point.load()
+        except (ImportError, AttributeError) as error:
+            raise StageError(f"the stage {name!r} cannot be loaded: {error}") from None
     if not (isinstance(found, type) and issubclass(found, Stage)):
         raise StageError(f"the stage {name!r} is no class derived from rumpel.nf.Stage")
     return found

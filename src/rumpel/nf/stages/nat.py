@@ -52,6 +52,7 @@ class Nat(Stage):
                 raise StageError(str(error)) from None
         forwards = [forwarded(text) for text in self.options.forward]
         translate(
+            self,
             k,
             "left",
             "right",
@@ -61,6 +62,7 @@ class Nat(Stage):
 
 
 def translate(
+    stage: Stage,
     k: Kernel,
     inside: str,
     outside: str,
@@ -70,7 +72,8 @@ def translate(
     """Load the rules: all that goes out is from the same address.
 
     Args:
-        k: the kernel.
+        stage: who does so.
+        k: its kernel.
         inside: the port behind which everybody hides.
         outside: the port behind which nobody knows who is inside.
         source: by family, what to do with sources that go out there.
@@ -99,10 +102,7 @@ def translate(
     # One packet after the other: of those of a flow that come together when it is new,
     # conntrack would know none, and drop all but the first.
     k.sysctl["net.core.gro_normal_batch"] = "1"
-    try:
-        k.net.nft(rules)
-    except (ValueError, OSError) as error:
-        raise StageError(f"nft does not take the rules: {error}") from None
+    stage.nft(k, rules)
 
 
 def forwarded(text: str) -> tuple[str, str]:

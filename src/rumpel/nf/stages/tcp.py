@@ -49,7 +49,9 @@ class Tcp(Client):
                 connecting = k.aio.sock_connect(sock, self.there)
                 await asyncio.wait_for(connecting, self.options.timeout)
             except OSError as error:
-                return self._fail(f"{self.there[0]} port {self.there[1]}: {error or 'timed out'}")
+                return self._fail(
+                    f"{self.there[0]} port {self.there[1]}: {str(error) or 'timed out'}"
+                )
             receiver = asyncio.ensure_future(self._receive(k, sock))
             try:
                 async for data in self.chunks(k, _CHUNK):

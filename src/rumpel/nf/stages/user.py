@@ -69,7 +69,7 @@ class User(Stage):
         wire.steer(k, "outside", wire.everything(port), 101)
         wire.send(k, wire.everything(port))
         forwards = [forwarded(text) for text in self.options.forward]
-        translate(k, port, "outside", {"ip": "masquerade", "ip6": "masquerade"}, forwards)
+        translate(self, k, port, "outside", {"ip": "masquerade", "ip6": "masquerade"}, forwards)
         for text in self.options.forward:
             protocol, number = text.split(":")[:2]
             try:

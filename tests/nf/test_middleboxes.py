@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Middleboxes of the talk: TCP survives them, and Multipath TCP falls back as RFC 8684 says."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.nf.tools import chain
+
+pytestmark = pytest.mark.kernel
+
+REWRITE = 'mangle "rewrite_sequence(p, 1000000, 77)"'
+STRIP = 'mangle "p.tcp and p.tcp.strip(2, 3, 4, 5, 8)"'
+SPLIT = 'mangle "split(p, 400)"'
+COALESCE = "mangle --file {}/coalesce.py"
+STRIP_MPTCP = 'mangle "p.tcp and p.tcp.strip(30)"'
+STRIP_LATER = 'mangle "if p.tcp and not p.tcp.flags & SYN: p.tcp.strip(30)"'
+STRIP_DATA = 'mangle "if p.tcp and not p.tcp.flags & SYN and p.payload: p.tcp.strip(30)"'
+STRIP_ANSWER = 'mangle --direction left "if p.tcp and p.tcp.flags & SYN: p.tcp.strip(30)"'
+
+
+def transfer(image: str, path: Path, middle: str, options: str = "") -> str:
+    """Send some bytes through stages, and get them back; what was said."""
+    data = bytes(range(256)) * 400
+    (path / "in").write_bytes(data)
+    (path / "coalesce.py").write_text(
+        "from rumpel.nf.middlebox import coalesce\n"
+        "def batch(packets):\n    return coalesce(packets, 1400)\n"
+    )
+    text = (
+        f"tcp 10.0.0.2 7 {options} --input {path}/in --output {path}/out |"
+        f" {middle.format(path)} | host 10.0.0.2 --echo 7 {options}"
+    )
+    done = chain(image, text)
+    assert done.returncode == 0, done.stderr
+    assert (path / "out").read_bytes() == data
+    return done.stderr
+
+
+@pytest.mark.parametrize(
+    "middle",
+    [REWRITE, STRIP, SPLIT, COALESCE, f"nat | {REWRITE} | {SPLIT} | filter 'tcp dport 7 accept'"],
+    ids=["rewritten", "stripped", "split", "coalesced", "all-with-nat"],
+)
+def test_tcp_survives(default_image: str, tmp_path: Path, middle: str) -> None:
+    """All bytes arrive, in their order."""
+    transfer(default_image, tmp_path, middle)
+
+
+@pytest.mark.parametrize(
+    "middle",
+    ["nat", REWRITE, SPLIT],
+    ids=["nat", "rewritten", "split"],
+)
+def test_mptcp_survives(default_image: str, tmp_path: Path, middle: str) -> None:
+    """Mappings are relative to the first number, and longer than a segment (3.3.1)."""
+    said = transfer(default_image, tmp_path, middle, "--mptcp")
+    assert "MPTCP: 1 subflow\n" in said
+    assert "Fallback" not in said
+    assert "MPCapableACKRX 1" in said
+
+
+@pytest.mark.parametrize(
+    ("middle", "client", "server"),
+    [
+        # The SYN has it no more: the listener sees plain TCP (3.1).
+        (STRIP_MPTCP, "MPCapableFallbackSYNACK 1", None),
+        # Its answer has lost it: the client goes on without.
+        (STRIP_ANSWER, "MPCapableFallbackSYNACK 1", "MPCapableFallbackACK 1"),
+        # All that follows the handshake has: so do both (3.7).
+        (STRIP_LATER, "MPCapableDataFallback 1", "MPCapableFallbackACK 1"),
+        # The data have lost their mapping.
+        (STRIP_DATA, "MPCapableDataFallback 1", "DssFallback 1"),
+    ],
+    ids=["all", "answer", "later", "data"],
+)
+def test_mptcp_falls_back(
+    default_image: str, tmp_path: Path, middle: str, client: str, server: str | None
+) -> None:
+    """Without its options the connection goes on as TCP, and the kernels' counters say so."""
+    said = transfer(default_image, tmp_path, middle, "--mptcp")
+    lines = re.findall(r"MPTCP: (.*)", said)
+    assert len(lines) == 2, said
+    fell = next(x for x in lines if x.startswith("fell back to TCP"))
+    assert client in fell, said
+    # Of the listener it is the counters that tell.
+    other = next(x for x in lines if x != fell)
+    assert (server or "not asked for") in other, said
+
+
+def test_mptcp_through_what_coalesces(default_image: str, tmp_path: Path) -> None:
+    """All arrives. Where two mappings were put together, one is lost, and both ends fall back."""
+    said = transfer(default_image, tmp_path, f"{SPLIT} | {COALESCE}", "--mptcp")
+    fell = "fell back to TCP" in said
+    assert fell == ("DSSCorruptionFallback" in said or "DssFallback" in said), said
+    assert fell or "MPTCP: 1 subflow\n" in said
+
+
+def test_captures_are_well_formed(default_image: str, tmp_path: Path) -> None:
+    """Wireshark's own decoder finds no malformed packet and no wrong checksum behind any box."""
+    boxes = [REWRITE, STRIP, SPLIT, "nat"]
+    middle = " | ".join(f"{box} | pcap -w {tmp_path}/{n}.pcap" for n, box in enumerate(boxes))
+    transfer(default_image, tmp_path, middle)
+    for number in range(len(boxes)):
+        file = tmp_path / f"{number}.pcap"
+        assert not tshark(
+            file,
+            "_ws.malformed || ip.checksum.status == Bad || tcp.checksum.status == Bad"
+            " || _ws.expert.severity == error",
+        )
+        assert len(tshark(file, "tcp && tcp.checksum.status == Good").splitlines()) > 50
+
+
+def tshark(file: Path, expression: str) -> str:
+    """The packets of a capture for which it is true."""
+    done = subprocess.run(
+        [
+            "tshark", "-n", "-r", file, "-Y", expression,
+            "-o", "ip.check_checksum:TRUE", "-o", "tcp.check_checksum:TRUE",
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )  # fmt: skip
+    return done.stdout
