@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Hostile drivers: an input is a device and what is done to its registers,
- * its rings and the memory they lie in. For libFuzzer, and with a loop over
- * random inputs of its own: fuzz_virtio ITERATIONS SEED [FIRST].
+ * its rings and the memory they lie in. For libFuzzer (make libfuzzer), and with a loop
+ * over random inputs of its own: fuzz_virtio ITERATIONS SEED [FIRST]. With
+ * RUMPEL_FUZZ_DEVICE=N in the environment only the Nth kind of set_scene().
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -597,10 +598,15 @@ static struct rumpel_device *vsock_device(struct scene *scene)
 	return device;
 }
 
+#define KINDS 18
+
+/* The one kind of device to look at, or NULL. */
+static const char *only;
+
 static void set_scene(struct input *in, struct scene *scene)
 {
 	struct rumpel_device *device[2];
-	uint8_t kind = u8(in) % 18;
+	uint8_t kind = (only ? strtoul(only, NULL, 0) : u8(in)) % KINDS;
 
 	*scene = (struct scene){ .peer = -1, .listener = -1 };
 	switch (kind) {
@@ -652,7 +658,15 @@ static void set_scene(struct input *in, struct scene *scene)
 	}
 }
 
+int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerInitialize(int *argc, char ***argv)
+{
+	(void)argc, (void)argv;
+	only = getenv("RUMPEL_FUZZ_DEVICE");
+	return 0;
+}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -745,6 +759,7 @@ int main(int argc, char **argv)
 
 	seed = argc > 2 ? strtoul(argv[2], NULL, 0) : 1;
 	current = argc > 3 ? strtoul(argv[3], NULL, 0) : 0;
+	LLVMFuzzerInitialize(&argc, &argv);
 	signal(SIGABRT, failed);
 	signal(SIGALRM, failed);
 	for (; count; count--, current++)

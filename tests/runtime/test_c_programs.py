@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -50,6 +51,12 @@ def test_random_system_calls(default_image: str) -> None:
     """Nothing that callers say ends or hangs the process: a short run of make fuzz."""
     seed = os.environ.get("RUMPEL_TEST_SEED", "1")
     make("runtime/tests/kernel", "fuzz", default_image, "SECONDS=10", f"SEED={seed}")
+
+
+@pytest.mark.skipif(not shutil.which("clang"), reason="no clang: apt-get install clang")
+def test_devices_led_by_coverage() -> None:
+    """libFuzzer finds nothing in the models of devices that crashes or hangs: a short run."""
+    make("runtime/tests", "libfuzzer", "", "SECONDS=10")
 
 
 def test_valgrind(default_image: str, tmp_path: Path) -> None:
