@@ -157,7 +157,7 @@ static void write_header(struct input *in, struct victim *v, uint64_t pa)
 {
 	uint32_t header[3] = { 0 };
 
-	if (pa < v->data || pa + sizeof(header) > v->data + DATA)
+	if (pa - v->data > DATA - sizeof(header))
 		return;
 	if (u8(in) & 1) {
 		header[0] = (u8(in) & 3) | (u8(in) & 0x87) << 8 | u8(in) << 16;
