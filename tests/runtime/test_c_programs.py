@@ -55,7 +55,7 @@ def test_random_system_calls(default_image: str) -> None:
 
 @pytest.mark.skipif(not shutil.which("clang"), reason="no clang: apt-get install clang")
 def test_devices_led_by_coverage() -> None:
-    """libFuzzer finds nothing in the models of devices that crashes or hangs: a short run."""
+    """Nothing in the models of devices crashes or hangs for libFuzzer: a short run."""
     make("runtime/tests", "libfuzzer", "", "SECONDS=10")
 
 
