@@ -235,3 +235,43 @@ def test_a_port_that_cannot_be(default_image: str, options: str, message: str) -
     assert done.returncode == 1
     assert message in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_offloads_are_switched(default_image: str, tmp_path: Path) -> None:
+    """Segments cross a fused chain whole and without sums, unless it is switched off."""
+    (tmp_path / "in").write_bytes(bytes(300_000))
+    for options, whole, summed in (
+        ("", True, False),
+        ("--segmentation off --checksum off", False, True),
+    ):
+        text = (
+            f"tcp 10.0.0.2 9 --input {tmp_path}/in | offload {options} |"
+            f" pcap -w {tmp_path}/trace | host 10.0.0.2 --discard 9"
+        )
+        done = chain(default_image, text, "--fuse")
+        assert "300000 bytes in" in done.stderr, done.stderr
+        data = [x for x in frames(tmp_path / "trace") if isinstance(x.data, dpkt.ip.IP)]
+        data = [x for x in data if x.ip.src == bytes([10, 0, 0, 1]) and len(x.ip.tcp.data) > 1000]
+        assert (max(len(bytes(x)) for x in data) > 1514) == whole
+        bad = 'tcp.checksum.status == "Bad" && ip.src == 10.0.0.1'
+        command = ["tshark", "-nr", str(tmp_path / "trace"), "-Y", bad]
+        out = subprocess.run(
+            [*command, "-o", "tcp.check_checksum:TRUE"], capture_output=True, text=True, check=True
+        ).stdout
+        assert (out == "") == summed
+
+
+@pytest.mark.parametrize("mode", ["", "--fuse"])
+def test_goodput_through_nat_and_an_acl(default_image: str, tmp_path: Path, mode: str) -> None:
+    """The talk's benchmark: all bytes come through both, and how fast is told."""
+    (tmp_path / "in").write_bytes(bytes(5_000_000))
+    text = (
+        f"tcp 10.0.0.2 9 --input {tmp_path}/in | nat |"
+        " filter --drop 'tcp dport 9 accept' 'tcp sport 9 ct state established accept' |"
+        " host 10.0.0.2 --discard 9"
+    )
+    done = chain(default_image, text, *mode.split())
+    assert done.returncode == 0, done.stderr
+    found = re.search(r"5000000 bytes in ([0-9.]+) s: ([0-9.]+) MB/s", done.stderr)
+    assert found is not None, done.stderr
+    assert float(found[2]) > 0

@@ -173,6 +173,7 @@ _STAGES = {
     "mangle": ("rumpel.nf.stages.mangle", "Mangle"),
     "mux": ("rumpel.nf.stages.mux", "Mux"),
     "nat": ("rumpel.nf.stages.nat", "Nat"),
+    "offload": ("rumpel.nf.stages.offload", "Offload"),
     "packet": ("rumpel.nf.stages.packet", "Packet"),
     "pcap": ("rumpel.nf.stages.pcap", "Pcap"),
     "ping": ("rumpel.nf.stages.ping", "Ping"),
