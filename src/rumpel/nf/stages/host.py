@@ -75,6 +75,7 @@ class Host(Stage):
 
 def _port_and_directory(text: str) -> tuple[int, str]:
     port, _, directory = text.partition(":")
-    if not port.isdecimal() or not 0 < int(port) < 65536 or not Path(directory).is_dir():
+    is_port = port.isdecimal() and 0 < int(port) < 65536
+    if not is_port or not directory or not Path(directory).is_dir():
         raise StageError(f"not a port and a directory: {text!r} (write 80:/usr/share/doc)")
     return int(port), directory

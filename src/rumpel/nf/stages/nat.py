@@ -116,7 +116,7 @@ def forwarded(text: str) -> tuple[str, str]:
         ('ip', 'tcp dport 80 dnat to 10.0.0.1:8080')
     """
     match = _FORWARD.fullmatch(text)
-    if match is None:
+    if match is None or not all(0 < int(port) < 65536 for port in (match[2], match[5]) if port):
         raise StageError(f"not a forwarded port: {text!r} (write tcp:80:10.0.0.1:8080)")
     protocol, port, host, host6, to = match.groups()
     where = f"{host or f'[{host6}]' if to else host or host6}{f':{to}' if to else ''}"
