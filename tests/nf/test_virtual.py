@@ -20,7 +20,7 @@ def test_services_give_the_same_bytes_in_every_run(default_image: str, tmp_path:
     for run in ("first", "second"):
         text = (
             f"tcp 10.0.0.2 80 --input {tmp_path}/in --output {tmp_path}/{run} | nat |"
-            " shape --delay 0.02 --loss 0.1 --seed 5 |"
+            f" pcap -w {tmp_path}/{run}.pcap | shape --delay 0.02 --loss 0.1 --seed 5 |"
             f" host 10.0.0.2 --http 80:{tmp_path} --echo 7"
         )
         done = chain(default_image, text, "--virtual")
@@ -30,6 +30,10 @@ def test_services_give_the_same_bytes_in_every_run(default_image: str, tmp_path:
     assert page == b"a page\n" * 2000
     assert b"\r\nDate: Sat, 01 Jan 2000 " in head
     assert runs[0] == runs[1]
+    # And so are all packets, with their times.
+    captures = [(tmp_path / f"{run}.pcap").read_bytes() for run in ("first", "second")]
+    assert len(captures[0]) > 14000
+    assert captures[0] == captures[1]
 
 
 def test_datagrams_come_back(default_image: str, tmp_path: Path) -> None:
