@@ -125,6 +125,6 @@ def tshark(file: Path, expression: str) -> str:
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
+        timeout=240,
     )  # fmt: skip
     return done.stdout

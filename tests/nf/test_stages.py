@@ -139,7 +139,7 @@ def test_a_copy_for_another_stage(default_image: str, tmp_path: Path) -> None:
         text=True,
     ) as reader:
         ping(default_image, f"tee {tmp_path}/pipe")
-        out, _ = reader.communicate(timeout=60)
+        out, _ = reader.communicate(timeout=240)
     assert out.count("echo request") == 2
 
 
@@ -218,7 +218,7 @@ def test_a_router_with_three_ports(default_image: str, tmp_path: Path) -> None:
         )
         done = chain(default_image, text)
         assert "2 sent, 2 answered" in done.stderr, done.stderr
-        assert process.wait(timeout=60) == 0
+        assert process.wait(timeout=240) == 0
 
 
 @pytest.mark.parametrize(

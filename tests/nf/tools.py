@@ -24,7 +24,7 @@ def shell(script: str, **options: Any) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=240,
         **options,
     )
 
@@ -37,7 +37,7 @@ def chain(image: str, text: str, *options: str, **more: Any) -> subprocess.Compl
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=240,
         **more,
     )
 
