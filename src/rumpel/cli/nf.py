@@ -76,7 +76,7 @@ def stage_command(name: str, stage: type[Stage]) -> click.Command:
         linux = which(values)
         returns: dict[Side, str] = {}
         one = values.pop("return")
-        paths = {side: values.pop(f"return_{side}") for side in SIDES}
+        paths: dict[Side, str | None] = {side: values.pop(f"return_{side}") for side in SIDES}
         made = stage(**values)
         if one is not None and len(made.ports) > 1:
             raise click.UsageError(f"{name} has two sides: say --return-left or --return-right")
