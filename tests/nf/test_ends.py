@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.netns import Namespace, namespace
-from tests.nf.tools import chain
+from tests.nf.tools import chain, nf
 
 __all__ = ["namespace"]
 
@@ -50,11 +50,12 @@ def test_what_is_discarded_is_counted(default_image: str, tmp_path: Path) -> Non
     assert "3000000 bytes in " in done.stderr
 
 
-def test_the_host_behind_a_tap(default_image: str, namespace: Namespace) -> None:
-    """The host's ping goes through nat to a kernel, whose answer comes back."""
+@pytest.mark.parametrize("mode", [[], ["--fuse"]], ids=["pipes", "fused"])
+def test_the_host_behind_a_tap(default_image: str, namespace: Namespace, mode: list[str]) -> None:
+    """The host's ping goes through nat to a kernel, whose answer comes back, until the end."""
     text = f"tap tap0 --netns {namespace.name} | nat | host 10.0.0.2"
     words = [sys.executable, "-c", "from rumpel.cli import main; main()", "nf", "chain"]
-    process = subprocess.Popen([*words, "--image", default_image, text])
+    process = subprocess.Popen([*words, *mode, "--image", default_image, text])
     try:
         while namespace.run("ip", "link", "show", "tap0", check=False) == "":
             assert process.poll() is None
@@ -64,6 +65,23 @@ def test_the_host_behind_a_tap(default_image: str, namespace: Namespace) -> None
     finally:
         process.send_signal(2)
         assert process.wait(timeout=30) == 130
+
+
+def test_a_tap_in_a_pipeline(default_image: str, namespace: Namespace) -> None:
+    """What the host sends goes into a pipe, until nobody reads it any more."""
+    command = (
+        f"{nf(default_image, f'tap tap0 --netns {namespace.name}')} | grep -m 1 'who-has 10.0.0.2'"
+    )
+    with subprocess.Popen(["bash", "-c", command], stdout=subprocess.PIPE, text=True) as process:
+        while namespace.run("ip", "link", "show", "tap0", check=False) == "":
+            assert process.poll() is None
+            time.sleep(0.05)
+        namespace.address("tap0", "10.0.0.1/24")
+        # The reader ends with the first, and the stage with what it writes then.
+        while process.poll() is None:
+            namespace.run("ping", "-c", "1", "-W", "1", "10.0.0.2", check=False)
+        assert process.stdout is not None
+        assert "ARP who-has 10.0.0.2 tell 10.0.0.1" in process.stdout.read()
 
 
 def test_an_interface_of_the_host(default_image: str, namespace: Namespace) -> None:

@@ -140,9 +140,13 @@ def _until_end(
     streams: Sequence[PipeNic],
     output: PipeNic | None,
 ) -> int:
-    """Wait for the end of all input, or of whoever reads standard output."""
+    """Wait for the end of all input, or of whoever reads standard output.
+
+    Without any, for an interrupt.
+    """
     code, left = 0, sum(stream.reads and not stream.writes for stream in streams)
-    while left:
+    endless = not left
+    while left or endless:
         _wait(poll, clock, work)
         for stream in streams:
             for event in stream.events():

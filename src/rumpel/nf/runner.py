@@ -26,6 +26,8 @@ __all__ = ["run"]
 MTU = 1500
 QUIET = 0.002
 """Seconds between two looks at whether anything still moves."""
+_INTERRUPT = "interrupt"
+"""What a stage waits for that has no input to end, such as a TAP device in a pipeline."""
 PATIENCE = 10.0
 """Seconds after which a stage ends to which others go on to send."""
 
@@ -166,6 +168,8 @@ class _Life:
             self.code = code
             self.open.clear()
             self._end(self.streams)
+        elif not self.open:
+            self.open.add(_INTERRUPT)
         # What is on its way out is waited for, whoever may read it.
         while self.open or self.ending:
             poll.poll()
