@@ -8,10 +8,17 @@ from rumpel import _native
 __all__ = ["HostClock", "VirtualClock"]
 
 NS = 1_000_000_000
+_MOST = ((1 << 63) - 1) // NS
 
 
 def to_ns(seconds: float) -> int:
-    """Seconds as whole nanoseconds, rounded to the nearest."""
+    """Seconds as whole nanoseconds, rounded to the nearest; errors are those of :mod:`time`."""
+    if not hasattr(type(seconds), "__float__"):
+        raise TypeError(f"must be real number, not {type(seconds).__name__}")
+    if seconds != seconds:
+        raise ValueError("Invalid value NaN (not a number)")
+    if not -_MOST <= seconds <= _MOST:
+        raise OverflowError(f"so many seconds do not fit in 64 bits of nanoseconds: {seconds}")
     return round(seconds * NS)
 
 
@@ -42,9 +49,10 @@ class VirtualClock:
     """
 
     def __init__(self, start: float = 0.0, epoch: float = 946684800.0) -> None:
-        if start < 0 or epoch < 0:
+        begin, realtime = to_ns(start), to_ns(epoch)
+        if begin < 0 or realtime < 0:
             raise ValueError("a clock cannot start below zero")
-        self._native = _native.Clock(to_ns(start), to_ns(epoch))
+        self._native = _native.Clock(begin, realtime)
 
     @property
     def now(self) -> float:

@@ -14,8 +14,8 @@ from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 from rumpel import _native, syscalls
 from rumpel.clock import HostClock, VirtualClock
-from rumpel.errors import BootError
-from rumpel.log import Forwarder, Log, LogHandler
+from rumpel.errors import BootError, KernelClosed
+from rumpel.log import Forwarder, Log, LogHandler, LogTarget, destination
 from rumpel.parts import PARTS
 from rumpel.sizes import to_bytes
 
@@ -130,6 +130,10 @@ class Kernel:
                 raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
             # Of two threads that are first, both get the same.
             return self.__dict__.setdefault(name, maker(self))
+
+    def __dir__(self) -> list[str]:
+        """All attributes, also those that nobody has used yet."""
+        return sorted({*super().__dir__(), *(name for name in PARTS if name[0] != "_")})
 
     @property
     def state(self) -> str:
@@ -354,12 +358,14 @@ class Kernel:
 
         Raises:
             ValueError: if it belongs to a kernel, or is one that a kernel has once.
+            TypeError: if it is no device.
             OSError: ENODEV if the kernel has no driver for it, ENOSPC if it has 48 devices.
 
         Example:
             >>> k.plug(rumpel.MemoryDisk("16M"))  # doctest: +SKIP
             >>> k.os.stat("/dev/vdb")  # doctest: +SKIP
         """
+        _check_kind("plug() takes a device", device)
         _check_claims([*self._devices, device])
         self._native.plug(device._native)
         self._devices.append(device)
@@ -376,7 +382,9 @@ class Kernel:
 
         Raises:
             ValueError: if it is not.
+            TypeError: if it is no device.
         """
+        _check_kind("unplug() takes a device", device)
         self._native.unplug(device._native)
         self._devices = [other for other in self._devices if other is not device]
 
@@ -405,6 +413,7 @@ class Kernel:
 
         Raises:
             CloneError: if the child died, or its exception cannot be pickled.
+            KernelClosed: if the kernel does not run any more.
             TimeoutError: if it was still running.
             BaseException: whatever the function raised, with the child's traceback as a
                 note; :class:`rumpel.KernelPanic` if it was told of the copy's panic.
@@ -421,6 +430,9 @@ class Kernel:
         """
         from rumpel.clone import run
 
+        self._check_running()
+        if not callable(function):
+            raise TypeError(f"clone() takes a function, not {type(function).__name__}")
         return run(self, function, args, timeout)
 
     def sleep(self, seconds: float) -> None:
@@ -462,7 +474,12 @@ class Kernel:
             while self._devices:
                 stack.callback(self._devices.pop(0).close)
 
+    def _check_running(self) -> None:
+        if self.state != "running":
+            raise KernelClosed(f"the kernel does not run any more: it is {self.state}")
+
     def __enter__(self) -> Kernel:
+        self._check_running()
         return self
 
     def __exit__(
@@ -528,7 +545,7 @@ def boot(
     nics: Iterable[Nic] = (),
     devices: Iterable[Device] = (),
     clock: VirtualClock | None = None,
-    log: LogHandler | int | None = None,
+    log: LogTarget | None = None,
     housekeeper: bool = True,
 ) -> Kernel:
     """Boot a Linux kernel inside this process.
@@ -547,8 +564,8 @@ def boot(
         devices: others.
         clock: a virtual clock; None is the host's.
         log: called with each :class:`rumpel.LogRecord` (from another thread) as it
-            appears, or a :class:`logging.Logger`; or a descriptor, to which records are
-            written as /dev/kmsg has them.
+            appears, or a :class:`logging.Logger`; or a descriptor, or an open file that has
+            one, to which records are written as /dev/kmsg has them.
         housekeeper: keep a thread that lets an idle kernel's timers and devices go on;
             without it they do only while some call is inside. Never with a virtual clock.
 
@@ -556,6 +573,8 @@ def boot(
         BootError: if the image is missing or damaged, or the kernel does not come up.
         BuildError: if version or profile do not exist.
         ValueError: if a device already belongs to a kernel, or is one that a kernel has once.
+        TypeError: if an argument is of another type, such as a single disk instead of a list.
+        OSError: if ``log`` is a descriptor that is not open.
 
     Example:
         >>> with rumpel.boot(memory="32M") as k:  # doctest: +SKIP
@@ -564,15 +583,22 @@ def boot(
     """
     if clock is not None and not isinstance(clock, VirtualClock):
         raise TypeError(f"clock must be a VirtualClock or None, not {type(clock).__name__}")
+    log_fd, handler = destination(log)
     every: list[Device] = []
-    for disk in disks:
+    for disk in _listed("disks", disks, 'disks=["disk.img"]'):
         if isinstance(disk, str | os.PathLike):
             from rumpel.devices import Disk
 
             every.append(Disk(disk))
         else:
+            _check_kind("disks are paths and disks", disk, "disk")
             every.append(disk)
-    every += [*nics, *devices]
+    for nic in _listed("nics", nics, "nics=[rumpel.UserNet()]"):
+        _check_kind('nics are interfaces, such as rumpel.Tap("tap0")', nic, "nic")
+        every.append(nic)
+    for device in _listed("devices", devices, "devices=[rumpel.Entropy()]"):
+        _check_kind("devices are such as rumpel.Entropy()", device)
+        every.append(device)
     _check_claims(every)
     native = _native.boot(
         image_path(version, profile) if image is None else os.fspath(image),
@@ -580,13 +606,32 @@ def boot(
         cmdline=cmdline,
         clock=clock._native if clock else None,
         flags=0 if housekeeper and clock is None else _native.NO_HOUSEKEEPER,
-        log_fd=log if isinstance(log, int) else 0,
+        log_fd=log_fd,
         devices=[d._native for d in every],
     )
-    kernel = Kernel(native, clock, every, None if isinstance(log, int) else log)
+    kernel = Kernel(native, clock, every, handler)
     _ignore_signals(native)
     _loopback_up(native)
     return kernel
+
+
+def _listed(name: str, given: Iterable[T], example: str) -> Iterable[T]:
+    """What was given as a list; a single one is a common mistake, and a path is iterable."""
+    if isinstance(given, str | bytes | os.PathLike) or not hasattr(given, "__iter__"):
+        raise TypeError(f"{name} must be a list, such as {example}, not {given!r}")
+    return given
+
+
+def _check_kind(what: str, device: object, kind: str | None = None) -> None:
+    found = getattr(type(device), "_kind", None)
+    if found is None or kind not in (None, found):
+        raise TypeError(f"{what}, not {device!r}")
+    owner: int = getattr(device, "_owner", 0)
+    if owner and owner != os.getpid():
+        raise ValueError(
+            f"{device!r} was made before a fork and belongs to the parent, which may write to "
+            "it as well: make a new one in the child"
+        )
 
 
 def _check_claims(devices: list[Device]) -> None:

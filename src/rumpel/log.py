@@ -20,11 +20,15 @@ if TYPE_CHECKING:
     import logging
 
     from rumpel import _native
+    from rumpel.devices.device import HasFileno
 
-__all__ = ["Log", "LogHandler", "LogRecord", "parse"]
+__all__ = ["Log", "LogHandler", "LogRecord", "LogTarget", "destination", "parse"]
 
 LogHandler = Union[Callable[["LogRecord"], object], "logging.Logger"]
 """What may be given for a boot's ``log``."""
+
+LogTarget = Union[LogHandler, "HasFileno", int]
+"""The same, or where the kernel's records are written to."""
 
 _ESCAPE = re.compile(rb"\\x([0-9a-f]{2})")
 _BARE = re.compile("0x[0-9a-f]{8,16}")
@@ -188,6 +192,35 @@ def _start_again() -> None:
 def _watch_forks() -> None:
     """Once threading is there, which in a child has to put itself right first."""
     os.register_at_fork(after_in_child=_start_again)
+
+
+def destination(log: LogTarget | None) -> tuple[int, LogHandler | None]:
+    """A descriptor, or 0, and a handler, or None, for what was given as a boot's ``log``.
+
+    Raises:
+        TypeError: if it is nothing that takes records.
+        ValueError: if it is standard input, or a closed file.
+        OSError: if it is a descriptor that is not open.
+    """
+    if log is None:
+        return 0, None
+    if isinstance(log, int) and not isinstance(log, bool):
+        fd = log
+    elif callable(log) or (callable(getattr(log, "log", None)) and not isinstance(log, type)):
+        return 0, log  # type: ignore[return-value]
+    elif callable(fileno := getattr(log, "fileno", None)):
+        fd = fileno()
+    else:
+        raise TypeError(
+            f"log must be a function, a logging.Logger, an open file or its descriptor, not {log!r}"
+        )
+    if not fd:
+        raise ValueError("log cannot be standard input")
+    try:
+        os.fstat(fd)
+    except OSError as error:
+        raise OSError(error.errno, f"log: {error.strerror}: {fd}") from None
+    return fd, None
 
 
 def _emitter(handler: LogHandler) -> Callable[[LogRecord], object]:

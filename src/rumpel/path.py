@@ -12,9 +12,11 @@ os would take it for one of theirs, raises TypeError; the kernel's own functions
 
 from __future__ import annotations
 
+import operator
 import os
 import pathlib as host
 import sys
+from collections.abc import Callable
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -44,7 +46,7 @@ def pathlib_module(kernel: Kernel) -> ModuleType:
     }
     keep = {name: getattr(host, name) for name in _PURE}
     module = private_copy(_SOURCE, instead, keep=keep)
-    path: Any = module.PosixPath
+    path: Any = module.Path
 
     def fspath(self: Any) -> str:
         raise host_path_error(self)
@@ -70,4 +72,26 @@ def pathlib_module(kernel: Kernel) -> ModuleType:
     path.__kernel_fspath__ = kernel_fspath
     if hasattr(path, "_globber"):
         path._globber = kernel.glob._StringGlobber
+    for name in ("_flavour", "parser"):  # what 3.12 and 3.13 compute, and ask the system, with
+        if isinstance(getattr(path, name, None), ModuleType):
+            setattr(path, name, kernel.os.path)
+            _compare_by_parts(path)
     return module
+
+
+def _compare_by_parts(path: Any) -> None:
+    """Let paths be compared with the host's pure ones, whose ``os.path`` is another module."""
+
+    def parts(pure: host.PurePath) -> list[str]:
+        return str(pure).split("/")
+
+    def comparison(compare: Callable[[Any, Any], Any]) -> Callable[[Any, Any], bool]:
+        def method(self: Any, other: Any) -> bool:
+            if isinstance(other, host.PurePath) and not isinstance(other, host.PureWindowsPath):
+                return bool(compare(parts(self), parts(other)))
+            return NotImplemented  # type: ignore[no-any-return]
+
+        return method
+
+    for compare in (operator.eq, operator.lt, operator.le, operator.gt, operator.ge):
+        setattr(path, f"__{compare.__name__}__", comparison(compare))

@@ -13,6 +13,7 @@ def to_bytes(size: int | str) -> int:
 
     Raises:
         ValueError: if it is not a size.
+        TypeError: if it is neither an integer nor text.
 
     Example:
         >>> to_bytes("64M"), to_bytes("1.5 KiB"), to_bytes(4096)
@@ -22,6 +23,8 @@ def to_bytes(size: int | str) -> int:
         if size < 0:
             raise ValueError(f"a size cannot be negative: {size}")
         return size
+    if not isinstance(size, str):
+        raise TypeError(f"a size is an integer or such as '64M', not {size!r}")
     text = size.strip().upper().removesuffix("B").removesuffix("I")
     number, unit = (text[:-1], text[-1]) if text[-1:] in _UNITS and text[-1:] else (text, "")
     try:

@@ -83,6 +83,8 @@ def _path(name: str) -> str:
         >>> _path("net.ipv4.conf.eth0/5.forwarding"), _path("kernel/ostype")
         ('/proc/sys/net/ipv4/conf/eth0.5/forwarding', '/proc/sys/kernel/ostype')
     """
+    if not isinstance(name, str):
+        raise TypeError(f"the name of a parameter is text, not {name!r}")
     dot, slash = name.find("."), name.find("/")
     if dot >= 0 and (slash < 0 or dot < slash):
         name = name.translate({ord("."): "/", ord("/"): "."})

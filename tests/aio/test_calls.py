@@ -108,6 +108,80 @@ def test_errors_are_those_of_the_call(tiny: rumpel.Kernel, run: Run) -> None:
     run(tiny, main())
 
 
+async def cancelled(
+    awaitable: Coroutine[Any, Any, Any], event: Callable[..., object], *args: Any
+) -> bool:
+    """Something happens in the very turn in which a task is cancelled: was it?"""
+    task = asyncio.ensure_future(awaitable)
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    event(*args)
+    task.cancel()
+    try:
+        await task
+    except asyncio.CancelledError:
+        return True
+    return False
+
+
+@pytest.mark.parametrize("blocking", [True, False])
+def test_nothing_is_lost_by_a_cancellation(kernel: rumpel.Kernel, run: Run, blocking: bool) -> None:
+    """What arrives in that turn is there for the next call, whichever it is."""
+
+    async def main() -> None:
+        a, b = kernel.socket.socketpair()
+        c = kernel.socket.socket(kernel.socket.AF_INET, kernel.socket.SOCK_DGRAM)
+        c.bind(("127.0.0.1", 0))
+        server = kernel.socket.create_server(("127.0.0.1", 0))
+        for sock in (a, c, server):
+            sock.setblocking(blocking)
+        aio, space, here = kernel.aio, bytearray(100), c.getsockname()
+        for number in range(20):
+            data = b"%d" % number
+            for receive in (aio.sock_recv(a, 100), aio.sock_recv_into(a, space)):
+                assert await cancelled(receive, b.send, data)
+                assert await aio.sock_recv(a, 100) == data
+            assert await cancelled(aio.sock_recvfrom(c, 100), c.sendto, data, here)
+            assert await aio.sock_recvfrom(c, 100) == (data, here)
+        before = len(descriptors(kernel))
+        for _ in range(20):
+            client = kernel.socket.socket()
+            assert await cancelled(aio.sock_accept(server), client.connect, server.getsockname())
+            peer, address = await asyncio.wait_for(aio.sock_accept(server), 20)
+            assert address == client.getsockname()
+            peer.close()
+            client.close()
+        assert len(descriptors(kernel)) == before
+        for sock in (a, b, c, server):
+            sock.close()
+
+    run(kernel, main())
+
+
+def test_a_file_keeps_what_a_cancelled_read_got(tiny: rumpel.Kernel, run: Run) -> None:
+    async def main() -> None:
+        r, w = tiny.os.pipe()
+        async with tiny.aio.open(r, "rb") as file:
+            for number in range(50):
+                data = b"%d\n" % number
+                if await cancelled(file.readline(), tiny.os.write, w, data):
+                    assert await file.readline() == data
+        tiny.os.close(w)
+
+    run(tiny, main())
+
+
+def test_a_closed_socket_is_not_waited_for(tiny: rumpel.Kernel, run: Run) -> None:
+    async def main() -> None:
+        sock = tiny.socket.socket(tiny.socket.AF_UNIX)
+        sock.close()
+        for call in (tiny.aio.sock_accept(sock), tiny.aio.sock_recv(sock, 1)):
+            with pytest.raises(OSError, match="Bad file descriptor"):
+                await asyncio.wait_for(call, 20)
+
+    run(tiny, main())
+
+
 MANY = 1000
 
 
@@ -234,6 +308,7 @@ def test_a_cancelled_call_leaves_no_descriptor(kernel: rumpel.Kernel, run: Run) 
             accepting.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await accepting
+            (await kernel.aio.sock_accept(server))[0].close()  # the next one has it
             client.close()
             opening = asyncio.ensure_future(kernel.aio.os.open("/tmp/fifo", os.O_RDONLY))
             await asyncio.sleep(0)

@@ -458,6 +458,26 @@ def test_dead_kernels_are_dead_there_too(boot: Boot) -> None:
     in_child(child)
 
 
+def test_a_disk_that_no_kernel_has_is_the_parents(boot: Boot, tmp_path: Path) -> None:
+    """Both could boot it and write to it; what nobody writes to comes along."""
+    path = tmp_path / "disk"
+    path.write_bytes(bytes(1 << 20))
+    disk, served = rumpel.Disk(path), rumpel.FaultyDisk(path)
+    free = [rumpel.MemoryDisk("1M"), rumpel.Disk("/bin/true", read_only=True)]
+
+    def child() -> None:
+        for theirs in (disk, served):
+            with pytest.raises(ValueError, match="belongs to the parent"):
+                rumpel.boot(disks=[theirs])
+        with rumpel.boot(disks=free) as kernel:
+            with pytest.raises(ValueError, match="belongs to the parent"):
+                kernel.plug(disk)
+            assert kernel.os.path.exists("/dev/vdb")
+
+    in_child(child)
+    assert boot(disks=[disk]).os.path.exists("/dev/vda")
+
+
 def test_a_panic_of_the_child(kernel: Kernel) -> None:
     def child() -> None:
         with pytest.raises((rumpel.KernelPanic, rumpel.TaskExited)):

@@ -48,6 +48,7 @@ def story(function: Story) -> Story:
     return function
 
 
+@pytest.mark.filterwarnings("ignore:Python 3.14 will, by default, filter:DeprecationWarning")
 @pytest.mark.parametrize("story", STORIES, ids=lambda s: s.__name__)
 def test_same_end(story: Story, kernel: Kernel, tmp_path: Path) -> None:
     kernel.os.mkdir("/tmp/test")
@@ -247,14 +248,39 @@ def test_a_path_of_a_kernel_is_none_of_the_host(kernel: Kernel, tmp_path: Path) 
         for call in (open, os.stat, os.listdir, os.fspath, pathlib.Path, shutil.rmtree):
             if call is pathlib.Path and wrong is path:
                 continue  # takes any pure path, for its name
-            with pytest.raises(TypeError, match="belongs to a kernel, not to the host"):
+            # Our own words, or those of a pathlib that asks for them and throws them away.
+            with pytest.raises(TypeError, match=r"belongs to a kernel|os\.PathLike"):
                 call(wrong)
     with pytest.raises(TypeError, match="belongs to a kernel"):
         subprocess.run(["/bin/true", path], check=True)
     assert isinstance(path, pathlib.PurePosixPath)
     assert not isinstance(path, pathlib.Path)
-    assert path == pathlib.PurePosixPath("/etc/hostname")
+    pure = pathlib.PurePosixPath("/etc/hostname")
+    assert path == pure
+    assert pure == path
+    assert hash(path) == hash(pure)
+    assert sorted([path, pure / "x", pure.parent]) == [pure.parent, path, pure / "x"]
+    assert path != pathlib.PureWindowsPath("/etc/hostname")
     assert str(path) == "/etc/hostname"
+
+
+def test_a_path_asks_its_own_kernel(kernel: Kernel) -> None:
+    """What pathlib leaves to os.path: links, mounts, homes and the working directory."""
+    kernel.os.makedirs("/home/user")
+    kernel.os.symlink("/home/user", "/tmp/link")
+    kernel.os.makedirs("/etc", exist_ok=True)
+    with kernel.open("/etc/passwd", "w") as file:
+        file.write("root:x:0:0::/kernel-root:/\nuser:x:1:1::/home/user:/\n")
+    link = kernel.Path("/tmp/link")
+    assert link.resolve() == kernel.Path("/home/user")
+    assert kernel.Path("/proc").is_mount()
+    assert not kernel.Path("/home").is_mount()
+    assert str(kernel.Path("~user/x").expanduser()) == "/home/user/x"
+    kernel.os.chdir("/home/user")
+    assert str(kernel.Path("x").absolute()) == str(kernel.Path.cwd() / "x") == "/home/user/x"
+    assert kernel.Path("/").is_absolute()
+    if hasattr(link, "is_junction"):
+        assert not link.is_junction()
 
 
 def test_a_path_of_a_kernel_is_none_of_another(kernel: Kernel, boot: Boot) -> None:
@@ -284,6 +310,7 @@ def test_every_function_takes_a_path(kernel: Kernel) -> None:
     assert kernel.os.fsencode(path) == b"/tmp/x"
 
 
+@pytest.mark.filterwarnings("ignore:Python 3.14 will, by default, filter:DeprecationWarning")
 def test_nothing_of_the_host_is_touched(kernel: Kernel, tmp_path: Path) -> None:
     """Archives and temporary files, whose modules open files themselves."""
     kernel.os.makedirs(str(tmp_path))

@@ -16,7 +16,7 @@ from elftools.elf.sections import SymbolTableSection
 
 import rumpel
 import rumpel.crash
-from rumpel import Kernel, KernelPanic, TaskExited, syscalls
+from rumpel import Kernel, KernelPanic, TaskExited, VirtualClock, syscalls
 from tests.api.test_disks import damaged_directory
 
 pytestmark = pytest.mark.kernel
@@ -89,6 +89,32 @@ def test_a_panic_of_its_own_has_a_backtrace(boot: Boot, tmp_path: Path) -> None:
     names = [frame.split("+")[0] for frame in caught.value.backtrace]
     panic = "panic" if "panic" in names else "vpanic"  # what newer kernels call it inside
     assert names.index(panic) < names.index("ext4_readdir") < names.index("iterate_dir")
+
+
+@pytest.mark.parametrize("virtual", [False, True])
+def test_pid_1_that_exits_is_told_at_once(boot: Boot, virtual: bool) -> None:
+    """The state is what it is, and a with statement ends without a second exception."""
+    kernel = boot(clock=VirtualClock() if virtual else None)
+    with kernel:
+        with pytest.raises(KernelPanic, match="Attempted to kill init"):
+            kernel.syscall("exit_group", 0)
+        assert kernel.state == "panicked"
+    assert kernel.state == "panicked"
+
+
+def test_a_thread_that_exits_leaves_the_others(kernel: Kernel) -> None:
+    """What can be done after it, as its error says."""
+    for _ in range(2):
+        with pytest.raises(TaskExited, match=r"other threads and processes can, and .* be halted"):
+            kernel.syscall("exit", 0)
+    assert kernel.state == "running"
+    found: list[int] = []
+    thread = threading.Thread(target=lambda: found.append(kernel.os.getpid()))
+    thread.start()
+    thread.join(20)
+    assert found == [1]
+    kernel.halt()
+    assert kernel.state == "halted"
 
 
 def test_pid_1_that_exits_is_a_panic(kernel: Kernel) -> None:

@@ -286,7 +286,7 @@ def test_the_cable_is_pulled(boot: Boot) -> None:
     link = Link()
     link[0].link_up = True  # its driver shall look for a state
     left, right = boot(nics=[link[0]]), boot(nics=[link[1]])
-    with pytest.raises(OSError, match=os.strerror(errno.EOPNOTSUPP)):
+    with pytest.raises(OSError, match="set link_up, to True or False, before"):
         link[1].link_up = False
     assert link[1].link_up
     left.ifup("eth0", "10.0.0.1/24")

@@ -9,6 +9,7 @@ import errno
 import gc
 import os
 import socket as host
+import subprocess
 import sys
 import threading
 import time
@@ -390,17 +391,75 @@ def test_async_exceptions_are_the_loops(boot: Boot) -> None:
     asyncio.run(main())
 
 
-def test_async_without_a_loop(boot: Boot, unraisable: list[Any]) -> None:
-    class Async(PythonNic):
-        async def transmit(self, frames: list[bytes]) -> None:
-            pass
+class Slow(Responder):
+    """It answers after a while, from a coroutine."""
 
-    kernel = boot(nics=[Async()])
+    async def transmit(self, frames: list[bytes]) -> None:  # type: ignore[override]
+        await asyncio.sleep(0.001)
+        super().transmit(frames)
+
+
+def test_async_without_a_loop(boot: Boot, unraisable: list[Any]) -> None:
+    """Made where no loop runs it has one of its own, which ends with the kernel."""
+    nic = Slow()
+    kernel = boot(nics=[nic])
+    kernel.ifup("eth0", "10.0.0.1/24")
+    for number in range(5):
+        assert echo(kernel, b"%d" % number) == b"%d" % number
+
+    async def main() -> None:
+        assert await asyncio.to_thread(echo, kernel, b"here") == b"here"
+
+    asyncio.run(main())
+    assert any(thread.name == "rumpel-nic-loop" for thread in threading.enumerate())
+    own = nic._own
+    assert own is not None
+    kernel.halt()
+    wait_for(lambda: not own.thread.is_alive())
+    assert not unraisable
+
+
+def test_async_on_a_virtual_clock(boot: Boot, unraisable: list[Any]) -> None:
+    """The loop that drives the kernel runs it, in virtual time; else it is run at once."""
+    clock = VirtualClock()
+
+    class Later(Responder):
+        async def transmit(self, frames: list[bytes]) -> None:  # type: ignore[override]
+            if driven:
+                await asyncio.sleep(3600)
+            super().transmit(frames)
+
+    driven = False
+    kernel = boot(nics=[Later()], clock=clock)
+    kernel.ifup("eth0", "10.0.0.1/24")
+    before = clock.now
+    assert echo(kernel, b"at once") == b"at once"
+    assert clock.now - before < 1
+    driven = True
+
+    async def main() -> float:
+        sock = kernel.socket.socket(host.AF_INET, host.SOCK_DGRAM)
+        with sock:
+            await kernel.aio.sock_sendto(sock, b"later", ("10.0.0.9", 7))
+            began = clock.now
+            assert await kernel.aio.sock_recv(sock, 100) == b"later"
+            return clock.now - began
+
+    real = time.monotonic()
+    assert kernel.aio.run(main()) >= 3600
+    assert time.monotonic() - real < 60
+    assert not unraisable
+
+
+def test_async_with_a_loop_that_is_closed(boot: Boot, unraisable: list[Any]) -> None:
+    loop = asyncio.new_event_loop()
+    kernel = boot(nics=[Slow(loop=loop)])
+    loop.close()
     kernel.ifup("eth0", "10.0.0.1/24")
     with kernel.socket.socket(host.AF_INET, host.SOCK_DGRAM) as sock:
         sock.sendto(b"x", ("10.0.0.9", 7))
     wait_for(lambda: bool(unraisable))
-    assert "needs an event loop" in str(unraisable[0][0])
+    assert "is closed" in str(unraisable[0][0])
 
 
 def test_nothing_is_left(boot: Boot) -> None:
@@ -511,3 +570,43 @@ def test_a_fork_inside_on_a_virtual_clock(boot: Boot, frame: int) -> None:
     assert said == "OSError"  # nobody is there
     assert os.waitpid(pids[0], 0)[1] == 0
     assert kernel.os.getpid() == 1
+
+
+CLOSES = """
+import threading, time
+import rumpel
+
+class Slow(rumpel.PythonNic):
+    def transmit(self, frames):
+        begun.set()
+        time.sleep(0.3)
+
+begun = threading.Event()
+kernel = rumpel.boot(image=IMAGE, nics=[Slow()], clock=rumpel.VirtualClock())
+kernel.ifup("eth0", "10.0.0.1/24")
+
+def send():
+    try:
+        with kernel.socket.socket(kernel.socket.AF_INET, kernel.socket.SOCK_DGRAM) as sock:
+            sock.sendto(b"x", ("10.0.0.9", 7))
+            sock.recv(1)
+    except rumpel.KernelClosed:
+        print("closed")
+
+thread = threading.Thread(target=send)
+thread.start()
+begun.wait()
+kernel.close()
+thread.join()
+"""
+
+
+def test_close_while_python_is_asked(default_image: str) -> None:
+    """Who closes a kernel waits for its token without Python's lock, which transmit() needs."""
+    run = subprocess.run(
+        [sys.executable, "-c", f"IMAGE = {default_image!r}\n{CLOSES}"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (run.returncode, run.stdout) == (0, "closed\n"), run.stderr

@@ -99,7 +99,7 @@ int args_convert(struct call_args *args, int index, PyObject *value, bool path)
 
 	if (PyLong_Check(value))
 		return from_integer(args, index, value);
-	if (value == Py_None) {
+	if (value == Py_None && !path) {
 		args->raw[index] = 0;
 		return 0;
 	}

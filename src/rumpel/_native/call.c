@@ -95,6 +95,7 @@ static int run_slowly(Task *task, int status, long nr, const unsigned long raw[C
 bool call_has_exited(Task *task)
 {
 	static const unsigned long none[CALL_ARGS];
+	struct rumpel_task *other;
 	long ignored;
 	int status;
 
@@ -102,6 +103,9 @@ bool call_has_exited(Task *task)
 	status = rumpel_task_submit(task->handle, 0, SYS_getpid, none, &ignored);
 	while (status == 0 || status == -EINTR)
 		status = rumpel_task_wait(task->handle, -1, &ignored);
+	/* If it took all of pid 1 with it, the kernel panics when it runs next: now. */
+	if (status == -ESRCH && !rumpel_task_create(task->kernel->handle, 0, &other))
+		rumpel_task_free(other);
 	Py_END_ALLOW_THREADS
 	/* Or all of its kernel with it, by now. */
 	return status == -ESRCH || status == -ENOTRECOVERABLE;

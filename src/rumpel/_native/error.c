@@ -76,7 +76,12 @@ int error_of_kernel(Kernel *kernel, int error)
 			    "on the virtual clock nothing can ever end this call");
 		return -1;
 	case -ESRCH:
-		raise_named(kernel->state, "TaskExited", "the kernel task has exited");
+		if (rumpel_kernel_state(kernel->handle) == RUMPEL_PANICKED)
+			raise_panic(kernel, "panic");
+		else
+			raise_named(kernel->state, "TaskExited",
+				    "the kernel task has exited and can make no more calls; other "
+				    "threads and processes can, and the kernel can be halted");
 		return -1;
 	case -EBUSY:
 		PyErr_SetString(PyExc_RuntimeError, "the task has another call in progress");

@@ -85,7 +85,19 @@ static int check_open(Kernel *kernel)
 	return kernel->handle && !kernel->closing ? 0 : error_closed(kernel);
 }
 
-/* Threads that wait in this kernel get an error; then it is freed. */
+static Task *next_busy(Kernel *kernel)
+{
+	Task *task = kernel->tasks;
+
+	while (task && (!task->busy || task->shut))
+		task = task->next;
+	return task;
+}
+
+/*
+ * Threads that wait in this kernel get an error; then it is freed. Whoever has the
+ * kernel may be waiting for Python's lock, and the list changes without it.
+ */
 static void shut(Kernel *kernel)
 {
 	Task *task;
@@ -93,10 +105,16 @@ static void shut(Kernel *kernel)
 	if (!kernel->handle || kernel->closing)
 		return;
 	kernel->closing = true;
-	for (task = kernel->tasks; task; task = task->next)
-		if (task->busy)
-			rumpel_task_cancel(task->handle);
-	release(kernel);
+	kernel_enter(kernel);
+	while ((task = next_busy(kernel))) {
+		struct rumpel_task *handle = task->handle;
+
+		task->shut = true;
+		Py_BEGIN_ALLOW_THREADS
+		rumpel_task_cancel(handle);
+		Py_END_ALLOW_THREADS
+	}
+	kernel_leave(kernel);
 }
 
 static void kernel_dealloc(PyObject *self)

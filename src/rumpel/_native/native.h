@@ -106,6 +106,7 @@ struct Task {
 	bool is_init;
 	bool is_process; /* with descriptors of its own */
 	bool busy;
+	bool shut; /* interrupted by a kernel that closes, and freed with it */
 	unsigned long thread; /* whose call is in progress, if it is a long one */
 };
 

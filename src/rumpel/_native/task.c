@@ -55,6 +55,7 @@ Task *task_wrap(Kernel *kernel, struct rumpel_task *handle, bool holds_kernel)
 	task->is_init = false;
 	task->is_process = false;
 	task->busy = false;
+	task->shut = false;
 	task->thread = 0;
 	task->next = kernel->tasks;
 	task->link = &kernel->tasks;
@@ -82,7 +83,7 @@ void task_detach(Task *task)
 		kernel->cached_task = NULL;
 	task->handle = NULL;
 	task->kernel = NULL;
-	if (handle && !task->is_init) {
+	if (handle && !task->is_init && !task->shut) {
 		kernel_enter(kernel);
 		Py_BEGIN_ALLOW_THREADS
 		rumpel_task_free(handle);

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import select
 import socket as host
 import struct
@@ -32,6 +33,7 @@ __all__ = ["Aio"]
 
 T = TypeVar("T")
 _PLACED = frozenset(["socket", "socketpair", "open", "openat", "openat2", "creat"])
+_NOW = host.MSG_DONTWAIT
 _POLLFD = struct.Struct("=ihh")
 
 
@@ -46,7 +48,10 @@ class Aio:
     whether the socket blocks does not matter.
 
     Cancelling the awaitable interrupts the call and waits until it has ended; a
-    descriptor that it made nevertheless is closed.
+    descriptor that it made nevertheless is closed. What ``sock_recv`` and its like, or a
+    file of :meth:`open`, would have got is still there for the next one: they wait until
+    the socket is ready and only then take something, or keep what came too late. Bytes
+    that a bare ``os.read`` got in the very moment of its cancellation are lost.
 
     A kernel on a virtual clock needs an event loop that drives it: :meth:`run`, or
     :class:`rumpel.aio.EventLoop`.
@@ -140,6 +145,8 @@ class Aio:
     async def poll(self, fd: Any, events: int) -> int:
         """Wait until a descriptor or socket is ready for events (POLLIN...): which they are."""
         number = fd if isinstance(fd, int) else fd.fileno()
+        if number < 0:  # poll(2) would leave it out, and wait for ever
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
         table = bytearray(_POLLFD.pack(number, events, 0))
         await self.syscall("ppoll", table, 1, None, None, 0)
         got: int = _POLLFD.unpack(table)[2]
@@ -167,10 +174,11 @@ class Aio:
             name = bytearray(LONGEST)
             size = address_size(name)
             flags = host.SOCK_CLOEXEC | host.SOCK_NONBLOCK
+            # Whoever is cancelled here leaves the connection to the next one.
+            await self.poll(sock, select.POLLIN)
             try:
                 fd = await self.syscall("accept4", sock.fileno(), name, size, flags)
             except BlockingIOError:
-                await self.poll(sock, select.POLLIN)
                 continue
             try:
                 new = self._kernel.socket.socket(sock.family, sock.type, sock.proto, fileno=fd)
@@ -199,14 +207,15 @@ class Aio:
             raise ValueError("negative buffersize in recv")
         if not bufsize:
             return b""  # the kernel would wait for data
-        data: bytes = await self._when(sock, select.POLLIN, sock._c_recv, bufsize, 0, None, None)
+        data: bytes = await self._when(sock, select.POLLIN, sock._c_recv, bufsize, _NOW, None, None)
         return data
 
     async def sock_recv_into(self, sock: Socket, buffer: Buffer) -> int:
         """Receive into a buffer."""
         if not memoryview(buffer).nbytes:
             return 0
-        count: int = await self._when(sock, select.POLLIN, sock._c_recv_into, buffer, 0, None, None)
+        receive = sock._c_recv_into
+        count: int = await self._when(sock, select.POLLIN, receive, buffer, _NOW, None, None)
         return count
 
     async def sock_recvfrom(self, sock: Socket, bufsize: int) -> tuple[bytes, Any]:
@@ -215,29 +224,33 @@ class Aio:
             raise ValueError("negative buffersize in recvfrom")
         name = bytearray(LONGEST)
         size = address_size(name)
-        data = await self._when(sock, select.POLLIN, sock._c_recv, bufsize, 0, name, size)
+        data = await self._when(sock, select.POLLIN, sock._c_recv, bufsize, _NOW, name, size)
         return data, decode(name, from_size(size), sock._names, sock._proto)
 
     async def sock_sendall(self, sock: Socket, data: Buffer) -> None:
-        """Send all bytes."""
+        """Send all bytes; how many were sent if it is cancelled, nobody knows."""
         view = memoryview(data).cast("B")
         while view:
             view = view[
                 await self._when(
-                    sock, select.POLLOUT, sock._c_send, view, host.MSG_NOSIGNAL, None, 0
+                    sock, select.POLLOUT, sock._c_send, view, _NOW | host.MSG_NOSIGNAL, None, 0
                 ) :
             ]
 
     async def sock_sendto(self, sock: Socket, data: Buffer, address: Any) -> int:
         """Send to an address: how many bytes were taken."""
         packed = await self._encode(sock, address)
+        flags = _NOW | host.MSG_NOSIGNAL
         count: int = await self._when(
-            sock, select.POLLOUT, sock._c_send, data, host.MSG_NOSIGNAL, packed, len(packed)
+            sock, select.POLLOUT, sock._c_send, data, flags, packed, len(packed)
         )
         return count
 
     async def _when(self, sock: Socket, events: int, call: Call, *args: Any) -> Any:
-        """A call that waits by itself, or for the socket if that does not block."""
+        """A call that does not wait, whenever the socket is ready for it.
+
+        So it has not begun when it is cancelled, and takes nothing that is lost then.
+        """
         driver = self._driver()
         while True:
             try:

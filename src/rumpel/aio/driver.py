@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import os
 import weakref
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from rumpel._native import Call, Kernel, Pending, Task
@@ -67,8 +67,15 @@ class Driver:
         """Whose calls these are."""
         return self._kernel
 
-    async def call(self, call: Call, *args: Any) -> Any:
+    async def call(
+        self, call: Call, *args: Any, late: Callable[[Any], object] | None = None
+    ) -> Any:
         """Make a system call, and wait for it as coroutines do.
+
+        Args:
+            call: the system call.
+            args: its arguments.
+            late: called with its result if it was cancelled, and has one nevertheless.
 
         Raises:
             RuntimeError: in a ``with`` of a process, whose descriptors its tasks have not.
@@ -94,9 +101,11 @@ class Driver:
         if type(result) is not Pending:
             idle.append(task)
             return result
-        return await self._wait(result, task)
+        return await self._wait(result, task, late)
 
-    async def _wait(self, pending: Pending, task: Task) -> Any:
+    async def _wait(
+        self, pending: Pending, task: Task, late: Callable[[Any], object] | None
+    ) -> Any:
         self._begin(pending)
         loop = asyncio.get_running_loop()
         cancelled: asyncio.CancelledError | None = None
@@ -118,7 +127,7 @@ class Driver:
         if cancelled is None:
             return pending.result()
         try:
-            _drop(self._kernel, pending)
+            _drop(self._kernel, pending, late)
             raise cancelled
         finally:
             cancelled = None  # it refers to this frame
@@ -239,13 +248,15 @@ def _set(waiter: asyncio.Future[None]) -> None:
         waiter.set_result(None)
 
 
-def _drop(kernel: Kernel, pending: Pending) -> None:
-    """Nobody wants the result any more; a descriptor would stay open for ever."""
+def _drop(kernel: Kernel, pending: Pending, late: Callable[[Any], object] | None) -> None:
+    """Nobody waits for the result any more; a descriptor would stay open for ever."""
     try:
         result = pending.result()
     except (OSError, RumpelError):
         return
-    if pending.call.__name__ in _DESCRIPTORS and isinstance(result, int):
+    if late is not None:
+        late(result)
+    elif pending.call.__name__ in _DESCRIPTORS and isinstance(result, int):
         from rumpel.syscalls import bind
 
         with contextlib.suppress(OSError, RumpelError):

@@ -156,10 +156,14 @@ class AsyncFile:
 
     async def _fill(self, size: int = _CHUNK) -> bool:
         """Read another part; False at the end, where a decoder may still have one."""
-        data = await self._aio.os.read(self._fd, size)
+        # If this is cancelled, what was read belongs to whoever reads next.
+        data = await self._aio.os._call(self._aio._kernel.os.read, self._fd, size, late=self._got)
+        self._got(data)
+        return bool(data)
+
+    def _got(self, data: bytes) -> None:
         part = data if self._decoder is None else self._decoder.decode(data, final=not data)
         self._parts.append(part)
-        return bool(data)
 
     def _joined(self) -> Any:
         if self._parts:

@@ -237,9 +237,23 @@ def run(
         debug: asyncio's debug mode.
         autojump_threshold: as of :class:`EventLoop`.
 
+    Raises:
+        RuntimeError: if this thread runs an event loop already.
+        KernelClosed: if the kernel does not run any more.
+
     Example:
         >>> rumpel.aio.run(k, main())  # doctest: +SKIP
     """
+    try:
+        if asyncio._get_running_loop() is not None:
+            raise RuntimeError(
+                "aio.run() cannot be called where an event loop runs: await the coroutine there"
+            )
+        kernel._check_running()
+    except BaseException:
+        if asyncio.iscoroutine(main):  # else Python says that it was never awaited
+            main.close()
+        raise
     factory = partial(EventLoop, kernel, autojump_threshold=autojump_threshold)
     with asyncio.Runner(loop_factory=factory, debug=debug) as runner:
         return runner.run(main)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Awaitable, Callable, Sequence
+from operator import index
 from typing import TYPE_CHECKING, Any
 
 from rumpel._native import Call, Vector
@@ -42,8 +43,8 @@ class AsyncOs:
         self.__dict__[name] = awaitable
         return awaitable
 
-    def _call(self, call: Call, *args: Any) -> Awaitable[Any]:
-        return self._aio._driver().call(call, *args)
+    def _call(self, call: Any, *args: Any, **keywords: Any) -> Awaitable[Any]:
+        return self._aio._driver().call(call, *args, **keywords)
 
     async def open(
         self, path: AnyPath, flags: int, mode: int = 0o777, *, dir_fd: int | None = None
@@ -85,7 +86,7 @@ class AsyncOs:
 
     async def sendfile(self, out_fd: int, in_fd: int, offset: int | None, count: int) -> int:
         """Move bytes from a file to a descriptor, both of this kernel."""
-        return await self._aio.syscall("sendfile", out_fd, in_fd, _offset(offset), count)
+        return await self._aio.syscall("sendfile", out_fd, in_fd, _offset(offset), index(count))
 
     async def splice(
         self,

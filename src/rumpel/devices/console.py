@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from rumpel import _native
-from rumpel.devices.device import Device, HasFileno
+from rumpel.devices.device import Device, HasFileno, to_fd
 
 __all__ = ["Console"]
 
@@ -13,4 +13,4 @@ class Console(Device):
     """A terminal, /dev/hvc0, on a descriptor of the host, which is duplicated."""
 
     def __init__(self, fd: int | HasFileno) -> None:
-        super().__init__(_native.console(fd if isinstance(fd, int) else fd.fileno()))
+        super().__init__(_native.console(to_fd(fd)))

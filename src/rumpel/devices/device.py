@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 
 from rumpel import _native
 
-__all__ = ["Device", "DeviceStats", "HasFileno", "check_claims"]
+__all__ = ["Device", "DeviceStats", "HasFileno", "check_claims", "to_fd"]
 
 
 class HasFileno(Protocol):
@@ -42,6 +42,10 @@ class DeviceStats(NamedTuple):
 class Device:
     """What all devices have in common."""
 
+    _kind = "device"
+    """Or ``nic``, or ``disk``: what a boot takes it for."""
+    _owner = 0
+    """The process whose it is alone, if it is; 0: the child of a fork may use its copy."""
     _claim = ""
     """What no second device of the kernel may be too, in the plural."""
 
@@ -55,6 +59,20 @@ class Device:
 
     def close(self) -> None:
         """Called when the kernel is gone."""
+
+
+def to_fd(file: int | HasFileno) -> int:
+    """The descriptor of a file of the host, or the descriptor itself.
+
+    Raises:
+        TypeError: if it has none.
+    """
+    if isinstance(file, int):
+        return file
+    method = getattr(file, "fileno", None)
+    if method is None:
+        raise TypeError(f"a descriptor is expected, or an object with fileno(), not {file!r}")
+    return int(method())
 
 
 def check_claims(devices: Iterable[Device]) -> None:

@@ -11,6 +11,8 @@ from rumpel.sizes import to_bytes
 
 __all__ = ["Disk", "MemoryDisk"]
 
+SECTOR = 512
+
 
 class Disk(Device):
     """A file or block device of the host as a disk: /dev/vda and so on.
@@ -29,9 +31,12 @@ class Disk(Device):
         ...     k.mount("/dev/vda", "/mnt", "ext4", read_only=True)
     """
 
+    _kind = "disk"
+
     def __init__(self, path: str | os.PathLike[str], read_only: bool = False) -> None:
         self.path = os.fspath(path)
         self.read_only = read_only
+        self._owner = 0 if read_only else os.getpid()
         super().__init__(_native.block_file(path, _native.READ_ONLY if read_only else 0))
 
     def resize(self, size: int | str) -> None:
@@ -56,12 +61,20 @@ class MemoryDisk(Device):
         data: a size, in bytes or such as ``"64M"``, for zeroes; or a buffer, which the
             disk uses in place for as long as the kernel lives.
         read_only: refuse writes; necessary for a buffer such as bytes.
+
+    Raises:
+        ValueError: if it is less than a sector of 512 bytes.
     """
+
+    _kind = "disk"
 
     def __init__(
         self, data: int | str | bytes | bytearray | memoryview, read_only: bool = False
     ) -> None:
         what = to_bytes(data) if isinstance(data, int | str) else data
+        size = what if isinstance(what, int) else memoryview(what).nbytes
+        if size < SECTOR:
+            raise ValueError(f"data: a disk has a sector of {SECTOR} bytes at least, not {size}")
         super().__init__(_native.block_memory(what, _native.READ_ONLY if read_only else 0))
 
     def resize(self, size: int | str) -> None:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from rumpel import _native
-from rumpel.devices.device import HasFileno
+from rumpel.devices.device import HasFileno, to_fd
 from rumpel.devices.nic import Nic, to_mac
 
 __all__ = ["FdNic"]
@@ -19,8 +19,12 @@ class FdNic(Nic):
             have their length before them, in four bytes (``!I``), as QEMU's and passt's.
         mac: as text, such as ``"02:00:00:00:00:01"``; None makes one up.
         mtu: in bytes.
+
+    Raises:
+        OSError: if it is no open descriptor.
+        TypeError: if it has none.
     """
 
     def __init__(self, fd: int | HasFileno, mac: str | None = None, mtu: int = 1500) -> None:
-        number = fd if isinstance(fd, int) else fd.fileno()
+        number = to_fd(fd)
         super().__init__(_native.net_fd(number, to_mac(mac), mtu))

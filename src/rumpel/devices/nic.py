@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
+import errno
 from typing import IO, Literal
 
 from rumpel import _native
-from rumpel.devices.device import Device
+from rumpel.devices.device import Device, to_fd
 
 __all__ = ["Nic", "to_mac"]
 
@@ -14,6 +15,7 @@ __all__ = ["Nic", "to_mac"]
 class Nic(Device):
     """A network interface: eth0 and so on, in the order given at boot."""
 
+    _kind = "nic"
     _link_up = True
 
     @property
@@ -28,13 +30,22 @@ class Nic(Device):
         other end: a TAP device that was deleted, a peer that went away.
 
         Raises:
-            OSError: EOPNOTSUPP if the driver does not look.
+            OSError: EOPNOTSUPP if the driver does not look, because it was not set before.
         """
         return self._link_up
 
     @link_up.setter
     def link_up(self, up: bool) -> None:
-        self._native.set_link(up)
+        try:
+            self._native.set_link(up)
+        except OSError as error:
+            if error.errno != errno.EOPNOTSUPP:
+                raise
+            raise OSError(
+                error.errno,
+                "this kernel's driver does not look for a link state: set link_up, to True or "
+                "False, before the kernel gets the interface",
+            ) from None
         self._link_up = bool(up)
 
     def capture(
@@ -65,7 +76,7 @@ class Nic(Device):
         """
         if format not in ("pcap", "pcapng"):
             raise ValueError(f"not a capture format: {format!r}")
-        fd = -1 if file is None else file if isinstance(file, int) else file.fileno()
+        fd = -1 if file is None else to_fd(file)
         self._native.capture(fd, _native.CAPTURE_PCAPNG * (format == "pcapng"), name)
 
 
@@ -84,4 +95,10 @@ def to_mac(text: str | None) -> bytes | None:
         mac = b""
     if len(mac) != 6:
         raise ValueError(f"not a MAC address: {text!r}")
+    if mac[0] & 1:
+        raise ValueError(
+            f"{text!r} is a group's MAC address, not an interface's: {mac[0]:02x} is odd"
+        )
+    if not any(mac):
+        raise ValueError(f"{text!r} is nobody's MAC address")
     return mac

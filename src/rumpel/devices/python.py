@@ -7,11 +7,13 @@ import asyncio
 import collections
 import contextlib
 import inspect
+import threading
 import weakref
 from collections.abc import Awaitable, Iterable
 from typing import TYPE_CHECKING
 
 from rumpel import _native
+from rumpel.devices.loop import LoopThread
 from rumpel.devices.nic import Nic, to_mac
 from rumpel.errors import KernelClosed
 
@@ -32,7 +34,10 @@ class PythonNic(Nic):
     With a virtual clock it is called at once instead, by the thread that runs the kernel,
     so that every run is the same; it must not call kernels of such a clock then.
 
-    An ``async def transmit`` runs on the event loop, batch after batch.
+    An ``async def transmit`` runs batch after batch: on the event loop that is given, or that
+    runs in the thread that makes the interface, or else on one in a thread of the interface's
+    own. With a virtual clock that last one is the loop which drives the kernel
+    (``kernel.aio.run``); where none does, the coroutine is run to its end at once.
 
     An exception in ``transmit`` is reported to :func:`sys.unraisablehook`, one in an
     ``async`` one to the loop's exception handler; the frames of that batch are lost, and
@@ -41,7 +46,7 @@ class PythonNic(Nic):
     Args:
         mac: of the kernel's interface, as text; None makes one up.
         mtu: in bytes.
-        loop: for an ``async def transmit``; None is the one that runs in this thread now.
+        loop: for an ``async def transmit``.
 
     Example:
         >>> class Mirror(PythonNic):
@@ -64,6 +69,8 @@ class PythonNic(Nic):
         self._loop = loop
         self._pending: collections.deque[Awaitable[None]] = collections.deque()
         self._runner: asyncio.Task[None] | None = None
+        self._own: LoopThread | None = None
+        self._at_once: asyncio.AbstractEventLoop | None = None
         super().__init__(_native.net_callback(_Transmit(self), to_mac(mac), mtu))
 
     def transmit(self, frames: list[bytes]) -> Awaitable[None] | None:
@@ -89,24 +96,53 @@ class PythonNic(Nic):
         """
         return self._native.receive(list(frames))
 
+    def close(self) -> None:
+        """End the event loop that was made for :meth:`transmit`, if one was."""
+        if self._own is not None:
+            self._own.stop()
+            # A coroutine that does not return must not keep the kernel from ending.
+            if self._own.thread is not threading.current_thread():
+                self._own.thread.join(timeout=1)
+        if self._at_once is not None and not self._at_once.is_running():
+            self._at_once.close()
+        while self._pending:  # nobody wants them any more
+            _forget(self._pending.popleft())
+
     def _start(self, work: Awaitable[None]) -> None:
         """Any thread: let the event loop do this after what came before."""
-        loop = self._loop
-        if loop is None or loop.is_closed():
-            if inspect.iscoroutine(work):
-                work.close()
-            raise RuntimeError(
-                "an async transmit() needs an event loop: make the interface where one runs"
-            )
+        try:
+            loop = self._loop or self._find_loop()
+            if loop is not None and loop.is_closed():
+                raise RuntimeError("the event loop of an async transmit() is closed")
+        except RuntimeError:
+            _forget(work)
+            raise
         if len(self._pending) >= _MOST_BATCHES:
-            if inspect.iscoroutine(work):
-                work.close()
+            _forget(work)
             return
         self._pending.append(work)
-        loop.call_soon_threadsafe(self._go_on)
+        if loop is not None:
+            loop.call_soon_threadsafe(self._go_on)
+            return
+        if self._at_once is None:
+            self._at_once = asyncio.new_event_loop()
+        self._at_once.run_until_complete(self._run())
+
+    def _find_loop(self) -> asyncio.AbstractEventLoop | None:
+        """The loop for somebody who has given none; None: at once, here."""
+        if self._native.clock is not None:
+            with contextlib.suppress(RuntimeError):
+                return asyncio.get_running_loop()
+            return None
+        own = self._own
+        if own is None or not own.thread.is_alive():  # or it is that of a fork's parent
+            own = self._own = LoopThread("rumpel-nic-loop")
+            own.thread.start()
+        return own.loop
 
     def _go_on(self) -> None:
-        if self._runner is None or self._runner.done():
+        runner = self._runner
+        if runner is None or runner.done() or runner.get_loop() is not asyncio.get_running_loop():
             self._runner = asyncio.ensure_future(self._run())
 
     async def _run(self) -> None:
@@ -119,6 +155,11 @@ class PythonNic(Nic):
                 asyncio.get_running_loop().call_exception_handler(
                     {"message": f"transmit() of {self!r} failed", "exception": error}
                 )
+
+
+def _forget(work: Awaitable[None]) -> None:
+    if inspect.iscoroutine(work):
+        work.close()
 
 
 class _Transmit:

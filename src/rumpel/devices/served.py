@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import inspect
+import os
 import sys
 import threading
 from collections import deque
@@ -15,6 +16,7 @@ from typing import IO, Any, Protocol
 
 from rumpel import _native
 from rumpel.devices.device import Device
+from rumpel.devices.loop import LoopThread
 
 __all__ = ["DiskBackend", "PythonDisk"]
 
@@ -72,9 +74,10 @@ class PythonDisk(Device):
     who want its data. With a virtual clock they are served at once, by the thread that drives
     the kernel. A method must not use the kernel whose disk it is.
 
-    An exception is an I/O error in the kernel. It is kept in ``errors``; what is no OSError also
-    goes to :func:`sys.unraisablehook`. OSError with EOPNOTSUPP tells the kernel that this cannot
-    be done, all others that it failed.
+    An exception is an I/O error in the kernel. It is kept in ``errors``; the first that is no
+    OSError also goes to :func:`sys.unraisablehook`: a kernel asks again, so the others would
+    say the same. OSError with EOPNOTSUPP tells the kernel that this cannot be done, all others
+    that it failed.
 
     Args:
         backend: an object with ``pread(offset, length)`` and, as far as it has them,
@@ -99,6 +102,8 @@ class PythonDisk(Device):
         ...     with rumpel.boot(disks=[PythonDisk(file)]) as k:
         ...         k.mount("/dev/vda", "/mnt", "ext4", read_only=True)
     """
+
+    _kind = "disk"
 
     def __init__(
         self,
@@ -127,6 +132,7 @@ class PythonDisk(Device):
             length, block_size, flags, self._server.serve_now
         )
         self.read_only = read_only
+        self._owner = os.getpid()
         self.size = length - length % block_size
         super().__init__(native)
         self._server.start()
@@ -156,8 +162,9 @@ class _Server:
 
     def __init__(self, backend: Any, threads: int) -> None:
         self.errors: deque[BaseException] = deque(maxlen=_KEPT)
+        self._reported = False
         self._backend = backend
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._own: LoopThread | None = None
         self._many = 64 if threads == 1 else 1
         self._threads = [
             threading.Thread(target=self._run, name="rumpel-disk", daemon=True)
@@ -167,10 +174,8 @@ class _Server:
             inspect.iscoroutinefunction(getattr(backend, name, None))
             for name in ("pread", "pwrite", "flush", "discard", "write_zeroes")
         ):
-            self._loop = asyncio.new_event_loop()
-            self._threads[1:] = [
-                threading.Thread(target=self._run_loop, name="rumpel-disk-loop", daemon=True)
-            ]
+            self._own = LoopThread("rumpel-disk-loop")
+            self._threads[1:] = [self._own.thread]
 
     def start(self) -> None:
         for thread in self._threads:
@@ -191,25 +196,16 @@ class _Server:
         while (ios := self.native.take(True, self._many)) is not None:
             self._serve(ios, wait=False)
             del ios
-        if self._loop:
-            self._loop.call_soon_threadsafe(self._loop.stop)
-
-    def _run_loop(self) -> None:
-        assert self._loop
-        try:
-            self._loop.run_forever()
-        finally:
-            for task in asyncio.all_tasks(self._loop):
-                task.cancel()
-            self._loop.run_until_complete(asyncio.sleep(0))
-            self._loop.close()
+        if self._own:
+            self._own.stop()
 
     def _serve(self, ios: list[_native.BlockIo], wait: bool) -> None:
-        if self._loop is None:
+        if self._own is None:
             for io in ios:
                 self._finish(io, *self._attempt(io))
             return
-        futures = [asyncio.run_coroutine_threadsafe(self._serve_async(i), self._loop) for i in ios]
+        loop = self._own.loop
+        futures = [asyncio.run_coroutine_threadsafe(self._serve_async(io), loop) for io in ios]
         if wait:
             for future in futures:
                 future.result()
@@ -274,11 +270,14 @@ class _Server:
         self.errors.append(error)
         if isinstance(error, OSError):
             return error.errno or errno.EIO
+        if self._reported:
+            return errno.EIO
+        self._reported = True
         report: Any = SimpleNamespace(
             exc_type=type(error),
             exc_value=error,
             exc_traceback=error.__traceback__,
-            err_msg="a disk's request failed",
+            err_msg="a disk's request failed; further exceptions are only kept in its errors",
             object=self._backend,
         )
         sys.unraisablehook(report)

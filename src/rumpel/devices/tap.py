@@ -7,7 +7,7 @@ import fcntl
 import os
 
 from rumpel import _native
-from rumpel.devices.device import HasFileno
+from rumpel.devices.device import HasFileno, to_fd
 from rumpel.devices.netns import inside
 from rumpel.devices.nic import Nic, to_mac
 
@@ -69,9 +69,13 @@ class Tap(Nic):
         with inside(netns):
             own = -1
             if fd is None:
+                if name is not None and len(os.fsencode(name)) >= _IFNAMSIZ:
+                    raise ValueError(
+                        f"name: {name!r} is longer than the {_IFNAMSIZ - 1} bytes of an interface"
+                    )
                 own, _ = _native.tap_open(name or "", _native.TAP_PERSIST * persist)
             try:
-                given = own if fd is None else fd if isinstance(fd, int) else fd.fileno()
+                given = own if fd is None else to_fd(fd)
                 super().__init__(_native.net_tap(given, flags, to_mac(mac), mtu or 0))
                 self.name = _name_of(given)
             finally:

@@ -148,6 +148,8 @@ class UserNet(Nic):
             ValueError: if it is no port, or no address of this network's families.
         """
         for port in (guest_port, host_port):
+            if not isinstance(port, int):
+                raise TypeError(f"a port is an integer, not {port!r}")
             if not 0 <= port <= 0xFFFF:
                 raise ValueError(f"not a port: {port}")
         for attempt in range(1 if host_port else _TRIES):

@@ -7,6 +7,7 @@ import errno
 import os
 import struct
 from collections.abc import Callable, Sequence
+from operator import index
 from typing import TYPE_CHECKING
 
 from rumpel._native import Vector
@@ -144,7 +145,7 @@ class Descriptors(Base):
 
     def sendfile(self, out_fd: int, in_fd: int, offset: int | None, count: int) -> int:
         """Move bytes from a file to a descriptor, both of this kernel."""
-        return self._sendfile(out_fd, in_fd, _offset(offset), count)  # type: ignore[no-any-return]
+        return self._sendfile(out_fd, in_fd, _offset(offset), index(count))  # type: ignore[no-any-return]
 
     def copy_file_range(
         self,

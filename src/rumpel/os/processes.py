@@ -9,6 +9,7 @@ import struct
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from rumpel.clock import to_ns
 from rumpel.os.base import NUMBERS, VOID, Base, Descriptor, fileno
 
 if TYPE_CHECKING:
@@ -159,9 +160,10 @@ class Processes(Base):
         raise TypeError("configuration names must be strings or integers")
 
     def _sleep(self, seconds: float) -> None:
-        if seconds < 0:
+        ns = to_ns(seconds)
+        if ns < 0:
             raise ValueError("sleep length must be non-negative")
-        request = struct.pack("<qq", *divmod(round(seconds * _NS), _NS))
+        request = struct.pack("<qq", *divmod(ns, _NS))
         self._clock_nanosleep(_CLOCK_MONOTONIC, 0, request, None)
 
 

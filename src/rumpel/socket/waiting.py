@@ -7,6 +7,8 @@ import os
 import struct
 from typing import Any, ClassVar
 
+from rumpel.clock import to_ns
+
 __all__ = ["Waiting"]
 
 _POLLFD = struct.Struct("=ihh")
@@ -40,11 +42,9 @@ class Waiting:
     def settimeout(self, value: float | None, /) -> None:
         """Set how many seconds calls wait at most; None is for ever."""
         if value is not None:
-            if isinstance(value, str | bytes):
-                raise TypeError(f"must be real number, not {type(value).__name__}")
-            value = float(value)
-            if value < 0:
+            if to_ns(value) < 0:
                 raise ValueError("Timeout value out of range")
+            value = float(value)
         self._set_nonblocking(value is not None)
         self._timeout = value
 
