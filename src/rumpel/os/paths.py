@@ -67,6 +67,7 @@ class Paths(Base):
         self._ftruncate = bind("ftruncate", flags=VOID | NUMBERS)
         self._faccessat = bind("faccessat2", flags=VOID | NUMBERS, paths=2)
         self._utimensat = bind("utimensat", flags=VOID, paths=2)
+        self._futimens = bind("utimensat", flags=VOID)
         self._mknodat = bind("mknodat", flags=VOID | NUMBERS, paths=2)
         self._chdir = bind("chdir", flags=VOID | NUMBERS, paths=1)
         self._fchdir = bind("fchdir", flags=VOID | NUMBERS)
@@ -280,7 +281,7 @@ class Paths(Base):
             packed = struct.pack("<qqqq", *_seconds(ns[0]), *_seconds(ns[1]))
         if isinstance(path, int):
             on_descriptor("utime", dir_fd, follow_symlinks)
-            self._utimensat(path, None, packed, 0)
+            self._futimens(path, None, packed, 0)
         else:
             flags = 0 if follow_symlinks else AT_SYMLINK_NOFOLLOW
             self._utimensat(at(dir_fd), path, packed, flags)
