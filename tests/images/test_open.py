@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import signal
@@ -174,6 +175,23 @@ def test_snapshots(disk: Path, opened: Any, sandbox: bool) -> None:
         image.rollback(2)
     image.close()
     assert disk.read_bytes() == before
+
+
+def test_coroutines(disk: Path, opened: Any) -> None:
+    """Asynchronous methods of fsspec work, also side by side, and the loop goes on meanwhile."""
+
+    async def main() -> None:
+        image = whole.aio
+        await asyncio.gather(*(image._pipe_file(f"/{n}", b"x" * n) for n in range(1, 20)))
+        found = await asyncio.gather(*(image._cat_file(f"/{n}") for n in range(1, 20)))
+        assert [len(each) for each in found] == list(range(1, 20))
+        await image._rm(["/1", "/2"])
+        assert not await image._exists("/1")
+        assert len(await image._find("/")) == 17
+
+    with opened(disk) as whole:
+        asyncio.run(main())
+    check(disk)
 
 
 @pytest.mark.parametrize("overlay", [None, True])

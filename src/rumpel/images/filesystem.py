@@ -171,6 +171,20 @@ class Image(AbstractFileSystem):  # type: ignore[misc]
         stripped = str(super()._strip_protocol(str(path)))
         return stripped if stripped.startswith("/") else f"/{stripped}"
 
+    @property
+    def aio(self) -> Any:
+        """The same for coroutines, as fsspec's asynchronous file systems have it.
+
+        The kernel is asked by threads, so the event loop goes on; one call follows the other.
+
+        Example:
+            >>> async def read(image):
+            ...     return await image.aio._cat_file("/etc/hostname")
+        """
+        from fsspec.implementations.asyn_wrapper import AsyncFileSystemWrapper
+
+        return AsyncFileSystemWrapper(self, asynchronous=True)
+
     # Whole trees, and time
 
     def copy_in(

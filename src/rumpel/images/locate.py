@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import os
 import stat
+from contextvars import ContextVar
 from typing import NamedTuple
 
-__all__ = ["Location", "parse", "parse_any"]
+__all__ = ["HERE", "Location", "parse", "parse_any"]
 
 
 class Location(NamedTuple):
@@ -31,11 +32,16 @@ class Location(NamedTuple):
         return f"{name}:{self.path}"
 
 
+HERE: ContextVar[Location | None] = ContextVar("HERE", default=None)
+"""Where names are that name no image: a directory in one, for a shell."""
+
+
 def parse(text: str) -> Location:
     """Take a name apart. Of several ways, the first in which there is such an image.
 
     Args:
-        text: ``IMAGE``, ``IMAGE:PARTITION``, ``IMAGE:PARTITION:PATH`` or ``IMAGE:/PATH``.
+        text: ``IMAGE``, ``IMAGE:PARTITION``, ``IMAGE:PARTITION:PATH`` or ``IMAGE:/PATH``; in a
+            shell ``:PATH`` or ``PATH`` as well.
 
     Example:
         >>> parse("disk.img:LABEL=root:/etc")
@@ -43,6 +49,14 @@ def parse(text: str) -> Location:
         >>> parse("disk.img:/etc")
         Location(image='disk.img', partition=None, path='/etc')
     """
+    here = HERE.get()
+    is_path = text.startswith(":") or ":" not in text
+    if here and (is_path or not _is_image(_parse(text).image)):
+        return here._replace(path=os.path.join(here.path or "/", text.removeprefix(":")))  # noqa: PTH118
+    return _parse(text)
+
+
+def _parse(text: str) -> Location:
     if _is_image(text):
         return Location(text)
     at = text.find(":", 1)
@@ -56,9 +70,11 @@ def parse(text: str) -> Location:
 
 def parse_any(text: str) -> Location | None:
     """The same for what may be in an image or not: None if it is a path of the host."""
+    if HERE.get() and text.startswith(":"):
+        return parse(text)
     if ":" not in text or os.path.lexists(text):
         return None
-    location = parse(text)
+    location = _parse(text)
     return location if _is_image(location.image) else None
 
 

@@ -27,6 +27,7 @@ COMMANDS = tuple(
         ("tar", "Write a tree as a tar archive."),
         ("untar", "Unpack a tar archive."),
         ("diff", "Compare two trees."),
+        ("shell", "Give commands one after the other."),
         ("mount", "Mount at a directory."),
         ("umount", "Unmount, and wait until all is written."),
         ("info", "Tell what is in an image."),

@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from types import FrameType
 from typing import Any, NamedTuple, TypeVar
 
@@ -134,6 +135,10 @@ class Place(NamedTuple):
     partition: str | None
 
 
+KEPT: ContextVar[Volume | None] = ContextVar("KEPT", default=None)
+"""What a shell has mounted, for its commands."""
+
+
 class Images:
     """The images that a command has open, and what went wrong with its arguments.
 
@@ -148,6 +153,9 @@ class Images:
 
     def volume(self, location: Location, writes: bool | None = None, apart: bool = False) -> Volume:
         """Mount what a name says; ``apart``: once more, if it is already."""
+        kept = KEPT.get()
+        if kept and self.is_in(location, kept):
+            return kept
         number = len(self._open) if apart else 0
         key = os.path.realpath(location.image), location.partition, number
         if key not in self._open:
