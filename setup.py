@@ -17,7 +17,7 @@ ROOT = Path(__file__).parent
 NOT_OURS = {"tests", "fuzz", "intercept", "bare", "shared"}
 """Directories of runtime/ that are not part of the library."""
 
-AGENT = "runtime/intercept/agent"
+AGENT, SHARED = "runtime/intercept/agent", "runtime/shared"
 
 DATA = ["kernel/arch/rumpel", "kernel/configs", "kernel/versions.toml", "include/rumpel"]
 
@@ -90,19 +90,20 @@ class BuildExt(build_ext):
         """Build as usual, with one more kind of source."""
         self.compiler.src_extensions = [*self.compiler.src_extensions, ".S"]
         super().build_extensions()
-        self.build_agent()
+        self.build_program(AGENT, "OUT", "rumpel-agent")
+        self.build_program(SHARED, "BUILD", "rumpel-shared")
 
-    def build_agent(self) -> None:
-        """Make the program that lives in other programs (rumpel.run): no extension at all."""
-        out = Path(self.build_temp).resolve() / "agent"
+    def build_program(self, directory: str, variable: str, name: str) -> None:
+        """Make a program of rumpel.run's, which is no extension at all."""
+        out = Path(self.build_temp).resolve() / name
         package = ROOT / "src" if self.inplace or self.editable_mode else Path(self.build_lib)
-        make = ["make", "-s", "-C", str(ROOT / AGENT), f"OUT={out}"]
+        make = ["make", "-s", "-C", str(ROOT / directory), f"{variable}={out}"]
         subprocess.run(make, check=True)
         into = package / "rumpel/run"
         into.mkdir(parents=True, exist_ok=True)
         # A new file: the old one may be running.
-        shutil.copy(out / "rumpel-agent", into / "rumpel-agent.new")
-        (into / "rumpel-agent.new").replace(into / "rumpel-agent")
+        shutil.copy(out / name, into / f"{name}.new")
+        (into / f"{name}.new").replace(into / name)
 
 
 class BuildPy(build_py):

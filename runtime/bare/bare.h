@@ -5,6 +5,7 @@
  *	string.c   copies and texts
  *	format.c   snprintf
  *	system.c   system calls of the host
+ *	socket.c   those about sockets
  *	heap.c     memory
  *	vdso.c     what the host offers without a system call
  *	thread.c   locks, and the keeper's threads

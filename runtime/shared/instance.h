@@ -8,7 +8,7 @@
  *	process.c  processes and their threads: attach, fork, exec, exit
  *	call.c     system calls
  *	fault.c    faults of kernel code
- *	keeper.c   the process that boots the kernel
+ *	keeper.c   the process that boots the kernel; options.h is what it is told
  *	reap.c     the ends of processes
  */
 #ifndef RUMPEL_RUNTIME_SHARED_INSTANCE_H
@@ -163,7 +163,9 @@ void shared_fault_install(void);
 
 /* ---- reap.c, in the keeper ---- */
 
-/* Watches the processes until `control` is at its end. */
-void shared_reap(struct rumpel_kernel *kernel, int control);
+/* Watches the processes until `control` is at its end; listen: see options.h, or -1. */
+void shared_reap(struct rumpel_kernel *kernel, int control, int listen);
+/* keeper.c: all descriptors of the kernel's, with their numbers. */
+int shared_send_descriptors(int socket);
 
 #endif

@@ -2,14 +2,13 @@
 /*
  * The keeper: the process that makes a shared kernel. It is this file, executed.
  *
- *	rumpel-shared control=FD image=PATH [memory=BYTES] [fds=N] [cmdline=TEXT]
- *		[tap=FD] [disk=PATH]...
+ *	rumpel-shared control=FD image=PATH ...		all of it: options.h
  *
  * `control` is a unix socket: a message on it says how the boot went: empty text and
  * the descriptors, whose numbers follow it, or a line that explains. When its other end
  * is closed the kernel is halted, and the keeper ends.
  */
-#include "instance.h"
+#include "options.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -21,64 +20,12 @@
 
 #include "../bare/bare.h"
 
-#define FDS 900
-#define MOST_DEVICES 8
 #define SIGNAL_STACK (64 << 10)
-
-struct options {
-	const char *image, *cmdline;
-	uint64_t memory;
-	int control, fds;
-	const char *devices[MOST_DEVICES];
-	unsigned int device_count;
-};
+#define MOST_FILES (1 << 20) /* of a process: what the host allows is less */
 
 int bare_fds(void)
 {
 	return instance->fds;
-}
-
-static uint64_t number(const char *text)
-{
-	uint64_t value = 0;
-
-	for (; *text >= '0' && *text <= '9'; text++)
-		value = value * 10 + (uint64_t)(*text - '0');
-	return value;
-}
-
-/* What is behind "name=", or NULL. */
-static const char *value_of(const char *argument, const char *name)
-{
-	size_t len = strlen(name);
-
-	return !strncmp(argument, name, len) && argument[len] == '=' ? argument + len + 1 : NULL;
-}
-
-static const char *parse(struct options *options, char **arguments)
-{
-	const char *value;
-
-	for (; *arguments; arguments++) {
-		if ((value = value_of(*arguments, "control")))
-			options->control = (int)number(value);
-		else if ((value = value_of(*arguments, "image")))
-			options->image = value;
-		else if ((value = value_of(*arguments, "memory")))
-			options->memory = number(value);
-		else if ((value = value_of(*arguments, "fds")))
-			options->fds = (int)number(value);
-		else if ((value = value_of(*arguments, "cmdline")))
-			options->cmdline = value;
-		else if (options->device_count < MOST_DEVICES &&
-			 (value_of(*arguments, "tap") || value_of(*arguments, "disk")))
-			options->devices[options->device_count++] = *arguments;
-		else
-			return "an argument is not known, or there are too many devices";
-	}
-	if (!options->image || options->control < 0)
-		return "control and image must be named";
-	return NULL;
 }
 
 /* To the number that it shall have in all processes. */
@@ -131,15 +78,6 @@ static int join(struct rumpel_local *local)
 	return keeper->space ? rumpel_eventfd_open(&instance->notify) : -ENOMEM;
 }
 
-static int make_device(const char *argument, struct rumpel_device **device)
-{
-	const char *value = value_of(argument, "tap");
-
-	if (value)
-		return rumpel_net_tap((int)number(value), 0, NULL, 0, device);
-	return rumpel_block_file(value_of(argument, "disk"), 0, device);
-}
-
 /* What others need while it lives. */
 static int open_descriptors(struct rumpel_kernel *kernel)
 {
@@ -167,12 +105,22 @@ static int ignore_sigpipe(struct rumpel_kernel *kernel)
 			      (unsigned long)action, 0, 8);
 }
 
+/* Numbers of descriptors are given by the host: its limit is theirs. */
+static int raise_limit(struct rumpel_kernel *kernel)
+{
+	const unsigned long limit[2] = { MOST_FILES, MOST_FILES };
+
+	return (int)task_call(rumpel_kernel_init(kernel), SYS_setrlimit, 7 /* RLIMIT_NOFILE */,
+			      (unsigned long)limit);
+}
+
 static int boot(const struct options *options, struct rumpel_kernel **kernel, const char **why)
 {
 	struct rumpel_device *devices[MOST_DEVICES];
 	struct rumpel_config config = {
 		.memory = options->memory,
 		.cmdline = options->cmdline,
+		.log_fd = options->log,
 		.devices = devices,
 		.device_count = options->device_count,
 		.error = why,
@@ -183,7 +131,7 @@ static int boot(const struct options *options, struct rumpel_kernel **kernel, co
 	snprintf(image, sizeof(image), "/proc/self/fd/%d", options->fds + RUMPEL_SHARED_FD_IMAGE);
 	config.image = image;
 	for (unsigned int i = 0; i < options->device_count && !error; i++) {
-		error = make_device(options->devices[i], &devices[i]);
+		error = options_device(options->devices[i], &devices[i]);
 		if (error)
 			*why = options->devices[i];
 	}
@@ -193,11 +141,18 @@ static int boot(const struct options *options, struct rumpel_kernel **kernel, co
 		error = open_descriptors(*kernel);
 	if (!error)
 		error = ignore_sigpipe(*kernel);
+	if (!error)
+		error = raise_limit(*kernel);
+	for (unsigned int i = 0; i < options->step_count && !error; i++) {
+		error = options_step(*kernel, options->steps[i]);
+		if (error)
+			*why = options->steps[i];
+	}
 	return error;
 }
 
 /* All descriptors of the kernel's, with their numbers. */
-static int send_descriptors(const struct options *options)
+int shared_send_descriptors(int socket)
 {
 	int numbers[RUMPEL_SHARED_FDS], count = 0;
 	union {
@@ -207,7 +162,7 @@ static int send_descriptors(const struct options *options)
 	struct iovec data = { numbers, 0 };
 	struct msghdr message = { .msg_iov = &data, .msg_iovlen = 1, .msg_control = &control };
 
-	for (int fd = options->fds; fd < options->fds + RUMPEL_SHARED_FDS; fd++)
+	for (int fd = instance->fds; fd < instance->fds + RUMPEL_SHARED_FDS; fd++)
 		if (bare_syscall(SYS_fcntl, fd, F_GETFD) >= 0)
 			numbers[count++] = fd;
 	data.iov_len = count * sizeof(*numbers);
@@ -216,7 +171,7 @@ static int send_descriptors(const struct options *options)
 	control.header.cmsg_type = SCM_RIGHTS;
 	control.header.cmsg_len = CMSG_LEN(data.iov_len);
 	memcpy(CMSG_DATA(&control.header), numbers, data.iov_len);
-	return (int)bare_syscall(SYS_sendmsg, options->control, &message, MSG_NOSIGNAL);
+	return (int)bare_syscall(SYS_sendmsg, socket, &message, MSG_NOSIGNAL);
 }
 
 static void explain(const struct options *options, int error, const char *why)
@@ -231,27 +186,29 @@ static void explain(const struct options *options, int error, const char *why)
 
 static int run(char **arguments)
 {
-	struct options options = { .control = -1, .fds = FDS };
+	struct options options;
 	struct rumpel_local local = { .self = &local };
 	struct rumpel_kernel *kernel = NULL;
 	const char *why;
 	int error = -EINVAL;
 
 	bare_syscall(SYS_arch_prctl, 0x1001 /* ARCH_SET_GS */, &local);
-	why = parse(&options, arguments);
+	why = options_parse(&options, arguments);
+	if (options.detach && bare_syscall(SYS_fork))
+		return 0;
 	if (!why)
 		error = make_instance(&options);
 	if (!error)
 		error = join(&local);
 	if (!error)
 		error = boot(&options, &kernel, &why);
-	if (!error && send_descriptors(&options) < 0)
+	if (!error && shared_send_descriptors(options.control) < 0)
 		return 1;
 	if (error) {
 		explain(&options, error, why);
 		return 1;
 	}
-	shared_reap(kernel, options.control);
+	shared_reap(kernel, options.control, options.listen);
 	return rumpel_halt(kernel) != 0;
 }
 

@@ -8,6 +8,7 @@
 
 #include <signal.h>
 #include <sys/epoll.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -18,6 +19,7 @@
 #define AGAIN_MS 20
 #define CONTROL MOST_PROCESSES
 #define NOTIFY (MOST_PROCESSES + 1)
+#define LISTEN (MOST_PROCESSES + 2)
 
 static void watch(int epoll, int fd, uint32_t what)
 {
@@ -175,7 +177,18 @@ static bool sweep(struct rumpel_kernel *kernel)
 	return left;
 }
 
-void shared_reap(struct rumpel_kernel *kernel, int control)
+/* Somebody wants to join: whether it may, the socket's place in the file system has said. */
+static void welcome(int listen)
+{
+	int socket = (int)bare_syscall(SYS_accept4, listen, 0, 0, SOCK_CLOEXEC);
+
+	if (socket < 0)
+		return;
+	shared_send_descriptors(socket);
+	close(socket);
+}
+
+void shared_reap(struct rumpel_kernel *kernel, int control, int listen)
 {
 	int epoll = (int)bare_syscall(SYS_epoll_create1, EPOLL_CLOEXEC), count;
 	struct epoll_event events[EVENTS];
@@ -184,6 +197,8 @@ void shared_reap(struct rumpel_kernel *kernel, int control)
 
 	watch(epoll, control, CONTROL);
 	watch(epoll, instance->notify, NOTIFY);
+	if (listen >= 0)
+		watch(epoll, listen, LISTEN);
 	for (;;) {
 		count = (int)bare_syscall(SYS_epoll_wait, epoll, events, EVENTS,
 					  left ? AGAIN_MS : -1);
@@ -192,6 +207,8 @@ void shared_reap(struct rumpel_kernel *kernel, int control)
 
 			if (what == CONTROL)
 				return;
+			if (what == LISTEN)
+				welcome(listen);
 			if (what == NOTIFY && read(instance->notify, &signals, sizeof(signals)) > 0)
 				look(kernel, epoll);
 			if (what < MOST_PROCESSES) {

@@ -5,11 +5,12 @@
  * system call of it. It has no libc and no thread-local storage, uses general
  * registers only, and finds its data by %gs. docs/run-internals.md is its map.
  *
- * Files: start.S (ways in and out), main.c and load.c (a program is mapped and
+ * Files: start.S (ways in and out), main.c and elf.c (a program is mapped and
  * started), execute.c (execve), dispatch.c (from a call to its answer), calls.h
  * (the table of calls), policy.c (host or kernel), thread.c, signal.c and
  * sigcalls.c, trap.c and patch.c (how calls are caught), files.c (descriptors),
- * names.c (/proc/self/exe), memory.c, explain.c.
+ * names.c (/proc/self/exe), memory.c, explain.c; kernel.h (a library kernel),
+ * poll.c, epoll.c, transfer.c (calls with descriptors of both).
  */
 #ifndef AGENT_H
 #define AGENT_H
@@ -19,6 +20,7 @@
 #include <asm/siginfo.h>
 #include <asm/ucontext.h>
 #include <linux/signal.h>
+#include <rumpel/shared.h>
 
 #include "host.h"
 #include "offsets.h"
@@ -30,6 +32,11 @@
 typedef uint64_t mask_t;
 #define SIGNAL_BIT(sig) (1ull << ((sig)-1))
 #define ALL_SIGNALS (~0ull)
+/* Faults of kernel code, which runs in the program's threads. */
+#define FAULT_SIGNALS                                                               \
+	(SIGNAL_BIT(SIGSEGV) | SIGNAL_BIT(SIGBUS) | SIGNAL_BIT(SIGILL) |            \
+	 SIGNAL_BIT(SIGFPE))
+#define KEPT_SIGNALS (SIGNAL_BIT(SIGSYS) | FAULT_SIGNALS)
 
 /* The program's registers at a system call, in the order of offsets.h. rax is the result. */
 struct regs {
@@ -59,7 +66,7 @@ struct files;
 #define WORK_PENDING 2 /* and info is of one that came meanwhile */
 
 struct thread {
-	struct thread *self;
+	struct rumpel_local local; /* at %gs:0, where the runtime of a shared kernel looks for it */
 	uint64_t stack; /* top of the agent's */
 	uint32_t work;
 	uint32_t leaving; /* regs are complete, so a signal may be delivered at once */
@@ -72,7 +79,9 @@ struct thread {
 	mask_t call_mask; /* of a call that has one for its duration */
 	bool has_call_mask;
 	bool carrying; /* the next SIGSYS is info's signal */
-	bool sigsys_blocked; /* as the program sees it */
+	bool cleared; /* a child whose handlers the host has taken away (CLONE_CLEAR_SIGHAND) */
+	mask_t held; /* of KEPT_SIGNALS: those that the program has blocked */
+	struct rumpel_process *process; /* of a child that shares this memory, until it runs */
 	siginfo_t info;
 	stack_t sas; /* the program's alternate stack */
 	stack_t agent_sas; /* the one that the host knows */
@@ -85,7 +94,7 @@ static inline struct thread *this_thread(void)
 {
 	struct thread *t;
 
-	asm volatile("mov %%gs:0, %0" : "=r"(t));
+	asm volatile("mov %%gs:0, %0" : "=r"(t)); /* local.self */
 	return t;
 }
 
@@ -132,6 +141,7 @@ long call_through(struct thread *t);
 
 /* thread.c */
 struct thread *thread_new(void);
+bool on_agent_stack(const struct thread *t, uint64_t rsp);
 void thread_install(struct thread *t); /* of the calling thread: %gs and the alternate stack */
 void block_signals(struct thread *t); /* until the call ends */
 long call_clone(struct thread *t);
@@ -144,6 +154,12 @@ long call_exit(struct thread *t);
 void signals_begin(void);
 void agent_leave(struct thread *t);
 bool in_agent(uint64_t rip);
+/* Does the host always call on_signal() for it, whatever the program wants? */
+bool signal_is_kept(int sig);
+/* Would it end the process? With a kernel that is not for the host to do: see on_signal(). */
+bool signal_ends(int sig);
+/* What is blocked while a thread is on its way out of the agent. */
+mask_t signals_blocked(void);
 /* Have the host call on_signal() for sig; flags: SA_RESTART and the like. old may be NULL. */
 long signal_install(int sig, uint64_t flags, struct action *old);
 bool signal_is_ours(const struct action *action);
@@ -155,13 +171,17 @@ long call_rt_sigprocmask(struct thread *t);
 long call_rt_sigreturn(struct thread *t);
 long call_sigaltstack(struct thread *t);
 long call_rt_sigsuspend(struct thread *t);
-long call_ppoll(struct thread *t);
-long call_pselect6(struct thread *t);
-long call_epoll_pwait(struct thread *t);
+/* The host's call, which has a mask for its duration as argument `at`; or in a structure. */
+long call_masked(struct thread *t, int at, uint64_t mask_at, uint64_t size);
+long call_sized_mask(struct thread *t);
+/* The mask at mask_at until mask_end(): 0, -EFAULT or RESTART. */
+long mask_begin(struct thread *t, uint64_t mask_at);
+void mask_end(struct thread *t);
 long call_io_pgetevents(struct thread *t);
 
 /* trap.c */
 extern bool seccomp_traps;
+extern bool vdso_traps; /* the vDSO makes system calls, too */
 long trap_calls(bool first); /* of this thread, from now on: 0 or a negative errno */
 bool is_trap(const siginfo_t *info);
 void trapped(const siginfo_t *info, struct ucontext *uc);

@@ -5,7 +5,9 @@
  */
 #include <linux/mman.h>
 
+#include "files.h"
 #include "patch.h"
+#include "policy.h"
 
 #define RANGES 512
 
@@ -102,6 +104,8 @@ long call_mmap(struct thread *t)
 	int prot = (int)t->regs.rdx, flags = (int)t->regs.r10;
 	long at;
 
+	if (policy_active && !(flags & MAP_ANONYMOUS) && files_owned(t->files, (int)t->regs.r8))
+		return kernel_call(t);
 	/* What was there is gone even before the host says so. */
 	if (flags & MAP_FIXED)
 		code_remove(t->regs.rdi, page_up(t->regs.rdi + t->regs.rsi));
@@ -112,8 +116,17 @@ long call_mmap(struct thread *t)
 	return at;
 }
 
+/* Addresses of a kernel's mappings: behind all that programs know of. */
+static bool is_kernels(const struct thread *t)
+{
+	return kernel_present && t->regs.rdi >= RUMPEL_SHARED_TEXT &&
+	       t->regs.rdi < (uint64_t)agent_begin;
+}
+
 long call_munmap(struct thread *t)
 {
+	if (is_kernels(t))
+		return kernel_call(t);
 	code_remove(t->regs.rdi, page_up(t->regs.rdi + t->regs.rsi));
 	return call_through(t);
 }

@@ -12,6 +12,7 @@
 #include "names.h"
 #include "patch.h"
 #include "policy.h"
+#include "poll.h"
 
 /* A call that this process has not: programs do without. */
 static long call_absent(struct thread *t)
@@ -23,7 +24,13 @@ static long call_absent(struct thread *t)
 static long call_exit_group(struct thread *t)
 {
 	explain_end(t);
-	return call_through(t);
+	if (!kernel_present)
+		return call_through(t);
+	block_signals(t);
+	if (t->work & WORK_PENDING)
+		return RESTART;
+	kernel_exit(t);
+	return host(__NR_exit_group, t->regs.rdi);
 }
 
 #ifndef PR_SET_SYSCALL_USER_DISPATCH
@@ -58,6 +65,7 @@ static long call_arch_prctl(struct thread *t)
 #define PATH_AT(d, n) .decider = BY_PATH, .at = (n), .dir = (d)
 #define FAMILY(n) .decider = BY_FAMILY, .at = (n)
 #define NEW_FD .new_fd = true
+#define BOTH .both = true
 #define CALL(call_name, action, ...) \
 	[__NR_##call_name] = { .name = #call_name, .act = (action), __VA_ARGS__ },
 
@@ -117,7 +125,7 @@ long dispatch(struct thread *t)
 		ours = policy_decide(t, call);
 	if (explaining)
 		explain_call(t, call, ours);
-	if (ours)
+	if (ours && !call->both)
 		return to_kernel(t, call);
 	return call->act ? call->act(t) : call_through(t);
 }

@@ -14,6 +14,7 @@ struct call {
 	long (*act)(struct thread *t);
 	uint8_t decider, at, dir; /* dir: argument with a directory, or NO_DIR */
 	bool new_fd;
+	bool both; /* act deals with both kernels */
 };
 
 #define NO_DIR 0xff

@@ -11,6 +11,7 @@
 
 #include "explain.h"
 #include "files.h"
+#include "kernel.h"
 #include "message.h"
 #include "names.h"
 #include "program.h"
@@ -72,9 +73,13 @@ static long execute(struct thread *t, int fd, const char *name, uint64_t argv, u
 		error = host(__NR_dup3, fd, t->files->agent_fd + FD_PROGRAM, 0);
 	if (error >= 0) {
 		explain_end(t);
+		if (kernel_present)
+			kernel_exec_begin(t);
 		/* A signal that comes before it must not get lost. */
 		error = call_host(__NR_execveat, t->files->agent_fd, (long)"", argv, envp,
 				  AT_EMPTY_PATH, 0);
+		if (kernel_present)
+			kernel_exec_failed();
 	}
 	files_reserve(t->files, FD_PROGRAM);
 	files_reserve(t->files, FD_MESSAGE);

@@ -2,13 +2,12 @@
 /*
  * Descriptors: the program sees one space of numbers. One of the library kernel has
  * the same number there, and on the host a placeholder, so that the host does not give
- * the number to anything else; whether it is closed by an execve is the placeholder's flag.
- * The agent's own descriptors are closed by nobody.
+ * the number to anything else. An epoll is one of each kernel with the same number.
+ * The agent's own descriptors, and the kernel's, are closed by nobody.
  */
 #include "files.h"
 
 #include <linux/close_range.h>
-#include <asm/resource.h>
 #include <linux/fcntl.h>
 #include <linux/sched.h>
 
@@ -43,6 +42,7 @@ struct files *files_copy(struct files *from)
 	lock(&from->lock);
 	to->highest = from->highest;
 	memcpy(to->owned, from->owned, (size_t)(from->highest + 64) / 64 * 8);
+	memcpy(to->dual, from->dual, (size_t)(from->highest + 64) / 64 * 8);
 	unlock(&from->lock);
 	return to;
 }
@@ -62,6 +62,8 @@ long files_unshare(struct thread *t)
 		files_free(files);
 	else
 		t->files = files;
+	if (!error && kernel_present)
+		kernel(__NR_unshare, CLONE_FILES);
 	return error;
 }
 
@@ -92,10 +94,21 @@ bool files_owned(const struct files *files, long fd)
 	return n >= 0 && n <= files->highest && files->owned[n / 64] >> n % 64 & 1;
 }
 
-static void own(struct files *files, int fd)
+bool files_dual(const struct files *files, long fd)
 {
+	int n = (int)fd;
+
+	return files_owned(files, n) && files->dual[n / 64] >> n % 64 & 1;
+}
+
+void files_own(struct files *files, int fd, bool dual)
+{
+	uint64_t bit = 1ull << fd % 64;
+
 	lock(&files->lock);
-	files->owned[fd / 64] |= 1ull << fd % 64;
+	files->owned[fd / 64] |= bit;
+	if (dual)
+		files->dual[fd / 64] |= bit;
 	if (fd > files->highest)
 		files->highest = fd;
 	unlock(&files->lock);
@@ -103,45 +116,44 @@ static void own(struct files *files, int fd)
 	policy_active = kernel_present;
 }
 
-/* The number is free, or somebody else's: true if it was the kernel's. */
-static bool disown(struct files *files, int fd)
+bool files_disown(struct files *files, int fd)
 {
 	bool was = files_owned(files, fd);
 
 	if (was) {
 		lock(&files->lock);
 		files->owned[fd / 64] &= ~(1ull << fd % 64);
+		files->dual[fd / 64] &= ~(1ull << fd % 64);
 		unlock(&files->lock);
 	}
 	return was;
 }
 
-/* A placeholder: nothing can be done with it. */
-static long placeholder(void)
+/*
+ * A number with a placeholder, with which nothing can be done: it is a second one of the agent's
+ * own file, which is open for its path only.
+ */
+static long placeholder(const struct files *files, bool cloexec)
 {
-	return host(__NR_openat, AT_FDCWD, "/", O_PATH);
+	return host(__NR_fcntl, files->agent_fd + FD_AGENT, cloexec ? F_DUPFD_CLOEXEC : F_DUPFD, 0);
 }
 
 long files_place(struct files *files, int kernel_fd)
 {
-	long flags = kernel_fcntl(kernel_fd, F_GETFD, 0), fd = placeholder();
+	bool cloexec = kernel(__NR_fcntl, kernel_fd, F_GETFD) & FD_CLOEXEC;
+	long fd = placeholder(files, cloexec);
 
 	if (fd >= (long)FDS) {
 		host(__NR_close, fd);
 		fd = -EMFILE;
 	}
-	if (fd >= 0 && (flags & FD_CLOEXEC))
-		host(__NR_fcntl, fd, F_SETFD, FD_CLOEXEC);
-	if (fd < 0 || fd == kernel_fd) {
-		if (fd < 0)
-			kernel_close(kernel_fd);
-		else
-			own(files, fd);
-		return fd;
+	if (fd != kernel_fd) {
+		if (fd >= 0)
+			kernel(__NR_dup3, kernel_fd, fd, cloexec ? O_CLOEXEC : 0);
+		kernel(__NR_close, kernel_fd);
 	}
-	kernel_dup2(kernel_fd, fd);
-	kernel_close(kernel_fd);
-	own(files, fd);
+	if (fd >= 0)
+		files_own(files, fd, false);
 	return fd;
 }
 
@@ -149,11 +161,13 @@ long files_send(const struct files *files, int message_fd)
 {
 	long at = sizeof(struct message), done;
 	uint32_t count = 0;
+	int32_t item;
 
 	for (int32_t fd = 0; fd <= files->highest; fd++) {
 		if (!files_owned(files, fd) || (host(__NR_fcntl, fd, F_GETFD) & FD_CLOEXEC))
 			continue;
-		done = host(__NR_pwrite64, message_fd, &fd, sizeof(fd), at);
+		item = fd | (files_dual(files, fd) ? DUAL_BIT : 0);
+		done = host(__NR_pwrite64, message_fd, &item, sizeof(item), at);
 		if (done != sizeof(fd))
 			return done < 0 ? done : -EIO;
 		at += done;
@@ -172,159 +186,6 @@ void files_receive(struct files *files, int message_fd, uint32_t count)
 	for (; count; count--, at += sizeof(fd)) {
 		if (host(__NR_pread64, message_fd, &fd, sizeof(fd), at) != sizeof(fd))
 			return;
-		own(files, fd);
+		files_own(files, fd & ~DUAL_BIT, fd & DUAL_BIT);
 	}
-}
-
-long call_close(struct thread *t)
-{
-	int fd = (int)t->regs.rdi;
-
-	if (is_reserved(t->files, fd))
-		return -EBADF;
-	/* Before the number is free for others. */
-	if (disown(t->files, fd))
-		kernel_close(fd);
-	return call_through(t);
-}
-
-long call_close_range(struct thread *t)
-{
-	uint64_t first = (uint32_t)t->regs.rdi, last = (uint32_t)t->regs.rsi;
-	uint64_t flags = (uint32_t)t->regs.rdx;
-	uint64_t ours = (uint32_t)t->files->agent_fd, above = ours + FDS_RESERVED;
-	long result;
-
-	for (uint64_t fd = first; !(flags & CLOSE_RANGE_CLOEXEC) && first <= last && fd <= last &&
-				  (int64_t)fd <= t->files->highest;
-	     fd++)
-		if (disown(t->files, (int)fd))
-			kernel_close((int)fd);
-	if (first > last || last < ours || first >= above)
-		return call_through(t);
-	/* Around the agent's. */
-	if (first < ours) {
-		result = host(__NR_close_range, first, ours - 1, flags);
-		if (result)
-			return result;
-		flags &= ~(uint64_t)CLOSE_RANGE_UNSHARE;
-	}
-	return last >= above ? host(__NR_close_range, above, last, flags) : 0;
-}
-
-/* fd is a copy of from for the host, or an error: make it one for the kernel too. The same. */
-static long follow(struct thread *t, int from, long fd)
-{
-	if (fd < 0 || fd == from)
-		return fd;
-	if (!files_owned(t->files, from)) {
-		if (disown(t->files, fd))
-			kernel_close(fd);
-		return fd;
-	}
-	/* An administrator may allow numbers that there is no room for here. */
-	if (fd >= (long)FDS) {
-		host(__NR_close, fd);
-		return -EMFILE;
-	}
-	kernel_dup2(from, fd);
-	own(t->files, fd);
-	return fd;
-}
-
-static long dup_to(struct thread *t)
-{
-	if (is_reserved(t->files, t->regs.rdi) || is_reserved(t->files, t->regs.rsi))
-		return -EBADF;
-	if ((uint32_t)t->regs.rsi >= FDS && files_owned(t->files, (int)t->regs.rdi))
-		return -EBADF; /* as above the limit */
-	return follow(t, (int)t->regs.rdi, call_through(t));
-}
-
-long call_dup2(struct thread *t)
-{
-	return dup_to(t);
-}
-
-long call_dup3(struct thread *t)
-{
-	return dup_to(t);
-}
-
-long call_dup(struct thread *t)
-{
-	if (is_reserved(t->files, t->regs.rdi))
-		return -EBADF;
-	return follow(t, (int)t->regs.rdi, call_through(t));
-}
-
-long call_fcntl(struct thread *t)
-{
-	int fd = (int)t->regs.rdi, command = (int)t->regs.rsi;
-
-	if (is_reserved(t->files, fd))
-		return -EBADF;
-	if (command == F_DUPFD || command == F_DUPFD_CLOEXEC)
-		return follow(t, fd, call_through(t));
-	/* The flag of a number is the placeholder's, all else is the file's. */
-	if (files_owned(t->files, fd) && command != F_GETFD && command != F_SETFD)
-		return kernel_call(t);
-	return call_through(t);
-}
-
-/*
- * The limit sinks below the agent's descriptors. They stay open, but nothing can be
- * put there any more, as an execve has to: they move down, if there is room.
- */
-static void move_below(struct files *files, uint64_t limit)
-{
-	int old = files->agent_fd;
-
-	for (long base = (long)limit - FDS_RESERVED; base > 2; base--) {
-		int taken = 0;
-
-		while (taken < FDS_RESERVED && host(__NR_fcntl, base + taken, F_GETFD) < 0)
-			taken++;
-		if (taken < FDS_RESERVED)
-			continue;
-		for (int n = 0; n < FDS_RESERVED; n++) {
-			long flags = host(__NR_fcntl, old + n, F_GETFD);
-
-			host(__NR_dup3, old + n, base + n, flags & FD_CLOEXEC ? O_CLOEXEC : 0);
-		}
-		files->agent_fd = base;
-		for (int n = 0; n < FDS_RESERVED; n++)
-			host(__NR_close, old + n);
-		return;
-	}
-}
-
-static long limit(struct thread *t, int resource, uint64_t new_at)
-{
-	uint64_t soft;
-
-	if (resource == RLIMIT_NOFILE && new_at && !copy_in(&soft, new_at, sizeof(soft)) &&
-	    soft < (uint64_t)t->files->agent_fd + FDS_RESERVED) {
-		/* An execve of another thread has its descriptors there meanwhile. */
-		lock(&t->files->executing);
-		lock(&t->files->lock);
-		move_below(t->files, soft);
-		unlock(&t->files->lock);
-		unlock(&t->files->executing);
-	}
-	return call_through(t);
-}
-
-long call_setrlimit(struct thread *t)
-{
-	return limit(t, (int)t->regs.rdi, t->regs.rsi);
-}
-
-long call_prlimit64(struct thread *t)
-{
-	int pid = (int)t->regs.rdi;
-
-	if (pid && pid != host_pid())
-		return call_through(t);
-	return limit(t, (int)t->regs.rsi, t->regs.rdx);
 }

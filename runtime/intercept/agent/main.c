@@ -14,6 +14,7 @@
 #include "execute.h"
 #include "files.h"
 #include "explain.h"
+#include "kernel.h"
 #include "message.h"
 #include "names.h"
 #include "policy.h"
@@ -242,6 +243,7 @@ _Noreturn void agent_main(uint64_t *stack)
 	}
 	if (!t || !t->signals || !t->files)
 		fail(message.path, -ENOMEM, NULL);
+	kernel_begin(message.kernel_fds);
 	files_receive(t->files, agent_fd + FD_MESSAGE, message.owned_count);
 	files_reserve(t->files, FD_MESSAGE);
 	files_reserve(t->files, FD_PROGRAM);
@@ -252,11 +254,18 @@ _Noreturn void agent_main(uint64_t *stack)
 	explain_begin();
 	thread_install(t);
 	signals_begin();
+	if (kernel_present) {
+		error = kernel_attach(t);
+		if (error)
+			fail("the library kernel", error, NULL);
+	}
 	error = trap_calls(!(message.flags & FLAG_FILTERED));
 	if (error)
 		fail("this host has neither syscall user dispatch nor seccomp", error, NULL);
 	if (seccomp_traps)
 		message.flags |= FLAG_FILTERED;
+	if (kernel_present)
+		kernel_attached(t);
 	agent_jump(s.program.interpreter[0] ? s.interpreter.entry : s.program.entry,
 		   (uint64_t)s.stack);
 }

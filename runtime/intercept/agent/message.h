@@ -18,8 +18,8 @@
 #define FDS_RESERVED 4
 
 #define MESSAGE_MAGIC 0x706d7572 /* rump */
-#define MESSAGE_VERSION 1
-#define RULES_MAX 2048
+#define MESSAGE_VERSION 2
+#define RULES_MAX 4096
 
 /* Bits of message.flags; src/rumpel/run/agent.py has them too. */
 #define FLAG_SECCOMP 1 /* trap calls by a filter, even where the host has something better */
@@ -32,11 +32,14 @@ struct message {
 	uint32_t magic, version;
 	uint32_t flags;
 	uint32_t owned_count; /* descriptors of the kernel that stay open */
+	int32_t kernel_fds; /* the first of the kernel's own, or -1 */
+	uint32_t unused;
 	char path[PATH_MAX]; /* the program's, as it was called */
 	char rules[RULES_MAX]; /* policy.c, a line for each */
 };
 
-/* After it: owned_count numbers (int32_t). */
+/* After it: owned_count numbers (int32_t), with DUAL_BIT if the host has a file there, too. */
+#define DUAL_BIT (1 << 30)
 
 /* Of this process, as it was received. */
 extern struct message message;

@@ -32,6 +32,7 @@ struct rule {
 static struct rule rules[RULES];
 static int count;
 static bool any_path;
+static bool by_call[CALLS]; /* a rule names it */
 bool policy_active;
 
 static bool starts(const char **text, const char *word)
@@ -80,6 +81,8 @@ static int add(const char *text)
 	} else if (starts(&rest, "call ")) {
 		rule->kind = OF_CALL;
 		rule->number = call_number(rest);
+		if (rule->number >= 0)
+			by_call[rule->number] = true;
 	} else if (starts(&rest, "path /")) {
 		rule->kind = OF_PATH;
 		rule->path = rest - 1;
@@ -142,6 +145,8 @@ static const char *find(struct thread *t, const struct call *call)
 	if (call->decider == BY_PATH && call->dir != NO_DIR &&
 	    files_owned(t->files, argument(t, call->dir)))
 		return "descriptor";
+	if ((call->decider == BY_FD || call->decider == BY_NOTHING) && !by_call[call - calls])
+		return NULL;
 	if (call->decider == BY_PATH && any_path)
 		have_path = copy_string(path, value, sizeof(path)) > 0;
 	for (const struct rule *rule = rules; rule < rules + count; rule++) {

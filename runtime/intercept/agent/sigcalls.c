@@ -34,7 +34,7 @@ long call_rt_sigaction(struct thread *t)
 	lock(&t->signals->lock);
 	slot = &t->signals->actions[sig];
 	old = *slot;
-	if (sig == SIGSYS) {
+	if (signal_is_kept(sig)) {
 		/* The host's is always ours. */
 		if (set)
 			*slot = new;
@@ -42,7 +42,8 @@ long call_rt_sigaction(struct thread *t)
 		result = host(__NR_rt_sigaction, sig, 0, &host_old, sizeof(mask_t));
 		if (!signal_is_ours(&host_old))
 			old = host_old;
-	} else if (new.handler == (uint64_t)SIG_DFL || new.handler == (uint64_t)SIG_IGN) {
+	} else if (new.handler == (uint64_t)SIG_IGN ||
+		   (new.handler == (uint64_t)SIG_DFL && !signal_ends(sig))) {
 		result = host(__NR_rt_sigaction, sig, &new, &host_old, sizeof(mask_t));
 		if (!signal_is_ours(&host_old))
 			old = host_old;
@@ -61,9 +62,8 @@ long call_rt_sigaction(struct thread *t)
 
 long call_rt_sigprocmask(struct thread *t)
 {
-	bool was = t->sigsys_blocked, is = was;
+	mask_t was = t->held, is = was, set, kept;
 	int how = (int)t->regs.rdi;
-	mask_t set;
 	long result;
 
 	if (t->regs.r10 != sizeof(mask_t))
@@ -71,16 +71,16 @@ long call_rt_sigprocmask(struct thread *t)
 	if (t->regs.rsi) {
 		if (copy_in(&set, t->regs.rsi, sizeof(set)))
 			return -EFAULT;
-		if (how == SIG_SETMASK || (set & SIGSYS_BIT))
-			is = how != SIG_UNBLOCK && (set & SIGSYS_BIT);
+		kept = set & KEPT_SIGNALS;
+		is = how == SIG_SETMASK ? kept : how == SIG_BLOCK ? was | kept : was & ~kept;
 		set &= ~SIGSYS_BIT;
 	}
 	result = call_host(t->regs.nr, how, t->regs.rsi ? (long)&set : 0, t->regs.rdx,
 			   sizeof(mask_t), 0, 0);
 	if (result)
 		return result;
-	t->sigsys_blocked = is;
-	if (was && t->regs.rdx && !copy_in(&set, t->regs.rdx, sizeof(set))) {
+	t->held = is;
+	if ((was & SIGSYS_BIT) && t->regs.rdx && !copy_in(&set, t->regs.rdx, sizeof(set))) {
 		set |= SIGSYS_BIT;
 		copy_out(t->regs.rdx, &set, sizeof(set));
 	}
@@ -146,7 +146,7 @@ long call_rt_sigreturn(struct thread *t)
 		struct ucontext uc;
 		char siginfo[sizeof(siginfo_t)]; /* read by nobody */
 	} frame;
-	bool sigsys_was = t->sigsys_blocked;
+	mask_t held = t->held;
 
 	/* No stack to be had: the host says it better. */
 	if (copy_in(&frame.uc, t->regs.rsp, sizeof(frame.uc)))
@@ -157,13 +157,13 @@ long call_rt_sigreturn(struct thread *t)
 		      &(stack_t){ frame.uc.uc_stack.ss_sp, frame.uc.uc_stack.ss_flags & ~SS_ONSTACK,
 				  frame.uc.uc_stack.ss_size }))
 		t->sas = before;
-	t->sigsys_blocked = frame.uc.uc_sigmask & SIGSYS_BIT;
+	t->held = frame.uc.uc_sigmask & KEPT_SIGNALS;
 	frame.uc.uc_sigmask &= ~SIGSYS_BIT;
 	frame.uc.uc_stack = t->agent_sas;
 	agent_sigreturn(&frame.uc);
 	/* A signal came first: the same once more after it. */
 	t->sas = before;
-	t->sigsys_blocked = sigsys_was;
+	t->held = held;
 	return RESTART;
 }
 
@@ -201,27 +201,40 @@ long call_rt_sigsuspend(struct thread *t)
 	return with_mask(t, args, 0, t->regs.rdi);
 }
 
-long call_ppoll(struct thread *t)
+long call_masked(struct thread *t, int at, uint64_t mask_at, uint64_t size)
 {
 	long args[6] = ARGS(t);
 
-	if (!t->regs.r10 || t->regs.r8 != sizeof(mask_t))
+	if (!mask_at || size != sizeof(mask_t))
 		return call_through(t);
-	return with_mask(t, args, 3, t->regs.r10);
+	return with_mask(t, args, at, mask_at);
 }
 
-/* epoll_pwait and epoll_pwait2 */
-long call_epoll_pwait(struct thread *t)
+/* The mask before mask_begin is kept there; a signal in between has deferred the new one. */
+long mask_begin(struct thread *t, uint64_t mask_at)
 {
-	long args[6] = ARGS(t);
+	mask_t mask;
 
-	if (!t->regs.r8 || t->regs.r9 != sizeof(mask_t))
-		return call_through(t);
-	return with_mask(t, args, 4, t->regs.r8);
+	if (copy_in(&mask, mask_at, sizeof(mask)))
+		return -EFAULT;
+	mask &= ~KEPT_SIGNALS;
+	return call_host(__NR_rt_sigprocmask, SIG_SETMASK, (long)&mask, (long)&t->call_mask,
+			 sizeof(mask_t), 0, 0);
 }
 
-/* pselect6 and io_pgetevents: the mask is in a structure with its size. */
-static long with_sized_mask(struct thread *t)
+void mask_end(struct thread *t)
+{
+	mask_t blocked = signals_blocked();
+
+	host(__NR_rt_sigprocmask, SIG_SETMASK, &blocked, 0, sizeof(mask_t));
+	if (t->work & WORK_MASKED)
+		t->mask = t->call_mask;
+	else
+		host(__NR_rt_sigprocmask, SIG_SETMASK, &t->call_mask, 0, sizeof(mask_t));
+}
+
+/* The mask is in a structure with its size. */
+long call_sized_mask(struct thread *t)
 {
 	long args[6] = ARGS(t);
 	struct {
@@ -248,12 +261,7 @@ static long with_sized_mask(struct thread *t)
 	return result;
 }
 
-long call_pselect6(struct thread *t)
-{
-	return with_sized_mask(t);
-}
-
 long call_io_pgetevents(struct thread *t)
 {
-	return with_sized_mask(t);
+	return call_sized_mask(t);
 }

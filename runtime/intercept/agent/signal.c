@@ -10,9 +10,13 @@
  *   go on. A call that has not begun is not made (call_host). When the thread
  *   leaves, agent_leave() has the host call us once more, by a SIGSYS that carries
  *   the signal: so it keeps its place before others that have been queued since.
+ *
+ * Code of a library kernel is as the agent in this. It must not be left in the middle, so
+ * with one each signal that ends a process comes here, too, and ends it later.
  */
 #include "agent.h"
 
+#include "kernel.h"
 #include "patch.h"
 
 #define FRAME_ALIGN 64
@@ -51,6 +55,40 @@ bool in_agent(uint64_t rip)
 	return between(rip, agent_begin, agent_end);
 }
 
+/* Inside: no handler of the program may run. */
+static bool is_inside(const struct thread *t, const struct sigcontext *c)
+{
+	return in_agent(c->rip) || on_agent_stack(t, c->rsp) ||
+	       (kernel_present && kernel_inside(t, c->rip, c->rsp));
+}
+
+mask_t signals_blocked(void)
+{
+	return kernel_present ? ~FAULT_SIGNALS : ALL_SIGNALS;
+}
+
+bool signal_is_kept(int sig)
+{
+	return SIGNAL_BIT(sig) & (kernel_present ? KEPT_SIGNALS : SIGNAL_BIT(SIGSYS));
+}
+
+bool signal_ends(int sig)
+{
+	switch (sig) {
+	case SIGCHLD:
+	case SIGURG:
+	case SIGWINCH:
+	case SIGCONT:
+	case SIGSTOP:
+	case SIGTSTP:
+	case SIGTTIN:
+	case SIGTTOU:
+	case SIGKILL:
+		return false;
+	}
+	return kernel_present;
+}
+
 /* The program's registers at the end of a call. */
 static void context_of(const struct thread *t, struct sigcontext *c)
 {
@@ -85,7 +123,9 @@ static void defer(struct thread *t, int sig, const siginfo_t *info, struct ucont
 	t->info.si_signo = sig;
 	t->mask = t->handler_mask = uc->uc_sigmask;
 	t->work |= WORK_PENDING | WORK_MASKED;
-	uc->uc_sigmask = ALL_SIGNALS;
+	uc->uc_sigmask = signals_blocked();
+	if (kernel_present)
+		kernel_interrupt(t);
 	if (rip >= (uint64_t)call_begin && rip <= (uint64_t)call_syscall)
 		uc->uc_mcontext.rip = (uint64_t)call_restart;
 	else if (rip >= (uint64_t)sigreturn_begin && rip <= (uint64_t)sigreturn_syscall)
@@ -153,9 +193,15 @@ static void deliver(struct thread *t, int sig, const siginfo_t *info, struct uco
 	uint64_t rsp;
 	bool bounded;
 
-	/* Another thread has just taken the handler away. */
-	if (action.handler == (uint64_t)SIG_DFL || action.handler == (uint64_t)SIG_IGN)
+	if (action.handler == (uint64_t)SIG_DFL || action.handler == (uint64_t)SIG_IGN) {
+		/* Unless another thread has just taken the handler away. */
+		if (signal_ends(sig) &&
+		    (action.handler == (uint64_t)SIG_DFL || is_synchronous(sig, info))) {
+			kernel_exit(t);
+			die_of(sig, info, uc);
+		}
 		return;
+	}
 	rsp = (stack_for(t, &action, c->rsp, &bounded) - fp_bytes) & -(uint64_t)FRAME_ALIGN;
 	frame = (struct frame *)(((rsp - sizeof(*frame)) & -16ull) - 8);
 	if (bounded && (uint64_t)frame <= (uint64_t)t->sas.ss_sp) {
@@ -166,7 +212,7 @@ static void deliver(struct thread *t, int sig, const siginfo_t *info, struct uco
 	frame->restorer = action.restorer;
 	frame->uc = *uc;
 	frame->uc.uc_stack = t->sas;
-	frame->uc.uc_sigmask |= t->sigsys_blocked ? SIGNAL_BIT(SIGSYS) : 0;
+	frame->uc.uc_sigmask |= t->held & SIGNAL_BIT(SIGSYS);
 	if (fp)
 		frame->uc.uc_mcontext.fpstate = (void *)rsp;
 	frame->info = *info;
@@ -176,8 +222,7 @@ static void deliver(struct thread *t, int sig, const siginfo_t *info, struct uco
 	blocked |= action.mask;
 	if (!(action.flags & SA_NODEFER))
 		blocked |= SIGNAL_BIT(sig);
-	if (blocked & SIGNAL_BIT(SIGSYS))
-		t->sigsys_blocked = true;
+	t->held |= blocked & KEPT_SIGNALS;
 	uc->uc_sigmask = blocked & ~SIGNAL_BIT(SIGSYS);
 	c->rip = action.handler;
 	c->rsp = (uint64_t)frame;
@@ -191,7 +236,7 @@ static void deliver(struct thread *t, int sig, const siginfo_t *info, struct uco
 		struct action reset = { 0 };
 
 		t->signals->actions[sig].handler = (uint64_t)SIG_DFL;
-		if (sig != SIGSYS)
+		if (sig != SIGSYS && !signal_ends(sig))
 			host(__NR_rt_sigaction, sig, &reset, 0, sizeof(mask_t));
 	}
 }
@@ -203,6 +248,9 @@ static void on_signal(int sig, siginfo_t *info, struct ucontext *uc)
 	mask_t blocked = uc->uc_sigmask;
 	siginfo_t deferred;
 
+	/* The kernel goes on after its faults as if nothing had been. */
+	if (kernel_present && (SIGNAL_BIT(sig) & FAULT_SIGNALS) && kernel_fault(sig, info, uc))
+		return;
 	if (sig == SIGSYS && is_trap(info)) {
 		trapped(info, uc);
 		return;
@@ -217,9 +265,9 @@ static void on_signal(int sig, siginfo_t *info, struct ucontext *uc)
 	if (sig == SIGSYS) {
 		uint64_t handler = t->signals->actions[sig].handler;
 
-		if (handler == (uint64_t)SIG_DFL)
+		if (handler == (uint64_t)SIG_DFL && !kernel_present)
 			die_of(sig, info, uc);
-		if (handler == (uint64_t)SIG_DFL || handler == (uint64_t)SIG_IGN)
+		if ((handler == (uint64_t)SIG_DFL && !kernel_present) || handler == (uint64_t)SIG_IGN)
 			return;
 	}
 	if (t->leaving || between(c->rip, agent_exit, agent_exit_end)) {
@@ -233,7 +281,7 @@ static void on_signal(int sig, siginfo_t *info, struct ucontext *uc)
 		if (c->rip != (uint64_t)agent_entry)
 			c->rax = t->regs.nr;
 		c->rip = c->rcx - 2;
-	} else if (in_agent(c->rip)) {
+	} else if (is_inside(t, c)) {
 		if (is_synchronous(sig, info))
 			die_of(sig, info, uc);
 		else
@@ -289,10 +337,23 @@ bool signal_is_ours(const struct action *action)
 	return action->handler == (uint64_t)on_signal;
 }
 
+/* A new program, or a child whose handlers are gone. */
 void signals_begin(void)
 {
-	mask_t sigsys = SIGNAL_BIT(SIGSYS);
+	struct thread *t = this_thread();
+	mask_t sigsys = SIGNAL_BIT(SIGSYS), mask;
+	struct action old;
 
 	signal_install(SIGSYS, 0, NULL);
-	host(__NR_rt_sigprocmask, SIG_UNBLOCK, &sigsys, 0, sizeof(mask_t));
+	for (int sig = 1; kernel_present && sig <= SIGNALS; sig++) {
+		if (sig == SIGSYS || !signal_ends(sig))
+			continue;
+		host(__NR_rt_sigaction, sig, 0, &old, sizeof(mask_t));
+		if (old.handler == (uint64_t)SIG_IGN)
+			t->signals->actions[sig].handler = old.handler;
+		if (old.handler == (uint64_t)SIG_DFL || signal_is_kept(sig))
+			signal_install(sig, 0, NULL);
+	}
+	host(__NR_rt_sigprocmask, SIG_UNBLOCK, &sigsys, &mask, sizeof(mask_t));
+	t->held = mask & KEPT_SIGNALS;
 }

@@ -13,14 +13,15 @@
 #include "execute.h"
 #include "explain.h"
 #include "files.h"
+#include "kernel.h"
 #include "patch.h"
 
-#define SIZE (128ul << 10)
-#define SAS_SIZE (40ul << 10)
+#define SIZE (192ul << 10)
+#define SAS_SIZE (64ul << 10) /* calls of a kernel may be made on it, see on_signal() */
 
 #define OFFSET(name, member) \
 	_Static_assert(offsetof(struct thread, member) == (name), "offsets.h is not true")
-OFFSET(T_SELF, self);
+OFFSET(T_SELF, local.self);
 OFFSET(T_STACK, stack);
 OFFSET(T_WORK, work);
 OFFSET(T_LEAVING, leaving);
@@ -44,6 +45,7 @@ static void reset(struct thread *t)
 	const size_t rest = offsetof(struct thread, regs);
 
 	t->work = t->leaving = t->vfork = 0;
+	t->local = (struct rumpel_local){ .self = &t->local };
 	memset((char *)t + rest, 0, offsetof(struct thread, next) - rest);
 	t->agent_sas.ss_sp = (char *)t - (SIZE - PAGE) + PAGE;
 	t->agent_sas.ss_size = SAS_SIZE;
@@ -71,7 +73,6 @@ struct thread *thread_new(void)
 		return NULL;
 	host(__NR_mprotect, base, PAGE, PROT_NONE);
 	t = (struct thread *)(base + SIZE - PAGE);
-	t->self = t;
 	t->stack = (uint64_t)t & -16ull;
 	t->used = 1;
 	reset(t);
@@ -82,6 +83,11 @@ struct thread *thread_new(void)
 	return t;
 }
 
+bool on_agent_stack(const struct thread *t, uint64_t rsp)
+{
+	return rsp <= t->stack && rsp > (uint64_t)t->agent_sas.ss_sp + SAS_SIZE;
+}
+
 void thread_install(struct thread *t)
 {
 	host(__NR_arch_prctl, ARCH_SET_GS, t);
@@ -90,7 +96,7 @@ void thread_install(struct thread *t)
 
 void block_signals(struct thread *t)
 {
-	mask_t all = ALL_SIGNALS, was;
+	mask_t all = signals_blocked(), was;
 
 	if (t->work & WORK_MASKED)
 		return;
@@ -103,20 +109,27 @@ void block_signals(struct thread *t)
 }
 
 /* What a new process or thread does first. */
-static void begin(struct thread *t, uint64_t flags)
+static void begin(struct thread *t)
 {
+	mask_t held = t->held;
+
 	t->regs.rax = 0;
-	if (!(flags & CLONE_SIGHAND))
-		signal_install(SIGSYS, 0, NULL);
+	if (t->cleared)
+		signals_begin();
+	t->held = held;
+	t->cleared = false;
 	if (trap_calls(false))
 		host(__NR_exit_group, 127);
+	if (t->process)
+		kernel_fork_child(t->process);
+	t->process = NULL;
 }
 
 /* The first C of a thread with its own struct thread: all signals are blocked. */
 _Noreturn void thread_begin(struct thread *t)
 {
 	thread_install(t);
-	begin(t, 0);
+	begin(t);
 	agent_resume(t);
 }
 
@@ -145,6 +158,28 @@ static void release(struct thread *parent, struct thread *child)
 	__atomic_store_n(&child->used, 0, __ATOMIC_RELEASE);
 }
 
+/* make(), of which a library kernel hears. */
+static long make_known(struct thread *t, struct thread *child, uint64_t flags,
+		       long (*make)(struct thread *child, void *data), void *data)
+{
+	struct rumpel_process *process;
+	long result;
+
+	if (!kernel_present)
+		return make(child, data);
+	result = flags & CLONE_THREAD ? kernel_thread_begin(child)
+				      : kernel_fork_begin(t, flags, &child->process);
+	if (result)
+		return result;
+	process = child->process;
+	result = make(child, data);
+	if (!(flags & CLONE_THREAD))
+		kernel_fork_parent(process, result);
+	else if (result < 0)
+		kernel_thread_end(child);
+	return result;
+}
+
 /* A child in this memory. make() calls the host. */
 static long share(struct thread *t, uint64_t flags, uint64_t rsp,
 		  long (*make)(struct thread *child, void *data), void *data)
@@ -159,7 +194,8 @@ static long share(struct thread *t, uint64_t flags, uint64_t rsp,
 		child->regs.rsp = rsp;
 	child->mask = t->mask;
 	child->work = WORK_MASKED;
-	child->sigsys_blocked = t->sigsys_blocked;
+	child->held = t->held;
+	child->cleared = flags & CLONE_CLEAR_SIGHAND;
 	if (flags & CLONE_VFORK)
 		child->sas = t->sas;
 	child->vfork = !!(flags & CLONE_VFORK);
@@ -168,7 +204,7 @@ static long share(struct thread *t, uint64_t flags, uint64_t rsp,
 				 : copy_signals(t->signals, flags & CLONE_CLEAR_SIGHAND);
 	child->files = flags & CLONE_FILES ? t->files : files_copy(t->files);
 	if (child->signals && child->files)
-		result = make(child, data);
+		result = make_known(t, child, flags, make, data);
 	/* A parent that vforks goes on when the child has other memory, or none. */
 	if (result < 0 || (flags & CLONE_VFORK))
 		release(t, child);
@@ -179,8 +215,14 @@ static long share(struct thread *t, uint64_t flags, uint64_t rsp,
 static long copy(struct thread *t, uint64_t flags, uint64_t rsp,
 		 long (*make)(struct thread *child, void *data), void *data)
 {
+	struct rumpel_process *process = NULL;
 	long result;
 
+	if (kernel_present) {
+		result = kernel_fork_begin(t, flags, &process);
+		if (result)
+			return result;
+	}
 	/* Nobody is in the middle of a change of what the child gets. */
 	lock(&t->signals->lock);
 	files_lock(t->files);
@@ -189,6 +231,8 @@ static long copy(struct thread *t, uint64_t flags, uint64_t rsp,
 	code_unlock();
 	files_unlock(t->files);
 	unlock(&t->signals->lock);
+	if (result && process)
+		kernel_fork_parent(process, result);
 	if (result)
 		return result;
 	for (struct thread *other = threads; other; other = other->next)
@@ -202,7 +246,9 @@ static long copy(struct thread *t, uint64_t flags, uint64_t rsp,
 		t->regs.rsp = rsp;
 	execute_forked(t);
 	explain_forked();
-	begin(t, 0);
+	t->process = process;
+	t->cleared = flags & CLONE_CLEAR_SIGHAND;
+	begin(t);
 	return 0;
 }
 
@@ -287,7 +333,12 @@ long call_exit(struct thread *t)
 	block_signals(t);
 	if (t->work & WORK_PENDING)
 		return RESTART; /* nobody else would get it */
-	if (t->vfork)
+	if (t->vfork) {
+		if (kernel_present)
+			kernel_exit(t);
 		host(__NR_exit, status);
+	}
+	if (kernel_present && t->local.task)
+		kernel_thread_end(t);
 	agent_exit_thread(t, status);
 }

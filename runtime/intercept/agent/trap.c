@@ -22,12 +22,15 @@
 #define TRAP_SECCOMP 1 /* SYS_SECCOMP */
 #define TRAP_DISPATCH 2 /* SYS_USER_DISPATCH */
 
-bool seccomp_traps;
+/* Whose calls go to the host: the runtime's of a shared kernel, and the agent's behind it. */
+#define CALLS_BEGIN RUMPEL_SHARED_TEXT
+
+bool seccomp_traps, vdso_traps;
 
 static long dispatch_on(void)
 {
-	return host(__NR_prctl, PR_SET_SYSCALL_USER_DISPATCH, PR_SYS_DISPATCH_ON, agent_begin,
-		    agent_end - agent_begin, 0);
+	return host(__NR_prctl, PR_SET_SYSCALL_USER_DISPATCH, PR_SYS_DISPATCH_ON, CALLS_BEGIN,
+		    (uint64_t)agent_end - CALLS_BEGIN, 0);
 }
 
 #define IP offsetof(struct seccomp_data, instruction_pointer)
@@ -36,13 +39,13 @@ static long dispatch_on(void)
 
 static long filter_on(void)
 {
-	uint64_t begin = (uint64_t)agent_begin, end = (uint64_t)agent_end;
-	/* The agent's text does not cross 4 GiB: it is where the linker was told. */
+	uint64_t begin = CALLS_BEGIN, end = (uint64_t)agent_end;
 	struct sock_filter code[] = {
 		LOAD(IP + 4),
-		JUMP(BPF_JEQ, (uint32_t)(begin >> 32), 0, 4),
+		JUMP(BPF_JGE, (uint32_t)(begin >> 32), 0, 5),
+		JUMP(BPF_JGT, (uint32_t)(end >> 32), 4, 0),
+		JUMP(BPF_JEQ, (uint32_t)(end >> 32), 0, 2),
 		LOAD(IP),
-		JUMP(BPF_JGE, (uint32_t)begin, 0, 2),
 		JUMP(BPF_JGT, (uint32_t)end, 1, 0),
 		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
 		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_TRAP),
@@ -80,6 +83,13 @@ bool is_trap(const siginfo_t *info)
 void trapped(const siginfo_t *info, struct ucontext *uc)
 {
 	struct sigcontext *c = &uc->uc_mcontext;
+
+	/* The vDSO, called by the runtime of a kernel, asks the host. */
+	if (on_agent_stack(this_thread(), c->rsp)) {
+		c->rax = host6(c->rax, c->rdi, c->rsi, c->rdx, c->r10, c->r8, c->r9);
+		vdso_traps = true;
+		return;
+	}
 
 	/* int $0x80 has other numbers. */
 	if (info->si_arch != AUDIT_ARCH_X86_64) {

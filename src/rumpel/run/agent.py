@@ -18,9 +18,9 @@ from rumpel.errors import RumpelError
 AGENT = Path(__file__).with_name("rumpel-agent")
 
 # What follows is runtime/intercept/agent/message.h, in Python.
-MAGIC, VERSION = 0x706D7572, 1
-PATH_MAX, RULES_MAX = 4096, 2048
-MESSAGE = struct.Struct(f"=4I{PATH_MAX}s{RULES_MAX}s")
+MAGIC, VERSION = 0x706D7572, 2
+PATH_MAX, RULES_MAX = 4096, 4096
+MESSAGE = struct.Struct(f"=4IiI{PATH_MAX}s{RULES_MAX}s")
 FD_AGENT, FD_MESSAGE, FD_EXPLAIN = range(3)
 FDS_RESERVED = 4
 FLAG_SECCOMP, FLAG_COUNTS, FLAG_TRACE, FLAG_PYTHON = 1, 4, 8, 16
@@ -74,6 +74,7 @@ def execute(
     explain_fd: int = 2,
     trap: Trap = Trap.AUTO,
     rules: Sequence[str] = (),
+    kernel: int | None = None,
 ) -> NoReturn:
     """Become a program under the agent; only errors return.
 
@@ -84,6 +85,7 @@ def execute(
         explain_fd: where that is written to.
         trap: how calls are caught.
         rules: which calls are a library kernel's: ``family 2``, ``path /mnt``, ``call uname``.
+        kernel: the first of that kernel's descriptors (:mod:`rumpel.run.keeper`); None: there is none.
 
     Raises:
         FileNotFoundError: if there is no such program.
@@ -104,7 +106,7 @@ def execute(
     lines = os.fsencode("\n".join(rules))
     if len(lines) >= RULES_MAX:
         raise ValueError("too many rules")
-    message = MESSAGE.pack(MAGIC, VERSION, flags, 0, path, lines)
+    message = MESSAGE.pack(MAGIC, VERSION, flags, 0, -1 if kernel is None else kernel, 0, path, lines)
     base = min(resource.getrlimit(resource.RLIMIT_NOFILE)[0], HIGHEST_FD) - FDS_RESERVED
     if base <= 2:
         raise AgentError("the limit of open files (ulimit -n) is too low")

@@ -5,11 +5,13 @@
  */
 #include "kernel.h"
 
+#include <asm/poll.h>
 #include <linux/fcntl.h>
 
 #define FILES 1024
 
-const bool kernel_present = true;
+bool kernel_present = true;
+int kernel_fds = 1 << 29; /* beyond all */
 
 /* 0: closed, else what F_GETFD says, and 2. In memory of the process: a copy after a fork. */
 static uint8_t files[FILES];
@@ -19,7 +21,7 @@ static bool is_open(long fd)
 	return fd >= 0 && fd < FILES && files[fd];
 }
 
-long kernel_close(int fd)
+static long close_file(int fd)
 {
 	if (!is_open(fd))
 		return -EBADF;
@@ -27,19 +29,20 @@ long kernel_close(int fd)
 	return 0;
 }
 
-long kernel_dup2(int from, int to)
+static long dup_file(int from, int to, bool cloexec)
 {
 	if (!is_open(from) || to >= FILES)
 		return -EBADF;
-	files[to] = 2;
+	files[to] = 2 | cloexec;
 	return to;
 }
 
-long kernel_fcntl(int fd, int command, long argument)
+static long fcntl_file(int fd, int command, long argument)
 {
-	(void)argument;
 	if (!is_open(fd))
 		return -EBADF;
+	if (command == F_SETFD)
+		files[fd] = 2 | (argument & 1);
 	return command == F_GETFD ? files[fd] & 1 : 0x4711;
 }
 
@@ -73,7 +76,125 @@ long kernel_call(struct thread *t)
 		/* An execve forgets a fake kernel, but not who has its descriptors. */
 		return copy_out(t->regs.rsi, text, sizeof(text)) ? -EFAULT : (long)sizeof(text);
 	case __NR_fcntl:
-		return kernel_fcntl(t->regs.rdi, t->regs.rsi, t->regs.rdx);
+		return fcntl_file(t->regs.rdi, t->regs.rsi, t->regs.rdx);
 	}
 	return -ENOSYS;
+}
+
+long kernel_call_with(struct thread *t, long nr, const unsigned long args[6])
+{
+	(void)t;
+	(void)nr;
+	(void)args;
+	return -ENOSYS;
+}
+
+long kernel_poll(struct thread *t, long nr, const unsigned long args[6], struct pollfd *also,
+		 unsigned int count, int *ready)
+{
+	(void)t;
+	(void)nr;
+	(void)args;
+	*ready = (int)host(__NR_poll, also, count, -1);
+	return -EINTR;
+}
+
+long kernel6(long nr, long a0, long a1, long a2, long a3, long a4, long a5)
+{
+	(void)a3;
+	(void)a4;
+	(void)a5;
+	switch (nr) {
+	case __NR_close:
+		return close_file(a0);
+	case __NR_dup3:
+		return dup_file(a0, a1, a2 & O_CLOEXEC);
+	case __NR_fcntl:
+		return fcntl_file(a0, a1, a2);
+	case __NR_epoll_create1:
+		return new_file(a0 & O_CLOEXEC);
+	}
+	return -ENOSYS;
+}
+
+/* It has no code that could be interrupted, and its processes are as the host's. */
+void kernel_begin(int fds)
+{
+	(void)fds;
+}
+
+int kernel_attach(struct thread *t)
+{
+	(void)t;
+	return 0;
+}
+
+void kernel_attached(struct thread *t)
+{
+	(void)t;
+}
+
+bool kernel_fault(int sig, siginfo_t *info, struct ucontext *uc)
+{
+	(void)sig;
+	(void)info;
+	(void)uc;
+	return false;
+}
+
+bool kernel_inside(const struct thread *t, uint64_t rip, uint64_t rsp)
+{
+	(void)t;
+	(void)rip;
+	(void)rsp;
+	return false;
+}
+
+void kernel_interrupt(struct thread *t)
+{
+	(void)t;
+}
+
+int kernel_thread_begin(struct thread *child)
+{
+	(void)child;
+	return 0;
+}
+
+void kernel_thread_end(struct thread *t)
+{
+	(void)t;
+}
+
+int kernel_fork_begin(struct thread *t, uint64_t flags, struct rumpel_process **child)
+{
+	(void)t;
+	(void)flags;
+	*child = NULL;
+	return 0;
+}
+
+void kernel_fork_child(struct rumpel_process *child)
+{
+	(void)child;
+}
+
+void kernel_fork_parent(struct rumpel_process *child, long pid)
+{
+	(void)child;
+	(void)pid;
+}
+
+void kernel_exec_begin(struct thread *t)
+{
+	(void)t;
+}
+
+void kernel_exec_failed(void)
+{
+}
+
+void kernel_exit(struct thread *t)
+{
+	(void)t;
 }

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What a keeper is told: its arguments, NAME=VALUE each.
+ *
+ *	control=FD	a unix socket: see keeper.c
+ *	image=PATH	of the kernel
+ *	memory=BYTES cmdline=TEXT
+ *	fds=N		the first number of its descriptors
+ *	listen=FD	a unix socket that listens: who connects gets the descriptors
+ *	log=FD		what the kernel prints
+ *	detach=1	be nobody's child
+ *
+ * Devices, whose value ends with any of ",mac=HEX" ",mtu=N" ",pcap=FD" (interfaces):
+ *
+ *	tap=FD frames=FD packet=INTERFACE disk=PATH
+ *
+ * What is done when it has booted, in this order; addresses are hexadecimal:
+ *
+ *	write=PATH,TEXT mtu=INTERFACE,N up=INTERFACE address=INTERFACE,HEX/PREFIX gateway=INTERFACE,HEX
+ */
+#ifndef RUMPEL_RUNTIME_SHARED_OPTIONS_H
+#define RUMPEL_RUNTIME_SHARED_OPTIONS_H
+
+#include "instance.h"
+
+#define MOST_DEVICES 8
+#define MOST_STEPS 64
+
+struct options {
+	const char *image, *cmdline;
+	uint64_t memory;
+	int control, fds, listen, log;
+	bool detach;
+	const char *devices[MOST_DEVICES];
+	unsigned int device_count;
+	const char *steps[MOST_STEPS];
+	unsigned int step_count;
+};
+
+/* What is wrong, or NULL. */
+const char *options_parse(struct options *options, char **arguments);
+/* What is behind "name=" at the beginning of a text, or NULL. */
+const char *options_value(const char *text, const char *name);
+/* A decimal number at the beginning of a text. */
+uint64_t options_number(const char *text);
+/* Hexadecimal digits, at most `most` bytes of them: how many bytes there are. */
+unsigned int options_bytes(const char *text, uint8_t *bytes, unsigned int most);
+
+/* devices.c: 0 or -errno. */
+int options_device(const char *text, struct rumpel_device **device);
+/* configure.c */
+int options_step(struct rumpel_kernel *kernel, const char *text);
+
+#endif

@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A kernel that the processes of a program share: started, and joined (docs/shared.md)."""
+
+from __future__ import annotations
+
+import array
+import errno
+import os
+import resource
+import socket
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from rumpel.errors import BootError
+
+__all__ = ["COUNT", "KEEPER", "first_fd", "join", "start"]
+
+KEEPER = Path(__file__).with_name("rumpel-shared")
+
+COUNT = 64
+"""Descriptors of a kernel in each of its processes: RUMPEL_SHARED_FDS of rumpel/shared.h."""
+
+USUAL, AGENTS = 900, 4
+_CONTROL = COUNT - 1
+"""The last one keeps the kernel alive as long as a process has it."""
+
+
+def first_fd() -> int:
+    """The number from which a new kernel's descriptors are: programs do not use these.
+
+    Raises:
+        BootError: if too few open files are allowed.
+    """
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    first = min(USUAL, limit - AGENTS - COUNT)
+    if first < 16:
+        raise BootError("the limit of open files (ulimit -n) is too low for a library kernel")
+    return first
+
+
+def start(image: str, arguments: Iterable[str], pass_fds: Sequence[int] = ()) -> int:
+    """Start a keeper: its kernel's descriptors come into this process, to be inherited.
+
+    It is nobody's child, and ends with the last process that has the descriptors.
+
+    Args:
+        image: the kernel's.
+        arguments: as runtime/shared/options.h has them.
+        pass_fds: descriptors that they name.
+
+    Returns:
+        The number of the first descriptor.
+
+    Raises:
+        BootError: if it does not boot; the text is the keeper's.
+    """
+    first = first_fd()
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours:
+        with theirs:
+            _spawn(
+                [f"control={theirs.fileno()}", f"image={image}", f"fds={first}", *arguments],
+                (theirs.fileno(), *pass_fds),
+            )
+        if _receive(ours) != first:
+            raise BootError("the keeper's descriptors have other numbers")
+        os.dup2(ours.fileno(), first + _CONTROL, inheritable=True)
+    return first
+
+
+def join(path: str | os.PathLike[str]) -> int:
+    """Have the descriptors of a kernel whose keeper listens at `path`.
+
+    Returns:
+        The number of the first.
+
+    Raises:
+        BootError: if it does not answer.
+        OSError: if nobody listens.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as s:
+        s.connect(os.fspath(path))
+        s.settimeout(20)
+        return _receive(s)
+
+
+def _spawn(arguments: Sequence[str], fds: Iterable[int]) -> None:
+    if not KEEPER.exists():
+        raise BootError(f"{KEEPER} is missing: rumpel was not installed as a whole")
+    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    actions: list[tuple[int, ...]] = [(os.POSIX_SPAWN_DUP2, null, n) for n in range(3)]
+    # dup2 to itself takes the close-on-exec flag away.
+    actions += [(os.POSIX_SPAWN_DUP2, fd, fd) for fd in fds]
+    pid = os.posix_spawn(
+        KEEPER, ["rumpel-shared", "detach=1", *arguments], {}, file_actions=actions, setsid=True
+    )
+    os.close(null)
+    os.waitpid(pid, 0)
+
+
+def _receive(s: socket.socket) -> int:
+    """The descriptors, at their numbers. The first of these."""
+    numbers = array.array("i")
+    data, ancillary, _, _ = s.recvmsg(COUNT * 4, socket.CMSG_SPACE(COUNT * 4))
+    if not ancillary:
+        text = os.fsdecode(data).strip() or "the keeper of the kernel has ended"
+        raise BootError(f"no kernel: {text}")
+    numbers.frombytes(data)
+    received = array.array("i")
+    received.frombytes(ancillary[0][2])
+    taken = [n for n in (*numbers, numbers[0] + _CONTROL) if _is_open(n) and n not in received]
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if taken or numbers[0] + COUNT > limit:
+        for fd in received:
+            os.close(fd)
+        raise BootError(
+            f"the kernel's descriptors {numbers[0]} to {numbers[0] + COUNT - 1} are taken, "
+            "or beyond the limit of open files (ulimit -n)"
+        )
+    for fd, number in zip(received, numbers, strict=True):
+        os.dup2(fd, number, inheritable=True)
+        if fd != number:
+            os.close(fd)
+    return numbers[0]
+
+
+def _is_open(fd: int) -> bool:
+    try:
+        os.get_inheritable(fd)
+    except OSError as e:
+        if e.errno != errno.EBADF:
+            raise
+        return False
+    return True
