@@ -21,7 +21,7 @@
 #include "../bare/bare.h"
 
 #define SIGNAL_STACK (64 << 10)
-#define MOST_FILES (1 << 20) /* of a process: what the host allows is less */
+#define OPEN_FILES (1 << 20) /* of a process: what the host allows is less */
 
 int bare_fds(void)
 {
@@ -108,7 +108,7 @@ static int ignore_sigpipe(struct rumpel_kernel *kernel)
 /* Numbers of descriptors are given by the host: its limit is theirs. */
 static int raise_limit(struct rumpel_kernel *kernel)
 {
-	const unsigned long limit[2] = { MOST_FILES, MOST_FILES };
+	const unsigned long limit[2] = { OPEN_FILES, OPEN_FILES };
 
 	return (int)task_call(rumpel_kernel_init(kernel), SYS_setrlimit, 7 /* RLIMIT_NOFILE */,
 			      (unsigned long)limit);
@@ -184,6 +184,12 @@ static void explain(const struct options *options, int error, const char *why)
 	bare_syscall(SYS_write, options->control < 0 ? 2 : options->control, line, len);
 }
 
+static void remove_files(const struct options *options)
+{
+	for (unsigned int i = 0; i < options->file_count; i++)
+		unlink(options->files[i]);
+}
+
 static int run(char **arguments)
 {
 	struct options options;
@@ -205,10 +211,12 @@ static int run(char **arguments)
 	if (!error && shared_send_descriptors(options.control) < 0)
 		return 1;
 	if (error) {
+		remove_files(&options);
 		explain(&options, error, why);
 		return 1;
 	}
 	shared_reap(kernel, options.control, options.listen);
+	remove_files(&options);
 	return rumpel_halt(kernel) != 0;
 }
 

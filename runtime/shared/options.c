@@ -91,6 +91,9 @@ const char *options_parse(struct options *options, char **arguments)
 			options->listen = (int)options_number(value);
 		else if ((value = options_value(*arguments, "log")))
 			options->log = (int)options_number(value);
+		else if ((value = options_value(*arguments, "remove")) &&
+			 options->file_count < MOST_FILES)
+			options->files[options->file_count++] = value;
 		else if (options_value(*arguments, "detach"))
 			options->detach = true;
 		else

@@ -9,6 +9,7 @@
  *	listen=FD	a unix socket that listens: who connects gets the descriptors
  *	log=FD		what the kernel prints
  *	detach=1	be nobody's child
+ *	remove=PATH	a file that is removed in the end; up to four
  *
  * Devices, whose value ends with any of ",mac=HEX" ",mtu=N" ",pcap=FD" (interfaces):
  *
@@ -25,12 +26,15 @@
 
 #define MOST_DEVICES 8
 #define MOST_STEPS 64
+#define MOST_FILES 4
 
 struct options {
 	const char *image, *cmdline;
 	uint64_t memory;
 	int control, fds, listen, log;
 	bool detach;
+	const char *files[MOST_FILES]; /* that are removed */
+	unsigned int file_count;
 	const char *devices[MOST_DEVICES];
 	unsigned int device_count;
 	const char *steps[MOST_STEPS];

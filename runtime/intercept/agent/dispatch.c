@@ -3,6 +3,7 @@
 #include "dispatch.h"
 
 #include <asm/prctl.h>
+#include <linux/fcntl.h>
 #include <linux/prctl.h>
 
 #include "execute.h"
@@ -97,9 +98,34 @@ long call_with(struct thread *t, int n, long value)
 	return call_host(t->regs.nr, args[0], args[1], args[2], args[3], args[4], args[5]);
 }
 
+#define AF_INET 2
+#define AF_INET6 10
+#define SOCK_STREAM 1
+#define SOCK_FLAGS (O_CLOEXEC | O_NONBLOCK)
+#define IPPROTO_TCP 6
+#define IPPROTO_MPTCP 262
+
+/* A socket for TCP that shall be one for MPTCP? mptcp(7) has the protocol. */
+static bool wants_mptcp(const struct thread *t)
+{
+	const struct regs *r = &t->regs;
+
+	return (message.flags & FLAG_MPTCP) && r->nr == __NR_socket &&
+	       (r->rdi == AF_INET || r->rdi == AF_INET6) &&
+	       (r->rsi & ~(uint64_t)SOCK_FLAGS) == SOCK_STREAM &&
+	       (r->rdx == 0 || r->rdx == IPPROTO_TCP);
+}
+
+static long make_mptcp(struct thread *t)
+{
+	const unsigned long args[6] = { t->regs.rdi, t->regs.rsi, IPPROTO_MPTCP };
+
+	return kernel_call_with(t, __NR_socket, args);
+}
+
 static long to_kernel(struct thread *t, const struct call *call)
 {
-	long result = kernel_call(t);
+	long result = wants_mptcp(t) ? make_mptcp(t) : kernel_call(t);
 
 	return call->new_fd && result >= 0 ? files_place(t->files, result) : result;
 }

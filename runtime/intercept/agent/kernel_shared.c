@@ -170,8 +170,9 @@ long kernel_poll(struct thread *t, long nr, const unsigned long args[6], struct 
 	*ready = 0;
 	t->local.interrupted = 0;
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	/* One that the call's mask lets through is as one that comes meanwhile. */
 	if (__atomic_load_n(&t->work, __ATOMIC_RELAXED) & WORK_PENDING)
-		return RESTART;
+		return -EINTR;
 	open_faults(t);
 	result = rumpel_shared->poll(nr, args, also, count, ready);
 	close_faults(t);

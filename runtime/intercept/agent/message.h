@@ -26,6 +26,7 @@
 #define FLAG_FILTERED 2 /* the filter is there already */
 #define FLAG_COUNTS 4 /* explain: counts at the end */
 #define FLAG_TRACE 8 /* explain: each call */
+#define FLAG_MPTCP 32 /* sockets of the kernel's for TCP are for MPTCP */
 #define FLAG_PYTHON 16 /* started by Python, which ignores SIGPIPE and SIGXFSZ for itself */
 
 struct message {

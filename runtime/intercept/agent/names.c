@@ -11,7 +11,8 @@
 #include "files.h"
 #include "say.h"
 
-#define LONGEST 64 /* of the names that mean this process */
+#define LONGEST 64 /* of the names that mean something else than they say */
+#define OTHERS 8
 
 char exe_path[PATH_MAX];
 
@@ -47,6 +48,35 @@ bool names_is_exe(const char *path)
 	return equal(path, line.text);
 }
 
+static struct {
+	const char *path, *other;
+	size_t length; /* of path */
+} others[OTHERS];
+static int other_count;
+
+int names_instead(const char *pair)
+{
+	size_t length = 0;
+
+	while (pair[length] && pair[length] != ' ')
+		length++;
+	if (other_count == OTHERS || pair[length] != ' ' || pair[length + 1] != '/' ||
+	    length >= LONGEST)
+		return -EINVAL;
+	others[other_count].path = pair;
+	others[other_count].length = length;
+	others[other_count++].other = pair + length + 1;
+	return 0;
+}
+
+static const char *other_of(const char *path)
+{
+	for (int i = 0; i < other_count; i++)
+		if (!memcmp(path, others[i].path, others[i].length) && !path[others[i].length])
+			return others[i].other;
+	return NULL;
+}
+
 static bool is_exe(uint64_t at)
 {
 	char path[LONGEST];
@@ -57,11 +87,26 @@ static bool is_exe(uint64_t at)
 	return copy_string(path, at, sizeof(path)) > 0 && names_is_exe(path);
 }
 
+/* The file that a name means, if that is not what it says; or NULL. */
+static const char *meaning(uint64_t at)
+{
+	char path[LONGEST];
+
+	if (!other_count)
+		return is_exe(at) ? exe_path : NULL;
+	if (copy_string(path, at, sizeof(path)) <= 0)
+		return NULL;
+	return names_is_exe(path) ? exe_path : other_of(path);
+}
+
 long call_path0(struct thread *t)
 {
+	const char *other;
+
 	if (t->regs.nr == __NR_open && (t->regs.rsi & O_NOFOLLOW))
 		return call_through(t);
-	return is_exe(t->regs.rdi) ? call_with(t, 0, (long)exe_path) : call_through(t);
+	other = meaning(t->regs.rdi);
+	return other ? call_with(t, 0, (long)other) : call_through(t);
 }
 
 /* The call is about a symbolic link itself. */
@@ -81,8 +126,9 @@ static bool is_about_link(const struct thread *t)
 
 long call_path1(struct thread *t)
 {
-	return !is_about_link(t) && is_exe(t->regs.rsi) ? call_with(t, 1, (long)exe_path)
-							: call_through(t);
+	const char *other = is_about_link(t) ? NULL : meaning(t->regs.rsi);
+
+	return other ? call_with(t, 1, (long)other) : call_through(t);
 }
 
 static long answer(uint64_t to, long size)

@@ -8,6 +8,8 @@
 extern char exe_path[PATH_MAX];
 void names_begin(int program_fd);
 bool names_is_exe(const char *path);
+/* "PATH OTHER": who opens or looks at PATH gets OTHER. Stays there. 0 or -EINVAL. */
+int names_instead(const char *pair);
 
 long call_path0(struct thread *t);
 long call_path1(struct thread *t);

@@ -7,6 +7,7 @@
  *	family N	a socket of this address family
  *	path P		a path that is P or below it
  *	call NAME	this call, whatever its arguments are
+ *	instead P Q	the host's, but of Q in place of the file P (names.c)
  *
  * The first is always there, the others come with the message, a line for each.
  */
@@ -17,6 +18,7 @@
 #include "files.h"
 #include "kernel.h"
 #include "message.h"
+#include "names.h"
 #include "say.h"
 
 #define RULES 64
@@ -83,6 +85,8 @@ static int add(const char *text)
 		rule->number = call_number(rest);
 		if (rule->number >= 0)
 			by_call[rule->number] = true;
+	} else if (starts(&rest, "instead /")) {
+		return names_instead(rest - 1);
 	} else if (starts(&rest, "path /")) {
 		rule->kind = OF_PATH;
 		rule->path = rest - 1;

@@ -4,13 +4,58 @@
 from __future__ import annotations
 
 import os
+from typing import Any, NoReturn
 
 import click
 
-from rumpel.run import Explain, Trap, execute
+from rumpel.errors import RumpelError
+from rumpel.run import Explain, Options, Trap, launch, launch_in
+from rumpel.run.nets import Net
+
+NAME_VARIABLE = "RUMPEL_KERNEL"
+
+
+class _NetType(click.ParamType):
+    name = "net"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Net:
+        try:
+            return Net.parse(value)
+        except ValueError as e:
+            self.fail(str(e), param, ctx)
+
+
+class _Setting(click.ParamType):
+    name = "setting"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[str, str]:
+        name, equals, text = value.partition("=")
+        if not equals or not name:
+            self.fail(f"{value!r} is not NAME=VALUE", param, ctx)
+        return name, text
 
 
 @click.command(context_settings={"allow_interspersed_args": False})
+@click.option(
+    "--net",
+    "nets",
+    type=_NetType(),
+    multiple=True,
+    metavar="KIND[:NAME][,ip=A/N][,gw=A][,mtu=N][,mac=M][,offload=off]",
+    help="A network: user (the default), tap, packet:IF, unix:PATH, fd:N, none; "
+    "host leaves all calls to the host.",
+)
+@click.option("--publish", multiple=True, metavar="[ADDR:]HOST:PROGRAM", help="A port, user mode.")
+@click.option("--dns", multiple=True, metavar="ADDRESS", help="A name server.")
+@click.option("--sysctl", type=_Setting(), multiple=True, metavar="NAME=VALUE", help="A setting.")
+@click.option("--mptcp", is_flag=True, help="Sockets for TCP are for MPTCP.")
+@click.option("--pcap", type=click.Path(dir_okay=False), help="Write the first network's frames.")
+@click.option("--kernel", "version", metavar="VERSION", help="Which Linux, or an image's path.  [default: 6.12]")
+@click.option("--profile", metavar="NAME", help="And of which profile.  [default: default]")
+@click.option("--memory", type=click.IntRange(32), metavar="MIB", help="Of the kernel.")
+@click.option("--log", type=click.Path(dir_okay=False), help="What the kernel prints, appended.")
+@click.option("--name", metavar="NAME", help="For rumpel ps, exec and attach.")
+@click.option("--path", "paths", multiple=True, metavar="DIR", help="A subtree in the kernel.")
 @click.option(
     "--explain",
     type=click.Choice([e.name.lower() for e in Explain]),
@@ -30,34 +75,74 @@ from rumpel.run import Explain, Trap, execute
 )
 @click.argument("arguments", nargs=-1, required=True, type=click.UNPROCESSED)
 def command(
-    explain: str | None, explain_to: str | None, trap: str, arguments: tuple[str, ...]
+    explain: str | None,
+    explain_to: str | None,
+    trap: str,
+    arguments: tuple[str, ...],
+    **given: Any,
 ) -> None:
-    """Run a program with all its system calls intercepted, and those of all that it starts.
+    """Run a program, and all that it starts, on a Linux kernel of its own.
 
-    It takes the place of this command: signals, exit status and core are its own.
-    For now all calls go on to the host.
+    It takes the place of this command: signals, exit status and core are its own. Its
+    sockets are the kernel's, all else is the host's. With RUMPEL_KERNEL=NAME in the
+    environment it joins the kernel of that name instead.
 
     \b
     Examples:
-      rumpel run -- python3 -m http.server
-      rumpel run --explain counts -- bash -c 'ls | wc -l'
+      rumpel run -- curl http://example.org/
+      rumpel run --publish 8080:80 -- nginx -g 'daemon off;'
+      rumpel run --net tap:tap0,ip=192.0.2.2/24,gw=192.0.2.1 -- iperf3 -s
+      rumpel run --sysctl net.ipv4.tcp_congestion_control=bbr -- wget http://example.org/
+      rumpel run --explain counts --net host -- bash -c 'ls | wc -l'
     """
     fd = 2
     if explain_to:
         explain = explain or Explain.COUNTS.name
         fd = os.open(explain_to, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
+    join = os.environ.get(NAME_VARIABLE)
     try:
-        execute(
+        if join and not given["nets"]:
+            launch_in(join, arguments)
+        launch(
             arguments,
+            _options(given),
             explain=Explain[explain.upper()] if explain else None,
             explain_fd=fd,
             trap=Trap[trap.upper()],
         )
-    except FileNotFoundError as e:
-        raise _NotFound(f"{e.filename}: {e.strerror}") from None
+    except Exception as e:
+        fail(e)
+
+
+def _options(given: dict[str, Any]) -> Options:
+    """What was given on the command line; the rest is as it is by default."""
+    given = {name: value for name, value in given.items() if value not in (None, (), False)}
+    if "sysctl" in given:
+        given["sysctl"] = dict(given["sysctl"])
+    if "memory" in given:
+        given["memory"] <<= 20
+    return Options(**given)
+
+
+def fail(error: Exception) -> NoReturn:
+    """Say in one line why a program does not start.
+
+    Raises:
+        ClickException: with the exit status that shells have for it.
+    """
+    if isinstance(error, FileNotFoundError) and error.filename and error.strerror:
+        raise _NotFound(f"{error.filename}: {error.strerror}") from None
+    if isinstance(error, OSError):
+        where = f"{os.fsdecode(error.filename)}: " if error.filename else ""
+        raise click.ClickException(f"{where}{error.strerror or error}") from None
+    if isinstance(error, RumpelError | ValueError):
+        raise click.ClickException(str(error)) from None
+    raise error
 
 
 class _NotFound(click.ClickException):
     """The program is missing: what shells say with this status."""
 
     exit_code = 127
+
+

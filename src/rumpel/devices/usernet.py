@@ -168,6 +168,10 @@ class UserNet(Nic):
         """Take back what :meth:`forward` returned."""
         self._net.forward(forward.udp, forward.host_address, forward.host_port, -1)
 
+    def fileno(self) -> int:
+        """The socket with the kernel's frames, for an interface of another process."""
+        return self._net.fileno()
+
     def close(self) -> None:
         """Pull the cable: all connections end. Called when the kernel is gone."""
         self._net.close()

@@ -23,7 +23,7 @@ PATH_MAX, RULES_MAX = 4096, 4096
 MESSAGE = struct.Struct(f"=4IiI{PATH_MAX}s{RULES_MAX}s")
 FD_AGENT, FD_MESSAGE, FD_EXPLAIN = range(3)
 FDS_RESERVED = 4
-FLAG_SECCOMP, FLAG_COUNTS, FLAG_TRACE, FLAG_PYTHON = 1, 4, 8, 16
+FLAG_SECCOMP, FLAG_COUNTS, FLAG_TRACE, FLAG_PYTHON, FLAG_MPTCP = 1, 4, 8, 16, 32
 
 HIGHEST_FD = 1024
 """The agent's descriptors are below this: a table of descriptors is copied with each fork."""
@@ -59,6 +59,7 @@ def find_program(name: str) -> str:
 
     Raises:
         FileNotFoundError: if there is none.
+        flags: more of the message's.
     """
     found = name if "/" in name else shutil.which(name)
     if not found:
@@ -75,6 +76,7 @@ def execute(
     trap: Trap = Trap.AUTO,
     rules: Sequence[str] = (),
     kernel: int | None = None,
+    flags: int = 0,
 ) -> NoReturn:
     """Become a program under the agent; only errors return.
 
@@ -102,7 +104,7 @@ def execute(
     path = os.fsencode(find_program(arguments[0]))
     if len(path) >= PATH_MAX:
         raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), arguments[0])
-    flags = FLAG_PYTHON | trap.value | (explain.value if explain else 0)
+    flags |= FLAG_PYTHON | trap.value | (explain.value if explain else 0)
     lines = os.fsencode("\n".join(rules))
     if len(lines) >= RULES_MAX:
         raise ValueError("too many rules")

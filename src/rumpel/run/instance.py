@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Kernels that run for programs, by name: others can join them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import socket
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from rumpel.errors import BootError
+from rumpel.run import keeper
+
+__all__ = ["Instance", "NameTaken", "directory", "find", "instances", "register"]
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+
+
+class NameTaken(BootError):
+    """There is an instance of this name."""
+
+
+@dataclass(frozen=True)
+class Instance:
+    """A kernel that runs.
+
+    Attributes:
+        name: unique among those of a user.
+        pid: of the program that it was started for.
+        program: and what that is.
+        version: of Linux.
+        started: in seconds since 1970.
+        rules: which calls are the kernel's.
+        flags: of the agent.
+    """
+
+    name: str
+    pid: int
+    program: list[str]
+    version: str
+    started: float
+    rules: list[str]
+    flags: int
+
+    @property
+    def socket(self) -> Path:
+        """Where its keeper listens."""
+        return directory() / f"{self.name}.socket"
+
+    def join(self) -> int:
+        """Have its descriptors in this process; the number of the first."""
+        try:
+            return keeper.join(self.socket)
+        except ConnectionRefusedError:
+            raise BootError(f"the kernel {self.name} has ended") from None
+
+
+def directory() -> Path:
+    """Where the instances of this user are, which nobody else may look into.
+
+    Raises:
+        BootError: if it belongs to somebody else.
+    """
+    run = os.environ.get("XDG_RUNTIME_DIR")
+    path = Path(run) / "rumpel" if run else Path(tempfile.gettempdir()) / f"rumpel-{os.getuid()}"
+    path.mkdir(mode=0o700, exist_ok=True)
+    status = path.stat(follow_symlinks=False)
+    if status.st_uid != os.getuid() or status.st_mode & 0o077:
+        raise BootError(f"{path} is not this user's alone")
+    return path
+
+
+def register(instance: Instance) -> tuple[socket.socket, list[Path]]:
+    """Make a name known.
+
+    Returns:
+        The socket at which its keeper has to listen, and files to be removed in the end.
+
+    Raises:
+        NameTaken: if it is in use.
+        ValueError: if it is not fit to be a name.
+    """
+    if not _NAME.fullmatch(instance.name):
+        raise ValueError(f"{instance.name!r} is not a name: letters, digits, and _ . - in it")
+    if _is_alive(instance.socket):
+        raise NameTaken(f"there is a kernel {instance.name} already")
+    record = directory() / f"{instance.name}.json"
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    instance.socket.unlink(missing_ok=True)
+    listener.bind(os.fspath(instance.socket))
+    listener.listen(16)
+    record.write_text(json.dumps(asdict(instance)))
+    return listener, [instance.socket, record]
+
+
+def instances() -> Iterator[Instance]:
+    """All that run; what others have left behind is removed."""
+    for record in sorted(directory().glob("*.json")):
+        with contextlib.suppress(FileNotFoundError, ValueError, TypeError):
+            instance = Instance(**json.loads(record.read_text()))
+            if _is_alive(instance.socket):
+                yield instance
+            elif time.time() - record.stat().st_mtime > 10:
+                _remove([instance.socket, record, record.with_suffix(".resolv")])
+
+
+def find(name: str) -> Instance:
+    """The instance of this name.
+
+    Raises:
+        BootError: if there is none.
+    """
+    found = next((i for i in instances() if i.name == name), None)
+    if found is None:
+        raise BootError(f"there is no kernel {name}; rumpel ps lists them")
+    return found
+
+
+def _is_alive(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as s:
+        try:
+            s.connect(os.fspath(path))
+        except OSError:
+            return False
+    return True
+
+
+def _remove(paths: Sequence[Path]) -> None:
+    for path in paths:
+        path.unlink(missing_ok=True)

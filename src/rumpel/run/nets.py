@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Networks of a program's kernel: what ``--net`` says, as devices and settings of a keeper."""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import os
+import socket
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+
+from rumpel.devices.nic import to_mac
+
+__all__ = ["KINDS", "Net", "Plan", "plan"]
+
+KINDS = {
+    "user": "a network of this process's sockets, without privileges",
+    "tap": "a TAP device of the host, tap:NAME",
+    "packet": "a station on an interface of the host, packet:INTERFACE",
+    "unix": "a stream of frames over a unix socket, unix:PATH (passt, QEMU)",
+    "fd": "a descriptor that was inherited, fd:N: a TAP device or a socket of frames",
+    "none": "the loopback interface alone",
+    "host": "no kernel: all calls are the host's",
+}
+_NAMED = {"packet", "unix", "fd"}
+_ATTRIBUTES = {"ip", "gw", "mtu", "mac", "offload"}
+
+
+@dataclass(frozen=True)
+class Net:
+    """One network, as it is asked for.
+
+    Attributes:
+        kind: one of :data:`KINDS`.
+        name: what it is about: an interface, a path, a number.
+        addresses: of the kernel, with the length of the prefix; ``dhcp`` asks for one.
+        gateways: an IPv4 address, an IPv6 address, or both.
+        mtu: in bytes; None is the usual one.
+        mac: of the kernel's interface; None makes one up.
+        offload: leave checksums and segmentation to the other side, where it can do that.
+    """
+
+    kind: str
+    name: str = ""
+    addresses: tuple[str, ...] = ()
+    gateways: tuple[str, ...] = ()
+    mtu: int | None = None
+    mac: str | None = None
+    offload: bool = True
+
+    @classmethod
+    def parse(cls, text: str) -> Net:
+        """Read ``KIND[:NAME][,ip=…][,gw=…][,mtu=…][,mac=…][,offload=off]``.
+
+        Raises:
+            ValueError: with a text for people.
+
+        Example:
+            >>> Net.parse("tap:tap0,ip=192.0.2.2/24,gw=192.0.2.1").gateways
+            ('192.0.2.1',)
+        """
+        head, *attributes = text.split(",")
+        kind, _, name = head.partition(":")
+        if kind not in KINDS:
+            raise ValueError(f"there is no network {kind!r}; there are {', '.join(KINDS)}")
+        if kind in _NAMED and not name:
+            raise ValueError(f"{kind} needs a name: {KINDS[kind]}")
+        if kind not in _NAMED | {"tap"} and name:
+            raise ValueError(f"{kind} has no name")
+        net = cls(kind, name)
+        for attribute in attributes:
+            net = net._with(*_attribute(attribute))
+        return net
+
+    def _with(self, key: str, value: str) -> Net:
+        if key == "ip":
+            if value != "dhcp":
+                ipaddress.ip_interface(value)
+                if "/" not in value:
+                    raise ValueError(f"ip={value} lacks the length of the prefix, such as /24")
+            return replace(self, addresses=(*self.addresses, value))
+        if key == "gw":
+            return replace(self, gateways=(*self.gateways, str(ipaddress.ip_address(value))))
+        if key == "mtu":
+            if not value.isdigit() or not 68 <= int(value) <= 65535:
+                raise ValueError(f"mtu={value} is not between 68 and 65535")
+            return replace(self, mtu=int(value))
+        if key == "mac":
+            to_mac(value)
+            return replace(self, mac=value)
+        if value not in ("on", "off"):
+            raise ValueError(f"offload={value} is neither on nor off")
+        return replace(self, offload=value == "on")
+
+
+def _attribute(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not equals or key not in _ATTRIBUTES:
+        raise ValueError(f"{text!r} is none of {', '.join(a + '=' for a in sorted(_ATTRIBUTES))}")
+    return key, value
+
+
+@dataclass
+class Plan:
+    """What a keeper is told, and has to be given.
+
+    Attributes:
+        arguments: see runtime/shared/options.h.
+        fds: descriptors that they name.
+        cmdline: for the kernel.
+        dns: name servers of the networks.
+    """
+
+    arguments: list[str] = field(default_factory=list)
+    fds: list[int] = field(default_factory=list)
+    cmdline: list[str] = field(default_factory=list)
+    dns: list[str] = field(default_factory=list)
+
+    def close(self) -> None:
+        """Close the descriptors: the keeper has its own."""
+        for fd in self.fds:
+            with contextlib.suppress(OSError):
+                os.close(fd)
+        self.fds.clear()
+
+
+def plan(nets: Iterable[Net], publish: Iterable[str] = (), pcap: str | None = None) -> Plan:
+    """Make ready what the networks need: devices are open when this returns.
+
+    Args:
+        nets: in the order of the kernel's interfaces.
+        publish: ports of the user-mode network: ``[ADDRESS:]HOST:PROGRAM[/udp]``.
+        pcap: a file that gets the frames of the first network.
+
+    Raises:
+        ValueError: if something is not there to be asked for.
+        OSError: if the host refuses.
+    """
+    made = Plan(["up=lo"])
+    try:
+        for number, net in enumerate(net for net in nets if net.kind != "none"):
+            _add(made, net, f"eth{number}", list(publish), pcap if number == 0 else None)
+    except BaseException:
+        made.close()
+        raise
+    return made
+
+
+def _add(made: Plan, net: Net, name: str, publish: list[str], pcap: str | None) -> None:
+    if net.kind == "user":
+        from rumpel.run.user import open_user
+
+        user = open_user(net.mtu, publish)
+        made.fds += user.fds
+        made.dns.append(user.dns)
+        device = f"frames={user.fds[0]}"
+        if not net.addresses:
+            net = replace(net, addresses=user.addresses, gateways=user.gateways)
+        net = replace(net, mtu=user.mtu)
+    else:
+        device = _device(made, net)
+    if net.mtu:
+        device += f",mtu={net.mtu}"
+    if net.mac:
+        device += f",mac={net.mac.replace(':', '').lower()}"
+    if not net.offload:
+        device += ",plain=1"
+    if pcap is not None:
+        made.fds.append(os.open(pcap, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644))
+        device += f",pcap={made.fds[-1]}"
+    made.arguments.append(device)
+    if "dhcp" in net.addresses:
+        made.cmdline.append(f"ip=:::::{name}:dhcp")
+    made.arguments += _settings(net, name)
+
+
+def _settings(net: Net, name: str) -> Iterator[str]:
+    fixed = [ipaddress.ip_interface(a) for a in net.addresses if a != "dhcp"]
+    if any(a.version == 6 for a in fixed):
+        # Others are not asked whether they have it: nobody could use it meanwhile.
+        yield f"write=/proc/sys/net/ipv6/conf/{name}/accept_dad,0"
+    yield f"up={name}"
+    for address in fixed:
+        yield f"address={name},{address.packed.hex()}/{address.network.prefixlen}"
+    for gateway in net.gateways:
+        yield f"gateway={name},{ipaddress.ip_address(gateway).packed.hex()}"
+
+
+def _device(made: Plan, net: Net) -> str:
+    if net.kind == "tap":
+        from rumpel import _native
+
+        fd, _ = _native.tap_open(net.name, 0)
+        made.fds.append(fd)
+        return f"tap={fd}"
+    if net.kind == "packet":
+        socket.if_nametoindex(net.name)
+        return f"packet={net.name}"
+    if net.kind == "unix":
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as s:
+            s.connect("\0" + net.name[1:] if net.name.startswith("@") else net.name)
+            made.fds.append(s.detach())
+        return f"frames={made.fds[-1]}"
+    if not net.name.isdigit():
+        raise ValueError(f"fd:{net.name} is not a number")
+    fd = os.dup(int(net.name))
+    made.fds.append(fd)
+    with contextlib.suppress(OSError), socket.socket(fileno=os.dup(fd)):
+        return f"frames={fd}"
+    return f"tap={fd}"
