@@ -29,7 +29,7 @@
 #include <stdint.h>
 
 #define RUMPEL_SHARED_MAGIC 0x64657261687372ULL /* "rshared" */
-#define RUMPEL_SHARED_VERSION 1
+#define RUMPEL_SHARED_VERSION 2
 
 /* Away from where programs, their heaps and sanitizers' shadows are put. */
 #define RUMPEL_SHARED_TEXT 0x200000000000ULL
@@ -114,6 +114,13 @@ struct rumpel_shared_ops {
 	void (*exec_failed)(void);
 	/* The process is about to end (exit_group): its descriptors are closed. */
 	void (*exit)(void);
+
+	/*
+	 * A file on its way to another process: pid 1 keeps it, under a number that is for one
+	 * take(), which gives the file a descriptor of this process.
+	 */
+	long (*give)(int fd);
+	long (*take)(long number);
 
 	/*
 	 * SIGSEGV, SIGBUS, SIGILL, SIGFPE, with all signals blocked: siginfo_t and ucontext_t.

@@ -99,3 +99,32 @@ long shared_poll(long nr, const unsigned long args[6], struct pollfd *also, unsi
 	}
 	return status == 1 ? result : status;
 }
+
+/* ---- files from one process to another: pidfd_getfd(2) ---- */
+
+#define agent_call(nr, ...) shared_agent_call(nr, (const unsigned long[6]){ __VA_ARGS__ })
+
+long shared_give(int fd)
+{
+	struct rumpel_task *task = rumpel_self->task;
+	long pidfd = agent_call(SYS_pidfd_open, (unsigned long)task_call(task, SYS_getpid)), number;
+
+	if (pidfd < 0)
+		return pidfd;
+	number = agent_call(SYS_pidfd_getfd, (unsigned long)pidfd, (unsigned long)fd);
+	agent_call(SYS_close, (unsigned long)pidfd);
+	return number;
+}
+
+long shared_take(long number)
+{
+	struct rumpel_task *task = rumpel_self->task;
+	long pidfd = task_call(task, SYS_pidfd_open, 1), fd;
+
+	if (pidfd < 0)
+		return pidfd;
+	fd = task_call(task, SYS_pidfd_getfd, (unsigned long)pidfd, (unsigned long)number);
+	task_call(task, SYS_close, (unsigned long)pidfd);
+	agent_call(SYS_close, (unsigned long)number);
+	return fd;
+}

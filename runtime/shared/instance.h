@@ -153,6 +153,8 @@ long shared_call(long nr, const unsigned long args[6]);
 long shared_poll(long nr, const unsigned long args[6], struct pollfd *also, unsigned int count,
 		 int *ready);
 void shared_interrupt(struct rumpel_local *local);
+long shared_give(int fd);
+long shared_take(long number);
 
 /* ---- fault.c ---- */
 

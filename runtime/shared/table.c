@@ -17,6 +17,8 @@ __attribute__((section(".table"), used)) static const struct rumpel_shared_ops t
 	.exec_begin = shared_exec_begin,
 	.exec_failed = shared_exec_failed,
 	.exit = shared_exit,
+	.give = shared_give,
+	.take = shared_take,
 	.fault = shared_fault,
 	.inside = shared_inside,
 };

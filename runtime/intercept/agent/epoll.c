@@ -34,6 +34,41 @@ long call_epoll_create(struct thread *t)
 	return fd;
 }
 
+/* Was one ever added to another? Then both kernels may tell of it, each for its half. */
+static bool nested;
+
+/*
+ * What the host has found, `more` events behind `count` of the kernel's, without those that
+ * are about the same: how many remain, or -EFAULT.
+ */
+static long merge(uint64_t at, long count, long more)
+{
+	struct epoll_event event, host_event;
+	long left = more;
+
+	for (long i = count; i < count + left; i++) {
+		if (copy_in(&host_event, at + i * sizeof(event), sizeof(event)))
+			return -EFAULT;
+		for (long k = 0; k < count; k++) {
+			if (copy_in(&event, at + k * sizeof(event), sizeof(event)))
+				return -EFAULT;
+			if (event.data != host_event.data)
+				continue;
+			event.events |= host_event.events;
+			/* The last one takes the place of the one that goes. */
+			if (copy_out(at + k * sizeof(event), &event, sizeof(event)) ||
+			    copy_in(&event, at + (count + left - 1) * sizeof(event),
+				    sizeof(event)) ||
+			    copy_out(at + i * sizeof(event), &event, sizeof(event)))
+				return -EFAULT;
+			left--;
+			i--;
+			break;
+		}
+	}
+	return left;
+}
+
 long call_epoll_ctl(struct thread *t)
 {
 	int fd = (int)t->regs.rdx;
@@ -47,6 +82,7 @@ long call_epoll_ctl(struct thread *t)
 	if (result || !files_dual(t->files, fd))
 		return result;
 	/* An epoll in an epoll. */
+	nested = true;
 	others = call_through(t);
 	if (others && t->regs.rsi == EPOLL_CTL_ADD) {
 		const unsigned long args[6] = { t->regs.rdi, EPOLL_CTL_DEL, fd };
@@ -72,6 +108,8 @@ static long wait_both(struct thread *t, timespec_t *timeout)
 		result = 0;
 	rest += result * sizeof(struct epoll_event);
 	more = host(__NR_epoll_wait, epoll, rest, most - result, 0);
+	if (nested && more > 0 && result > 0)
+		more = merge(t->regs.rsi, result, more);
 	return more >= 0 ? result + more : result ? result : more;
 }
 

@@ -61,6 +61,9 @@ long call_dup2(struct thread *t);
 long call_dup3(struct thread *t);
 long call_fcntl(struct thread *t);
 long call_ioctl(struct thread *t);
+/* rights.c */
+long call_sendmsg(struct thread *t);
+long call_recvmsg(struct thread *t);
 long call_setrlimit(struct thread *t);
 long call_prlimit64(struct thread *t);
 

@@ -41,6 +41,10 @@ long kernel6(long nr, long a0, long a1, long a2, long a3, long a4, long a5);
 	kernel6(nr, (long)(a0), (long)(a1), (long)(a2), (long)(a3), (long)(a4), (long)(a5))
 #define kernel(nr, ...) KERNEL6(nr, ##__VA_ARGS__, 0, 0, 0, 0, 0, 0)
 
+/* A file on its way to another process: see rumpel/shared.h. */
+long kernel_give(int fd);
+long kernel_take(long number);
+
 /* For on_signal(). A fault that was the kernel's, and is dealt with? */
 bool kernel_fault(int sig, siginfo_t *info, struct ucontext *uc);
 bool kernel_inside(const struct thread *t, uint64_t rip, uint64_t rsp);

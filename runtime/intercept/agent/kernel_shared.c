@@ -181,6 +181,28 @@ long kernel_poll(struct thread *t, long nr, const unsigned long args[6], struct 
 	return result;
 }
 
+long kernel_give(int fd)
+{
+	struct thread *t = this_thread();
+	long number;
+
+	open_faults(t);
+	number = rumpel_shared->give(fd);
+	close_faults(t);
+	return number;
+}
+
+long kernel_take(long number)
+{
+	struct thread *t = this_thread();
+	long fd;
+
+	open_faults(t);
+	fd = rumpel_shared->take(number);
+	close_faults(t);
+	return fd;
+}
+
 /* ---- signals ---- */
 
 bool kernel_fault(int sig, siginfo_t *info, struct ucontext *uc)

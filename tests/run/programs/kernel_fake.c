@@ -198,3 +198,15 @@ void kernel_exit(struct thread *t)
 {
 	(void)t;
 }
+
+long kernel_give(int fd)
+{
+	(void)fd;
+	return -ENOSYS;
+}
+
+long kernel_take(long number)
+{
+	(void)number;
+	return -ENOSYS;
+}
