@@ -3,10 +3,14 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +28,13 @@ BUILDS = {
 """Kinds of executables, and how they are made."""
 
 NOT_PROMISED = ["git", "node"]
+
+PRELUDE = """
+up() { until (exec 3<>/dev/tcp/127.0.0.1/$1) 2>/dev/null; do sleep 0.05; done; }
+over() { kill "$@"; wait "$@" || true; }
+"""
+
+CLI = [sys.executable, "-c", "from rumpel.cli import main; main()"]
 
 Done = subprocess.CompletedProcess[str]
 Build = Callable[[str, str], Path]
@@ -69,3 +80,132 @@ def installed(program: str) -> str:
         pytest.skip(f"{program} is not installed here")
     assert found, f"{program} is missing, see apt.txt"
     return found
+
+
+class OnKernel:
+    """Programs with a kernel, which ends with them.
+
+    Attributes:
+        image: the kernel's.
+        environment: of the programs; kernels' names are this test's alone.
+    """
+
+    def __init__(self, image: str, directory: Path) -> None:
+        self.image = image
+        self._names = directory
+        self.environment = os.environ | {"XDG_RUNTIME_DIR": str(directory)}
+
+    def arguments(self, *options: str, program: list[str]) -> list[str]:
+        """The arguments that run a program."""
+        return [*CLI, "run", "--kernel", self.image, *options, "--", *program]
+
+    def run(self, *options: str, program: list[str], **more: Any) -> Done:
+        """Run a program to its end."""
+        return run(self.arguments(*options, program=program), env=self.environment, **more)
+
+    def sh(self, script: str, *options: str, **more: Any) -> Done:
+        """Run a script of the shell, with nothing but the loopback interface by default.
+
+        It has the function ``up PORT``, which waits until somebody listens, and ``over PID``,
+        which ends a process.
+        """
+        shell = ["/bin/bash", "-euc", PRELUDE + script]
+        return self.run(*(options or ("--net", "none")), program=shell, **more)
+
+    @contextmanager
+    def start(self, *options: str, program: list[str], **more: Any) -> Iterator[Any]:
+        """A program in the background, which is killed in the end."""
+        process = subprocess.Popen(
+            self.arguments(*options, program=program),
+            env=self.environment,
+            start_new_session=True,
+            **{"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL} | more,
+        )
+        with process:
+            try:
+                yield process
+            finally:
+                kill_session(process.pid)
+
+    def is_over(self) -> bool:
+        """Has every kernel ended? They take their names with them."""
+        return not any(self._names.glob("rumpel/*"))
+
+
+def kill_session(leader: int) -> None:
+    """End all processes of a session."""
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            if os.getsid(int(entry.name)) == leader:
+                os.kill(int(entry.name), 9)
+        except ProcessLookupError:
+            pass
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 20) -> bool:
+    """Look until it is true, or time is over."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+@pytest.fixture
+def on_kernel(default_image: str, tmp_path: Path) -> Iterator[OnKernel]:
+    """Run programs on kernels; none of these is left behind."""
+    names = tmp_path / "names"
+    names.mkdir()
+    runner = OnKernel(default_image, names)
+    yield runner
+    assert wait_until(runner.is_over), "a kernel outlives its programs"
+
+
+class Lab:
+    """A network namespace of the host with a TAP device for a kernel.
+
+    Attributes:
+        net: what ``--net`` has to say, but for the kernel's address.
+        kernel: an address for that, which the host has a route to.
+        host: the host's.
+    """
+
+    host, kernel = "192.0.2.1", "192.0.2.2"
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    @property
+    def net(self) -> list[str]:
+        """Options of ``rumpel run``, which itself must run inside()."""
+        return ["--net", f"tap:tap0,ip={self.kernel}/24,gw={self.host},mtu=1500"]
+
+    def inside(self, arguments: list[str]) -> list[str]:
+        """The arguments that run a program of the host in the namespace."""
+        return ["ip", "netns", "exec", self.name, *arguments]
+
+    def run(self, *arguments: str, **more: Any) -> Done:
+        """Run a program of the host there."""
+        return run(self.inside(list(arguments)), **more)
+
+
+@pytest.fixture
+def lab() -> Iterator[Lab]:
+    """A namespace with a TAP device."""
+    if os.geteuid():
+        pytest.skip("namespaces take root")
+    lab = Lab(f"rumpel-{uuid.uuid4().hex[:8]}")
+    subprocess.run(["ip", "netns", "add", lab.name], check=True)
+    try:
+        for command in (
+            "ip link set lo up",
+            "ip tuntap add mode tap tap0",
+            f"ip addr add {lab.host}/24 dev tap0",
+            "ip addr add 2001:db8::1/64 dev tap0 nodad",
+            "ip link set tap0 up",
+        ):
+            subprocess.run(lab.inside(command.split()), check=True)
+        yield lab
+    finally:
+        subprocess.run(["ip", "netns", "del", lab.name], check=True)

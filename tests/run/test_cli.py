@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""``rumpel run``: what it says, and that a program's end is its own."""
+"""``rumpel run``: what it says, and that a program's end is its own. Without a kernel."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ import os
 import resource
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from tests.run.conftest import Build, Done, run, under
+from tests.run.conftest import CLI, Build, Done, run, under
 
-TRACED = [sys.executable, "-c", "from rumpel.cli import main; main()", "run", "--explain", "trace"]
+RUN = [*CLI, "run", "--net", "host"]
+TRACED = [*RUN, "--explain", "trace"]
 
 
 def rumpel_run(*arguments: str) -> Done:
-    return run([sys.executable, "-c", "from rumpel.cli import main; main()", "run", *arguments])
+    return run([*RUN, *arguments])
 
 
 def test_status_and_output_are_the_programs() -> None:

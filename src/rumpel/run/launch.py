@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
 
+from rumpel.errors import BootError
 from rumpel.run import agent, instance, keeper, policy
 from rumpel.run.nets import Net, plan
 
@@ -115,6 +117,8 @@ def _start(arguments: Sequence[str], options: Options) -> _Made:
 
     version = options.version
     image = version if "/" in version else image_path(version, options.profile)
+    if not Path(image).is_file():
+        raise BootError(f"no kernel: {image}: {os.strerror(errno.ENOENT)}")
     rules = policy.rules_of(options.paths, options.rules)
     flags = agent.FLAG_MPTCP if options.mptcp else 0
     settings = [_sysctl(name, value) for name, value in options.sysctl.items()]

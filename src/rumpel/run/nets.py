@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from rumpel.devices.nic import to_mac
+from rumpel.errors import DeviceError
 
 __all__ = ["KINDS", "Net", "Plan", "plan"]
 
@@ -195,16 +196,25 @@ def _device(made: Plan, net: Net) -> str:
         made.fds.append(fd)
         return f"tap={fd}"
     if net.kind == "packet":
-        socket.if_nametoindex(net.name)
+        try:
+            socket.if_nametoindex(net.name)
+        except OSError:
+            raise ValueError(f"{net.name}: no interface of this name") from None
         return f"packet={net.name}"
     if net.kind == "unix":
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as s:
-            s.connect("\0" + net.name[1:] if net.name.startswith("@") else net.name)
+            try:
+                s.connect("\0" + net.name[1:] if net.name.startswith("@") else net.name)
+            except OSError as e:
+                raise DeviceError(f"{net.name}: {os.strerror(e.errno or 0)}") from None
             made.fds.append(s.detach())
         return f"frames={made.fds[-1]}"
     if not net.name.isdigit():
         raise ValueError(f"fd:{net.name} is not a number")
-    fd = os.dup(int(net.name))
+    try:
+        fd = os.dup(int(net.name))
+    except OSError:
+        raise ValueError(f"fd:{net.name} is not open") from None
     made.fds.append(fd)
     with contextlib.suppress(OSError), socket.socket(fileno=os.dup(fd)):
         return f"frames={fd}"

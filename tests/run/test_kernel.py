@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Programs on a library kernel: what Linux promises of descriptors, signals and processes.
+
+The programs pass without us too, so that their checks are right.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import threading
+from pathlib import Path
+
+import pytest
+
+from tests.run.conftest import Build, OnKernel, run, wait_until
+from tests.run.test_programs import PROGRAMS
+
+pytestmark = pytest.mark.kernel
+
+ECHO = """
+import socket, threading
+server = socket.create_server(("127.0.0.1", 7777))
+def serve():
+    peer, _ = server.accept()
+    with peer:
+        while data := peer.recv(1000):
+            peer.sendall(data)
+thread = threading.Thread(target=serve)
+thread.start()
+with socket.create_connection(("127.0.0.1", 7777)) as c:
+    for i in range(200):
+        c.sendall(b"%d" % i)
+        assert c.recv(100) == b"%d" % i
+thread.join()
+print("ok", server.fileno())
+"""
+
+
+def test_echo(on_kernel: OnKernel) -> None:
+    """Python talks to itself over a kernel that nobody else can reach."""
+    done = on_kernel.run("--net", "none", program=["/usr/bin/python3", "-c", ECHO])
+    assert (done.stdout, done.stderr, done.returncode) == ("ok 3\n", "", 0)
+
+
+def test_checks_are_right(build: Build) -> None:
+    done = run([str(build("mixed", "dynamic"))])
+    assert (done.stdout, done.returncode) == ("failures: 0\n", 0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "trap"), [("dynamic", "auto"), ("musl", "auto"), ("dynamic", "seccomp")]
+)
+def test_descriptors_of_both(on_kernel: OnKernel, build: Build, kind: str, trap: str) -> None:
+    """Sockets of the kernel among pipes, files and timers of the host's."""
+    done = on_kernel.run("--net", "none", "--trap", trap, program=[str(build("mixed", kind))])
+    assert (done.stdout, done.stderr, done.returncode) == ("failures: 0\n", "", 0)
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_linux_holds(on_kernel: OnKernel, build: Build, name: str) -> None:
+    """What holds under the agent does so with a kernel behind it."""
+    done = on_kernel.run("--net", "none", program=[str(build(name, "dynamic"))])
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
+
+
+def test_the_host_has_another_network(on_kernel: OnKernel) -> None:
+    """A port that is taken on the host is free, and the interfaces are the kernel's."""
+    done = on_kernel.sh("ip -o link; cat /proc/net/dev")
+    assert done.stdout.count(" lo:") == 2, done.stdout + done.stderr
+    assert "eth0" not in done.stdout
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGSEGV, signal.SIGSYS, signal.SIGKILL])
+def test_a_signal_ends_a_program_as_ever(on_kernel: OnKernel, number: signal.Signals) -> None:
+    done = on_kernel.sh(f"kill -{number.value} $$")
+    assert done.returncode == -number
+
+
+def test_a_signal_ends_a_program_in_a_call(on_kernel: OnKernel) -> None:
+    """One that waits in the kernel dies at once, with its own status."""
+    script = "import socket; s = socket.create_server(('127.0.0.1', 1)); print(1, flush=True); s.accept()"
+    with on_kernel.start(
+        "--net", "none", program=["/usr/bin/python3", "-c", script], stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout.readline() == b"1\n"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == -signal.SIGTERM
+
+
+def test_who_is_killed_takes_nobody_along(on_kernel: OnKernel) -> None:
+    """A process that is killed while it waits is gone for the kernel, and that is all."""
+    script = """
+        nc -l 127.0.0.1 5000 </dev/null >/dev/null & victim=$!
+        python3 -c 'import time; time.sleep(0.3)'
+        nc 127.0.0.1 5000 & peer=$!
+        python3 -c 'import time; time.sleep(0.3)'
+        kill -9 $victim; wait $victim || true; wait $peer; echo over
+        ip -o link show lo | wc -l
+    """
+    done = on_kernel.sh(script)
+    assert done.stdout == "over\n1\n", done.stderr
+
+
+def test_background_processes_keep_the_kernel(on_kernel: OnKernel, tmp_path: Path) -> None:
+    """It lives as long as any process of the program, also one that has outlived its parent."""
+    mark = tmp_path / "mark"
+    done = on_kernel.sh(f"(sleep 1; ip -o link > {mark}) >/dev/null 2>&1 &")
+    assert done.returncode == 0
+    assert wait_until(lambda: mark.exists() and "lo" in mark.read_text())
+
+
+def test_many_processes(on_kernel: OnKernel) -> None:
+    """Children come and go while others talk."""
+    script = """
+        python3 -m http.server -b 127.0.0.1 80 -d /etc >/dev/null 2>&1 & server=$!
+        until curl -so /dev/null http://127.0.0.1/; do sleep 0.05; done
+        for i in $(seq 40); do curl -sfo /dev/null http://127.0.0.1/passwd & done
+        wait $(jobs -p | tail -n +2); kill $server; wait $server || true; echo ok
+    """
+    assert on_kernel.sh(script).stdout == "ok\n"
+
+
+def test_explain_says_the_rule(on_kernel: OnKernel, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    done = on_kernel.run(
+        *("--net", "none", "--explain", "trace", "--explain-to", str(log)),
+        program=["ip", "-o", "link"],
+    )
+    assert done.returncode == 0
+    said = {line.partition("] ")[2] for line in log.read_text().splitlines()}
+    assert "socket: kernel: family 16" in said
+    assert "bind: kernel: descriptor" in said
+    assert "exit_group: host: no rule" in said
+
+
+def test_io_uring_is_refused(on_kernel: OnKernel) -> None:
+    """So that programs fall back to what is intercepted."""
+    script = "import ctypes; c = ctypes.CDLL(None, use_errno=True); c.syscall(425, 1, 0);"
+    script += "print(ctypes.get_errno())"
+    done = on_kernel.run("--net", "none", program=["/usr/bin/python3", "-c", script])
+    assert done.stdout == "38\n"
+
+
+def test_in_parallel(on_kernel: OnKernel) -> None:
+    """Each has a kernel of its own: the same port, at the same time."""
+    results: list[str] = []
+
+    def one() -> None:
+        program = ["/usr/bin/python3", "-c", ECHO]
+        results.append(on_kernel.run("--net", "none", program=program).stdout)
+
+    threads = [threading.Thread(target=one) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert results == ["ok 3\n"] * 3
+
+
+def test_the_loss_of_the_kernel_is_no_hang(on_kernel: OnKernel) -> None:
+    """If its keeper is killed, all who wait get an error and end."""
+    script = "import socket; s = socket.create_server(('127.0.0.1', 1)); print(1, flush=True); s.accept()"
+    with on_kernel.start(
+        *("--net", "none", "--name", "lost"),
+        program=["/usr/bin/python3", "-c", script],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        process.stdout.readline()
+        os.kill(keeper_of(process.pid), signal.SIGKILL)
+        assert process.wait(10) == 125
+        assert b"the library kernel: it is lost" in process.stderr.read()
+    for left in (Path(on_kernel.environment["XDG_RUNTIME_DIR"]) / "rumpel").iterdir():
+        left.unlink()
+
+
+def keeper_of(pid: int) -> int:
+    """The process that keeps the kernel of a program: its image is executed from the same memory."""
+    memory = os.readlink(f"/proc/{pid}/fd/900"), os.stat(f"/proc/{pid}/fd/900").st_ino
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            if (entry / "comm").read_text() != "rumpel-shared\n":
+                continue
+            if (os.readlink(entry / "fd/900"), os.stat(entry / "fd/900").st_ino) == memory:
+                return int(entry.name)
+        except OSError:
+            continue
+    raise AssertionError("no keeper")

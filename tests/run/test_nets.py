@@ -1,0 +1,243 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Networks of programs on a library kernel, with real traffic; names of kernels."""
+
+from __future__ import annotations
+
+import http.server
+import os
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from rumpel.errors import DeviceError
+from rumpel.run.nets import Net, plan
+from tests.run.conftest import CLI, Lab, OnKernel, installed, run, wait_until
+
+pytestmark = pytest.mark.kernel
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    """Serves /etc, and says nothing."""
+
+    def __init__(self, *arguments: object) -> None:
+        super().__init__(*arguments, directory="/etc")  # type: ignore[arg-type]
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        pass
+
+
+@contextmanager
+def host_server() -> Iterator[int]:
+    """A server on the host's loopback; its port."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Quiet) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield server.server_address[1]
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def answers(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), 1).close()
+    except OSError:
+        return False
+    return True
+
+
+PASSWD = Path("/etc/passwd").read_text()
+
+
+def test_user_mode(on_kernel: OnKernel) -> None:
+    """Without privileges and settings: the host is 10.0.2.2, and the name server is told."""
+    with host_server() as port:
+        script = f"curl -s http://10.0.2.2:{port}/passwd; cat /etc/resolv.conf; ip -4 -o addr show eth0"
+        done = on_kernel.run(program=["bash", "-c", script])
+    assert done.stdout.startswith(PASSWD + "nameserver 10.0.2.3\n"), done.stderr
+    assert "10.0.2.15/24" in done.stdout
+
+
+def test_publish(on_kernel: OnKernel) -> None:
+    """A port of the host is the program's, and others find the kernel by its name."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    program = ["/usr/bin/python3", "-m", "http.server", "-d", "/etc", "80"]
+    with on_kernel.start("--publish", f"{port}:80", "--name", "web", program=program):
+        got = run(["curl", "-s", "--retry-all-errors", "--retry", "40", "--retry-delay", "1",
+                   f"http://127.0.0.1:{port}/passwd"])  # fmt: skip
+        assert got.stdout == PASSWD
+        listed = run([*CLI, "ps"], env=on_kernel.environment).stdout
+        assert "web" in listed
+        assert "http.server" in listed
+        listens = run([*CLI, "exec", "web", "--", "ss", "-Hltn"], env=on_kernel.environment)
+        assert "0.0.0.0:80" in listens.stdout, listens.stderr
+        joined = on_kernel.environment | {"RUMPEL_KERNEL": "web"}
+        curl = ["curl", "-s", "http://127.0.0.1/passwd"]
+        assert run([*CLI, "run", "--", *curl], env=joined).stdout == PASSWD
+        # What is taken, is: nothing starts.
+        done = on_kernel.run("--publish", f"{port}:80", program=["true"])
+        assert "Address already in use" in done.stderr
+        assert done.returncode == 1
+        done = on_kernel.run("--net", "none", "--name", "web", program=["true"])
+        assert done.stderr == "rumpel: there is a kernel web already\n"
+
+
+def test_exec_of_nobody(on_kernel: OnKernel) -> None:
+    done = run([*CLI, "exec", "nobody", "true"], env=on_kernel.environment)
+    assert done.stderr == "rumpel: there is no kernel nobody; rumpel ps lists them\n"
+    assert done.returncode == 1
+
+
+def test_dns(on_kernel: OnKernel) -> None:
+    script = "cat /etc/resolv.conf"
+    done = on_kernel.run("--net", "none", "--dns", "192.0.2.53", program=["sh", "-c", script])
+    assert done.stdout == "nameserver 192.0.2.53\n"
+
+
+def test_settings_and_log(on_kernel: OnKernel, tmp_path: Path) -> None:
+    """--sysctl is of the kernel, --log what it prints."""
+    log = tmp_path / "log"
+    options = ["--net", "none", "--sysctl", "net.ipv4.ip_default_ttl=7", "--log", str(log)]
+    program = ["cat", "/proc/sys/net/ipv4/ip_default_ttl"]
+    assert on_kernel.run(*options, program=program).stdout == "7\n"
+    assert wait_until(lambda: "Linux version" in log.read_text())
+    done = on_kernel.run("--net", "none", "--sysctl", "net.no=1", program=["true"])
+    assert "net/no" in done.stderr
+    assert done.returncode == 1
+
+
+def test_tap(on_kernel: OnKernel, lab: Lab) -> None:
+    """A neighbour of the host: ping, a server and a client, with --pcap."""
+    pcap = Path(on_kernel.environment["XDG_RUNTIME_DIR"]).parent / "pcap"
+    script = f"""
+        python3 -m http.server -d /etc 80 >/dev/null 2>&1 & server=$!
+        ping -c 2 -i 0.1 {lab.host} | grep -o "2 received"
+        read -r line; kill $server; wait $server || true
+    """
+    inside = lab.inside(on_kernel.arguments(*lab.net, "--pcap", str(pcap), program=["bash", "-c", script]))
+    with subprocess.Popen(
+        inside, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=on_kernel.environment
+    ) as process:
+        assert process.stdout
+        assert process.stdin
+        assert process.stdout.readline() == b"2 received\n"
+        retry = ["--retry-all-errors", "--retry", "40", "--retry-delay", "1"]
+        assert lab.run("curl", "-s", *retry, f"http://{lab.kernel}/passwd").stdout == PASSWD
+        assert "2 received" in lab.run("ping", "-c", "2", "-i", "0.1", lab.kernel).stdout
+        process.communicate(b"\n", timeout=20)
+    assert wait_until(on_kernel.is_over)
+    packets = run(["tcpdump", "-nr", str(pcap)]).stdout
+    assert f"{lab.host}: ICMP echo reply" in packets.replace(lab.kernel + " > ", "") or (
+        "ICMP echo reply" in packets
+    )
+    assert f"> {lab.kernel}.80" in packets
+
+
+def test_iperf3_over_tap(on_kernel: OnKernel, lab: Lab) -> None:
+    """Parallel streams and both directions at once, as server and as client."""
+    both = ["-t", "1", "-P", "2", "--bidir"]
+    server = on_kernel.arguments(*lab.net, program=[installed("iperf3"), "-s", "-1", "--forceflush"])
+    with subprocess.Popen(
+        lab.inside(server), stdout=subprocess.PIPE, env=on_kernel.environment
+    ) as process:
+        assert process.stdout
+        while b"listening" not in process.stdout.readline():
+            pass
+        assert "iperf Done" in lab.run("iperf3", "-c", lab.kernel, *both).stdout
+        process.stdout.read()
+    with subprocess.Popen(
+        lab.inside([installed("iperf3"), "-s", "-1", "--forceflush"]), stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout
+        while b"listening" not in process.stdout.readline():
+            pass
+        client = on_kernel.arguments(*lab.net, program=["iperf3", "-c", lab.host, *both])
+        assert "iperf Done" in run(lab.inside(client), env=on_kernel.environment).stdout
+        process.stdout.read()
+
+
+def test_ipv6(on_kernel: OnKernel, lab: Lab) -> None:
+    net = "tap:tap0,ip=2001:db8::2/64,gw=2001:db8::1"
+    program = ["ping", "-c", "1", "-w", "10", "2001:db8::1"]
+    done = run(lab.inside(on_kernel.arguments("--net", net, program=program)),
+               env=on_kernel.environment)  # fmt: skip
+    assert "1 received" in done.stdout, done.stdout + done.stderr
+
+
+def test_passt_and_dhcp(on_kernel: OnKernel, tmp_path: Path) -> None:
+    """A stream of frames; the kernel asks for an address."""
+    path = tmp_path / "socket"
+    passt = [installed("passt"), "-f", "-1", "-s", str(path), "--runas", "0"]
+    with subprocess.Popen(passt, stderr=subprocess.DEVNULL) as process:
+        try:
+            assert wait_until(path.exists)
+            script = "ip -4 -o addr show eth0; ip route"
+            net = f"unix:{path},ip=dhcp"
+            done = on_kernel.run("--net", net, program=["bash", "-c", script])
+            assert " inet " in done.stdout, done.stderr
+            assert "default via" in done.stdout
+        finally:
+            process.kill()
+
+
+def test_packet(on_kernel: OnKernel, lab: Lab) -> None:
+    """A station on an interface of the host, here one end of a veth."""
+    for command in (
+        "ip link add veth0 type veth peer name veth1",
+        "ip addr add 198.51.100.1/24 dev veth0",
+        "ip link set veth0 up",
+        "ip link set veth1 up",
+    ):
+        subprocess.run(lab.inside(command.split()), check=True)
+    program = ["ping", "-c", "1", "-w", "10", "198.51.100.1"]
+    net = "packet:veth1,ip=198.51.100.2/24"
+    done = run(lab.inside(on_kernel.arguments("--net", net, program=program)),
+               env=on_kernel.environment)  # fmt: skip
+    assert "1 received" in done.stdout, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("net", "said"),
+    [
+        ("color", "there is no network 'color'"),
+        ("packet", "packet needs a name"),
+        ("packet:nosuch", "nosuch: no interface of this name"),
+        ("unix:/no/such", "/no/such: No such file or directory"),
+        ("fd:777", "fd:777 is not open"),
+        ("none:x", "none has no name"),
+        ("tap,ip=1.2.3.4", "lacks the length of the prefix"),
+        ("tap,mtu=9", "mtu=9 is not between"),
+        ("tap,speed=9", "'speed=9' is none of"),
+        ("tap:lo", "lo"),
+    ],
+)
+def test_bad_networks(net: str, said: str) -> None:
+    """Each says what is wrong with it, before anything starts."""
+    with pytest.raises((ValueError, OSError, DeviceError), match=said):
+        plan([Net.parse(net)])
+
+
+def test_a_bad_network_is_one_line(on_kernel: OnKernel) -> None:
+    done = on_kernel.run("--net", "unix:/no/such", program=["echo", "started"])
+    assert done.stderr == "rumpel: /no/such: No such file or directory\n"
+    assert (done.stdout, done.returncode) == ("", 1)
+
+
+def test_no_image(on_kernel: OnKernel) -> None:
+    on_kernel.image = "/no/such.so"
+    done = on_kernel.run("--net", "none", program=["echo", "started"])
+    assert done.stderr == "rumpel: no kernel: /no/such.so: No such file or directory\n"
+    assert (done.stdout, done.returncode) == ("", 1)
+
+
+def test_no_program(on_kernel: OnKernel) -> None:
+    done = on_kernel.run("--net", "none", program=["/no/such"])
+    assert done.returncode == 127
+    assert os.fspath("/no/such") in done.stderr
