@@ -71,7 +71,6 @@ int setsockopt(int fd, int level, int option, const void *value, socklen_t len)
 	return (int)call(SYS_setsockopt, fd, level, option, value, len);
 }
 
-
 int accept4(int fd, struct sockaddr *address, socklen_t *len, int flags)
 {
 	return (int)call(SYS_accept4, fd, address, len, flags);

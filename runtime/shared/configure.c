@@ -108,7 +108,8 @@ static int add_gateway(struct rumpel_kernel *kernel, struct ifreq *request, cons
 
 static int write_file(struct rumpel_kernel *kernel, const char *path, const char *text)
 {
-	long fd = call(kernel, SYS_open, word(path), O_WRONLY | O_TRUNC | O_CREAT | O_CLOEXEC, 0644);
+	long fd =
+		call(kernel, SYS_open, word(path), O_WRONLY | O_TRUNC | O_CREAT | O_CLOEXEC, 0644);
 	long result;
 
 	if (fd < 0)

@@ -6,6 +6,7 @@ The programs pass without us too, so that their checks are right.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -35,6 +36,14 @@ with socket.create_connection(("127.0.0.1", 7777)) as c:
         assert c.recv(100) == b"%d" % i
 thread.join()
 print("ok", server.fileno())
+"""
+
+
+ACCEPT = """
+import socket
+server = socket.create_server(("127.0.0.1", 1))
+print(1, flush=True)
+server.accept()
 """
 
 
@@ -80,9 +89,8 @@ def test_a_signal_ends_a_program_as_ever(on_kernel: OnKernel, number: signal.Sig
 
 def test_a_signal_ends_a_program_in_a_call(on_kernel: OnKernel) -> None:
     """One that waits in the kernel dies at once, with its own status."""
-    script = "import socket; s = socket.create_server(('127.0.0.1', 1)); print(1, flush=True); s.accept()"
     with on_kernel.start(
-        "--net", "none", program=["/usr/bin/python3", "-c", script], stdout=subprocess.PIPE
+        "--net", "none", program=["/usr/bin/python3", "-c", ACCEPT], stdout=subprocess.PIPE
     ) as process:
         assert process.stdout.readline() == b"1\n"
         process.send_signal(signal.SIGTERM)
@@ -161,10 +169,9 @@ def test_in_parallel(on_kernel: OnKernel) -> None:
 
 def test_the_loss_of_the_kernel_is_no_hang(on_kernel: OnKernel) -> None:
     """If its keeper is killed, all who wait get an error and end."""
-    script = "import socket; s = socket.create_server(('127.0.0.1', 1)); print(1, flush=True); s.accept()"
     with on_kernel.start(
         *("--net", "none", "--name", "lost"),
-        program=["/usr/bin/python3", "-c", script],
+        program=["/usr/bin/python3", "-c", ACCEPT],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     ) as process:
@@ -177,14 +184,12 @@ def test_the_loss_of_the_kernel_is_no_hang(on_kernel: OnKernel) -> None:
 
 
 def keeper_of(pid: int) -> int:
-    """The process that keeps the kernel of a program: its image is executed from the same memory."""
-    memory = os.readlink(f"/proc/{pid}/fd/900"), os.stat(f"/proc/{pid}/fd/900").st_ino
+    """The process that keeps the kernel of a program: both have the kernel's memory."""
+    memory = (Path(f"/proc/{pid}/fd/900")).stat().st_ino
     for entry in Path("/proc").glob("[0-9]*"):
-        try:
+        with contextlib.suppress(OSError):
             if (entry / "comm").read_text() != "rumpel-shared\n":
                 continue
-            if (os.readlink(entry / "fd/900"), os.stat(entry / "fd/900").st_ino) == memory:
+            if (entry / "fd/900").stat().st_ino == memory:
                 return int(entry.name)
-        except OSError:
-            continue
     raise AssertionError("no keeper")

@@ -58,7 +58,9 @@ PASSWD = Path("/etc/passwd").read_text()
 def test_user_mode(on_kernel: OnKernel) -> None:
     """Without privileges and settings: the host is 10.0.2.2, and the name server is told."""
     with host_server() as port:
-        script = f"curl -s http://10.0.2.2:{port}/passwd; cat /etc/resolv.conf; ip -4 -o addr show eth0"
+        script = (
+            f"curl -s http://10.0.2.2:{port}/passwd; cat /etc/resolv.conf; ip -4 -o addr show eth0"
+        )
         done = on_kernel.run(program=["bash", "-c", script])
     assert done.stdout.startswith(PASSWD + "nameserver 10.0.2.3\n"), done.stderr
     assert "10.0.2.15/24" in done.stdout
@@ -121,7 +123,9 @@ def test_tap(on_kernel: OnKernel, lab: Lab) -> None:
         ping -c 2 -i 0.1 {lab.host} | grep -o "2 received"
         read -r line; kill $server; wait $server || true
     """
-    inside = lab.inside(on_kernel.arguments(*lab.net, "--pcap", str(pcap), program=["bash", "-c", script]))
+    inside = lab.inside(
+        on_kernel.arguments(*lab.net, "--pcap", str(pcap), program=["bash", "-c", script])
+    )
     with subprocess.Popen(
         inside, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=on_kernel.environment
     ) as process:
@@ -143,7 +147,9 @@ def test_tap(on_kernel: OnKernel, lab: Lab) -> None:
 def test_iperf3_over_tap(on_kernel: OnKernel, lab: Lab) -> None:
     """Parallel streams and both directions at once, as server and as client."""
     both = ["-t", "1", "-P", "2", "--bidir"]
-    server = on_kernel.arguments(*lab.net, program=[installed("iperf3"), "-s", "-1", "--forceflush"])
+    server = on_kernel.arguments(
+        *lab.net, program=[installed("iperf3"), "-s", "-1", "--forceflush"]
+    )
     with subprocess.Popen(
         lab.inside(server), stdout=subprocess.PIPE, env=on_kernel.environment
     ) as process:

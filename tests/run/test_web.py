@@ -23,9 +23,7 @@ def nginx_conf(directory: Path) -> Path:
     (directory / "small").write_bytes(os.urandom(1 << 10))
     user = "" if os.geteuid() else "user root;"
     conf = directory / "conf"
-    conf.write_text(
-        NGINX.format(host="127.0.0.1", dir=directory, files=80, proxy=81, user=user)
-    )
+    conf.write_text(NGINX.format(host="127.0.0.1", dir=directory, files=80, proxy=81, user=user))
     return conf
 
 
@@ -39,13 +37,13 @@ def test_nginx(on_kernel: OnKernel, tmp_path: Path) -> None:
         for port in 80 81; do curl -s http://127.0.0.1:$port/file | cmp - file; done
         {installed("ab")} -q -n 400 -c 8 http://127.0.0.1/small | grep -E "Complete|Failed"
         {installed("ab")} -q -k -n 400 -c 8 http://127.0.0.1/small | grep -E "Complete|Failed"
-        {installed("wrk")} -t 1 -c 16 -d 1 http://127.0.0.1:81/file | grep -E "requests in|rrors" >wrk
+        {installed("wrk")} -t 1 -c 16 -d 1 http://127.0.0.1:81/file >wrk
         kill -QUIT $server; wait $server; echo end
     """
     done = on_kernel.sh(script, timeout=120)
-    assert done.stdout.split() == (
-        "Complete requests: 400 Failed requests: 0 " * 2 + "end"
-    ).split(), done.stderr
+    assert (
+        done.stdout.split() == ("Complete requests: 400 Failed requests: 0 " * 2 + "end").split()
+    ), done.stderr
     assert "requests in" in (tmp_path / "wrk").read_text()
     assert "rrors" not in (tmp_path / "wrk").read_text()
 
@@ -69,7 +67,8 @@ server.serve_forever()
         /usr/bin/python3 server.py 2>/dev/null & server=$!
         up 443
         curl -s --cacert cert https://127.0.0.1/cert | cmp - cert && echo curl
-        {installed("wget")} -q --ca-certificate=cert -O - https://127.0.0.1/cert | cmp - cert && echo wget
+        {installed("wget")} -q --ca-certificate=cert -O - https://127.0.0.1/cert | cmp - cert
+        echo wget
         over $server
     """
     done = on_kernel.sh(script)

@@ -33,9 +33,8 @@ typedef uint64_t mask_t;
 #define SIGNAL_BIT(sig) (1ull << ((sig)-1))
 #define ALL_SIGNALS (~0ull)
 /* Faults of kernel code, which runs in the program's threads. */
-#define FAULT_SIGNALS                                                               \
-	(SIGNAL_BIT(SIGSEGV) | SIGNAL_BIT(SIGBUS) | SIGNAL_BIT(SIGILL) |            \
-	 SIGNAL_BIT(SIGFPE))
+#define FAULT_SIGNALS \
+	(SIGNAL_BIT(SIGSEGV) | SIGNAL_BIT(SIGBUS) | SIGNAL_BIT(SIGILL) | SIGNAL_BIT(SIGFPE))
 #define KEPT_SIGNALS (SIGNAL_BIT(SIGSYS) | FAULT_SIGNALS)
 
 /* The program's registers at a system call, in the order of offsets.h. rax is the result. */

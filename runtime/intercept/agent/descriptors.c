@@ -21,8 +21,8 @@ long call_close(struct thread *t)
 }
 
 /* Numbers from first to last, but those that are not the program's. */
-static long close_between(uint64_t first, uint64_t last, uint64_t hole, uint64_t size, uint64_t next,
-			  uint64_t next_size, uint64_t flags)
+static long close_between(uint64_t first, uint64_t last, uint64_t hole, uint64_t size,
+			  uint64_t next, uint64_t next_size, uint64_t flags)
 {
 	long result;
 

@@ -225,8 +225,9 @@ void kernel_interrupt(struct thread *t)
 
 int kernel_attach(struct thread *t)
 {
-	long at = host(__NR_mmap, RUMPEL_SHARED_TEXT, RUMPEL_SHARED_TEXT_SIZE, PROT_READ | PROT_EXEC,
-		       MAP_PRIVATE | MAP_FIXED, kernel_fds + RUMPEL_SHARED_FD_TEXT, 0);
+	long at =
+		host(__NR_mmap, RUMPEL_SHARED_TEXT, RUMPEL_SHARED_TEXT_SIZE, PROT_READ | PROT_EXEC,
+		     MAP_PRIVATE | MAP_FIXED, kernel_fds + RUMPEL_SHARED_FD_TEXT, 0);
 	int error;
 
 	if (is_error(at))
@@ -274,9 +275,10 @@ int kernel_fork_begin(struct thread *t, uint64_t flags, struct rumpel_process **
 	int error;
 
 	open_faults(t);
-	error = rumpel_shared->fork_begin((flags & CLONE_VM ? RUMPEL_SHARED_FORK_VM : 0) |
-						  (flags & CLONE_FILES ? RUMPEL_SHARED_FORK_FILES : 0),
-					  child);
+	error = rumpel_shared->fork_begin(
+		(flags & CLONE_VM ? RUMPEL_SHARED_FORK_VM : 0) |
+			(flags & CLONE_FILES ? RUMPEL_SHARED_FORK_FILES : 0),
+		child);
 	close_faults(t);
 	return error;
 }

@@ -267,7 +267,8 @@ static void on_signal(int sig, siginfo_t *info, struct ucontext *uc)
 
 		if (handler == (uint64_t)SIG_DFL && !kernel_present)
 			die_of(sig, info, uc);
-		if ((handler == (uint64_t)SIG_DFL && !kernel_present) || handler == (uint64_t)SIG_IGN)
+		if ((handler == (uint64_t)SIG_DFL && !kernel_present) ||
+		    handler == (uint64_t)SIG_IGN)
 			return;
 	}
 	if (t->leaving || between(c->rip, agent_exit, agent_exit_end)) {

@@ -15,31 +15,25 @@ from rumpel.run.nets import Net
 NAME_VARIABLE = "RUMPEL_KERNEL"
 
 
-class _NetType(click.ParamType):
-    name = "net"
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> Net:
-        try:
-            return Net.parse(value)
-        except ValueError as e:
-            self.fail(str(e), param, ctx)
+def _net(text: str) -> Net:
+    try:
+        return Net.parse(text)
+    except ValueError as e:
+        raise click.BadParameter(str(e)) from None
 
 
-class _Setting(click.ParamType):
-    name = "setting"
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[str, str]:
-        name, equals, text = value.partition("=")
-        if not equals or not name:
-            self.fail(f"{value!r} is not NAME=VALUE", param, ctx)
-        return name, text
+def _setting(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise click.BadParameter(f"{text!r} is not NAME=VALUE")
+    return name, value
 
 
 @click.command(context_settings={"allow_interspersed_args": False})
 @click.option(
     "--net",
     "nets",
-    type=_NetType(),
+    type=_net,
     multiple=True,
     metavar="KIND[:NAME][,ip=A/N][,gw=A][,mtu=N][,mac=M][,offload=off]",
     help="A network: user (the default), tap, packet:IF, unix:PATH, fd:N, none; "
@@ -47,10 +41,15 @@ class _Setting(click.ParamType):
 )
 @click.option("--publish", multiple=True, metavar="[ADDR:]HOST:PROGRAM", help="A port, user mode.")
 @click.option("--dns", multiple=True, metavar="ADDRESS", help="A name server.")
-@click.option("--sysctl", type=_Setting(), multiple=True, metavar="NAME=VALUE", help="A setting.")
+@click.option("--sysctl", type=_setting, multiple=True, metavar="NAME=VALUE", help="A setting.")
 @click.option("--mptcp", is_flag=True, help="Sockets for TCP are for MPTCP.")
 @click.option("--pcap", type=click.Path(dir_okay=False), help="Write the first network's frames.")
-@click.option("--kernel", "version", metavar="VERSION", help="Which Linux, or an image's path.  [default: 6.12]")
+@click.option(
+    "--kernel",
+    "version",
+    metavar="VERSION",
+    help="Which Linux, or an image's path.  [default: 6.12]",
+)
 @click.option("--profile", metavar="NAME", help="And of which profile.  [default: default]")
 @click.option("--memory", type=click.IntRange(32), metavar="MIB", help="Of the kernel.")
 @click.option("--log", type=click.Path(dir_okay=False), help="What the kernel prints, appended.")
@@ -144,5 +143,3 @@ class _NotFound(click.ClickException):
     """The program is missing: what shells say with this status."""
 
     exit_code = 127
-
-

@@ -59,7 +59,6 @@ def find_program(name: str) -> str:
 
     Raises:
         FileNotFoundError: if there is none.
-        flags: more of the message's.
     """
     found = name if "/" in name else shutil.which(name)
     if not found:
@@ -87,7 +86,9 @@ def execute(
         explain_fd: where that is written to.
         trap: how calls are caught.
         rules: which calls are a library kernel's: ``family 2``, ``path /mnt``, ``call uname``.
-        kernel: the first of that kernel's descriptors (:mod:`rumpel.run.keeper`); None: there is none.
+        kernel: the first of that kernel's descriptors (:mod:`rumpel.run.keeper`); None: there is
+            none.
+        flags: more of them, for the agent.
 
     Raises:
         FileNotFoundError: if there is no such program.
@@ -108,7 +109,9 @@ def execute(
     lines = os.fsencode("\n".join(rules))
     if len(lines) >= RULES_MAX:
         raise ValueError("too many rules")
-    message = MESSAGE.pack(MAGIC, VERSION, flags, 0, -1 if kernel is None else kernel, 0, path, lines)
+    message = MESSAGE.pack(
+        MAGIC, VERSION, flags, 0, -1 if kernel is None else kernel, 0, path, lines
+    )
     base = min(resource.getrlimit(resource.RLIMIT_NOFILE)[0], HIGHEST_FD) - FDS_RESERVED
     if base <= 2:
         raise AgentError("the limit of open files (ulimit -n) is too low")

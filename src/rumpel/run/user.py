@@ -92,7 +92,7 @@ def _detach(control: socket.socket, mtu: int, forwards: list[dict[str, Any]]) ->
     try:
         if os.fork() == 0:
             os.setsid()
-            # Ends of others' sockets and pipes among them: who waits for their end would not see it.
+            # Others' sockets and pipes: who waits for their end shall see it.
             os.closerange(3, control.fileno())
             os.closerange(control.fileno() + 1, os.sysconf("SC_OPEN_MAX"))
             _serve(control, mtu, forwards)

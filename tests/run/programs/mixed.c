@@ -115,7 +115,7 @@ static void polls(void)
 	FD_SET(ends[1], &in);
 	FD_SET(pipes[0], &in);
 	struct timeval time = { 0, 20000 };
-	CHECK(select(60, &in, NULL, NULL, &time) == 0 && !FD_ISSET(ends[1], &in));
+	CHECK(syscall(SYS_select, 60, &in, NULL, NULL, &time) == 0 && !FD_ISSET(ends[1], &in));
 	CHECK(time.tv_sec == 0 && time.tv_usec == 0);
 
 	close(ends[0]);
@@ -207,13 +207,15 @@ static void epolls(void)
 	CHECK(!epoll_ctl(outer, EPOLL_CTL_ADD, copy, &e) && epoll_wait(outer, got, 4, 1000) == 1);
 	struct pollfd p = { copy, POLLIN, 0 };
 	CHECK(poll(&p, 1, 1000) == 1 && p.revents == POLLIN);
-	CHECK(!epoll_ctl(ep, EPOLL_CTL_DEL, event, NULL) && !epoll_ctl(ep, EPOLL_CTL_DEL, timer, NULL));
+	CHECK(!epoll_ctl(ep, EPOLL_CTL_DEL, event, NULL) &&
+	      !epoll_ctl(ep, EPOLL_CTL_DEL, timer, NULL));
 	close(ep);
 	e = (struct epoll_event){ .events = EPOLLIN | EPOLLET | EPOLLONESHOT, .data.u32 = 8 };
 	CHECK(!epoll_ctl(copy, EPOLL_CTL_MOD, ends[1], &e));
 	CHECK(epoll_wait(copy, got, 4, 1000) == 1 && got[0].data.u32 == 8);
 	CHECK(epoll_wait(copy, got, 4, 0) == 0);
-	CHECK(epoll_ctl(copy, EPOLL_CTL_ADD, open("/etc/passwd", O_RDONLY), &e) == -1 && errno == EPERM);
+	CHECK(epoll_ctl(copy, EPOLL_CTL_ADD, open("/etc/passwd", O_RDONLY), &e) == -1 &&
+	      errno == EPERM);
 	CHECK(epoll_ctl(copy, EPOLL_CTL_ADD, 9999, &e) == -1 && errno == EBADF);
 	unpair(ends);
 	close(copy);
@@ -237,69 +239,81 @@ static void on_signal(int sig, int flags)
 	sigaction(sig, &action, NULL);
 }
 
-static void *kill_later(void *thread)
-{
-	struct timespec t = { 0, 30000000 };
+static volatile int stop;
 
-	nanosleep(&t, NULL);
-	pthread_kill(*(pthread_t *)thread, SIGUSR1);
+/* Again and again: the first may come before the call. */
+static void *kill_often(void *thread)
+{
+	struct timespec t = { 0, 20000000 };
+
+	while (!stop) {
+		nanosleep(&t, NULL);
+		pthread_kill(*(pthread_t *)thread, SIGUSR1);
+	}
 	return NULL;
 }
 
-static void *kill_and_write_later(void *fd)
+static pthread_t killer_of(pthread_t *thread)
 {
-	struct timespec t = { 0, 60000000 };
-	pthread_t self = *(pthread_t *)fd;
+	pthread_t killer;
 
-	kill_later(&self);
-	nanosleep(&t, NULL);
-	CHECK(write(((int *)fd)[sizeof(pthread_t) / sizeof(int)], "ok", 2) == 2);
-	return NULL;
+	seen = stop = 0;
+	pthread_create(&killer, NULL, kill_often, thread);
+	return killer;
+}
+
+static void end_killer(pthread_t killer)
+{
+	stop = 1;
+	while (pthread_join(killer, NULL) == EINTR)
+		;
+	CHECK(seen > 0);
 }
 
 static void interrupts(void)
 {
-	struct {
-		pthread_t self;
-		int fd;
-	} to = { pthread_self(), -1 };
-	struct timeval limit = { 0, 200000 };
+	struct timeval limit = { 0, 100000 };
 	struct epoll_event e = { .events = EPOLLIN };
 	int ends[2], ep = epoll_create1(0), pipes[2];
+	pthread_t self = pthread_self(), killer, writer;
 	struct pollfd p[2];
-	pthread_t thread;
 	sigset_t usr1, none;
 	char buffer[8];
 
 	pair(ends, 0);
-	to.fd = ends[0];
 	CHECK(!pipe(pipes) && !epoll_ctl(ep, EPOLL_CTL_ADD, ends[1], &e));
 	p[0] = (struct pollfd){ ends[1], POLLIN, 0 };
 	p[1] = (struct pollfd){ pipes[0], POLLIN, 0 };
-	seen = 0;
 	on_signal(SIGUSR1, 0);
-	pthread_create(&thread, NULL, kill_later, &to.self);
-	CHECK(recv(ends[1], buffer, 8, 0) == -1 && errno == EINTR && seen == 1);
-	pthread_join(thread, NULL);
+	killer = killer_of(&self);
+	CHECK(recv(ends[1], buffer, 8, 0) == -1 && errno == EINTR);
+	end_killer(killer);
 	/* Restarted, and not known to the caller. */
 	on_signal(SIGUSR1, SA_RESTART);
-	pthread_create(&thread, NULL, kill_and_write_later, &to);
-	CHECK(recv(ends[1], buffer, 8, 0) == 2 && seen == 2);
-	pthread_join(thread, NULL);
+	killer = killer_of(&self);
+	while (!seen)
+		usleep(1000);
+	pthread_create(&writer, NULL, write_later, &ends[0]);
+	CHECK(recv(ends[1], buffer, 8, 0) == 8);
+	end_killer(killer);
+	pthread_join(writer, NULL);
 	/* Those that never are. */
 	for (int i = 0; i < 3; i++) {
-		pthread_create(&thread, NULL, kill_later, &to.self);
-		CHECK((i == 0   ? poll(p, 1, 5000)
-		       : i == 1 ? poll(p, 2, 5000)
-				: epoll_wait(ep, &e, 1, 5000)) == -1 &&
-		      errno == EINTR && seen == 3 + i);
-		pthread_join(thread, NULL);
+		killer = killer_of(&self);
+		CHECK((i == 0	? poll(p, 1, 20000)
+		       : i == 1 ? poll(p, 2, 20000)
+				: epoll_wait(ep, &e, 1, 20000)) == -1 &&
+		      errno == EINTR);
+		end_killer(killer);
 	}
 	CHECK(!setsockopt(ends[1], SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)));
 	CHECK(recv(ends[1], buffer, 8, 0) == -1 && errno == EAGAIN);
-	pthread_create(&thread, NULL, kill_later, &to.self);
-	CHECK(recv(ends[1], buffer, 8, 0) == -1 && errno == EINTR && seen == 6);
-	pthread_join(thread, NULL);
+	limit.tv_sec = 20;
+	CHECK(!setsockopt(ends[1], SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)));
+	killer = killer_of(&self);
+	CHECK(recv(ends[1], buffer, 8, 0) == -1 && errno == EINTR);
+	end_killer(killer);
+	seen = 6;
 	/* One that is blocked, but for the wait. */
 	sigemptyset(&none);
 	sigemptyset(&usr1);
@@ -329,9 +343,10 @@ static void broken_pipes(void)
 	for (int i = 0; i < 3; i++) {
 		pair(ends, 0);
 		close(ends[1]);
-		usleep(10000);
 		CHECK(write(ends[0], "x", 1) == 1);
-		usleep(10000);
+		/* The other side has refused it. */
+		while (poll(&(struct pollfd){ ends[0], 0, 0 }, 1, 20000) != 1)
+			;
 		if (i == 0) {
 			CHECK(send(ends[0], "x", 1, MSG_NOSIGNAL) == -1 && errno == EPIPE);
 		} else if (i == 1) {
@@ -428,9 +443,10 @@ static void processes(void)
 		_exit(0);
 	}
 	close(ends[0]);
-	usleep(20000);
+	usleep(50000);
 	kill(pid, SIGTERM);
-	CHECK(waitpid(pid, &status, 0) == pid && WIFSIGNALED(status) && WTERMSIG(status) == SIGTERM);
+	CHECK(waitpid(pid, &status, 0) == pid && WIFSIGNALED(status) &&
+	      WTERMSIG(status) == SIGTERM);
 	CHECK(read(ends[1], buffer, 1) == 0);
 	close(ends[1]);
 }
@@ -445,7 +461,7 @@ static void rights(void)
 				  .msg_control = space,
 				  .msg_controllen = sizeof(space) };
 	struct cmsghdr *header = CMSG_FIRSTHDR(&message);
-	int ends[2], unix_ends[2], fds[2], status, file;
+	int ends[2], unix_ends[2], fds[2], status, file, before = failures;
 	pid_t pid;
 
 	CHECK(!socketpair(AF_UNIX, SOCK_STREAM, 0, unix_ends));
@@ -456,7 +472,7 @@ static void rights(void)
 		CHECK(header->cmsg_len == CMSG_LEN(sizeof(fds)));
 		CHECK(fcntl(fds[0], F_GETFD) == FD_CLOEXEC && write(fds[0], "here", 4) == 4);
 		CHECK(read(fds[1], buffer, 4) == 4);
-		_exit(failures);
+		_exit(failures - before);
 	}
 	pair(ends, 0);
 	file = open("/etc/passwd", O_RDONLY);
@@ -521,7 +537,7 @@ int main(void)
 {
 	pthread_t thread;
 
-	alarm(60);
+	alarm(100);
 	numbers();
 	polls();
 	wakes();
