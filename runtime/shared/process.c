@@ -90,10 +90,20 @@ uint64_t rumpel_patience(uint64_t limit)
 	return soon < limit ? soon : limit;
 }
 
-/* Leaders of other processes find that the keeper has died. */
+static bool is_time_to_look(void)
+{
+	return unlikely(__builtin_ia32_rdtsc() - instance->looked > LOOK_CYCLES);
+}
+
+/*
+ * Leaders of other processes find that the keeper has died. One that the kernel's timers
+ * wake before each second is over looks all the same: instead of sleeping.
+ */
 uint64_t rumpel_patience_of_leader(uint64_t limit)
 {
-	return is_keeper() ? limit : rumpel_patience(limit);
+	if (is_keeper())
+		return limit;
+	return is_time_to_look() ? rumpel_host_now() : rumpel_patience(limit);
 }
 
 /* In the keeper. Also of one that it does not watch yet. */
@@ -180,7 +190,7 @@ void rumpel_took_over(struct rumpel_kernel *kernel)
 	if (unlikely(process->only))
 		stand_by(kernel, process);
 	/* A leader that is woken all the time sleeps never for long. */
-	if (unlikely(__builtin_ia32_rdtsc() - instance->looked > LOOK_CYCLES))
+	if (is_time_to_look())
 		rumpel_look_around(kernel);
 	kernel->vcpu->process = process->space->id;
 	if (unlikely(process->space->seen != instance->journal_end))
