@@ -221,7 +221,7 @@ def test_packet(on_kernel: OnKernel, lab: Lab) -> None:
         ("tap,ip=1.2.3.4", "lacks the length of the prefix"),
         ("tap,mtu=9", "mtu=9 is not between"),
         ("tap,speed=9", "'speed=9' is none of"),
-        ("tap:lo", "lo"),
+        ("tap:lo", "bad arguments of a TAP device"),
     ],
 )
 def test_bad_networks(net: str, said: str) -> None:

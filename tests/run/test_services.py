@@ -47,7 +47,7 @@ def test_memcached(on_kernel: OnKernel) -> None:
             {installed("nc")} 127.0.0.1 11211
         over $server
     """
-    assert on_kernel.sh(script).stdout == "STORED\r\nVALUE a 0 5\r\nhello\r\nEND\r\n"
+    assert on_kernel.sh(script).stdout == "STORED\nVALUE a 0 5\nhello\nEND\n"
 
 
 def test_socat(on_kernel: OnKernel) -> None:
@@ -100,7 +100,7 @@ def test_ssh(on_kernel: OnKernel) -> None:
             -o AuthorizedKeysFile=$PWD/authorized -o StrictModes=no -o PidFile=none \
             2>log & server=$!
         up 2222
-        ssh -F none -i user -p 2222 -o StrictHostKeyChecking=no -o UserKnownHostsFile=none \
+        ssh -F none -i user -p 2222 -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null \
             -o LogLevel=ERROR "$(id -un)@127.0.0.1" 'echo login; exit 3' || echo $?
         over $server; rm -r $PWD
     """
@@ -147,7 +147,7 @@ def test_chrony(on_kernel: OnKernel) -> None:
 
 
 TOOLS = {
-    "ss": ("nc -l 127.0.0.1 5000 & up 5000; ss -Hltn | grep -o 127.0.0.1:5000", "127.0.0.1:5000"),
+    "ss": ("nc -kl 127.0.0.1 5000 & up 5000; ss -Hltn | grep -o 127.0.0.1:5000; over $!", "127.0.0.1:5000"),
     "ip": (
         "ip link add d0 type dummy; ip addr add 192.0.2.9/24 dev d0; ip -br addr show d0",
         "192.0.2.9/24",

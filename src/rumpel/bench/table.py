@@ -18,6 +18,7 @@ from rumpel.bench import (
     intercept,
     memory,
     mounts,
+    run,
     sockets,
     switching,
     tcp,
@@ -74,6 +75,9 @@ BENCHMARKS = (
     Benchmark("aio-1000", (aio.AIO,), aio.thousand),
     Benchmark("clone", (clone.CLONE,), clone.clone),
     Benchmark("intercept", (intercept.KNOWN, intercept.UNKNOWN), intercept.intercept, ()),
+    Benchmark("run-start", (run.START,), run.start),
+    Benchmark("run-local", (run.LOCAL, run.LOCAL_DEEP), run.local),
+    Benchmark("run-iperf3", (run.IPERF, run.IPERF_BACK), run.iperf3),
 )
 
 
