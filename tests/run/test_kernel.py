@@ -53,17 +53,21 @@ def test_echo(on_kernel: OnKernel) -> None:
     assert (done.stdout, done.stderr, done.returncode) == ("ok 3\n", "", 0)
 
 
-def test_checks_are_right(build: Build) -> None:
-    done = run([str(build("mixed", "dynamic"))])
+@pytest.mark.parametrize("name", ["mixed", "calls"])
+def test_checks_are_right(build: Build, name: str) -> None:
+    done = run([str(build(name, "dynamic"))])
     assert (done.stdout, done.returncode) == ("failures: 0\n", 0)
 
 
+@pytest.mark.parametrize("name", ["mixed", "calls"])
 @pytest.mark.parametrize(
     ("kind", "trap"), [("dynamic", "auto"), ("musl", "auto"), ("dynamic", "seccomp")]
 )
-def test_descriptors_of_both(on_kernel: OnKernel, build: Build, kind: str, trap: str) -> None:
-    """Sockets of the kernel among pipes, files and timers of the host's."""
-    done = on_kernel.run("--net", "none", "--trap", trap, program=[str(build("mixed", kind))])
+def test_sockets_of_the_kernel(
+    on_kernel: OnKernel, build: Build, kind: str, trap: str, name: str
+) -> None:
+    """Among pipes, files and timers of the host's; with signals, threads and processes."""
+    done = on_kernel.run("--net", "none", "--trap", trap, program=[str(build(name, kind))])
     assert (done.stdout, done.stderr, done.returncode) == ("failures: 0\n", "", 0)
 
 

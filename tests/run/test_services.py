@@ -147,7 +147,10 @@ def test_chrony(on_kernel: OnKernel) -> None:
 
 
 TOOLS = {
-    "ss": ("nc -kl 127.0.0.1 5000 & up 5000; ss -Hltn | grep -o 127.0.0.1:5000; over $!", "127.0.0.1:5000"),
+    "ss": (
+        "nc -kl 127.0.0.1 5000 & up 5000; ss -Hltn | grep -o 127.0.0.1:5000; over $!",
+        "127.0.0.1:5000",
+    ),
     "ip": (
         "ip link add d0 type dummy; ip addr add 192.0.2.9/24 dev d0; ip -br addr show d0",
         "192.0.2.9/24",
