@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 from typing import TYPE_CHECKING
@@ -27,13 +28,16 @@ def mount(
     data: str,
 ) -> None:
     """See :meth:`rumpel.Kernel.mount`."""
-    from rumpel.devices.directory import HostDirectory
-
-    if isinstance(source, HostDirectory):
+    # Nothing is imported for what most mounts are: a device at a directory that is there.
+    if not isinstance(source, str | os.PathLike):
         if kernel.state == "running" and all(device is not source for device in kernel._devices):
             raise ValueError(f"the directory {source.path!r} is not one of this kernel's devices")
         fstype, source = fstype or "virtiofs", source.tag
-    kernel.os.makedirs(target, exist_ok=True)
+    with contextlib.suppress(FileExistsError):
+        try:
+            kernel.os.mkdir(target)
+        except FileNotFoundError:
+            kernel.os.makedirs(target)
     options = data.encode() or None
     failure = OSError(errno.ENODEV, "no file system for devices in the kernel", os.fspath(source))
     seen = len(kernel.log)
