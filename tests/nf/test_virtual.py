@@ -3,10 +3,17 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import cast
 
 import pytest
 
+import rumpel
+from rumpel.nf.runner import settle
+from rumpel.nf.stages.bridge import Bridge
+from rumpel.nf.work import Work
+from tests.conftest import Boot
 from tests.nf.tools import chain, echo_request, line
 
 pytestmark = pytest.mark.kernel
@@ -65,3 +72,33 @@ def test_what_waits_for_long_is_not_lost(default_image: str) -> None:
     assert done.returncode == 0, done.stderr
     assert [x for x in range(1, 6) if f" seq {x}\n" in done.stdout] == [1, 2, 3, 4, 5]
     assert float(done.stdout.split()[0]) >= 100
+
+
+def test_who_goes_on_to_send_is_not_waited_for(
+    boot: Boot, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """After ten seconds it is said how many packets were left behind; nobody else gives up."""
+    clock = rumpel.VirtualClock()
+    cable = rumpel.Link()
+    sender, stage = (boot(nics=[end], clock=clock) for end in cable)
+    sender.ifup("eth0", "10.0.0.1/24")
+    stage.ifup("eth0", "10.0.0.2/24")
+    stage.net.qdisc.replace("eth0", "netem", delay=60)
+
+    class Busy:
+        def sleep(self, seconds: float) -> None:
+            sock.sendto(b"once more", ("10.0.0.2", 9))
+            sender.sleep(seconds)
+
+    start = clock.now
+    with sender.socket.socket(sender.socket.AF_INET, sender.socket.SOCK_DGRAM) as sock:
+        settle(cast(Work, Busy()), {stage: {"eth0": cable[1]}}, [cable[1]], "a stage")
+    assert 10 < clock.now - start < 12
+    assert re.fullmatch(
+        r"a stage: ended while \d+ packets were on their way\n", capsys.readouterr().err
+    )
+    # Nobody sends any more: what waits is waited for.
+    with Work({Bridge(): stage}) as work:
+        settle(work, {stage: {"eth0": cable[1]}}, [cable[1]], "a stage")
+    assert clock.now - start > 60
+    assert capsys.readouterr().err == ""

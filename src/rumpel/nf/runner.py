@@ -28,6 +28,8 @@ QUIET = 0.002
 """Seconds between two looks at whether anything still moves."""
 _INTERRUPT = "interrupt"
 """What a stage waits for that has no input to end, such as a TAP device in a pipeline."""
+PAUSE = 2.5
+"""Seconds in which those who go on to send do so, but not those who only look for a router."""
 PATIENCE = 10.0
 """Seconds after which a stage ends to which others go on to send."""
 
@@ -115,18 +117,20 @@ def settle(
     """
     clock = next(iter(kernels)).clock
     nics = [nic for ports in kernels.values() for nic in ports.values()]
-    start = clock.now
-    before, received, heard = None, None, start
+    start = heard = busy = clock.now
+    before, received = None, None
     while True:
         # What lasts for long is not looked at so often.
-        work.sleep(max(QUIET, min((clock.now - start) / 16, 1)))
+        work.sleep(max(QUIET, min((clock.now - start) / 16, 0.25)))
         now, come = [nic.stats for nic in nics], [nic.stats.received for nic in others]
         left = sum(waiting(k, ports) for k, ports in kernels.items())
         if not left and now == before:
             return
         if come != received:
+            # Since when has there been no pause?
+            busy = clock.now if clock.now - heard > PAUSE else busy
             heard = clock.now
-        if start + PATIENCE < clock.now < heard + 3:
+        if clock.now - busy > PATIENCE and clock.now - heard < PAUSE:
             if left:
                 print(f"{name}: ended while {left} packets were on their way", file=sys.stderr)
             return
