@@ -209,7 +209,7 @@ def destination(log: LogTarget | None) -> tuple[int, LogHandler | None]:
     elif callable(log) or (callable(getattr(log, "log", None)) and not isinstance(log, type)):
         return 0, log  # type: ignore[return-value]
     elif callable(fileno := getattr(log, "fileno", None)):
-        fd = fileno()
+        fd = int(fileno())
     else:
         raise TypeError(
             f"log must be a function, a logging.Logger, an open file or its descriptor, not {log!r}"
