@@ -53,7 +53,7 @@ def here(tmp_path: Path) -> Iterator[Path]:
     path.mkdir()
     yield path
     if os.path.ismount(path):
-        rumpel("umount", path)
+        subprocess.run(["fusermount3", "-uz", path], check=True)
 
 
 @pytest.fixture
@@ -297,15 +297,21 @@ def test_other_file_systems(kind: str, here: Path, tmp_path: Path) -> None:
     check(disk, kind)
 
 
-def _serve(disk: Path, here: Path, *options: str) -> subprocess.Popen[bytes]:
+@contextmanager
+def _serve(disk: Path, here: Path, *options: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A server in the foreground, which does not outlive the test."""
     command = [*_RUMPEL, "mount", "--kernel", VERSION, "-f", *options, str(disk), str(here)]
     process = subprocess.Popen(command, stderr=subprocess.PIPE)
-    deadline = time.monotonic() + 60
-    while not (os.path.ismount(here) and os.listdir(here)):
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    return process
+    try:
+        deadline = time.monotonic() + 60
+        while not (os.path.ismount(here) and os.listdir(here)):
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
 
 
 @pytest.mark.parametrize(
