@@ -248,6 +248,15 @@ RUMPEL_API int rumpel_block_file(const char *path, unsigned int flags,
 RUMPEL_API int rumpel_block_memory(void *data, size_t size, unsigned int flags,
 				   struct rumpel_device **device);
 
+/*
+ * What a server of NBD has, as disk. fd: a stream socket, which is duplicated,
+ * after the handshake; size and flags (the transmission flags) are what the
+ * server said in it. With a virtual clock the server must not be a thread that
+ * waits for the one that drives the clock.
+ */
+RUMPEL_API int rumpel_block_nbd(int fd, uint64_t size, unsigned int flags,
+				struct rumpel_device **device);
+
 struct rumpel_block_server; /* the program's end of a disk that it serves itself */
 
 enum rumpel_block_op {
@@ -298,6 +307,18 @@ RUMPEL_API void rumpel_block_server_free(struct rumpel_block_server *server);
  */
 RUMPEL_API int rumpel_overlay_open(const char *base, struct rumpel_overlay *below, const char *file,
 				   struct rumpel_overlay **overlay, const char **why);
+/* A base that a server of NBD reads, and for commit writes. */
+struct rumpel_overlay_nbd {
+	int fd; /* as for rumpel_block_nbd */
+	uint64_t size;
+	unsigned int flags;
+	const char *format; /* of the base, as QEMU names it */
+};
+/* The same over such a base; `base` is the name of its file, or NULL. Who serves
+ * it locks it. */
+RUMPEL_API int rumpel_overlay_open_nbd(const struct rumpel_overlay_nbd *nbd, const char *base,
+				       const char *file, struct rumpel_overlay **overlay,
+				       const char **why);
 /* Syncs, too, but has no way to say that it failed. */
 RUMPEL_API void rumpel_overlay_free(struct rumpel_overlay *overlay);
 /* All that was written so far is in the file, also after a crash. */

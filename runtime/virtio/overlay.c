@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "file.h"
+#include "nbd.h"
 
 #define NAME_MAX_LEN 1023
 #define DEEPEST 32
@@ -72,6 +73,8 @@ static void after_fork_in_child(void)
 		close(overlay->fd);
 		if (overlay->base_fd >= 0)
 			close(overlay->base_fd);
+		if (overlay->base_nbd)
+			rumpel_nbd_forked(overlay->base_nbd);
 		overlay->fd = overlay->base_fd = -1;
 	}
 	pthread_mutex_unlock(&overlays_lock);
@@ -106,6 +109,8 @@ void rumpel_overlay_free(struct rumpel_overlay *overlay)
 		close(overlay->fd);
 	if (overlay->base_fd >= 0)
 		close(overlay->base_fd);
+	if (overlay->base_nbd)
+		rumpel_nbd_free(overlay->base_nbd);
 	pthread_mutex_destroy(&overlay->lock);
 	pthread_mutex_destroy(&overlay->flushing);
 	pthread_mutex_destroy(&overlay->copying);
@@ -157,10 +162,36 @@ static int put_on(struct rumpel_overlay *overlay, const char *path)
 	return 0;
 }
 
-static int set_up(struct rumpel_overlay *overlay, const char *base, struct rumpel_overlay *below,
-		  const char *file, const char **why)
+/* Who serves it has its lock; here its file is only looked at, for what it is and was. */
+static int put_on_nbd(struct rumpel_overlay *overlay, const char *path,
+		      const struct rumpel_overlay_nbd *nbd)
 {
-	int error = below ? put_above(overlay, below, base) : put_on(overlay, base);
+	int error = rumpel_nbd_open(nbd->fd, nbd->size, nbd->flags, &overlay->base_nbd);
+
+	if (error)
+		return error;
+	snprintf(overlay->base_format, sizeof(overlay->base_format), "%s", nbd->format);
+	overlay->base_size = nbd->size;
+	if (!path)
+		return 0;
+	overlay->base_fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	overlay->base_name = overlay->base_fd < 0 ? NULL : realpath(path, NULL);
+	return overlay->base_name ? 0 : -errno;
+}
+
+static int put_on_base(struct rumpel_overlay *overlay, const char *base,
+		       struct rumpel_overlay *below, const struct rumpel_overlay_nbd *nbd)
+{
+	strcpy(overlay->base_format, below ? "qcow2" : "raw");
+	if (nbd)
+		return put_on_nbd(overlay, base, nbd);
+	return below ? put_above(overlay, below, base) : put_on(overlay, base);
+}
+
+static int set_up(struct rumpel_overlay *overlay, const char *base, struct rumpel_overlay *below,
+		  const struct rumpel_overlay_nbd *nbd, const char *file, const char **why)
+{
+	int error = put_on_base(overlay, base, below, nbd);
 
 	if (error) {
 		*why = "the base";
@@ -181,7 +212,8 @@ static int set_up(struct rumpel_overlay *overlay, const char *base, struct rumpe
 	return overlay_file_open(overlay, file, why);
 }
 
-int rumpel_overlay_open(const char *base, struct rumpel_overlay *below, const char *file,
+static int overlay_open(const char *base, struct rumpel_overlay *below,
+			const struct rumpel_overlay_nbd *nbd, const char *file,
 			struct rumpel_overlay **overlay, const char **why)
 {
 	struct rumpel_overlay *made = calloc(1, sizeof(*made));
@@ -195,7 +227,7 @@ int rumpel_overlay_open(const char *base, struct rumpel_overlay *below, const ch
 	pthread_mutex_init(&made->lock, NULL);
 	pthread_mutex_init(&made->flushing, NULL);
 	pthread_mutex_init(&made->copying, NULL);
-	error = set_up(made, base, below, file, why);
+	error = set_up(made, base, below, nbd, file, why);
 	made->ready = !error;
 	if (error) {
 		rumpel_overlay_free(made);
@@ -204,6 +236,18 @@ int rumpel_overlay_open(const char *base, struct rumpel_overlay *below, const ch
 	enlist(made);
 	*overlay = made;
 	return 0;
+}
+
+int rumpel_overlay_open(const char *base, struct rumpel_overlay *below, const char *file,
+			struct rumpel_overlay **overlay, const char **why)
+{
+	return overlay_open(base, below, NULL, file, overlay, why);
+}
+
+int rumpel_overlay_open_nbd(const struct rumpel_overlay_nbd *nbd, const char *base,
+			    const char *file, struct rumpel_overlay **overlay, const char **why)
+{
+	return overlay_open(base, NULL, nbd, file, overlay, why);
 }
 
 int overlay_use(struct rumpel_overlay *overlay, bool begin)
@@ -264,7 +308,9 @@ static int commit(struct rumpel_overlay *overlay, int fd)
 		error = overlay_merge(overlay, fd);
 	if (!error && overlay->below)
 		error = rumpel_overlay_sync(overlay->below);
-	if (!error && !overlay->below && fdatasync(fd))
+	if (!error && overlay->base_nbd)
+		error = rumpel_nbd_flush(overlay->base_nbd);
+	if (!error && fd >= 0 && fdatasync(fd))
 		error = -errno;
 	return error ? error : make_empty(overlay);
 }
@@ -286,12 +332,17 @@ int rumpel_overlay_commit(struct rumpel_overlay *overlay)
 
 	if (error)
 		return error;
-	error = overlay->below ? only_child(overlay->below) : open_base(overlay, &fd);
+	if (overlay->below)
+		error = only_child(overlay->below);
+	else if (!overlay->base_nbd)
+		error = open_base(overlay, &fd);
+	else if (rumpel_nbd_is_read_only(overlay->base_nbd))
+		error = -EROFS;
 	if (!error)
 		error = commit(overlay, fd);
 	if (fd >= 0)
 		close(fd);
-	if (!overlay->below)
+	if (!overlay->below && !overlay->base_nbd)
 		rumpel_file_lock(overlay->base_fd, true);
 	overlay_use(overlay, false);
 	return error;

@@ -55,9 +55,11 @@ struct rumpel_overlay {
 	unsigned int children;
 	uint64_t size;
 	int base_fd; /* or -1 */
+	struct rumpel_nbd *base_nbd; /* what reads and writes it instead, or NULL */
 	uint64_t base_size;
 	struct rumpel_overlay *below; /* or NULL */
 	char *base_name; /* as the file says it, or NULL */
+	char base_format[16]; /* the same */
 	uint64_t end; /* clusters of the file */
 	uint64_t counted; /* of them have their reference counts in the file */
 	uint64_t refcount_table; /* its offset */

@@ -55,9 +55,12 @@ static int take_stamp(const struct rumpel_overlay *overlay, struct stamp *stamp)
 	int fd = overlay->below ? overlay->below->fd : overlay->base_fd;
 	struct stat stat;
 
+	*stamp = (struct stamp){ .size = htobe64(overlay->base_size) };
+	/* It is behind a socket, and has no file here. */
+	if (fd < 0)
+		return 0;
 	if (fstat(fd, &stat))
 		return -errno;
-	*stamp = (struct stamp){ .size = htobe64(overlay->base_size) };
 	/* Devices and memory have no time of their own. */
 	if (S_ISREG(stat.st_mode) && overlay->base_name) {
 		stamp->seconds = htobe64(stat.st_mtim.tv_sec);
@@ -77,7 +80,7 @@ static char *put(char *at, uint32_t type, const void *data, uint32_t len)
 
 static int write_header(const struct rumpel_overlay *overlay, const struct stamp *stamp)
 {
-	const char *format = overlay->below ? "qcow2" : "raw";
+	const char *format = overlay->base_format;
 	char block[4096] = { 0 }, *at = block + sizeof(struct header);
 	struct header header = {
 		.magic = htobe32(QCOW2_MAGIC),

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "file.h"
+#include "nbd.h"
 #include "queue.h"
 
 #define PIECE (1u << 20)
@@ -75,6 +76,8 @@ static uint64_t run_some(struct rumpel_overlay *overlay, const struct overlay_ru
 		count = slice(iov, 0, len, part);
 		if (overlay->below)
 			done = overlay_read_some(overlay->below, part, count, offset);
+		else if (overlay->base_nbd)
+			done = 0;
 		else
 			done = cached(overlay->base_fd, part, count, offset);
 		/* What is behind the base's end is for the next round. */
@@ -102,6 +105,16 @@ ssize_t overlay_read_some(struct rumpel_overlay *overlay, const struct iovec *io
 	return done;
 }
 
+static int base_read(struct rumpel_overlay *overlay, struct iovec *iov, unsigned int count,
+		     uint64_t offset)
+{
+	if (overlay->below)
+		return overlay_read(overlay->below, iov, count, offset);
+	if (overlay->base_nbd)
+		return rumpel_nbd_transfer(overlay->base_nbd, iov, count, offset, false);
+	return rumpel_file_transfer(overlay->base_fd, iov, count, offset, false);
+}
+
 static int run_read(struct rumpel_overlay *overlay, const struct overlay_run *run,
 		    const struct iovec *iov, uint64_t offset)
 {
@@ -118,9 +131,7 @@ static int run_read(struct rumpel_overlay *overlay, const struct overlay_run *ru
 		len = in_base(overlay, offset, run->len);
 	if (len) {
 		n = slice(iov, 0, len, part);
-		error = overlay->below
-				? overlay_read(overlay->below, part, n, offset)
-				: rumpel_file_transfer(overlay->base_fd, part, n, offset, false);
+		error = base_read(overlay, part, n, offset);
 	}
 	if (len < run->len)
 		clear(part, slice(iov, len, run->len - len, part));
@@ -292,6 +303,18 @@ int overlay_zero(struct rumpel_overlay *overlay, uint64_t offset, uint64_t len, 
 
 /* ---- commit ---- */
 
+/* No more than `buffer` has room for. */
+static int nbd_zero(struct rumpel_nbd *nbd, uint64_t offset, uint64_t len, char *buffer)
+{
+	struct iovec iov = { buffer, len };
+	int error = rumpel_nbd_zero(nbd, offset, len, true);
+
+	if (error != -EOPNOTSUPP)
+		return error;
+	memset(buffer, 0, len);
+	return rumpel_nbd_transfer(nbd, &iov, 1, offset, true);
+}
+
 static int merge_run(struct rumpel_overlay *overlay, const struct overlay_run *run, int fd,
 		     uint64_t offset, char *buffer)
 {
@@ -300,6 +323,8 @@ static int merge_run(struct rumpel_overlay *overlay, const struct overlay_run *r
 
 	if (run->kind == OVERLAY_ZERO && overlay->below)
 		return overlay_zero(overlay->below, offset, run->len, true);
+	if (run->kind == OVERLAY_ZERO && overlay->base_nbd)
+		return nbd_zero(overlay->base_nbd, offset, run->len, buffer);
 	if (run->kind == OVERLAY_ZERO)
 		return rumpel_file_zero(fd, offset, run->len, true);
 	error = rumpel_file_read(overlay->fd, buffer, run->len, run->where);
@@ -307,6 +332,8 @@ static int merge_run(struct rumpel_overlay *overlay, const struct overlay_run *r
 		return error;
 	if (overlay->below)
 		return overlay_write(overlay->below, &iov, 1, offset);
+	if (overlay->base_nbd)
+		return rumpel_nbd_transfer(overlay->base_nbd, &iov, 1, offset, true);
 	return rumpel_file_write(fd, buffer, run->len, offset);
 }
 

@@ -325,6 +325,8 @@ class Overlay:
         base: path of what is read; of ``below`` the file, or None.
         below: another overlay, or None.
         file: where it is kept; None is memory.
+        served: of a base that a server of NBD has: descriptor, size, transmission flags, and the
+            format that the file's header says.
     """
 
     def __init__(
@@ -332,6 +334,7 @@ class Overlay:
         base: str | bytes | PathLike[str] | None,
         below: Overlay | None,
         file: str | bytes | PathLike[str] | None,
+        served: tuple[int, int, int, str] = ...,
         /,
     ) -> None: ...
     def sync(self) -> None:
@@ -374,11 +377,20 @@ class BlockServer:
 def block_file(path: str | bytes | PathLike[str], flags: int = 0, /) -> Device:
     """Make a disk of a file or a block device."""
 
+def block_nbd(fd: int, size: int, flags: int, /) -> Device:
+    """Make a disk of a connection to a server of NBD, after the handshake."""
+
 def unshare(flags: int, /) -> None:
     """Leave namespaces, as the system call does."""
 
 def drop_capabilities() -> None:
     """Give up all capabilities of the calling thread; see capset(2)."""
+
+def landlock(rules: tuple[tuple[bytes, int], ...], /) -> bool:
+    """Leave this thread, and what it executes, only these accesses below these paths.
+
+    False: the host has no Landlock, and all is as it was.
+    """
 
 def seccomp(program: _Buffer, /) -> None:
     """Put all threads under a filter of system calls, for good."""

@@ -21,6 +21,23 @@ static PyObject *block_file(PyObject *module, PyObject *args)
 	return device_wrap(module, handle, NULL);
 }
 
+/* block_nbd(fd, size, flags) */
+static PyObject *block_nbd(PyObject *module, PyObject *args)
+{
+	struct rumpel_device *handle;
+	unsigned long long size;
+	unsigned int flags;
+	int fd, error;
+
+	if (!PyArg_ParseTuple(args, "iKI:block_nbd", &fd, &size, &flags))
+		return NULL;
+	error = rumpel_block_nbd(fd, size, flags, &handle);
+	if (!error)
+		return device_wrap(module, handle, NULL);
+	error_of_device(error, "a disk", NULL);
+	return NULL;
+}
+
 /* block_memory(size or buffer, flags) */
 static PyObject *block_memory(PyObject *module, PyObject *args)
 {
@@ -62,6 +79,7 @@ out:
 
 PyMethodDef block_functions[] = {
 	{ "block_file", block_file, METH_VARARGS, NULL },
+	{ "block_nbd", block_nbd, METH_VARARGS, NULL },
 	{ "block_memory", block_memory, METH_VARARGS, NULL },
 	{ "block_served", block_served, METH_VARARGS, NULL },
 	{ NULL, NULL, 0, NULL },

@@ -45,11 +45,31 @@ static int path_of(PyObject *value, PyObject **encoded)
 	return PyUnicode_FSConverter(value, encoded) ? 0 : -1;
 }
 
-/* Overlay(base, below, file): base a path, or below another overlay; file may be None. */
+static int open_it(Overlay *self, const char *base, PyObject *below,
+		   const struct rumpel_overlay_nbd *nbd, const char *file, const char **why)
+{
+	int error;
+
+	Py_BEGIN_ALLOW_THREADS
+	if (nbd)
+		error = rumpel_overlay_open_nbd(nbd, base, file, &self->handle, why);
+	else
+		error = rumpel_overlay_open(base,
+					    below == Py_None ? NULL : ((Overlay *)below)->handle,
+					    file, &self->handle, why);
+	Py_END_ALLOW_THREADS
+	return error;
+}
+
+/*
+ * Overlay(base, below, file, nbd=None): base a path, or below another overlay; file may be
+ * None. nbd: descriptor, size, flags and format of a base that is served.
+ */
 static PyObject *overlay_new(PyTypeObject *type, PyObject *args, PyObject *keywords)
 {
 	struct native_state *state = native_state(type);
-	PyObject *base, *below, *file, *paths[2] = { NULL, NULL };
+	PyObject *base, *below, *file, *nbd = NULL, *paths[2] = { NULL, NULL };
+	struct rumpel_overlay_nbd served = { 0 };
 	Overlay *self = NULL;
 	const char *why;
 	int error;
@@ -58,26 +78,25 @@ static PyObject *overlay_new(PyTypeObject *type, PyObject *args, PyObject *keywo
 		PyErr_SetString(PyExc_TypeError, "Overlay takes no keyword arguments");
 		return NULL;
 	}
-	if (!PyArg_ParseTuple(args, "OOO:Overlay", &base, &below, &file) ||
+	if (!PyArg_ParseTuple(args, "OOO|O!:Overlay", &base, &below, &file, &PyTuple_Type, &nbd) ||
 	    path_of(base, &paths[0]) < 0 || path_of(file, &paths[1]) < 0)
 		goto out;
 	if (below != Py_None && !PyObject_TypeCheck(below, type)) {
 		PyErr_SetString(PyExc_TypeError, "an overlay lies over a file or an overlay");
 		goto out;
 	}
-	if (below == Py_None && !paths[0]) {
+	if (nbd &&
+	    !PyArg_ParseTuple(nbd, "iKIs", &served.fd, &served.size, &served.flags, &served.format))
+		goto out;
+	if (below == Py_None && !paths[0] && !nbd) {
 		PyErr_SetString(PyExc_TypeError, "an overlay needs a base");
 		goto out;
 	}
 	self = (Overlay *)type->tp_alloc(type, 0);
 	if (!self)
 		goto out;
-	Py_BEGIN_ALLOW_THREADS
-	error = rumpel_overlay_open(paths[0] ? PyBytes_AS_STRING(paths[0]) : NULL,
-				    below == Py_None ? NULL : ((Overlay *)below)->handle,
-				    paths[1] ? PyBytes_AS_STRING(paths[1]) : NULL, &self->handle,
-				    &why);
-	Py_END_ALLOW_THREADS
+	error = open_it(self, paths[0] ? PyBytes_AS_STRING(paths[0]) : NULL, below,
+			nbd ? &served : NULL, paths[1] ? PyBytes_AS_STRING(paths[1]) : NULL, &why);
 	if (error) {
 		self->handle = NULL;
 		fail(state, error, why, base, file);

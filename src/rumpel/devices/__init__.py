@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rumpel.devices.faulty import FaultyDisk
     from rumpel.devices.fd import FdNic
     from rumpel.devices.link import Link
+    from rumpel.devices.nbd import NbdDisk
     from rumpel.devices.nic import Nic, to_mac
     from rumpel.devices.overlay import Overlay
     from rumpel.devices.packet import PacketNic
@@ -42,6 +43,7 @@ __all__ = [
     "HostDirectory",
     "Link",
     "MemoryDisk",
+    "NbdDisk",
     "Nic",
     "Overlay",
     "PacketNic",
@@ -71,6 +73,7 @@ _MODULES = {
     "HostDirectory": "directory",
     "Link": "link",
     "MemoryDisk": "disk",
+    "NbdDisk": "nbd",
     "Nic": "nic",
     "Overlay": "overlay",
     "PacketNic": "packet",

@@ -7,6 +7,7 @@ import os
 
 from rumpel import _native
 from rumpel.devices.device import Device, DeviceStats
+from rumpel.devices.nbd import NbdDisk
 
 __all__ = ["Overlay"]
 
@@ -19,8 +20,9 @@ class Overlay(Device):
     the parent's: EBUSY.
 
     Args:
-        base: a file or block device, which may be read-only; bytes, which are copied; or
-            another overlay, which is then not written to as long as this one is there.
+        base: a file or block device, which may be read-only; bytes, which are copied; a disk
+            of a server; or another overlay, which is then not written to as long as this one
+            is there.
         file: where to keep what is written, a qcow2 file with the base as backing file. It is
             made if it does not exist. What the kernel has flushed is there after a crash of
             this process or of the machine. None keeps it in memory, as long as this object.
@@ -39,7 +41,7 @@ class Overlay(Device):
 
     def __init__(
         self,
-        base: str | os.PathLike[str] | bytes | bytearray | memoryview | Overlay,
+        base: str | os.PathLike[str] | bytes | bytearray | memoryview | NbdDisk | Overlay,
         file: str | os.PathLike[str] | None = None,
     ) -> None:
         self.base = base
@@ -60,6 +62,8 @@ class Overlay(Device):
                 self._opened = _native.Overlay(name, below, self.file)
             elif isinstance(self.base, bytes | bytearray | memoryview):
                 self._opened = _over_bytes(self.base, self.file)
+            elif isinstance(self.base, NbdDisk):
+                self._opened = self.base._overlay(self.file)
             else:
                 self._opened = _native.Overlay(self.base, None, self.file)
         return self._opened
@@ -87,7 +91,7 @@ class Overlay(Device):
             OSError: if not all that was written is in the file, as when the host's disk is full.
         """
         self._rest()
-        if self.file is not None and isinstance(self.base, str | os.PathLike | Overlay):
+        if self.file is not None and isinstance(self.base, str | os.PathLike | NbdDisk | Overlay):
             opened, self._device, self._opened = self._opened, None, None
             if opened is not None:
                 opened.sync()

@@ -18,7 +18,7 @@ from rumpel import _native
 from rumpel.devices.device import Device
 from rumpel.devices.loop import LoopThread
 
-__all__ = ["DiskBackend", "PythonDisk"]
+__all__ = ["DiskBackend", "FileBackend", "PythonDisk"]
 
 _ZEROES = 1 << 20
 _KEPT = 100
@@ -35,7 +35,7 @@ class DiskBackend(Protocol):
         """Return exactly these bytes."""
 
 
-class _File:
+class FileBackend:
     """A seekable binary file as backend; one request at a time."""
 
     def __init__(self, file: Any) -> None:
@@ -45,16 +45,22 @@ class _File:
         self.read_only = not (file.writable() if hasattr(file, "writable") else True)
 
     def pread(self, offset: int, length: int) -> bytes:
+        """All of it."""
+        # What is behind the file's end is not there yet.
+        return self.pread_some(offset, length).ljust(length, b"\0")
+
+    def pread_some(self, offset: int, length: int) -> bytes:
+        """As much as there is."""
         with self._lock:
             self._file.seek(offset)
             pieces = []
             while length and (piece := self._file.read(length)):
                 pieces.append(piece)
                 length -= len(piece)
-        # What is behind the file's end is not there yet.
-        return b"".join(pieces) + bytes(length)
+        return b"".join(pieces)
 
     def pwrite(self, offset: int, data: bytes) -> None:
+        """All of it."""
         with self._lock:
             self._file.seek(offset)
             view = memoryview(data)
@@ -63,6 +69,7 @@ class _File:
                 view = view[len(view) if written is None else written :]
 
     def flush(self) -> None:
+        """Hand it to the file's owner."""
         with self._lock:
             self._file.flush()
 
@@ -118,7 +125,7 @@ class PythonDisk(Device):
         if not hasattr(served, "pread"):
             if not (hasattr(served, "seek") and hasattr(served, "read")):
                 raise TypeError("a disk needs pread(offset, length), or to be a seekable file")
-            served = _File(served)
+            served = FileBackend(served)
         if threads < 1:
             raise ValueError("a disk needs a thread at least")
         length: int = served.size if size is None else size

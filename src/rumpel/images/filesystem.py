@@ -12,13 +12,14 @@ import weakref
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from fsspec.spec import AbstractFileSystem
 
 from rumpel.copying import Copied, Progress
 from rumpel.images.locate import parse
 from rumpel.images.session import Options
+from rumpel.images.sources import open_url
 from rumpel.images.volume import open_volume
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ _KINDS = {stat.S_IFDIR: "directory", stat.S_IFREG: "file", stat.S_IFLNK: "link"}
 
 
 def open_image(
-    image: str | os.PathLike[str] | bytes | bytearray | memoryview,
+    image: str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes],
     partition: str | int | None = None,
     *,
     read_only: bool = False,
@@ -42,12 +43,17 @@ def open_image(
     version: str = "6.12",
     profile: str = "default",
     timeout: float | None = 300.0,
+    format: str | None = None,
+    backing: bool = False,
+    storage_options: dict[str, Any] | None = None,
 ) -> Image:
     """Open a disk image and mount a file system of it.
 
     Args:
-        image: its path, which may name the partition as well (``disk.img:2``); or its bytes,
-            of which the file system gets a copy.
+        image: its path, which may name the partition as well (``disk.img:2``); a URL that
+            fsspec knows, of which only what is needed is fetched; a seekable binary file object,
+            which is written to if it is writable; or its bytes, of which the file system gets a
+            copy.
         partition: a number, ``LABEL=``, ``UUID=``, ``PARTLABEL=`` or ``PARTUUID=`` and a value;
             0 is the whole disk, None the only file system there is.
         read_only: write nothing, not even what a journal holds.
@@ -61,6 +67,10 @@ def open_image(
         profile: of the kernel.
         timeout: how long a sandbox may take for an answer, in seconds; then it is killed, and
             the image is as if its plug had been pulled. None is for ever.
+        format: of the image, such as ``qcow2`` or ``raw``; None finds out by its content.
+        backing: may the image name files in other directories that it lies over? That is for
+            images that you trust: they could name any file that you may read.
+        storage_options: of a URL, for fsspec.
 
     Raises:
         ImageError: if there is no such image or partition, or it cannot be mounted.
@@ -81,6 +91,9 @@ def open_image(
         version=version,
         profile=profile,
         timeout=timeout,
+        format=format,
+        backing=backing,
+        target_options=storage_options,
     )
 
 
@@ -101,7 +114,7 @@ class Image(AbstractFileSystem):  # type: ignore[misc]
 
     def __init__(
         self,
-        fo: str | os.PathLike[str] | bytes | bytearray | memoryview = "",
+        fo: str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes] = "",
         partition: str | int | None = None,
         *,
         read_only: bool = False,
@@ -112,24 +125,30 @@ class Image(AbstractFileSystem):  # type: ignore[misc]
         version: str = "6.12",
         profile: str = "default",
         timeout: float | None = 300.0,
+        format: str | None = None,
+        backing: bool = False,
+        target_protocol: str | None = None,
+        target_options: dict[str, Any] | None = None,
         **options: Any,
     ) -> None:
-        if options.pop("target_protocol", None) not in (None, "file", "local"):
-            raise ValueError("only images in local files can be opened so far")
-        options.pop("target_options", None)
         super().__init__(**options)
+        fd = -1
+        image: Any = fo
         if isinstance(fo, bytes | bytearray | memoryview):
             fd = _copy(fo)
-            name = f"/proc/{os.getpid()}/fd/{fd}"
-        else:
-            fd = -1
+            image = f"/proc/{os.getpid()}/fd/{fd}"
+        elif isinstance(fo, str | os.PathLike):
             location = parse(os.fspath(fo))
-            name = location.image
+            image = location.image
             partition = location.partition if partition is None else partition
+            if target_protocol not in (None, "file", "local"):
+                image = open_url(os.fspath(fo), target_options, target_protocol)
+            elif target_options:
+                image = open_url(image, target_options)
         over = overlay if isinstance(overlay, bool) or overlay is None else os.fspath(overlay)
-        how = Options(read_only, over, sandbox, memory, version, profile, timeout)
+        how = Options(read_only, over, sandbox, memory, version, profile, timeout, format, backing)
         try:
-            self.volume = open_volume([name, *(os.fspath(disk) for disk in disks)], partition, how)
+            self.volume = open_volume([image, *(os.fspath(disk) for disk in disks)], partition, how)
         finally:
             if fd >= 0:
                 os.close(fd)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from rumpel.copying.source import read_tree
 from rumpel.copying.target import Writer
+from rumpel.images.features import features
 from rumpel.images.probe import SIZE, probe, table
 
 if TYPE_CHECKING:
@@ -244,6 +245,7 @@ def _device(os: Any, directory: str, name: str) -> dict[str, Any]:
         "label": found.label if found else "",
         "uuid": found.uuid if found else "",
         "mountable": bool(found and found.mountable),
+        "features": " ".join(features(found.kind, data)) if found else "",
     }
 
 

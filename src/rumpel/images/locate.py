@@ -4,11 +4,16 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from contextvars import ContextVar
 from typing import NamedTuple
 
 __all__ = ["HERE", "Location", "parse", "parse_any"]
+
+_ONE = r"[A-Za-z][A-Za-z0-9+.-]+://[^/:]*(?::\d+)?"
+_URL = re.compile(rf"{_ONE}(?:(?:/|::(?:{_ONE})?)(?:[^:]|::(?:{_ONE})?)*)?")
+"""With a port, and others behind it as fsspec chains them."""
 
 
 class Location(NamedTuple):
@@ -40,14 +45,16 @@ def parse(text: str) -> Location:
     """Take a name apart. Of several ways, the first in which there is such an image.
 
     Args:
-        text: ``IMAGE``, ``IMAGE:PARTITION``, ``IMAGE:PARTITION:PATH`` or ``IMAGE:/PATH``; in a
-            shell ``:PATH`` or ``PATH`` as well.
+        text: ``IMAGE``, ``IMAGE:PARTITION``, ``IMAGE:PARTITION:PATH`` or ``IMAGE:/PATH``, of which
+            the image may be a URL; in a shell ``:PATH`` or ``PATH`` as well.
 
     Example:
         >>> parse("disk.img:LABEL=root:/etc")
         Location(image='disk.img', partition='LABEL=root', path='/etc')
         >>> parse("disk.img:/etc")
         Location(image='disk.img', partition=None, path='/etc')
+        >>> parse("https://example.org:80/disk.img:2:/etc")
+        Location(image='https://example.org:80/disk.img', partition='2', path='/etc')
     """
     here = HERE.get()
     is_path = text.startswith(":") or ":" not in text
@@ -57,6 +64,8 @@ def parse(text: str) -> Location:
 
 
 def _parse(text: str) -> Location:
+    if url := _URL.match(text):
+        return _split(url[0], text[url.end() + 1 :]) if url[0] != text else Location(text)
     if _is_image(text):
         return Location(text)
     at = text.find(":", 1)
@@ -88,6 +97,8 @@ def _split(image: str, rest: str) -> Location:
 
 
 def _is_image(path: str) -> bool:
+    if _URL.match(path):
+        return True
     try:
         mode = os.stat(path).st_mode  # noqa: PTH116
     except (OSError, ValueError):

@@ -6,17 +6,18 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import stat
 import weakref
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rumpel.errors import SandboxError
 from rumpel.images.errors import ImageError
+from rumpel.images.sources import name_of, open_source
 from rumpel.sandbox.disks import DiskSpec
 from rumpel.sandbox.process import FIRST
 
 if TYPE_CHECKING:
+    from rumpel.images.served import Served
     from rumpel.kernel import Kernel
     from rumpel.sandbox import SandboxedKernel
 
@@ -42,6 +43,8 @@ class Device(NamedTuple):
         label: of the file system.
         uuid: of the file system.
         mountable: is it a file system?
+        features: of the file system, with spaces between them; see
+            :mod:`rumpel.images.features`.
     """
 
     name: str
@@ -55,6 +58,7 @@ class Device(NamedTuple):
     label: str
     uuid: str
     mountable: bool
+    features: str = ""
 
     @property
     def path(self) -> str:
@@ -73,6 +77,8 @@ class Options(NamedTuple):
         version: of the kernel, or the path of its image.
         profile: of the kernel.
         timeout: how long a sandbox may take for an answer, in seconds; None is for ever.
+        format: of the image, such as ``qcow2`` or ``raw``; None looks for itself.
+        backing: may an image name files that are in other directories?
     """
 
     read_only: bool = False
@@ -82,6 +88,8 @@ class Options(NamedTuple):
     version: str = "6.12"
     profile: str = "default"
     timeout: float | None = 300.0
+    format: str | None = None
+    backing: bool = False
 
 
 class Service(NamedTuple):
@@ -100,7 +108,8 @@ class Session:
     """A booted kernel with an image's disks, of which nothing is mounted yet.
 
     Args:
-        paths: of the image; several are the disks of one file system or array.
+        paths: of the image, URLs or file objects; several are the disks of one file system or
+            array.
         options: how.
         service: what :meth:`serve` shall run.
 
@@ -117,25 +126,58 @@ class Session:
     kernel: Kernel
 
     def __init__(
-        self, paths: Sequence[str], options: Options, service: Service | None = None
+        self, paths: Sequence[Any], options: Options, service: Service | None = None
     ) -> None:
-        self.name = paths[0]
+        self.name = name_of(paths[0])
         self._service = service
         self._series: weakref.WeakSet[Generator[tuple[Any, Any]]] = weakref.WeakSet()
         self.options = options
-        overlay = options.overlay not in (None, False)
-        file = options.overlay if isinstance(options.overlay, str) else None
-        specs = []
-        for path in paths:
-            _check(path)
-            specs.append(DiskSpec(path, options.read_only, overlay, file))
+        self._paths = [path if isinstance(path, str) else None for path in paths]
+        self._sizes: list[int] = []
+        self._served: list[Served] = []
         try:
+            specs = [self._spec(path) for path in paths]
             if options.sandbox:
                 self.kernel = self._boot_apart(specs)
             else:
                 self.kernel = self._boot_here(specs)
         except OSError as error:
+            self._hang_up()
             raise _of_image(error, self.name) from None
+        except BaseException:
+            self._hang_up()
+            raise
+
+    def _spec(self, image: Any) -> DiskSpec:
+        """What the kernel's side has to know of a disk."""
+        options = self.options
+        overlay = options.overlay not in (None, False)
+        file = options.overlay if isinstance(options.overlay, str) else None
+        read_only = options.read_only or overlay
+        served = open_source(image, options.format, read_only, options.backing)
+        if served is None:
+            self._sizes.append(os.stat(image).st_size)  # noqa: PTH116
+            return DiskSpec(image, options.read_only, overlay, file)
+        self._sizes.append(0)
+        self._served.append(served)
+        fd = served.connection.fileno()
+        if options.sandbox:
+            fd = FIRST + len(self._served) - 1
+        return served.spec(fd, overlay, file)
+
+    def _hang_up(self) -> None:
+        """After something failed, which is what the user hears of."""
+        for served in self._served:
+            with contextlib.suppress(ImageError):
+                served.close()
+
+    def trouble(self) -> str:
+        """Why a disk has failed, if one has and that is known."""
+        for path, size in zip(self._paths, self._sizes, strict=True):
+            with contextlib.suppress(OSError):
+                if path and size > (now := os.stat(path).st_size):  # noqa: PTH116
+                    return f"has become shorter while it was open: {now} bytes of {size}"
+        return next(filter(None, (served.trouble() for served in self._served)), "")
 
     def _boot_apart(self, specs: list[DiskSpec]) -> SandboxedKernel:
         from rumpel import sandbox
@@ -149,7 +191,10 @@ class Session:
             version=options.version,
             profile=options.profile,
             modules=(_JOBS, *_PARTS, *([service.module] if service else [])),
-            fds=service.fds if service else (),
+            fds=[
+                *(served.connection.fileno() for served in self._served),
+                *(service.fds if service else ()),
+            ],
             housekeeper=service is not None,
             timeout=options.timeout,
         )
@@ -187,7 +232,8 @@ class Session:
         assert self._service
         module, fds = self._service
         if self.options.sandbox:
-            there = range(FIRST, FIRST + len(fds))
+            first = FIRST + len(self._served)
+            there = range(first, first + len(fds))
             request = "run", module, "serve", *there, *args
             series = self._remote.remote.stream(*request, patient=True)
         else:
@@ -224,25 +270,18 @@ class Session:
     def close(self) -> None:
         """Halt the kernel, which writes all that is to be written."""
         self.stop()
-        if self.kernel.state == "running":
-            self.kernel.halt()
-        self.kernel.close()
-
-
-def _check(path: str) -> None:
-    """Refuse what can be no image, in words that say why."""
-    try:
-        status = os.stat(path)  # noqa: PTH116
-    except FileNotFoundError:
-        raise ImageError(path, "no such image") from None
-    except OSError as error:
-        raise ImageError(path, error.strerror or str(error)) from None
-    if stat.S_ISDIR(status.st_mode):
-        raise ImageError(path, "is a directory, not a disk image")
-    if not (stat.S_ISREG(status.st_mode) or stat.S_ISBLK(status.st_mode)):
-        raise ImageError(path, "is no disk image")
-    if stat.S_ISREG(status.st_mode) and status.st_size < 512:
-        raise ImageError(path, "is empty" if not status.st_size else "is too short for a disk")
+        try:
+            if self.kernel.state == "running":
+                self.kernel.halt()
+            self.kernel.close()
+            why = self.trouble()
+        except BaseException:
+            self._hang_up()
+            raise
+        for served in self._served:
+            served.close()
+        if why:
+            raise ImageError(self.name, why)
 
 
 def _of_image(error: OSError, name: str) -> OSError:

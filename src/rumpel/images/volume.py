@@ -30,7 +30,7 @@ _MOUNTED_AS = {"ntfs": "ntfs3"}
 
 
 def open_volume(
-    paths: Sequence[str],
+    paths: Sequence[Any],
     partition: str | int | None = None,
     options: Options | None = None,
     service: Service | None = None,
@@ -38,7 +38,7 @@ def open_volume(
     """Open an image and mount a file system of it.
 
     Args:
-        paths: of the image's disks.
+        paths: of the image's disks, or what else :class:`Session` takes.
         partition: see :func:`rumpel.images.choose.choose`.
         options: how.
         service: what its session shall serve.
@@ -51,8 +51,8 @@ def open_volume(
     try:
         return _open(paths, partition, options, service)
     except _NeedsRecovery:
-        # The journal has to be replayed: in memory, then.
-        return _open(paths, partition, options._replace(overlay=True), service)
+        # The journal has to be replayed: in memory, then, and nothing but that.
+        return _open(paths, partition, options._replace(overlay=True, read_only=True), service)
 
 
 class _NeedsRecovery(Exception):
@@ -60,7 +60,7 @@ class _NeedsRecovery(Exception):
 
 
 def _open(
-    paths: Sequence[str], partition: str | int | None, options: Options, service: Service | None
+    paths: Sequence[Any], partition: str | int | None, options: Options, service: Service | None
 ) -> Volume:
     session = Session(paths, options, service)
     try:
@@ -102,7 +102,7 @@ class Volume:
         try:
             self._mount_device(self.device, _TOP, options.read_only)
         except OSError as error:
-            if error.errno == errno.EROFS and options.read_only and not options.overlay:
+            if error.errno == errno.EROFS and not options.overlay:
                 raise _NeedsRecovery from None
             raise ImageError(self.name, self._why(error)) from None
         self._outside = self.kernel.os.open("/", host.O_RDONLY | host.O_DIRECTORY)

@@ -20,7 +20,7 @@ from collections.abc import Generator, Iterable
 from typing import TYPE_CHECKING, Any
 
 from rumpel import _native
-from rumpel.errors import BootError, KernelClosed, KernelPanic, SandboxError
+from rumpel.errors import BootError, DeviceError, KernelClosed, KernelPanic, SandboxError
 from rumpel.sandbox.channel import Channel, Silence, encode
 from rumpel.sandbox.process import SOON
 
@@ -196,8 +196,8 @@ class RemoteKernel:
             return KernelPanic(*self._death)
         if kind == "KernelClosed":
             return KernelClosed(str(value))
-        if kind == "BootError":
-            return BootError(str(value))
+        if kind in ("BootError", "DeviceError"):
+            return (BootError if kind == "BootError" else DeviceError)(str(value))
         if kind in ("ValueError", "TypeError", "OverflowError"):
             return {"ValueError": ValueError, "TypeError": TypeError}.get(kind, OverflowError)(
                 str(value)

@@ -15,10 +15,10 @@ from typing import Any
 from rumpel.errors import SandboxError
 from rumpel.sandbox.channel import Channel
 
-__all__ = ["FIRST", "Process", "prestart", "take"]
+__all__ = ["FIRST", "KEEP", "Process", "outwait", "prestart", "take"]
 
 _LOG_SIZE = 4 << 20
-_KEEP = ("LD_LIBRARY_PATH", "ASAN_OPTIONS", "LSAN_OPTIONS")
+KEEP = ("LD_LIBRARY_PATH", "ASAN_OPTIONS", "LSAN_OPTIONS")
 """All of the environment that a child needs."""
 _TAIL = 12
 FIRST = 5
@@ -66,7 +66,7 @@ class Process:
                 (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
                 *((os.POSIX_SPAWN_DUP2, fd, 2 + at) for at, fd in enumerate(spare)),
             ]
-            env = {name: os.environ[name] for name in _KEEP if name in os.environ}
+            env = {name: os.environ[name] for name in KEEP if name in os.environ}
             args = [sys.executable, "-I", "-S", "-c", code]
             # A terminal's Ctrl-C is the parent's to deal with.
             return os.posix_spawn(sys.executable, args, env, file_actions=actions, setpgroup=0)
@@ -115,7 +115,7 @@ class Process:
         with contextlib.suppress(ChildProcessError, ProcessLookupError):
             pidfd = os.pidfd_open(self._pid)
             try:
-                _outwait(pidfd, patience)
+                outwait(pidfd, patience)
             finally:
                 os.close(pidfd)
                 _, self.status = os.waitpid(self._pid, 0)
@@ -176,14 +176,21 @@ def _memory_file(name: str) -> int:
     return fd
 
 
-def _outwait(pidfd: int, patience: float | None) -> None:
+def outwait(pidfd: int, patience: float | None) -> None:
+    """Wait until a process ends, and kill it if it does not.
+
+    Args:
+        pidfd: of the process.
+        patience: how long to wait, in seconds; None is for ever. An exception, as of Ctrl-C,
+            makes it short; the next one kills.
+    """
     try:
         _wait_readable(pidfd, patience)
     except TimeoutError:
         signal.pidfd_send_signal(pidfd, signal.SIGKILL)
     except BaseException:
         if patience is None or patience > SOON:
-            _outwait(pidfd, SOON)
+            outwait(pidfd, SOON)
         else:
             signal.pidfd_send_signal(pidfd, signal.SIGKILL)
         raise

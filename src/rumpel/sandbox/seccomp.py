@@ -15,7 +15,7 @@ import struct
 
 from rumpel.syscalls import lookup
 
-__all__ = ["program"]
+__all__ = ["program", "refusal"]
 
 _PLAIN = """
 brk clock_getres clock_gettime clock_nanosleep close dup epoll_ctl epoll_pwait epoll_wait exit
@@ -70,6 +70,39 @@ def program(pid: int) -> bytes:
     commands = [(_EQUAL, len(_FCNTL) - at, 0, number) for at, number in enumerate(_FCNTL)]
     code += _for("fcntl", [*_argument(1), *commands, _deny(errno.EPERM)])
     code.append(_deny(errno.EPERM))
+    return b"".join(struct.pack("<HBBI", *each) for each in code)
+
+
+_NO_OTHERS = """
+socket connect bind ptrace process_vm_readv process_vm_writev pidfd_open pidfd_getfd
+pidfd_send_signal kill mount umount2 move_mount open_tree fsopen fsmount fspick pivot_root chroot
+unshare setns bpf perf_event_open keyctl add_key request_key io_uring_setup userfaultfd
+open_by_handle_at init_module finit_module delete_module kexec_load reboot swapon swapoff acct
+setuid setgid setresuid setresgid capset personality mknod mknodat
+"""
+
+
+def refusal() -> bytes:
+    """A filter for a program of the host that shall use what it has open, and files.
+
+    A list of what it may not: it makes no connections, has nothing to do with other processes,
+    and changes nothing of its own rights or the machine.
+
+    Example:
+        >>> len(refusal()) % 8
+        0
+    """
+    code: list[Instruction] = [
+        (_LOAD, 0, 0, _ARCH),
+        (_EQUAL, 1, 0, _X86_64),
+        (_RETURN, 0, 0, _KILL),
+        (_LOAD, 0, 0, _NR),
+        (_ABOVE, 0, 1, _X32),
+        (_RETURN, 0, 0, _KILL),
+    ]
+    for name in _NO_OTHERS.split():
+        code += [(_EQUAL, 0, 1, lookup(name).nr), _deny(errno.EPERM)]
+    code.append((_RETURN, 0, 0, _ALLOW))
     return b"".join(struct.pack("<HBBI", *each) for each in code)
 
 

@@ -9,10 +9,10 @@ import click
 @click.command()
 @click.argument("image", type=click.Path(exists=True, dir_okay=False))
 @click.argument("overlay", type=click.Path(exists=True, dir_okay=False))
-def command(image: str, overlay: str) -> None:
+@click.option("--format", metavar="FORMAT", help="Of the image; by default what its content says.")
+@click.option("--backing", is_flag=True, help="Let it name files in other directories.")
+def command(image: str, overlay: str, format: str | None, backing: bool) -> None:
     """Put what was written to OVERLAY (--overlay) into IMAGE; the overlay is empty then."""
-    from rumpel.devices import Overlay
+    from rumpel.images.commit import commit
 
-    disk = Overlay(image, overlay)
-    disk.commit()
-    disk.close()
+    commit(image, overlay, format, backing)

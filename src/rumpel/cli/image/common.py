@@ -64,6 +64,8 @@ class How(NamedTuple):
     profile: str
     disks: tuple[str, ...]
     timeout: float
+    format: str | None
+    backing: bool
 
     def options(self, writes: bool) -> Options:
         """For a command that writes, or does not."""
@@ -77,6 +79,8 @@ class How(NamedTuple):
             self.kernel,
             self.profile,
             self.timeout or None,
+            self.format,
+            self.backing,
         )
 
 
@@ -119,6 +123,14 @@ def options(function: Function) -> Function:
                 "--timeout", "how_timeout", type=click.FloatRange(min=0), default=300.0,
                 show_default=True, metavar="SECONDS",
                 help="How long the sandbox may be silent before it is killed; 0 is for ever.",
+            ),
+            click.option(
+                "--format", "how_format", metavar="FORMAT",
+                help="Of the image: raw, qcow2, ...; by default what its content says.",
+            ),
+            click.option(
+                "--backing", "how_backing", is_flag=True,
+                help="Let a qcow2 or VMDK that you trust name files in other directories.",
             ),
         )
     ):  # fmt: skip

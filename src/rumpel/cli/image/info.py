@@ -10,6 +10,7 @@ import click
 from rumpel.cli.image.common import How, Images, as_json, options, show, show_json, size
 from rumpel.images.locate import parse
 from rumpel.images.session import Session
+from rumpel.images.sources import header_of, is_url
 
 
 @click.command()
@@ -17,7 +18,7 @@ from rumpel.images.session import Session
 @click.argument("names", nargs=-1, required=True, metavar="IMAGE...")
 @as_json
 def command(how: How, names: tuple[str, ...], as_json: bool) -> None:
-    """Tell what is in images: partition table, file systems, labels, UUIDs and sizes."""
+    """Tell what images are: format, partition table, file systems, labels, UUIDs, features."""
     every = []
     with Images(how) as images:
         for name in names:
@@ -28,12 +29,11 @@ def command(how: How, names: tuple[str, ...], as_json: bool) -> None:
                     devices = session.devices()
                 finally:
                     session.close()
-                status = Path(path).stat()
                 every.append(
                     {
-                        "image": path,
+                        "image": session.name,
+                        **_file(path, how.format),
                         "size": devices[0].size,
-                        "allocated": status.st_blocks * 512,
                         "table": devices[0].table,
                         "devices": [each._asdict() for each in devices],
                     }
@@ -45,11 +45,26 @@ def command(how: How, names: tuple[str, ...], as_json: bool) -> None:
         _show(told)
 
 
+def _file(path: str, format: str | None) -> dict[str, object]:
+    """What there is to say of the file, if it is one."""
+    if is_url(path):
+        return {"format": "", "backing": "", "allocated": None}
+    header = header_of(path, format)
+    return {
+        "format": header.format,
+        "backing": header.backing,
+        "allocated": Path(path).stat().st_blocks * 512,
+    }
+
+
 def _show(told: dict[str, object]) -> None:
-    room = (
-        f"{size(int(str(told['size'])), True)}, {size(int(str(told['allocated'])), True)} on disk"
-    )
-    show(f"{told['image']}: {room}, {told['table'] or 'no'} partition table")
+    what = [] if told["format"] in ("", "raw") else [str(told["format"])]
+    what.append(size(int(str(told["size"])), True))
+    if told["allocated"] is not None:
+        what.append(f"{size(int(str(told['allocated'])), True)} on disk")
+    if told["backing"]:
+        what.append(f"over {told['backing']}")
+    show(f"{told['image']}: {', '.join(what)}, {told['table'] or 'no'} partition table")
     devices = told["devices"]
     assert isinstance(devices, list)
     titles = ["number", "start", "size", "type", "label", "UUID", "partition label"]
@@ -64,3 +79,6 @@ def _show(told: dict[str, object]) -> None:
     for row in table:
         cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
         show("  " + "  ".join(cells).rstrip())
+    for each in devices:
+        if each["features"]:
+            show(f"  features of {each['number']}: {each['features']}")

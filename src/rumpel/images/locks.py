@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""One writer or many readers of a file: the locks that the runtime takes of disks."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import struct
+
+__all__ = ["lock", "open_file"]
+
+_FLOCK = struct.Struct("hh4xqqi4x")
+
+
+def open_file(path: str, read_only: bool) -> int:
+    """Open what may be no file at all, and would be waited for."""
+    return os.open(path, (os.O_RDONLY if read_only else os.O_RDWR) | os.O_CLOEXEC | os.O_NONBLOCK)
+
+
+def lock(fd: int, path: str, read_only: bool) -> None:
+    """Lock a file, as long as any process has this descriptor.
+
+    Args:
+        fd: of the file.
+        path: for messages.
+        read_only: others may read it as well.
+
+    Raises:
+        OSError: EBUSY, if somebody else has it open otherwise.
+    """
+    kind = fcntl.F_RDLCK if read_only else fcntl.F_WRLCK
+    try:
+        fcntl.fcntl(fd, fcntl.F_OFD_SETLK, _FLOCK.pack(kind, os.SEEK_SET, 0, 0, 0))
+    except OSError as error:
+        if error.errno in (errno.EAGAIN, errno.EACCES):
+            raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), path) from None
+        # Some network file systems have no locks.
