@@ -55,6 +55,16 @@ def test_mistakes(run: Run, disk: Path) -> None:
     assert "is no image of format vmdk, but raw" in wrong.error
 
 
+def test_what_the_programs_of_the_host_do(run: Run, disk: Path) -> None:
+    """They work on raw images, and leave others alone."""
+    qemu_img("convert", "-O", "qcow2", "disk.img", "disk.qcow2")
+    before = Path("disk.qcow2").read_bytes()
+    for command in (("check", "--repair", "disk.qcow2"), ("resize", "disk.qcow2", "64M")):
+        refused = run(*command, status=1)
+        assert "disk.qcow2: is qcow2, and this works on raw images only" in refused.error
+    assert Path("disk.qcow2").read_bytes() == before
+
+
 def test_a_url(run: Run, disk: Path) -> None:
     with serving() as server:
         server.files["/disk.img"] = disk.read_bytes()

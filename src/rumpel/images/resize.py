@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 from rumpel.images.choose import choose
 from rumpel.images.errors import ImageError
 from rumpel.images.session import Device, Options, Session
+from rumpel.images.sources import check_raw
 from rumpel.images.tools import check_status, copy_range, run
 from rumpel.images.volume import open_volume
 
@@ -63,6 +64,7 @@ def resize(image: str, partition: str | None, size: int, options: Options) -> tu
         ImageError: if that cannot be done; the image is as it was.
         OSError: if the image cannot be opened, or somebody else has it open (EBUSY).
     """
+    check_raw(image, options.format)
     status = os.stat(image)  # noqa: PTH116
     before = status.st_size
     if not before:

@@ -12,7 +12,7 @@ from rumpel.images.errors import ImageError
 from rumpel.images.formats import COMPRESSED, QEMU, Header, look
 from rumpel.images.served import Served, ServedByThread, redacted
 
-__all__ = ["check", "header_of", "is_url", "name_of", "open_source", "open_url"]
+__all__ = ["check", "check_raw", "header_of", "is_url", "name_of", "open_source", "open_url"]
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _BLOCK, _BLOCKS = 512 << 10, 64
@@ -102,6 +102,25 @@ def header_of(path: str, format: str | None = None) -> Header:
     if header.format == "raw" and size < 512:
         raise ImageError(path, "is too short for a disk")
     return header
+
+
+def check_raw(image: str, format: str | None = None) -> None:
+    """Refuse what a program of the host would take for a disk, and is none.
+
+    Args:
+        image: its name.
+        format: what it is; None looks for itself.
+
+    Raises:
+        ImageError: if its bytes are not those of the disk.
+    """
+    if is_url(image):
+        raise ImageError(name_of(image), "is no file: fetch it first")
+    check(image)
+    found = header_of(image, format).format
+    if found != "raw":
+        how = "qemu-img convert -O raw" if found in QEMU else "decompress it"
+        raise ImageError(image, f"is {found}, and this works on raw images only: {how}")
 
 
 def open_url(url: str, options: dict[str, Any] | None = None, protocol: str | None = None) -> Any:

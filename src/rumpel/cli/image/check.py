@@ -20,6 +20,7 @@ from rumpel.images.choose import choose
 from rumpel.images.errors import ImageError
 from rumpel.images.locate import parse
 from rumpel.images.session import Device, Session
+from rumpel.images.sources import check_raw
 from rumpel.images.tools import copy_range, fsck
 from rumpel.images.volume import open_volume
 
@@ -54,6 +55,7 @@ def command(how: How, names: tuple[str, ...], repair: bool, verbose: bool) -> No
 
 
 def _devices(how: How, image: str, partition: str | None) -> list[Device]:
+    check_raw(image, how.format)
     session = Session([image], how.options(False))
     try:
         devices = session.devices()
