@@ -223,7 +223,7 @@ def _device(os: Any, directory: str, name: str) -> dict[str, Any]:
     for line in _text(os, f"{directory}/uevent").splitlines():
         key, _, value = line.partition("=")
         told[key] = value
-    found, kind_of_table = None, ""
+    found, kind_of_table, data = None, "", b""
     fd = os.open(f"/dev/{name}", host.O_RDONLY)
     try:
         data = os.pread(fd, SIZE, 0)

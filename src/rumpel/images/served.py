@@ -94,17 +94,17 @@ class ServedByThread(Served):
         backend: see :class:`rumpel.DiskBackend`.
         size: in bytes.
         read_only: refuse writes.
-        file: what is closed at the end, or None.
+        closes: what is let go at the end.
     """
 
     def __init__(
-        self, name: str, backend: Any, size: int, read_only: bool, file: Any = None
+        self, name: str, backend: Any, size: int, read_only: bool, closes: contextlib.ExitStack
     ) -> None:
         ours, theirs = _socket.socketpair()
         super().__init__(name, ours, size, nbd.flags_of(backend, read_only))
         self._backend = backend
         self._error: Exception | None = None
-        self._file = file
+        self._closes = closes
         self._thread = threading.Thread(
             target=self._run, args=(theirs, size, read_only), name="rumpel-image", daemon=True
         )
@@ -130,8 +130,7 @@ class ServedByThread(Served):
         super().close()
         # An interpreter that ends has no more threads; they are daemons.
         self._thread.join()
-        if self._file is not None:
-            self._file.close()
+        self._closes.close()
 
 
 class ServedByProgram(Served):

@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import stat
-from typing import Any
+import tempfile
+from typing import IO, Any
 
 from rumpel.images.errors import ImageError
 from rumpel.images.formats import COMPRESSED, QEMU, Header, look
@@ -178,36 +180,38 @@ class UrlFile:
 def _open_file_object(file: Any, format: str | None, read_only: bool) -> ServedByThread:
     from rumpel.devices.served import FileBackend
 
-    name, ours = name_of(file), isinstance(file, UrlFile)
-    try:
-        if not file.seekable():
-            raise ImageError(name, "cannot be read from the middle (no seek, or no range requests)")
-        backend: Any = FileBackend(file)
-        if backend.size < 512:
-            raise ImageError(name, "is too short for a disk" if backend.size else "is empty")
-        # A file's end may read as zeroes; here what is not there must not.
-        header = look(name, backend.pread_some, backend.size, format)
-        if header.format in QEMU:
-            raise ImageError(name, f"is {header.format}: qemu-nbd reads that from files only")
-        size, read_only = backend.size, read_only or backend.read_only
-        if header.format in COMPRESSED:
-            backend, read_only = _decompressed(name, backend, header.format), True
-            size = backend.size
-    except BaseException as error:
-        if ours:
-            file.close()
-        if isinstance(error, ImageError | MemoryError) or not isinstance(error, Exception):
+    name = name_of(file)
+    with contextlib.ExitStack() as ours:
+        if isinstance(file, UrlFile):
+            ours.callback(file.close)
+        try:
+            if not file.seekable():
+                raise ImageError(
+                    name, "cannot be read from the middle (no seek, no range requests)"
+                )
+            backend: Any = FileBackend(file)
+            if backend.size < 512:
+                raise ImageError(name, "is too short for a disk" if backend.size else "is empty")
+            # A file's end may read as zeroes; here what is not there must not.
+            header = look(name, backend.pread_some, backend.size, format)
+            if header.format in QEMU:
+                raise ImageError(name, f"is {header.format}: qemu-nbd reads that from files only")
+            size, read_only = backend.size, read_only or backend.read_only
+            if header.format in COMPRESSED:
+                store = ours.enter_context(tempfile.TemporaryFile(prefix="rumpel-"))
+                backend, read_only = _decompressed(name, backend, header.format, store), True
+                size = backend.size
+        except (ImageError, MemoryError):
             raise
-        raise ImageError(name, str(error) or type(error).__name__) from error
-    return ServedByThread(name, backend, size, read_only, file if ours else None)
+        except Exception as error:
+            # Each object has its own.
+            raise ImageError(name, redacted(str(error)) or type(error).__name__) from error
+        return ServedByThread(name, backend, size, read_only, ours.pop_all())
 
 
-def _decompressed(name: str, backend: Any, format: str) -> Any:
-    import tempfile
-
+def _decompressed(name: str, backend: Any, format: str, store: IO[bytes]) -> Any:
     try:
         from rumpel.images.compressed import Compressed
     except ImportError:
         raise ImageError(name, f"{format} needs zstandard: pip install rumpel[images]") from None
-    store = tempfile.TemporaryFile(prefix="rumpel-")  # noqa: SIM115
     return Compressed(backend.pread_some, backend.size, format, store)
