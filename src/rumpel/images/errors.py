@@ -3,9 +3,13 @@
 
 from __future__ import annotations
 
+import re
+
 from rumpel.errors import RumpelError
 
-__all__ = ["ImageError"]
+__all__ = ["ImageError", "redacted"]
+
+_SECRET = re.compile(r"(?<=://)[^/@\s]*@|\?[^\s:'\"]*")
 
 
 class ImageError(RumpelError):
@@ -20,3 +24,8 @@ class ImageError(RumpelError):
         super().__init__(f"{name}: {reason}")
         self.name = name
         self.reason = reason
+
+
+def redacted(text: str) -> str:
+    """A text without the passwords and signatures that URLs in it may have."""
+    return _SECRET.sub("", text)

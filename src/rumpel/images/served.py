@@ -10,27 +10,20 @@ from __future__ import annotations
 import _socket
 import contextlib
 import os
-import re
 import signal
 import threading
 from collections.abc import Sequence
 from typing import Any
 
 from rumpel import nbd
-from rumpel.images.errors import ImageError
+from rumpel.images.errors import ImageError, redacted
 from rumpel.sandbox.disks import DiskSpec
 from rumpel.sandbox.process import KEEP, outwait
 
-__all__ = ["Served", "ServedByProgram", "ServedByThread", "redacted"]
+__all__ = ["Served", "ServedByProgram", "ServedByThread"]
 
-_SECRET = re.compile(r"(?<=://)[^/@\s]*@|\?[^\s:'\"]*")
 _PATIENCE = 60.0
 """Seconds that a program may take to write all and end."""
-
-
-def redacted(text: str) -> str:
-    """A text without the passwords and signatures that URLs in it may have."""
-    return _SECRET.sub("", text)
 
 
 class Served:

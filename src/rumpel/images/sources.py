@@ -7,12 +7,13 @@ import contextlib
 import os
 import re
 import stat
-import tempfile
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
-from rumpel.images.errors import ImageError
+from rumpel.images.errors import ImageError, redacted
 from rumpel.images.formats import COMPRESSED, QEMU, Header, look
-from rumpel.images.served import Served, ServedByThread, redacted
+
+if TYPE_CHECKING:
+    from rumpel.images.served import Served, ServedByThread
 
 __all__ = ["check", "check_raw", "header_of", "is_url", "name_of", "open_source", "open_url"]
 
@@ -178,7 +179,10 @@ class UrlFile:
 
 
 def _open_file_object(file: Any, format: str | None, read_only: bool) -> ServedByThread:
+    import tempfile
+
     from rumpel.devices.served import FileBackend
+    from rumpel.images.served import ServedByThread
 
     name = name_of(file)
     with contextlib.ExitStack() as ours:
