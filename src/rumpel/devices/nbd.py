@@ -44,6 +44,8 @@ class NbdDisk(Device):
         ...     k.mount("/dev/vda", "/mnt", "ext4")
     """
 
+    _kind = "disk"
+
     def __init__(
         self,
         address: str | os.PathLike[str] | tuple[str, int],

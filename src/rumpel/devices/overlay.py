@@ -39,6 +39,8 @@ class Overlay(Device):
         >>> disk.commit()  # doctest: +SKIP
     """
 
+    _kind = "disk"
+
     def __init__(
         self,
         base: str | os.PathLike[str] | bytes | bytearray | memoryview | NbdDisk | Overlay,
