@@ -68,7 +68,7 @@ int rumpel_arena_create(struct rumpel_arena *arena, size_t image_size, size_t me
 	arena->memory_size = memory_size;
 	arena->vmalloc_size = VMALLOC_SIZE;
 	arena->size = align_up(arena->image_size + GAP, ALIGNMENT) +
-		      align_up(memory_size + GAP, ALIGNMENT) + VMALLOC_SIZE + ALIGNMENT;
+		      align_up(memory_size + GAP, ALIGNMENT) + 2 * VMALLOC_SIZE + ALIGNMENT;
 	arena->base = mmap(NULL, arena->size, PROT_NONE,
 			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (arena->base == MAP_FAILED || create_tables(arena) < 0)
@@ -78,7 +78,7 @@ int rumpel_arena_create(struct rumpel_arena *arena, size_t image_size, size_t me
 	at += align_up(arena->image_size + GAP, ALIGNMENT);
 	arena->memory = at;
 	at += align_up(memory_size + GAP, ALIGNMENT);
-	arena->vmalloc = at;
+	arena->vmalloc = (char *)rumpel_in_one_table((size_t)at, VMALLOC_SIZE);
 	if (mprotect(arena->memory, memory_size, PROT_READ | PROT_WRITE) < 0)
 		goto fail;
 	rumpel_populate(arena->memory + memory_size - pages, pages);

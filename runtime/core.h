@@ -75,6 +75,20 @@ struct rumpel_arena {
 	uint16_t *alias_counts; /* in each block of the table */
 };
 
+/*
+ * What the kernel's page tables hold (asm/pgtable.h): addresses wrap there, but the core
+ * walks a table up and not around. So none of its ranges may cross a multiple of it.
+ */
+#define TABLES_HOLD (512ull << 30)
+
+/* From `start` on, the first place for a range that crosses none. */
+static inline uint64_t rumpel_in_one_table(uint64_t start, uint64_t len)
+{
+	uint64_t room = -start % TABLES_HOLD;
+
+	return room && room < len ? start + room : start;
+}
+
 int rumpel_arena_create(struct rumpel_arena *arena, size_t image_size, size_t memory_size);
 /* Has pages at hand that are about to be written. */
 void rumpel_populate(void *start, size_t len);

@@ -17,6 +17,8 @@
 #define MAPPINGS_SIZE (16ull << 30)
 /* The kernel maps pages in groups that are aligned. */
 #define MAPPINGS_ALIGNMENT (2ull << 20)
+/* Enough to choose from, whatever the host gives. */
+#define RESERVED (2 * MAPPINGS_SIZE + MAPPINGS_ALIGNMENT)
 /*
  * Pieces that are mapped at a time; the kernel flushes all when there are more. Each may
  * cost two of the 65,530 mappings that the host gives a process, which has other uses for
@@ -47,16 +49,16 @@ int rumpel_mappings_create(struct rumpel_mappings **result)
 
 	if (!mappings)
 		return -ENOMEM;
-	at = mmap(NULL, MAPPINGS_SIZE + MAPPINGS_ALIGNMENT, PROT_NONE,
-		  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	at = mmap(NULL, RESERVED, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (at == MAP_FAILED) {
 		free(mappings);
 		return -ENOMEM;
 	}
 	before = -(uintptr_t)at % MAPPINGS_ALIGNMENT;
+	before = rumpel_in_one_table((uintptr_t)at + before, MAPPINGS_SIZE) - (uintptr_t)at;
 	if (before)
 		munmap(at, before);
-	munmap(at + before + MAPPINGS_SIZE, MAPPINGS_ALIGNMENT - before);
+	munmap(at + before + MAPPINGS_SIZE, RESERVED - MAPPINGS_SIZE - before);
 	mappings->base = at + before;
 	mappings->size = MAPPINGS_SIZE;
 	mappings->holders = 1;
