@@ -317,9 +317,9 @@ class Kernel:
             OSError: as the kernel says, ENODEV if there is no such interface.
             ValueError: if an address is none.
         """
-        from rumpel.netlink import ifup
+        from rumpel.netlink import Calls, ifup
 
-        ifup(self.os, name, address, gateway, mtu)
+        ifup(Calls(self), name, address, gateway, mtu)
 
     def iproute(self, **options: Any) -> Any:
         """Make a ``pyroute2.IPRoute`` that speaks to this kernel; close it, or use ``with``.

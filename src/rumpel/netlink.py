@@ -12,13 +12,16 @@ from __future__ import annotations
 import errno
 import socket
 import struct
-from os import strerror
+from collections.abc import Callable
+from functools import partial
+from os import O_WRONLY, strerror
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
+    from rumpel.kernel import Kernel
     from rumpel.os import Os
 
-__all__ = ["Netlink", "attribute", "attributes", "ifup"]
+__all__ = ["Calls", "Netlink", "attribute", "attributes", "ifup"]
 
 _NETLINK_ROUTE = 0
 _NLM_F_REQUEST, _NLM_F_ACK, _NLM_F_REPLACE, _NLM_F_CREATE = 1, 4, 0x100, 0x400
@@ -88,6 +91,43 @@ def parse_address(text: str) -> tuple[int, bytes, int]:
     return family, packed, bits
 
 
+class Calls:
+    """The few functions of a kernel's os that it takes to configure interfaces.
+
+    To import all of os takes longer than to boot.
+
+    Args:
+        k: the kernel.
+    """
+
+    def __init__(self, k: Kernel) -> None:
+        self._k = k
+
+    def _call(self, name: str) -> Callable[..., int]:
+        return partial(self._k.syscall, name)
+
+    def read(self, fd: int, size: int) -> bytes:
+        """Read bytes."""
+        data = bytearray(size)
+        return bytes(data[: self._k.syscall("read", fd, data, size)])
+
+    def write(self, fd: int, data: bytes) -> int:
+        """Write bytes."""
+        return self._k.syscall("write", fd, data, len(data))
+
+    def close(self, fd: int) -> None:
+        """Close a descriptor."""
+        self._k.syscall("close", fd)
+
+    def set(self, name: str, value: int) -> None:
+        """Write a number to a file of /proc/sys."""
+        fd = self._k.syscall("openat", -100, f"/proc/sys/{name}", O_WRONLY)
+        try:
+            self.write(fd, b"%d" % value)
+        finally:
+            self.close(fd)
+
+
 class Netlink:
     """A netlink socket in a kernel that sends requests and waits for the answer.
 
@@ -96,7 +136,7 @@ class Netlink:
         protocol: NETLINK_ROUTE and so on.
     """
 
-    def __init__(self, os: Os, protocol: int) -> None:
+    def __init__(self, os: Os | Calls, protocol: int) -> None:
         self._os = os
         self._sequence = 0
         kind = socket.SOCK_RAW | socket.SOCK_CLOEXEC
@@ -152,7 +192,7 @@ def _explanation(error: int, kind: int, flags: int, body: bytes) -> str:
 class Rtnetlink(Netlink):
     """Interfaces, addresses and routes."""
 
-    def __init__(self, os: Os) -> None:
+    def __init__(self, os: Os | Calls) -> None:
         super().__init__(os, _NETLINK_ROUTE)
 
     def interfaces(self) -> list[tuple[int, str]]:
@@ -219,7 +259,9 @@ class Rtnetlink(Netlink):
         self.request(_RTM_NEWROUTE, _NLM_F_CREATE | _NLM_F_REPLACE, payload, gateway)
 
 
-def ifup(os: Os, name: str, address: str | None, gateway: str | None, mtu: int | None) -> None:
+def ifup(
+    os: Os | Calls, name: str, address: str | None, gateway: str | None, mtu: int | None
+) -> None:
     """See :meth:`rumpel.Kernel.ifup`."""
     for text in (address, gateway):
         if text is not None:

@@ -16,6 +16,7 @@ from functools import partial
 from typing import Any, Literal
 
 from rumpel.errors import RumpelError
+from rumpel.kernel import boot
 from rumpel.nf.ends import BROKEN_PIPE, Ends
 from rumpel.nf.stage import LEFT, RIGHT, Stage, StageError, names, suggestion
 from rumpel.packets import PacketFormat
@@ -234,16 +235,12 @@ def run_chain(
             processes.append(program.start(stdin, stdout))
             started[processes[-1].pid] = program.name
         start = _Start(len(stages))
+        # Each stage gets a copy of it: a fork is much faster than a boot.
+        kernel = boot(**(linux or {}))
         for member, ends in stages:
-            started[
-                _fork(
-                    partial(member.stage.process, ends, linux=linux, write=write),
-                    member,
-                    ends,
-                    wires,
-                    start,
-                )
-            ] = member.name
+            run = partial(member.stage.process, ends, linux=linux, write=write, kernel=kernel)
+            started[_fork(run, member, ends, wires, start)] = member.name
+        kernel.close()
     finally:
         wires.close()
     code = 0

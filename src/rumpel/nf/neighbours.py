@@ -215,7 +215,7 @@ def _attach(k: Kernel, program: bytes, index: int, where: int) -> None:
         request = struct.pack("=IIII", index, fd, where, 0)
         k.syscall("bpf", _PROG_ATTACH, request, len(request))
     finally:
-        k.os.close(fd)
+        k.syscall("close", fd)
 
 
 def answer_for_all(k: Kernel, index: int, mac: bytes) -> None:

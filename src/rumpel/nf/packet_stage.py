@@ -10,6 +10,7 @@ from rumpel.nf.stage import Side, Stage
 
 if TYPE_CHECKING:
     from rumpel._native import Packet
+    from rumpel.kernel import Kernel
     from rumpel.nf.ends import Ends
     from rumpel.packets import PacketFormat
 
@@ -65,6 +66,7 @@ class PacketStage(Stage):
         linux: Mapping[str, Any] | None = None,
         write: PacketFormat = "text",
         ready: Callable[[], None] = lambda: None,
+        kernel: Kernel | None = None,
     ) -> int:
         """Be a process between descriptors, until it ends."""
         from rumpel.nf.through import through

@@ -42,6 +42,7 @@ def run(
     linux: Mapping[str, Any] | None = None,
     write: PacketFormat = "text",
     ready: Callable[[], None] = lambda: None,
+    kernel: Kernel | None = None,
 ) -> int:
     """Run a stage until its input ends, or it has done what it does.
 
@@ -52,6 +53,7 @@ def run(
         linux: which kernel: ``version`` or ``image``, as :func:`rumpel.boot` has them.
         write: how packets are written to others than sockets.
         ready: called when all is set up, before anything is done.
+        kernel: one that is booted, but has no interfaces yet; it is halted in the end.
 
     Returns:
         The exit code.
@@ -67,7 +69,12 @@ def run(
     if len(ports) == 2:
         ports[LEFT].join(ports[RIGHT])
     stage.interfaces = nics = {**ports, **stage.nics()}
-    with boot(nics=list(nics.values()), **(linux or {})) as k:
+    if kernel is None:
+        kernel = boot(nics=list(nics.values()), **(linux or {}))
+    else:
+        for nic in nics.values():
+            kernel.plug(nic)
+    with kernel as k:
         name_ports(k, list(nics))
         stage.configure(k)
         streams = {name: nic for name, nic in nics.items() if isinstance(nic, PipeNic)}

@@ -123,11 +123,12 @@ class Stage:
         linux: Mapping[str, Any] | None = None,
         write: PacketFormat = "text",
         ready: Callable[[], None] = lambda: None,
+        kernel: Kernel | None = None,
     ) -> int:
         """Be a process between descriptors, until it ends: see :func:`rumpel.nf.runner.run`."""
         from rumpel.nf.runner import run
 
-        return run(self, ends, name, linux=linux, write=write, ready=ready)
+        return run(self, ends, name, linux=linux, write=write, ready=ready, kernel=kernel)
 
     def address(self, k: Kernel, port: Side, text: str) -> None:
         """Give a port an address, and let everybody be behind it.

@@ -14,7 +14,7 @@ import struct
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from rumpel.netlink import Rtnetlink, attribute, attributes, parse_address
+from rumpel.netlink import Calls, Rtnetlink, attribute, attributes, parse_address
 from rumpel.nf.neighbours import answer_for_all, report_nothing
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class Way(NamedTuple):
 
 def name_ports(k: Kernel, ports: Sequence[str]) -> None:
     """Give eth0, eth1 and so on the names of the ports."""
-    with Rtnetlink(k.os) as netlink:
+    with Rtnetlink(Calls(k)) as netlink:
         for number, port in enumerate(ports):
             index = netlink.index(f"eth{number}")
             payload = _IFINFO.pack(0, 0, index, 0, 0)
@@ -89,7 +89,7 @@ def name_ports(k: Kernel, ports: Sequence[str]) -> None:
 def address(k: Kernel, port: str, text: str, one_way: bool) -> None:
     """Give a port an address, and let everybody be behind it: the port is set up."""
     family, _, bits = parse_address(text)
-    with Rtnetlink(k.os) as netlink:
+    with Rtnetlink(Calls(k)) as netlink:
         index = netlink.index(port)
         # It would look for routers.
         _set(k, f"net/ipv6/conf/{port}/disable_ipv6", family == socket.AF_INET)
@@ -103,7 +103,7 @@ def address(k: Kernel, port: str, text: str, one_way: bool) -> None:
 def add_address(k: Kernel, port: str, text: str) -> None:
     """Give a port an address of its own, with nobody else on its network."""
     _, _, bits = parse_address(text)
-    with Rtnetlink(k.os) as netlink:
+    with Rtnetlink(Calls(k)) as netlink:
         netlink.address(netlink.index(port), text if "/" in text else f"{text}/{bits}")
 
 
@@ -129,7 +129,7 @@ def _way(
 
 def add_link(k: Kernel, name: str, kind: str, data: bytes, lower: str | None = None) -> None:
     """Make an interface of a kind. data: its attributes. lower: on which it stands."""
-    with Rtnetlink(k.os) as netlink:
+    with Rtnetlink(Calls(k)) as netlink:
         info = attribute(_IFLA_INFO_KIND, kind.encode()) + attribute(_IFLA_INFO_DATA, data)
         payload = _IFINFO.pack(0, 0, 0, 0, 0) + attribute(_IFLA_IFNAME, name.encode() + b"\0")
         payload += attribute(_IFLA_LINKINFO, info)
@@ -141,7 +141,7 @@ def add_link(k: Kernel, name: str, kind: str, data: bytes, lower: str | None = N
 def up(k: Kernel, port: str) -> None:
     """Set an interface up that has no addresses and says nothing."""
     _set(k, f"net/ipv6/conf/{port}/disable_ipv6", 1)
-    with Rtnetlink(k.os) as netlink:
+    with Rtnetlink(Calls(k)) as netlink:
         netlink.link(port, netlink.index(port), None)
 
 
@@ -156,7 +156,7 @@ def bridge(k: Kernel, ports: Sequence[str], isolated: Collection[str] = ()) -> N
     for family in ("ip", "ip6", "arp"):
         _set(k, f"net/bridge/bridge-nf-call-{family}tables", 0)
     add_link(k, "br0", "bridge", attribute(_IFLA_BR_MCAST_SNOOPING, b"\0"))
-    with Rtnetlink(k.os) as netlink:
+    with Rtnetlink(Calls(k)) as netlink:
         own = netlink.index("br0")
         netlink.link("br0", own, None)
         for port in ports:
@@ -190,7 +190,7 @@ def wire(k: Kernel, port: str, one_way: bool) -> None:
 
     For IPv4 that is proxy ARP, for IPv6 see :mod:`rumpel.nf.neighbours`.
     """
-    with Rtnetlink(k.os) as netlink:
+    with Rtnetlink(Calls(k)) as netlink:
         index = netlink.index(port)
         mac = _mac(netlink, index)
         _set(k, f"net/ipv4/conf/{port}/proxy_arp", 1)
@@ -215,7 +215,7 @@ def wire(k: Kernel, port: str, one_way: bool) -> None:
 def reach(k: Kernel, port: str, own: str, other: str, one_way: bool) -> None:
     """Set up a port with an address of its own, to reach one other."""
     family, _, bits = parse_address(own)
-    with Rtnetlink(k.os) as netlink:
+    with Rtnetlink(Calls(k)) as netlink:
         index = netlink.index(port)
         _set(k, f"net/ipv6/conf/{port}/disable_ipv6", family == socket.AF_INET)
         _set(k, f"net/ipv6/conf/{port}/accept_dad", 0)
@@ -236,7 +236,7 @@ def steer(k: Kernel, port: str, ways: Sequence[Way], table: int) -> None:
         ways: where it goes.
         table: the number of a routing table of its own.
     """
-    with Rtnetlink(k.os) as netlink:
+    with Rtnetlink(Calls(k)) as netlink:
         for way in ways:
             _way(netlink, table, netlink.index(way.port), way.to, way.gateway)
         action = _FR_ACT_TO_TBL if ways else _FR_ACT_BLACKHOLE
@@ -256,7 +256,7 @@ def forward(k: Kernel) -> None:
 
 def send(k: Kernel, ways: Sequence[Way]) -> None:
     """Say where the kernel sends what it sends itself."""
-    with Rtnetlink(k.os) as netlink:
+    with Rtnetlink(Calls(k)) as netlink:
         for way in ways:
             _way(netlink, _RT_TABLE_MAIN, netlink.index(way.port), way.to, way.gateway)
 
@@ -269,7 +269,7 @@ def everything(port: str) -> list[Way]:
 def route_between(k: Kernel, port: str, tunnel: str, one_way: bool) -> None:
     """The same as :func:`route` with a tunnel for IP, which has no neighbours, on one side."""
     wire(k, port, one_way)
-    with Rtnetlink(k.os) as netlink:
+    with Rtnetlink(Calls(k)) as netlink:
         index = netlink.index(tunnel)
         _set(k, f"net/ipv6/conf/{tunnel}/accept_dad", 0)
         report_nothing(k, index, ethernet=False)
@@ -296,7 +296,7 @@ def route(k: Kernel, one_way: Collection[str]) -> None:
 
 def waiting(k: Kernel, ports: Collection[str]) -> int:
     """Count the packets that wait in queues of ports, and neighbours that are looked for."""
-    with Rtnetlink(k.os) as netlink:
+    with Rtnetlink(Calls(k)) as netlink:
         indexes = {netlink.index(port) for port in ports}
         count = 0
         for answer in netlink.request(_GETQDISC, _DUMP, _TCMSG.pack(0, 0, 0, 0, 0), "queues"):
@@ -311,8 +311,4 @@ def waiting(k: Kernel, ports: Collection[str]) -> int:
 
 
 def _set(k: Kernel, name: str, value: int) -> None:
-    fd = k.os.open(f"/proc/sys/{name}", k.os.O_WRONLY)
-    try:
-        k.os.write(fd, b"%d" % value)
-    finally:
-        k.os.close(fd)
+    Calls(k).set(name, value)
