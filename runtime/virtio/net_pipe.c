@@ -15,34 +15,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "net.h"
 #include "packets.h"
 #include "stream.h"
 
-#define PIPE_ROOM (512u << 10) /* bytes that were read, or are to be written */
 #define PIPE_READS 8 /* system calls before others get their turn */
-/* So much a pipe takes whenever it takes anything: for those that we may block in. */
-#define PIPE_LEAST 4096
-#define PIPE_TERMINAL 512 /* the same of a terminal */
-
-/* Half of a stream. */
-struct pipe_end {
-	struct rumpel_watch watch; /* fd -1: there is none, or not any more */
-	bool socket;
-	bool blocks; /* the descriptor is shared with others, who want that */
-	size_t least; /* bytes that it takes if it takes any */
-	char *bytes;
-	size_t start, end;
-};
-
 struct net_pipe {
 	struct rumpel_net net; /* first */
 	struct net_pipe *joined;
-	struct pipe_end in, out;
+	struct rumpel_stream in, out;
 	struct rumpel_packet_reader reader;
 	enum rumpel_packet_kind kind; /* what is at the start of the input, MORE: not yet known */
 	struct rumpel_packet found;
@@ -77,88 +60,36 @@ static void pipe_tell(const struct net_pipe *pipe, enum rumpel_pipe_event event)
 	rumpel_stream_write(pipe->events, &byte, 1);
 }
 
-static void end_close(struct pipe_end *end)
-{
-	if (end->watch.fd >= 0)
-		close(end->watch.fd);
-	end->watch.fd = -1;
-	end->watch.events = 0;
-	end->start = end->end = 0;
-}
-
 /* ---- output ---- */
 
 static void pipe_broken(struct net_pipe *pipe)
 {
-	end_close(&pipe->out);
+	rumpel_stream_close(&pipe->out);
 	pipe_tell(pipe, RUMPEL_PIPE_BROKEN);
-}
-
-static ssize_t send_some(int fd, const void *data, size_t len)
-{
-	ssize_t done = send(fd, data, len, MSG_DONTWAIT | MSG_NOSIGNAL);
-
-	return done < 0 ? -errno : done;
 }
 
 /* False: it does not take more now. */
 static bool pipe_flush(struct net_pipe *pipe)
 {
-	struct pipe_end *out = &pipe->out;
+	struct rumpel_stream *out = &pipe->out;
+	int result = rumpel_stream_flush(out);
 
-	while (out->start < out->end) {
-		size_t len = out->end - out->start;
-		ssize_t done;
-
-		if (out->blocks) {
-			struct pollfd pollfd = { .fd = out->watch.fd, .events = POLLOUT };
-
-			if (poll(&pollfd, 1, 0) <= 0)
-				break;
-			len = len < out->least ? len : out->least;
-		}
-		done = out->socket
-			       ? send_some(out->watch.fd, out->bytes + out->start, len)
-			       : rumpel_stream_write(out->watch.fd, out->bytes + out->start, len);
-		if (done >= 0) {
-			out->start += done;
-		} else if (done == -EAGAIN) {
-			break;
-		} else if (done != -EINTR) {
-			pipe_broken(pipe);
-			return true;
-		}
-	}
-	if (out->start < out->end) {
+	if (result == -EAGAIN) {
 		out->watch.events = POLLOUT;
 		return false;
 	}
-	out->start = out->end = 0;
-	/* Whoever waits for room is told by pipe_writable(), for there is some now. */
-	out->watch.events = pipe->stalled ? POLLOUT : 0;
+	if (result)
+		pipe_broken(pipe);
+	else
+		/* Whoever waits for room is told by pipe_writable(), for there is some now. */
+		out->watch.events = pipe->stalled ? POLLOUT : 0;
 	return true;
 }
 
 static void pipe_end_output(struct net_pipe *pipe)
 {
-	/* The other direction has descriptors of its own. */
-	if (pipe->out.socket)
-		shutdown(pipe->out.watch.fd, SHUT_WR);
-	end_close(&pipe->out);
+	rumpel_stream_end(&pipe->out);
 	pipe_tell(pipe, RUMPEL_PIPE_DONE);
-}
-
-/* Room for `len` bytes at the end of what is to be written, or NULL. */
-static char *pipe_room(struct net_pipe *pipe, size_t len)
-{
-	struct pipe_end *out = &pipe->out;
-
-	if (PIPE_ROOM - out->end < len && out->start) {
-		memmove(out->bytes, out->bytes + out->start, out->end - out->start);
-		out->end -= out->start;
-		out->start = 0;
-	}
-	return PIPE_ROOM - out->end < len ? NULL : out->bytes + out->end;
 }
 
 /* 1: a frame less in the queue; 0: none there; -EAGAIN: no room; -EIO: broken. */
@@ -172,9 +103,9 @@ static int pipe_transmit_one(struct net_pipe *pipe)
 	int result;
 
 	if (pipe->out.watch.fd >= 0) {
-		at = pipe_room(pipe, RUMPEL_PACKET_LONGEST);
+		at = rumpel_stream_room(&pipe->out, RUMPEL_PACKET_LONGEST);
 		if (!at && pipe_flush(pipe))
-			at = pipe_room(pipe, RUMPEL_PACKET_LONGEST);
+			at = rumpel_stream_room(&pipe->out, RUMPEL_PACKET_LONGEST);
 		if (!at && pipe->out.watch.fd >= 0) {
 			pipe->stalled = true;
 			return -EAGAIN;
@@ -247,9 +178,9 @@ static bool pipe_pass(struct net_pipe *pipe, const struct rumpel_packet *found)
 	if (!joined || joined->out.watch.fd < 0 || joined->format != RUMPEL_PACKETS_TEXT ||
 	    !is_one_kernel(pipe, joined))
 		return true;
-	at = pipe_room(joined, found->len + 1);
+	at = rumpel_stream_room(&joined->out, found->len + 1);
 	if (!at && pipe_flush(joined) && joined->out.watch.fd >= 0)
-		at = pipe_room(joined, found->len + 1);
+		at = rumpel_stream_room(&joined->out, found->len + 1);
 	if (!at) {
 		joined->stalled = joined->out.watch.fd >= 0;
 		return !joined->stalled;
@@ -312,14 +243,27 @@ static int pipe_settle(struct net_pipe *pipe)
 /* The writer has ended, or what it writes cannot be read. */
 static void pipe_end(struct net_pipe *pipe, enum rumpel_pipe_event event)
 {
-	end_close(&pipe->in);
+	rumpel_stream_close(&pipe->in);
 	pipe_tell(pipe, event);
 }
 
-/* Hands over what was read. 0; -EAGAIN: no receive buffers; -EIO: broken. */
+/*
+ * Does the output wait that what comes in goes to? Then more of it would be lost in the
+ * kernel's queues; those that are in it, have room in there.
+ */
+static bool is_held_up(const struct net_pipe *pipe)
+{
+	const struct net_pipe *joined = pipe->joined;
+
+	return joined && joined->stalled && joined->out.watch.fd >= 0 &&
+	       is_one_kernel(pipe, joined);
+}
+
+/* Hands over what was read. 0; -EAGAIN: no receive buffers, or no room at the output; -EIO:
+ * broken. */
 static int pipe_deliver_all(struct net_pipe *pipe, bool end)
 {
-	struct pipe_end *in = &pipe->in;
+	struct rumpel_stream *in = &pipe->in;
 	int result;
 
 	while (in->watch.fd >= 0) {
@@ -328,6 +272,8 @@ static int pipe_deliver_all(struct net_pipe *pipe, bool end)
 							in->end - in->start, end, &pipe->found);
 		if (pipe->kind == RUMPEL_PACKET_MORE)
 			return 0;
+		if (is_held_up(pipe))
+			return -EAGAIN;
 		result = pipe_settle(pipe);
 		if (result)
 			return result;
@@ -339,39 +285,13 @@ static int pipe_deliver_all(struct net_pipe *pipe, bool end)
 	return 0;
 }
 
-/* Bytes; 0: the end; -EAGAIN: nothing there now. */
-static ssize_t pipe_read(struct net_pipe *pipe)
-{
-	struct pipe_end *in = &pipe->in;
-	ssize_t len;
-
-	memmove(in->bytes, in->bytes + in->start, in->end - in->start);
-	in->end -= in->start;
-	in->start = 0;
-	if (in->blocks) {
-		struct pollfd pollfd = { .fd = in->watch.fd, .events = POLLIN };
-
-		if (poll(&pollfd, 1, 0) <= 0)
-			return -EAGAIN;
-	}
-	do {
-		len = in->socket ? recv(in->watch.fd, in->bytes + in->end, PIPE_ROOM - in->end,
-					MSG_DONTWAIT)
-				 : read(in->watch.fd, in->bytes + in->end, PIPE_ROOM - in->end);
-	} while (len < 0 && errno == EINTR);
-	if (len > 0)
-		in->end += len;
-	/* A terminal that has gone, a directory: no more than an end. */
-	return len < 0 && errno == EAGAIN ? -EAGAIN : len < 0 ? 0 : len;
-}
-
 /* 1: others get their turn; 0: nothing there, or the end; else as pipe_deliver_all(). */
 static int pipe_receive_some(struct net_pipe *pipe)
 {
 	int result = pipe_deliver_all(pipe, false);
 
 	for (int i = 0; i < PIPE_READS && !result && pipe->in.watch.fd >= 0; i++) {
-		ssize_t len = pipe_read(pipe);
+		ssize_t len = rumpel_stream_fill(&pipe->in);
 
 		if (len == -EAGAIN)
 			return 0;
@@ -485,8 +405,8 @@ static void pipe_fork(struct rumpel_virtio *virtio, enum rumpel_fork stage)
 	if (stage != RUMPEL_FORK_CHILD)
 		return;
 	rumpel_net_lose(&pipe->net);
-	end_close(&pipe->in);
-	end_close(&pipe->out);
+	rumpel_stream_close(&pipe->in);
+	rumpel_stream_close(&pipe->out);
 }
 
 static void pipe_free(struct rumpel_virtio *virtio)
@@ -496,14 +416,12 @@ static void pipe_free(struct rumpel_virtio *virtio)
 	if (pipe->joined)
 		pipe->joined->joined = NULL;
 	rumpel_net_exit(&pipe->net);
-	end_close(&pipe->in);
-	end_close(&pipe->out);
 	if (pipe->events >= 0)
 		close(pipe->events);
 	if (pipe->report >= 0)
 		close(pipe->report);
-	free(pipe->in.bytes);
-	free(pipe->out.bytes);
+	rumpel_stream_free(&pipe->in);
+	rumpel_stream_free(&pipe->out);
 	free(pipe->frame);
 	free(pipe);
 }
@@ -518,32 +436,6 @@ static const struct rumpel_virtio_ops pipe_ops = {
 	.free = pipe_free,
 };
 
-/*
- * Whether a descriptor blocks is a property that it shares with other processes,
- * so a pipe is opened once more; of what cannot be, we take only what is there.
- */
-static int end_open(struct pipe_end *end, int fd, int mode)
-{
-	char path[32];
-	struct stat stat;
-
-	if (fd < 0)
-		return 0;
-	if (fstat(fd, &stat))
-		return -errno;
-	if (S_ISFIFO(stat.st_mode)) {
-		snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-		end->watch.fd = open(path, mode | O_NONBLOCK | O_CLOEXEC);
-	}
-	if (end->watch.fd < 0) {
-		end->socket = S_ISSOCK(stat.st_mode);
-		end->blocks = !end->socket;
-		end->least = S_ISCHR(stat.st_mode) ? PIPE_TERMINAL : PIPE_LEAST;
-		end->watch.fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-	}
-	return end->watch.fd < 0 ? -errno : 0;
-}
-
 static int duplicate(int fd, int *result)
 {
 	if (fd < 0)
@@ -554,10 +446,10 @@ static int duplicate(int fd, int *result)
 
 static int pipe_open(struct net_pipe *pipe, const struct rumpel_pipe *config)
 {
-	int error = end_open(&pipe->in, config->in, O_RDONLY);
+	int error = rumpel_stream_open(&pipe->in, config->in, O_RDONLY);
 
 	if (!error)
-		error = end_open(&pipe->out, config->out, O_WRONLY);
+		error = rumpel_stream_open(&pipe->out, config->out, O_WRONLY);
 	if (!error)
 		error = duplicate(config->events, &pipe->events);
 	if (!error)
@@ -584,11 +476,8 @@ int rumpel_net_pipe(const struct rumpel_pipe *config, const uint8_t mac[6], unsi
 		return error;
 	}
 	pipe->in.watch.fd = pipe->out.watch.fd = pipe->events = pipe->report = -1;
-	pipe->in.bytes = malloc(PIPE_ROOM);
-	pipe->out.bytes = malloc(PIPE_ROOM);
 	pipe->frame = malloc(RUMPEL_FRAME_MAX);
-	error = pipe->in.bytes && pipe->out.bytes && pipe->frame ? pipe_open(pipe, config)
-								 : -ENOMEM;
+	error = pipe->frame ? pipe_open(pipe, config) : -ENOMEM;
 	if (error) {
 		pipe_free(&pipe->net.virtio);
 		return error;

@@ -88,6 +88,14 @@ def test_a_closed_output_ends_the_stage(default_image: str) -> None:
     assert done.stderr == ""
 
 
+def test_a_slow_reader_loses_nothing(default_image: str) -> None:
+    """What comes in is held up: every packet of a long capture comes out."""
+    frames = "".join(line(echo_request("10.0.0.2", n)) for n in range(20000))
+    done = shell(f"{nf(default_image, 'bridge')} | (sleep 1; grep -c echo)", input=frames)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "20000"
+
+
 def test_a_way_back_by_a_named_pipe(default_image: str, tmp_path: Path) -> None:
     """Two commands, a pipe between them and a named one for the answers."""
     back = tmp_path / "back"

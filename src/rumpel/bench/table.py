@@ -19,6 +19,7 @@ from rumpel.bench import (
     memory,
     mounts,
     run,
+    nf,
     sockets,
     switching,
     tcp,
@@ -74,6 +75,11 @@ BENCHMARKS = (
     Benchmark("image-mount", (mounts.FIND, mounts.CAT, mounts.TAR), mounts.mounts),
     Benchmark("aio-1000", (aio.AIO,), aio.thousand),
     Benchmark("clone", (clone.CLONE,), clone.clone),
+    Benchmark("nf-start", (nf.START,), nf.start),
+    Benchmark("nf-chain-10", (nf.CHAIN,), nf.chain),
+    Benchmark("nf-forward", (nf.FORWARD, nf.FUSED_FORWARD), nf.forward),
+    Benchmark("nf-text", (nf.TEXT, nf.TCPDUMP), nf.text),
+    Benchmark("nf-mangle", (nf.MANGLE, nf.BESIDE_SCAPY), nf.mangle),
     Benchmark("intercept", (intercept.KNOWN, intercept.UNKNOWN), intercept.intercept, ()),
     Benchmark("run-start", (run.START,), run.start),
     Benchmark("run-local", (run.LOCAL, run.LOCAL_DEEP), run.local),
@@ -85,7 +91,7 @@ def find(names: Sequence[str]) -> list[Benchmark]:
     """Choose benchmarks, in the table's order.
 
     Args:
-        names: of benchmarks or of their figures; none chooses all.
+        names: of benchmarks or of their figures, or "nf" for all of chains; none chooses all.
 
     Raises:
         ValueError: if there is none of a name; the message has those that look alike.
@@ -93,10 +99,11 @@ def find(names: Sequence[str]) -> list[Benchmark]:
     if not names:
         return list(BENCHMARKS)
     known = {name: b for b in BENCHMARKS for name in (*(f.name for f in b.figures), b.name)}
+    groups = {"nf": [b for b in BENCHMARKS if b.name.startswith("nf-")]}
     for name in names:
-        if name not in known:
+        if name not in known and name not in groups:
             raise ValueError(f"there is no benchmark {name!r}; {_hint(name, list(known))}")
-    chosen = {known[name].name for name in names}
+    chosen = {b.name for name in names for b in groups.get(name) or [known[name]]}
     return [b for b in BENCHMARKS if b.name in chosen]
 
 

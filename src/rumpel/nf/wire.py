@@ -44,6 +44,8 @@ _CREATE, _EXCL, _REPLACE, _DUMP = 0x400, 0x200, 0x100, 0x300
 _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MASTER, _IFLA_PROTINFO, _IFLA_LINKINFO = 1, 3, 10, 0x800C, 18
 _IFLA_LINK = 5
 _IFLA_BRPORT_LEARNING, _IFLA_BRPORT_ISOLATED = 8, 33
+_IFLA_TXQLEN, _QUEUE = 13, 16384
+"""Frames that wait for a port: what comes from a pipe is held up before there are so many."""
 _IFF_NOARP = 0x80
 _WIRE = bytes.fromhex("026e66000001")
 """The address of both ends of a wire that has one direction."""
@@ -77,12 +79,13 @@ class Way(NamedTuple):
 
 
 def name_ports(k: Kernel, ports: Sequence[str]) -> None:
-    """Give eth0, eth1 and so on the names of the ports."""
+    """Give eth0, eth1 and so on the names of the ports, and long queues."""
     with Rtnetlink(Calls(k)) as netlink:
         for number, port in enumerate(ports):
             index = netlink.index(f"eth{number}")
             payload = _IFINFO.pack(0, 0, index, 0, 0)
             payload += attribute(_IFLA_IFNAME, port.encode() + b"\0")
+            payload += attribute(_IFLA_TXQLEN, struct.pack("=I", _QUEUE))
             netlink.request(_NEWLINK, 0, payload, port)
 
 
