@@ -180,6 +180,7 @@ _STAGES = {
     "ping": ("rumpel.nf.stages.ping", "Ping"),
     "route": ("rumpel.nf.stages.route", "Route"),
     "shape": ("rumpel.nf.stages.shape", "Shape"),
+    "stats": ("rumpel.nf.stages.stats", "Stats"),
     "tap": ("rumpel.nf.stages.tap", "Tap"),
     "tcp": ("rumpel.nf.stages.tcp", "Tcp"),
     "tee": ("rumpel.nf.stages.tee", "Tee"),
