@@ -37,7 +37,7 @@ ISSUE += ["blk-write", "blk-files"]
 ISSUE += ["image-start", "image-list", "image-read", "image-mount"]
 ISSUE += ["aio-1000", "clone"]
 ISSUE += ["nf-start", "nf-chain-10", "nf-forward", "nf-text", "nf-mangle"]
-ISSUE += ["intercept"]
+ISSUE += ["intercept", "run-start", "run-local", "run-iperf3"]
 
 
 def _fake(options: Options) -> Iterator[Result]:
