@@ -247,3 +247,77 @@ def test_no_program(on_kernel: OnKernel) -> None:
     done = on_kernel.run("--net", "none", program=["/no/such"])
     assert done.returncode == 127
     assert os.fspath("/no/such") in done.stderr
+
+
+SERVER = """
+import socket
+server = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 262)
+server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+server.bind(("0.0.0.0", 80))
+server.listen()
+print("ready", flush=True)
+peer, _ = server.accept()
+total = 0
+while data := peer.recv(1 << 16):
+    total += len(data)
+peer.sendall(b"%d" % total)
+peer.close()
+"""
+
+CLIENT = """
+import socket, sys
+server = socket.create_connection(("192.0.2.1", 80))
+block = bytes(100_000)
+for i in range(30):
+    server.sendall(block)
+print("sending", flush=True)
+sys.stdin.readline()
+for i in range(30):
+    server.sendall(block)
+server.shutdown(socket.SHUT_WR)
+print(server.recv(100).decode())
+"""
+
+
+def test_mptcp_goes_on_without_a_path(on_kernel: OnKernel, lab: Lab) -> None:
+    """An unmodified client has two; one is cut in the middle of a transfer."""
+    if not Path("/proc/sys/net/mptcp/enabled").exists():
+        pytest.skip("the host, which is the server here, has no MPTCP")
+    for command in (
+        "ip tuntap add mode tap tap1",
+        "ip addr add 198.51.100.1/24 dev tap1",
+        "ip link set tap1 up",
+        "ip mptcp limits set subflow 2 add_addr_accepted 2",
+        "ip mptcp endpoint add 198.51.100.1 dev tap1 signal",
+    ):
+        subprocess.run(lab.inside(command.split()), check=True)
+    client = ["python3", "-c", CLIENT]
+    script = 'ip mptcp limits set subflow 2 add_addr_accepted 2; exec "$@"'
+    inside = lab.inside(
+        on_kernel.arguments(
+            *("--net", "tap:tap0,ip=192.0.2.2/24", "--net", "tap:tap1,ip=198.51.100.2/24"),
+            *("--mptcp", "--name", "paths"),
+            program=["sh", "-c", script, "sh", *client],
+        )
+    )
+    with (
+        subprocess.Popen(
+            lab.inside(["/usr/bin/python3", "-c", SERVER]), stdout=subprocess.PIPE
+        ) as server,
+        subprocess.Popen(
+            inside, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=on_kernel.environment
+        ) as process,
+    ):
+        try:
+            assert server.stdout
+            assert process.stdout
+            assert server.stdout.readline() == b"ready\n"
+            assert process.stdout.readline() == b"sending\n"
+            listed = [*CLI, "exec", "paths", "--", "ss", "-Htin", "dst", "198.51.100.1"]
+            flows = run(listed, env=on_kernel.environment).stdout
+            assert "198.51.100.1:80" in flows
+            subprocess.run(lab.inside(["ip", "link", "set", "tap0", "down"]), check=True)
+            assert process.communicate(b"\n", timeout=60)[0] == b"6000000\n"
+        finally:
+            process.kill()
+            server.kill()
