@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.run.conftest import intercepted
+from tests.run.conftest import OnKernel, intercepted
 
 PYTHON = Path("/usr/bin/python3.11")
 LIBRARY = Path("/usr/lib/python3.11/test/test_eintr.py")
@@ -18,4 +18,25 @@ LIBRARY = Path("/usr/lib/python3.11/test/test_eintr.py")
 def test_cpython(name: str, tmp_path: Path) -> None:
     """Calls that signals interrupt, and children."""
     done = intercepted([str(PYTHON), "-m", "test", "-q", name], cwd=tmp_path, timeout=150)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+NETWORK = [
+    "test_select",
+    "test_selectors",
+    "test_epoll",
+    "test_socketserver",
+    "test_httplib",
+    "test_ftplib",
+    "test_smtplib",
+]
+"""Those that take minutes (test_socket, test_ssl, test_asyncio, test_subprocess) are left out."""
+
+
+@pytest.mark.kernel
+@pytest.mark.skipif(not LIBRARY.exists(), reason="libpython3.11-testsuite is not installed here")
+def test_cpython_on_a_kernel(on_kernel: OnKernel, tmp_path: Path) -> None:
+    """Their sockets are the library kernel's, everything else is the host's."""
+    program = [str(PYTHON), "-m", "test", "-q", *NETWORK]
+    done = on_kernel.run("--net", "none", program=program, cwd=tmp_path, timeout=280)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -23,7 +23,7 @@ LOCAL_DEEP = Figure("run-local-16", "1/s", 1.0, "host", "the same, 16 at a time"
 IPERF = Figure("run-iperf3", "Gbit/s", 1.0, "veth", "iperf3 to the program, over TAP", more=True)
 IPERF_BACK = Figure("run-iperf3-back", "Gbit/s", 1.0, "veth", "from the program", more=True)
 
-STARTS, RUNS, SECONDS = 11, 5, 2
+STARTS, RUNS, SECONDS = 11, 5, 1
 START_MS = 40.0
 PORT = "6379"
 CLI = [sys.executable, "-c", "from rumpel.cli import main; main()"]
