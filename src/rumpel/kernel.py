@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from rumpel.aio import Aio
     from rumpel.copying import Copied
+    from rumpel.devicemapper import DeviceMapper
     from rumpel.devices import Device, HostDirectory, Nic
     from rumpel.fcntl import FcntlModule
     from rumpel.imports import Modules
@@ -70,6 +71,7 @@ class Kernel:
         ssl: the module :mod:`ssl`, for this kernel's sockets.
         mmap: the module :mod:`mmap`, for this kernel's files and memory.
         sysctl: a mapping of the names under /proc/sys to their values.
+        dm: the device mapper: block devices that are made of others.
         log: what the kernel said so far, also when it is gone.
         clock: its time.
     """
@@ -100,6 +102,7 @@ class Kernel:
     _modules: Modules
     mmap: MmapModule
     sysctl: Sysctl
+    dm: DeviceMapper
 
     def __init__(
         self,

@@ -75,6 +75,12 @@ def _part_sysctl(kernel: Kernel) -> Any:
     return Sysctl(kernel.os)
 
 
+def _part_dm(kernel: Kernel) -> Any:
+    from rumpel.devicemapper import DeviceMapper
+
+    return DeviceMapper(kernel)
+
+
 def _part_mmap(kernel: Kernel) -> Any:
     from rumpel.mmap import MmapModule
 
@@ -135,6 +141,7 @@ PARTS: dict[str, Callable[[Kernel], Any]] = {
     "Path": _part_path,
     "pwd": _part_pwd,
     "grp": _part_grp,
+    "dm": _part_dm,
     "bz2": _swapped("bz2"),
     "glob": _swapped("glob"),
     "gzip": _swapped("gzip"),

@@ -13,10 +13,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from rumpel.images.errors import ImageError
+    from rumpel.images.errors import ImageError, LockedError
     from rumpel.images.filesystem import Image, open_image
 
-__all__ = ["Image", "ImageError", "open_image"]
+__all__ = ["Image", "ImageError", "LockedError", "open_image"]
 
 if not TYPE_CHECKING:
 
@@ -26,6 +26,6 @@ if not TYPE_CHECKING:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         from importlib import import_module
 
-        module = "errors" if name == "ImageError" else "filesystem"
+        module = "errors" if name.endswith("Error") else "filesystem"
         value = globals()[name] = getattr(import_module(f"rumpel.images.{module}"), name)
         return value

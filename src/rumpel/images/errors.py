@@ -4,10 +4,16 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 from rumpel.errors import RumpelError
 
-__all__ = ["ImageError", "redacted"]
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rumpel.images.device import Device
+
+__all__ = ["ImageError", "LockedError", "redacted"]
 
 _SECRET = re.compile(r"(?<=://)[^/@\s]*@|\?[^\s:'\"]*")
 
@@ -24,6 +30,20 @@ class ImageError(RumpelError):
         super().__init__(f"{name}: {reason}")
         self.name = name
         self.reason = reason
+
+
+class LockedError(ImageError):
+    """What was asked for is encrypted, and there was no password for it.
+
+    Args:
+        name: of the image.
+        reason: what is wrong.
+        devices: that may hold it.
+    """
+
+    def __init__(self, name: str, reason: str, devices: Sequence[Device]) -> None:
+        super().__init__(name, reason)
+        self.devices = devices
 
 
 def redacted(text: str) -> str:

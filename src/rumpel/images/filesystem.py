@@ -32,7 +32,7 @@ _KINDS = {stat.S_IFDIR: "directory", stat.S_IFREG: "file", stat.S_IFLNK: "link"}
 
 
 def open_image(
-    image: str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes],
+    image: str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes] | list[str],
     partition: str | int | None = None,
     *,
     read_only: bool = False,
@@ -46,16 +46,20 @@ def open_image(
     format: str | None = None,
     backing: bool = False,
     storage_options: dict[str, Any] | None = None,
+    password: str | bytes | None = None,
+    keyfile: str | os.PathLike[str] | None = None,
+    verity: str | None = None,
+    verity_offset: int | None = None,
 ) -> Image:
     """Open a disk image and mount a file system of it.
 
     Args:
         image: its path, which may name the partition as well (``disk.img:2``); a URL that
             fsspec knows, of which only what is needed is fetched; a seekable binary file object,
-            which is written to if it is writable; or its bytes, of which the file system gets a
-            copy.
+            which is written to if it is writable; its bytes, of which the file system gets a
+            copy; or the paths of several disks.
         partition: a number, ``LABEL=``, ``UUID=``, ``PARTLABEL=`` or ``PARTUUID=`` and a value;
-            0 is the whole disk, None the only file system there is.
+            ``vg/lv`` or another volume; 0 is the whole disk, None the only file system there is.
         read_only: write nothing, not even what a journal holds.
         overlay: True: what is written stays in memory; a path: it goes to that file, which is
             made if it is not there.
@@ -71,8 +75,14 @@ def open_image(
         backing: may the image name files in other directories that it lies over? That is for
             images that you trust: they could name any file that you may read.
         storage_options: of a URL, for fsspec.
+        password: of what is encrypted (LUKS).
+        keyfile: a file whose contents are the password.
+        verity: what is read has to be checked by the tree of hashes (dm-verity) that has this
+            root, in hexadecimal; the tree is on one of the disks.
+        verity_offset: where the tree begins on the disk that has the data as well.
 
     Raises:
+        LockedError: if it is encrypted, and there is no password.
         ImageError: if there is no such image or partition, or it cannot be mounted.
         OSError: if it may not be opened, or somebody else has it open (EBUSY).
 
@@ -94,6 +104,10 @@ def open_image(
         format=format,
         backing=backing,
         target_options=storage_options,
+        password=password,
+        keyfile=keyfile,
+        verity=verity,
+        verity_offset=verity_offset,
     )
 
 
@@ -114,7 +128,7 @@ class Image(AbstractFileSystem):  # type: ignore[misc]
 
     def __init__(
         self,
-        fo: str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes] = "",
+        fo: str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes] | list[str] = "",
         partition: str | int | None = None,
         *,
         read_only: bool = False,
@@ -129,10 +143,17 @@ class Image(AbstractFileSystem):  # type: ignore[misc]
         backing: bool = False,
         target_protocol: str | None = None,
         target_options: dict[str, Any] | None = None,
+        password: str | bytes | None = None,
+        keyfile: str | os.PathLike[str] | None = None,
+        verity: str | None = None,
+        verity_offset: int | None = None,
         **options: Any,
     ) -> None:
         super().__init__(**options)
         fd = -1
+        if isinstance(fo, list):
+            fo, *more = fo
+            disks = [*more, *disks]
         image: Any = fo
         if isinstance(fo, bytes | bytearray | memoryview):
             fd = _copy(fo)
@@ -146,7 +167,18 @@ class Image(AbstractFileSystem):  # type: ignore[misc]
             elif target_options:
                 image = open_url(image, target_options)
         over = overlay if isinstance(overlay, bool) or overlay is None else os.fspath(overlay)
-        how = Options(read_only, over, sandbox, memory, version, profile, timeout, format, backing)
+        key = root = None
+        if password is not None or keyfile is not None:
+            from rumpel.images.layers.key import Key
+
+            key = Key(password, None if keyfile is None else os.fspath(keyfile))
+        if verity is not None:
+            from rumpel.images.layers.stack import parse_root
+
+            root = parse_root(verity, verity_offset)
+        how = Options(
+            read_only, over, sandbox, memory, version, profile, timeout, format, backing, key, root
+        )
         try:
             self.volume = open_volume([image, *(os.fspath(disk) for disk in disks)], partition, how)
         finally:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from rumpel.copying.source import read_tree
 from rumpel.copying.target import Writer
 from rumpel.images.features import features
-from rumpel.images.probe import SIZE, probe, table
+from rumpel.images.probe import SIZE, probe, probe_end, table
 
 if TYPE_CHECKING:
     from rumpel.kernel import Kernel
@@ -207,15 +207,19 @@ def devices(where: Where) -> Iterator[Message]:
     os = where.kernel.os
     for disk in sorted(os.listdir("/sys/block"), key=_by_number):
         top = f"/sys/block/{disk}"
-        if not os.path.exists(f"{top}/device"):
+        if not (disk.startswith(_VOLUMES) or os.path.exists(f"{top}/device")):
             continue
         below = [name for name in os.listdir(top) if os.path.exists(f"{top}/{name}/partition")]
         for name in (disk, *sorted(below, key=_by_number)):
             yield _device(os, top if name == disk else f"{top}/{name}", name), b""
 
 
-def _by_number(name: str) -> tuple[int, str]:
-    return len(name), name
+_VOLUMES = ("dm-", "md")
+"""How devices are called that are made of others."""
+
+
+def _by_number(name: str) -> tuple[bool, int, str]:
+    return name.startswith(_VOLUMES), len(name), name
 
 
 def _device(os: Any, directory: str, name: str) -> dict[str, Any]:
@@ -223,21 +227,26 @@ def _device(os: Any, directory: str, name: str) -> dict[str, Any]:
     for line in _text(os, f"{directory}/uevent").splitlines():
         key, _, value = line.partition("=")
         told[key] = value
-    found, kind_of_table, data = None, "", b""
+    found, kind_of_table, problem, data = None, "", "", b""
+    part = "partition" in os.listdir(directory)
+    size = int(_text(os, f"{directory}/size")) * 512
     fd = os.open(f"/dev/{name}", host.O_RDONLY)
     try:
         data = os.pread(fd, SIZE, 0)
-        found, kind_of_table = probe(data), table(data)
-    except OSError:
-        pass  # a damaged disk; what there is of it is told
+        kind_of_table = table(data)
+        found = probe(data)
+        if part or found or not kind_of_table:
+            # What is at its end says what is at its beginning, too.
+            found = probe_end(lambda at, count: os.pread(fd, count, at), size) or found
+    except OSError as error:
+        problem = f"cannot be read: {error.strerror}"
     finally:
         os.close(fd)
-    part = "partition" in os.listdir(directory)
     return {
         "name": name,
         "number": int(_text(os, f"{directory}/partition")) if part else 0,
         "start": int(_text(os, f"{directory}/start")) * 512 if part else 0,
-        "size": int(_text(os, f"{directory}/size")) * 512,
+        "size": size,
         "table": "" if part or (found and found.kind) else kind_of_table,
         "part_label": told.get("PARTNAME", ""),
         "part_uuid": told.get("PARTUUID", ""),
@@ -246,6 +255,8 @@ def _device(os: Any, directory: str, name: str) -> dict[str, Any]:
         "uuid": found.uuid if found else "",
         "mountable": bool(found and found.mountable),
         "features": " ".join(features(found.kind, data)) if found else "",
+        "problem": problem,
+        "below": [] if part else sorted(os.listdir(f"{directory}/slaves"), key=_by_number),
     }
 
 

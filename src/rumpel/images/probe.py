@@ -15,7 +15,9 @@ from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import NamedTuple
 
-__all__ = ["SIZE", "Found", "probe", "table"]
+from rumpel.images.layers import raid
+
+__all__ = ["SIZE", "Found", "probe", "probe_end", "table"]
 
 SIZE = 80 << 10
 """How much from the beginning has to be read."""
@@ -55,6 +57,19 @@ def probe(data: bytes) -> Found | None:
     """
     padded = data.ljust(SIZE, b"\0")
     return next(filter(None, _attempts(padded)), None)
+
+
+def probe_end(read: Callable[[int, int], bytes], size: int) -> Found | None:
+    """Look at the end of a device, where RAIDs have what they are known by.
+
+    Args:
+        read: gives so many bytes of it from there.
+        size: its size, in bytes.
+    """
+    for at, version in raid.offsets(size):
+        if at > SIZE and (member := raid.parse(read(at, raid.ROOM), at, version)):
+            return Found("linux_raid_member", member.name, member.uuid, mountable=False)
+    return None
 
 
 def table(data: bytes) -> str:
@@ -194,11 +209,16 @@ def _lvm(data: bytes) -> Found | None:
 
 
 def _md(data: bytes) -> Found | None:
-    for at in (0, 4096):
-        if _u32(data, at) == 0xA92B4EFC:
-            label = _text(data[at + 32 : at + 64])
-            return Found("linux_raid_member", label, _uuid(data[at + 16 : at + 32]), False)
+    for at, version in raid.offsets(0):
+        if member := raid.parse(data[at : at + raid.ROOM], at, version):
+            return Found("linux_raid_member", member.name, member.uuid, mountable=False)
     return None
+
+
+def _verity(data: bytes) -> Found | None:
+    if not data.startswith(b"verity\0\0"):
+        return None
+    return Found("DM_verity_hash", uuid=_uuid(data[16:32]), mountable=False)
 
 
 def _swap(data: bytes) -> Found | None:
@@ -211,6 +231,7 @@ _LOOKS: tuple[Callable[[bytes], Found | None], ...] = (
     _luks,
     _lvm,
     _md,
+    _verity,
     _ext,
     _xfs,
     _btrfs,

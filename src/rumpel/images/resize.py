@@ -22,8 +22,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rumpel.images.choose import choose
+from rumpel.images.device import Device
 from rumpel.images.errors import ImageError
-from rumpel.images.session import Device, Options, Session
+from rumpel.images.session import Options, Session
 from rumpel.images.sources import check_raw
 from rumpel.images.tools import check_status, copy_range, run
 from rumpel.images.volume import open_volume
@@ -96,7 +97,7 @@ def _devices(image: str, options: Options) -> list[Device]:
 
 def _last(image: str, devices: Sequence[Device], partition: str | None) -> Device:
     """What is to be resized: it ends last."""
-    parts = [each for each in devices if each.number]
+    parts = [each for each in devices if each.number and not each.volume]
     last = max(parts, key=lambda each: each.start + each.size) if parts else devices[0]
     if partition is not None:
         named = choose(image, devices, partition)

@@ -11,59 +11,28 @@ from collections.abc import Generator, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rumpel.errors import SandboxError
-from rumpel.images.errors import ImageError
+from rumpel.images.choose import choose, is_above
+from rumpel.images.device import Device
+from rumpel.images.errors import ImageError, LockedError
 from rumpel.images.sources import name_of, open_source
 from rumpel.sandbox.disks import DiskSpec
 from rumpel.sandbox.process import FIRST
 
 if TYPE_CHECKING:
+    from rumpel.images.layers.key import Key
+    from rumpel.images.layers.stack import Stack, Verity
     from rumpel.images.served import Served
     from rumpel.kernel import Kernel
     from rumpel.sandbox import SandboxedKernel
 
-__all__ = ["Device", "Options", "Service", "Session"]
+__all__ = ["Options", "Service", "Session"]
 
 _JOBS = "rumpel.images.jobs"
 _PARTS = ("shutil", "rumpel.copying.target")
 """What the kernel's side may need once it can import no more."""
-
-
-class Device(NamedTuple):
-    """A disk or a partition, and what is on it.
-
-    Attributes:
-        name: in the kernel, such as ``vda1``.
-        number: of the partition; 0 is the disk itself.
-        start: where it begins on the disk, in bytes.
-        size: in bytes.
-        table: of a disk: the kind of its partition table, ``gpt``, ``dos`` or "".
-        part_label: its name in the partition table, where that has names.
-        part_uuid: its UUID there.
-        kind: of the file system or whatever is on it, such as ``ext4``; "" is not known.
-        label: of the file system.
-        uuid: of the file system.
-        mountable: is it a file system?
-        features: of the file system, with spaces between them; see
-            :mod:`rumpel.images.features`.
-    """
-
-    name: str
-    number: int
-    start: int
-    size: int
-    table: str
-    part_label: str
-    part_uuid: str
-    kind: str
-    label: str
-    uuid: str
-    mountable: bool
-    features: str = ""
-
-    @property
-    def path(self) -> str:
-        """Its name under /dev."""
-        return f"/dev/{self.name}"
+_PIECE = 1 << 20
+_MADE_OF = ("crypto_LUKS", "linux_raid_member", "LVM2_member")
+"""What volumes are made of."""
 
 
 class Options(NamedTuple):
@@ -79,6 +48,8 @@ class Options(NamedTuple):
         timeout: how long a sandbox may take for an answer, in seconds; None is for ever.
         format: of the image, such as ``qcow2`` or ``raw``; None looks for itself.
         backing: may an image name files that are in other directories?
+        key: opens what is encrypted.
+        verity: what is read has to be checked by a tree of hashes with that root.
     """
 
     read_only: bool = False
@@ -90,6 +61,8 @@ class Options(NamedTuple):
     timeout: float | None = 300.0
     format: str | None = None
     backing: bool = False
+    key: Key | None = None
+    verity: Verity | None = None
 
 
 class Service(NamedTuple):
@@ -130,6 +103,7 @@ class Session:
     ) -> None:
         self.name = name_of(paths[0])
         self._service = service
+        self._stack: Stack | None = None
         self._series: weakref.WeakSet[Generator[tuple[Any, Any]]] = weakref.WeakSet()
         self.options = options
         self._paths = [path if isinstance(path, str) else None for path in paths]
@@ -260,18 +234,84 @@ class Session:
 
         return getattr(jobs, function)(self, items, *args)
 
+    def find(self, partition: str | int | None) -> tuple[Device, list[Device]]:
+        """The device that is meant, and all there are; asks for passwords if it must.
+
+        Raises:
+            ImageError: as :func:`rumpel.images.choose.choose`.
+        """
+        devices = self.devices()
+        while True:
+            try:
+                device = choose(self.name, devices, partition)
+                if self.options.verity and not is_above(device, "verity", devices):
+                    reason = "is not what the tree of hashes (dm-verity) is of"
+                    raise ImageError(f"{self.name}{device.suffix}", reason)
+                return device, devices
+            except LockedError as error:
+                if self._stack is None or not self._stack.unlock(error.devices):
+                    raise
+                devices = self.devices()
+
     def devices(self) -> list[Device]:
-        """Disks and partitions."""
+        """Disks, partitions, and the volumes that they are parts of, which are made if need be."""
+        devices = self._listed()
+        if self.options.verity or any(each.kind in _MADE_OF for each in devices):
+            stack = self._stack = self._stack or self._new_stack()
+            while stack.grow(devices):
+                devices = self._listed()
+        self._scan_btrfs(devices)
+        return self._stack.named(devices) if self._stack else devices
+
+    def _new_stack(self) -> Stack:
+        from rumpel.images.layers.stack import Stack
+
+        options = self.options
+        read_only = options.read_only and not options.overlay
+        return Stack(self.kernel, self.name, read_only, options.key, options.verity)
+
+    def _listed(self) -> list[Device]:
         try:
             return [Device(**device) for device, _ in self.run("devices")]
         except TypeError as error:
             raise SandboxError(f"{self.name}: a sandbox sends nonsense") from error
+
+    def _scan_btrfs(self, devices: Sequence[Device]) -> None:
+        """Let the kernel know what belongs together."""
+        found = [each for each in devices if each.kind == "btrfs"]
+        if len(found) < 2:
+            return
+        from rumpel.images.layers.btrfs import scan_device
+
+        for device in found:
+            with contextlib.suppress(OSError):  # mounting will say what is wrong
+                scan_device(self.kernel, device.path)
+
+    def content(self, device: Device) -> Iterator[bytes]:
+        """What is on a device, in pieces, from its beginning to its end."""
+        fd = self.kernel.os.open(device.path, os.O_RDONLY)
+        try:
+            while piece := self.kernel.os.read(fd, _PIECE):
+                yield piece
+        finally:
+            self.kernel.os.close(fd)
+
+    def undo(self) -> None:
+        """Take everything apart that :meth:`devices` has made. Nothing may be mounted.
+
+        Raises:
+            OSError: EBUSY if something is in use.
+        """
+        if self._stack:
+            self._stack.close()
 
     def close(self) -> None:
         """Halt the kernel, which writes all that is to be written."""
         self.stop()
         try:
             if self.kernel.state == "running":
+                with contextlib.suppress(OSError):  # in use: the halt ends that
+                    self.undo()
                 self.kernel.halt()
             self.kernel.close()
             why = self.trouble()

@@ -14,9 +14,10 @@ from rumpel.copying import Copied, Progress
 from rumpel.errors import KernelClosed, KernelPanic, SandboxError
 from rumpel.images.choose import choose
 from rumpel.images.copied import copied, counted
+from rumpel.images.device import Device
 from rumpel.images.errors import ImageError
 from rumpel.images.found import Found, entries
-from rumpel.images.session import Device, Options, Service, Session
+from rumpel.images.session import Options, Service, Session
 
 if TYPE_CHECKING:
     from rumpel.kernel import Kernel
@@ -64,8 +65,8 @@ def _open(
 ) -> Volume:
     session = Session(paths, options, service)
     try:
-        devices = session.devices()
-        return Volume(session, choose(session.name, devices, partition), devices)
+        device, devices = session.find(partition)
+        return Volume(session, device, devices)
     except BaseException:
         with contextlib.suppress(KernelPanic, KernelClosed, SandboxError):
             session.close()
@@ -88,7 +89,7 @@ class Volume:
         self.device = device
         self.devices = devices
         self.kernel: Kernel = session.kernel
-        self.name = f"{session.name}:{device.number}" if device.number else session.name
+        self.name = f"{session.name}{device.suffix}"
         self._outside = -1
         self._mount()
 
@@ -311,10 +312,12 @@ class Volume:
         """Run a function while nothing is mounted."""
         self._unmount()
         try:
+            self.session.undo()
             for _ in self.session.run(function, *args):
                 pass
         finally:
             try:
+                self.device, self.devices = self.session.find(self.device.title)
                 self._mount()
             except BaseException:
                 # What would be written now would go to the kernel's own root, and be lost.

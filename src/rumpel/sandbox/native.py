@@ -5,13 +5,14 @@ The border is the system call, as in the binding itself: so files, paths, copies
 that is made of system calls works on such a kernel as on any other. Arguments are integers,
 paths, and buffers, which go along:
 
-- those that are only read, and those of up to 512 bytes, as they are;
+- those that are only read, those of up to 512 bytes, and those of ioctl, as they are;
 - larger ones that the kernel writes to come back as far as the call's result says, which is
   how every such call of files counts.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import threading
@@ -295,6 +296,12 @@ class RemoteKernel:
 
     def log_read(self, position: int, /) -> tuple[bytes, int]:
         """Records of the log from a position on; also when the process is gone."""
+        # A kernel's process copies its log when it waits: what is newer has to be asked for.
+        if self._state == "running" and self._process.ours and not self._lock.locked():
+            with contextlib.suppress(KernelPanic, KernelClosed, SandboxError):
+                end, data = self.ask("log", position)
+                if isinstance(end, int) and end == position + len(data):
+                    return bytes(data), end
         return self._process.log_read(position)
 
 
@@ -326,7 +333,7 @@ class RemoteCall:
         """Make the call."""
         sent: list[Any] = []
         data: list[Any] = []
-        back: list[memoryview] = []
+        back: list[tuple[memoryview, bool]] = []
         names: list[str] = []
         shape = self._shape
         if shape == _native.READ and args[1] > _MOST:
@@ -359,14 +366,19 @@ class RemoteCall:
         if shape == _native.READ:
             return bytes(answer)
         at = 0
-        for view in back:
-            count = len(view) if len(view) <= SMALL else min(len(view), max(result, 0))
+        for view, whole in back:
+            count = len(view) if whole else min(len(view), max(result, 0))
             view[:count] = answer[at : at + count]
             at += count
         return None if self._void else result
 
     def _buffer(
-        self, arg: Any, shape: int, sent: list[Any], data: list[Any], back: list[memoryview]
+        self,
+        arg: Any,
+        shape: int,
+        sent: list[Any],
+        data: list[Any],
+        back: list[tuple[memoryview, bool]],
     ) -> None:
         view = memoryview(arg).cast("B")
         if shape:
@@ -376,10 +388,10 @@ class RemoteCall:
             sent.append([size, 0])
             data.append(view)
         else:
-            small = size <= SMALL and shape != _native.READINTO
-            sent.append([size, 1 if small else 2])
-            back.append(view)
-            if small:
+            whole = (size <= SMALL or self.__name__ == "ioctl") and shape != _native.READINTO
+            sent.append([size, 1 if whole else 2])
+            back.append((view, whole))
+            if whole:
                 data.append(bytes(view))
 
     def __repr__(self) -> str:

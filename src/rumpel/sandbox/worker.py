@@ -96,6 +96,11 @@ class Worker:
         """Tell the time."""
         self.send(self.kernel._native.now_ns)
 
+    def log(self, position: int) -> None:
+        """What the kernel has logged since."""
+        data, end = self.kernel._native.log_read(position)
+        self.send(end, data)
+
     def halt(self) -> None:
         """End."""
         self._halt(_LAST)
@@ -207,6 +212,7 @@ _REQUESTS: dict[str, Callable[..., None]] = {
     "start": Worker.start,
     "bind": Worker.bind,
     "now": Worker.now,
+    "log": Worker.log,
     "halt": Worker.halt,
     "run": Worker.run,
     "feed": Worker.feed,

@@ -16,10 +16,10 @@ import click
 
 from rumpel.cli.image.common import How, Images, options, show, warn
 from rumpel.devices import Disk
-from rumpel.images.choose import choose
+from rumpel.images.device import Device
 from rumpel.images.errors import ImageError
 from rumpel.images.locate import parse
-from rumpel.images.session import Device, Session
+from rumpel.images.session import Session
 from rumpel.images.sources import check_raw
 from rumpel.images.tools import copy_range, fsck
 from rumpel.images.volume import open_volume
@@ -36,16 +36,14 @@ def command(how: How, names: tuple[str, ...], repair: bool, verbose: bool) -> No
     Without a partition all of an image are checked. With --repair the kernel mounts each first,
     which replays its journal.
     """
-    if how.overlay or how.disks or (repair and how.read_only):
-        raise click.UsageError(
-            "these programs know no --overlay and no --disk, and --repair is not --read-only"
-        )
+    if how.overlay or (repair and how.read_only):
+        raise click.UsageError("these programs know no --overlay; --repair is not --read-only")
     with Images(how) as images:
         for name in names:
             with images.attempt(name):
                 location = parse(name)
                 for device in _devices(how, location.image, location.partition):
-                    title = f"{location.image}:{device.number}" if device.number else name
+                    title = f"{location.image}{device.suffix}" if device.suffix else name
                     clean, said = _check(how, location.image, device, repair)
                     show(f"{title}: {device.kind}: {'clean' if clean else 'NOT CLEAN'}")
                     if verbose or not clean:
@@ -55,22 +53,26 @@ def command(how: How, names: tuple[str, ...], repair: bool, verbose: bool) -> No
 
 
 def _devices(how: How, image: str, partition: str | None) -> list[Device]:
-    check_raw(image, how.format)
-    session = Session([image], how.options(False))
+    session = Session(how.paths(image), how.options(False))
     try:
-        devices = session.devices()
+        device, devices = session.find(partition) if partition else (None, session.devices())
     finally:
         session.close()
-    if partition is not None:
-        return [choose(image, devices, partition)]
+    if device:
+        return [device]
     found = [each for each in devices if each.mountable]
     if not found:
         raise ImageError(image, "no file system to check")
     # A disk with partitions has no file system itself, whatever is left of an old one.
-    return [each for each in found if each.number] or found
+    return [each for each in found if each.number or each.volume] or found
 
 
 def _check(how: How, image: str, device: Device, repair: bool) -> tuple[bool, str]:
+    if device.volume:
+        return _check_volume(how, image, device, repair)
+    if len(how.paths(image)) > 1:
+        raise click.UsageError(f"the program that checks {device.kind} knows no --disk")
+    check_raw(image, how.format)
     if repair:
         try:
             open_volume([image], str(device.number), how.options(True)).close()
@@ -80,6 +82,29 @@ def _check(how: How, image: str, device: Device, repair: bool) -> tuple[bool, st
         if not device.number:
             return fsck(image, device.kind, image, repair)
         return _check_copy(image, device, repair)
+
+
+def _check_volume(how: How, image: str, device: Device, repair: bool) -> tuple[bool, str]:
+    """What is in LUKS, LVM or RAID is copied out of the kernel."""
+    name = f"{image}{device.suffix}"
+    if repair:
+        raise ImageError(name, "volumes cannot be repaired, only checked")
+    path = Path(image)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as directory:
+        copy = Path(directory, "volume")
+        session = Session(how.paths(image), how.options(False))
+        try:
+            device, _ = session.find(device.title)
+            with copy.open("wb") as file:
+                for piece in session.content(device):
+                    if piece.count(0) < len(piece):
+                        file.write(piece)
+                    else:
+                        file.seek(len(piece), os.SEEK_CUR)
+                file.truncate(device.size)
+        finally:
+            session.close()
+        return fsck(name, device.kind, str(copy), False)
 
 
 @contextmanager

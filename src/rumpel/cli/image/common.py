@@ -11,18 +11,25 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from types import FrameType
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import click
 
+from rumpel.cli.image.passwords import PASSWORD, key
 from rumpel.cli.terminal import escaped, masked
 from rumpel.errors import RumpelError
 from rumpel.images.choose import choose
+from rumpel.images.errors import LockedError
 from rumpel.images.locate import Location, parse
 from rumpel.images.session import Options
 from rumpel.images.volume import Volume, open_volume
 from rumpel.sizes import to_bytes
 
+if TYPE_CHECKING:
+    from rumpel.images.layers.stack import Verity
+
+_ERROR = 3
+"""Of the kernel's log: that and below are errors."""
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -66,9 +73,18 @@ class How(NamedTuple):
     timeout: float
     format: str | None
     backing: bool
+    password_file: str | None
+    key_file: str | None
+    verity: str | None
+    verity_hash: str | None
+    verity_offset: int | None
 
-    def options(self, writes: bool) -> Options:
-        """For a command that writes, or does not."""
+    def paths(self, image: str) -> list[str]:
+        """All disks that belong to an image."""
+        return [image, *self.disks, *([self.verity_hash] if self.verity_hash else [])]
+
+    def options(self, writes: bool, asks: bool = True) -> Options:
+        """For a command that writes, or does not; ``asks``: for passwords, on a terminal."""
         if writes and self.read_only:
             raise click.UsageError("--read-only, but this writes")
         return Options(
@@ -81,7 +97,20 @@ class How(NamedTuple):
             self.timeout or None,
             self.format,
             self.backing,
+            key(self.password_file, self.key_file, asks),
+            _root(self.verity, self.verity_offset),
         )
+
+
+def _root(text: str | None, offset: int | None) -> Verity | None:
+    if text is None:
+        return None
+    from rumpel.images.layers.stack import parse_root
+
+    try:
+        return parse_root(text, offset)
+    except ValueError as error:
+        raise click.UsageError(f"--verity: {error}") from None
 
 
 def options(function: Function) -> Function:
@@ -118,6 +147,26 @@ def options(function: Function) -> Function:
             click.option(
                 "--disk", "how_disks", multiple=True, metavar="PATH",
                 help="One more disk of the same file system.",
+            ),
+            click.option(
+                "--password-file", "how_password_file", metavar="FILE",
+                help="Its first line is the password of what is encrypted; - is stdin."
+                f" Otherwise ${PASSWORD}, or what is typed on a terminal.",
+            ),
+            click.option(
+                "--key-file", "how_key_file", metavar="FILE",
+                help="All of it is the password.",
+            ),
+            click.option(
+                "--verity", "how_verity", metavar="HASH",
+                help="Check all by the tree of hashes (dm-verity) with that root.",
+            ),
+            click.option(
+                "--verity-hash", "how_verity_hash", metavar="PATH", help="The tree's image.",
+            ),
+            click.option(
+                "--verity-offset", "how_verity_offset", type=int, metavar="BYTES",
+                help="Where it begins, if it is behind the data.",
             ),
             click.option(
                 "--timeout", "how_timeout", type=click.FloatRange(min=0), default=300.0,
@@ -161,7 +210,7 @@ class Images:
         self._how = how
         self._writes = writes
         self._open: dict[tuple[str, str | None, int], Volume] = {}
-        self.failed = False
+        self.failed = self._input_error = False
 
     def volume(self, location: Location, writes: bool | None = None, apart: bool = False) -> Volume:
         """Mount what a name says; ``apart``: once more, if it is already."""
@@ -179,7 +228,7 @@ class Images:
                 if writes and _same_file(location.image, volume.session.name):
                     # Of an image that is written to one file system is open at a time.
                     self._close(volume)
-            disks = [location.image, *self._how.disks]
+            disks = self._how.paths(location.image)
             self._open[key] = open_volume(disks, location.partition, options)
         return self._open[key]
 
@@ -191,7 +240,10 @@ class Images:
         """
         if not _same_file(location.image, volume.session.name):
             return False
-        named = choose(volume.session.name, volume.devices, location.partition)
+        try:
+            named = choose(volume.session.name, volume.devices, location.partition)
+        except LockedError:
+            return False
         return named == volume.device
 
     def place(self, location: Location, writes: bool | None = None, apart: bool = False) -> Place:
@@ -239,6 +291,7 @@ class Images:
         """One line on stderr; the command's exit status will be 1."""
         warn(text)
         self.failed = True
+        self._input_error = self._input_error or os.strerror(errno.EIO) in text
 
     def close(self) -> None:
         """Unmount all."""
@@ -247,6 +300,8 @@ class Images:
 
     def _close(self, volume: Volume) -> None:
         self._open = {key: each for key, each in self._open.items() if each is not volume}
+        if self._input_error:
+            _explain(volume)
         with self.attempt(volume.name):
             volume.close()
 
@@ -265,6 +320,18 @@ class Images:
 
 def _same_file(one: str, other: str) -> bool:
     return os.path.realpath(one) == os.path.realpath(other)
+
+
+def _explain(volume: Volume) -> None:
+    """What the kernel has said of errors since it booted, of which programs only get numbers."""
+    said: list[str] = []
+    for record in volume.kernel.log:
+        if record.text.startswith("Run /init"):
+            said.clear()
+        elif record.level <= _ERROR:
+            said.append(record.text)
+    if said:
+        warn(f"{volume.name}: the kernel says: {said[-1]}")
 
 
 def _terminated(number: int, frame: FrameType | None) -> None:

@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 
 from rumpel.cli.image.common import How, Images, as_json, options, show, show_json, size
+from rumpel.images.device import Device
 from rumpel.images.locate import parse
 from rumpel.images.session import Session
 from rumpel.images.sources import header_of, is_url
@@ -24,7 +27,8 @@ def command(how: How, names: tuple[str, ...], as_json: bool) -> None:
         for name in names:
             with images.attempt(name):
                 path = parse(name).image
-                session = Session([path, *how.disks], how.options(False))
+                paths = how.paths(path)
+                session = Session(paths, how.options(False, asks=False))
                 try:
                     devices = session.devices()
                 finally:
@@ -35,7 +39,7 @@ def command(how: How, names: tuple[str, ...], as_json: bool) -> None:
                         **_file(path, how.format),
                         "size": devices[0].size,
                         "table": devices[0].table,
-                        "devices": [each._asdict() for each in devices],
+                        "devices": _titled(devices, paths),
                     }
                 )
     if as_json:
@@ -69,10 +73,10 @@ def _show(told: dict[str, object]) -> None:
     assert isinstance(devices, list)
     titles = ["number", "start", "size", "type", "label", "UUID", "partition label"]
     table = [titles]
-    for each in devices:
-        if not each["number"] and told["table"]:
-            continue
-        where = [str(each["number"]), str(each["start"]), size(each["size"], True)]
+    for each, depth in _nested(devices):
+        is_part = each["number"] and not each["volume"]
+        start = str(each["start"]) if is_part or not depth else "-"
+        where = ["  " * depth + each["title"], start, size(each["size"], True)]
         what = [each[field] or "-" for field in ("kind", "label", "uuid", "part_label")]
         table.append([*where, *what])
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
@@ -81,4 +85,34 @@ def _show(told: dict[str, object]) -> None:
         show("  " + "  ".join(cells).rstrip())
     for each in devices:
         if each["features"]:
-            show(f"  features of {each['number']}: {each['features']}")
+            show(f"  features of {each['title']}: {each['features']}")
+        if each["problem"]:
+            show(f"  {each['title']}: {each['problem']}")
+
+
+def _nested(devices: list[dict[str, Any]]) -> Iterator[tuple[dict[str, Any], int]]:
+    """The devices, each below the first that it is made of, and how deep that is."""
+
+    def above(name: str, depth: int) -> Iterator[tuple[dict[str, Any], int]]:
+        for each in devices:
+            if each["name"] and [*each["below"], ""][0] == name:
+                # Of a disk with partitions these are shown.
+                if name or each["number"] or not each["table"]:
+                    yield each, depth
+                yield from above(each["name"], depth + 1)
+
+    yield from above("", 0)
+
+
+def _titled(devices: list[Device], paths: list[str]) -> list[dict[str, Any]]:
+    """What is told of each; of several disks with their names."""
+    every, names = [], iter(paths)
+    name = ""
+    for each in devices:
+        title = each.title
+        if len(paths) > 1 and each.name and not each.volume:
+            if not each.number:
+                name = Path(next(names, "")).name
+            title = f"{name}{each.suffix}"
+        every.append({**each._asdict(), "title": title})
+    return every
