@@ -82,16 +82,18 @@ static void leave_chroot(struct rumpel_task *agent)
 	task_call(agent, SYS_setns, space, CLONE_NEWNS);
 }
 
-/* Everything that a file system may be busy with. */
+/* All but the caller's own thread group, pid 1. */
 static void end_processes(struct rumpel_kernel *kernel)
 {
-	struct rumpel_task *agent = kernel->agent;
-
-	/* All but the caller's own thread group, pid 1. */
-	task_call(agent, SYS_kill, (unsigned long)-1, SIGKILL);
+	task_call(kernel->agent, SYS_kill, (unsigned long)-1, SIGKILL);
 	rumpel_token_take(kernel);
 	rumpel_vcpu_run(kernel, NULL);
 	rumpel_leave(kernel, false);
+}
+
+/* What pid 1 has in file systems. */
+static void leave_files(struct rumpel_task *agent)
+{
 	task_call(agent, SYS_chdir, (unsigned long)"/");
 	leave_chroot(agent);
 	task_call(agent, SYS_close_range, 0, ~0u, 0);
@@ -196,6 +198,12 @@ int rumpel_halt(struct rumpel_kernel *kernel)
 		return -EALREADY;
 	end_calls(kernel);
 	pthread_mutex_lock(&kernel->agent_lock);
+	leave_files(agent);
+	/*
+	 * Threads of md take a SIGKILL as the wish to be clean at once, and let nothing
+	 * idle until the last write has ended: that should be before.
+	 */
+	unmount_all(agent);
 	end_processes(kernel);
 	unmount_all(agent);
 	task_call(agent, SYS_sync);
