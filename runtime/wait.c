@@ -402,12 +402,14 @@ static int follow_sleep(struct rumpel_kernel *kernel, struct rumpel_waiter *wait
 	} while (!waiter->also && !atomic_get(&waiter->word) && result == 0);
 	if (atomic_get(&waiter->word) && ended_elsewhere(waiter)) {
 		rumpel_wake_fd_give(kernel, waiter->wake_fd, true);
+		waiter->wake_fd = -1;
 		return 1;
 	}
 	rumpel_token_take(kernel);
 	if (waiter->follows)
 		unfollow(kernel, waiter);
 	rumpel_wake_fd_give(kernel, waiter->wake_fd, true);
+	waiter->wake_fd = -1;
 	return result == -EINTR ? -EINTR : 0;
 }
 

@@ -36,6 +36,8 @@ void shared_interrupt(struct rumpel_local *local)
 	atomic_set(&waiter->word, 1);
 	if (kernel->leader == waiter)
 		rumpel_kick(kernel);
+	if (waiter->also && waiter->wake_fd > 0)
+		rumpel_eventfd_signal(waiter->wake_fd);
 	local->error = error;
 }
 

@@ -72,7 +72,7 @@ bool shared_is_over(int pidfd)
 {
 	struct pollfd polled = { pidfd, POLLIN, 0 };
 
-	return poll(&polled, 1, 0) > 0;
+	return poll(&polled, 1, 0) > 0 && (polled.revents & POLLIN);
 }
 
 /* ---- the platform's ---- */
@@ -212,7 +212,7 @@ struct rumpel_space *shared_space_new(void)
 
 void shared_space_put(struct rumpel_space *space)
 {
-	if (space && --space->users == 0)
+	if (space && !__atomic_sub_fetch(&space->users, 1, __ATOMIC_SEQ_CST))
 		free(space);
 }
 
@@ -257,12 +257,9 @@ static struct rumpel_process *take_process(void)
 		if (!__atomic_compare_exchange_n(&process->state, &free, PROCESS_TAKEN, false,
 						 __ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
 			continue;
-		process->pid = 0;
 		process->only = 0;
 		process->pidfd = -1;
-		process->parent = NULL;
 		process->first = NULL;
-		process->space = NULL;
 		process->first_tid = shared_tid_new(process);
 		if (process->first_tid)
 			return process;
@@ -279,11 +276,16 @@ static void give_process(struct rumpel_process *process)
 
 	if (process->first)
 		rumpel_task_free(process->first);
+	process->first = NULL;
 	rumpel_token_take(kernel);
 	shared_tid_free(process->first_tid);
 	shared_space_put(process->space);
+	process->space = NULL;
 	rumpel_leave(kernel, false);
-	atomic_set(&process->state, PROCESS_FREE);
+	process->parent = NULL;
+	/* What the keeper has begun to watch it has to end. */
+	atomic_set(&process->state, process->pid ? PROCESS_GONE : PROCESS_FREE);
+	shared_notify();
 }
 
 static void runs(struct rumpel_process *process, int pid)
@@ -386,13 +388,14 @@ static int attach_new(int pid)
 
 	if (!process)
 		return -EUSERS;
+	/* Locks are held by numbers of threads. */
+	become(process);
 	process->space = shared_space_new();
 	if (!process->space)
 		error = -ENOMEM;
 	/* Nothing is mapped here that could be taken away. */
 	else
 		process->space->seen = atomic_get(&instance->journal_end);
-	become(process);
 	/* Before it can hold the token: see reap.c. */
 	atomic_set(&process->pid, pid);
 	shared_notify();
@@ -421,13 +424,14 @@ static struct rumpel_task *find_other(const struct rumpel_process *process)
 static int attach_again(struct rumpel_process *process)
 {
 	struct rumpel_kernel *kernel = instance->kernel;
-	struct rumpel_space *space = shared_space_new();
+	struct rumpel_space *space;
 	struct rumpel_task *task;
 
+	become(process);
+	space = shared_space_new();
 	if (!space)
 		return -ENOMEM;
 	space->seen = atomic_get(&instance->journal_end);
-	become(process);
 	rumpel_token_take(kernel);
 	shared_space_put(process->space);
 	process->space = space;
@@ -602,6 +606,8 @@ void shared_exec_failed(void)
 			continue;
 		atomic_set(&task->waiter->word, 1);
 		rumpel_futex_wake(&task->waiter->word, 1);
+		if (task->waiter->also && task->waiter->wake_fd > 0)
+			rumpel_eventfd_signal(task->waiter->wake_fd);
 	}
 	rumpel_leave(kernel, false);
 	rumpel_kick(kernel);

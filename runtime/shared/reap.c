@@ -94,7 +94,9 @@ static void look(struct rumpel_kernel *kernel, int epoll)
 			continue;
 		fd = (int)bare_syscall(SYS_pidfd_open, process->pid, 0);
 		if (fd < 0) {
-			died(kernel, process);
+			/* Of what else is wrong (no descriptors left) more is known the next time. */
+			if (fd == -ESRCH)
+				died(kernel, process);
 			continue;
 		}
 		process->pidfd = fd;
@@ -172,6 +174,10 @@ static bool sweep(struct rumpel_kernel *kernel)
 		if (process->pidfd >= 0)
 			close(process->pidfd);
 		process->pidfd = -1;
+		/* Nobody who looks at it takes the next one for it. */
+		process->pid = 0;
+		process->parent = NULL;
+		process->space = NULL;
 		atomic_set(&process->state, PROCESS_FREE);
 	}
 	return left;
