@@ -29,7 +29,7 @@
 #include <stdint.h>
 
 #define RUMPEL_SHARED_MAGIC 0x64657261687372ULL /* "rshared" */
-#define RUMPEL_SHARED_VERSION 2
+#define RUMPEL_SHARED_VERSION 3
 
 /* Away from where programs, their heaps and sanitizers' shadows are put. */
 #define RUMPEL_SHARED_TEXT 0x200000000000ULL
@@ -121,6 +121,12 @@ struct rumpel_shared_ops {
 	 */
 	long (*give)(int fd);
 	long (*take)(long number);
+
+	/*
+	 * A call of the host's that kills or stops others (kill, tkill, tgkill): none of them
+	 * is in the middle of kernel code meanwhile.
+	 */
+	long (*kill)(long nr, const unsigned long args[6]);
 
 	/*
 	 * SIGSEGV, SIGBUS, SIGILL, SIGFPE, with all signals blocked: siginfo_t and ucontext_t.

@@ -130,3 +130,14 @@ long shared_take(long number)
 	agent_call(SYS_close, (unsigned long)number);
 	return fd;
 }
+
+long shared_kill(long nr, const unsigned long args[6])
+{
+	struct rumpel_kernel *kernel = instance->kernel;
+	long result;
+
+	rumpel_token_take(kernel);
+	result = bare_syscall(nr, args[0], args[1], args[2]);
+	rumpel_leave(kernel, false);
+	return result;
+}

@@ -155,6 +155,7 @@ long shared_poll(long nr, const unsigned long args[6], struct pollfd *also, unsi
 void shared_interrupt(struct rumpel_local *local);
 long shared_give(int fd);
 long shared_take(long number);
+long shared_kill(long nr, const unsigned long args[6]);
 
 /* ---- fault.c ---- */
 

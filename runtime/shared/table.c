@@ -19,6 +19,7 @@ __attribute__((section(".table"), used)) static const struct rumpel_shared_ops t
 	.exit = shared_exit,
 	.give = shared_give,
 	.take = shared_take,
+	.kill = shared_kill,
 	.fault = shared_fault,
 	.inside = shared_inside,
 };

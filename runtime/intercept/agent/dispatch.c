@@ -34,6 +34,31 @@ static long call_exit_group(struct thread *t)
 	return host(__NR_exit_group, t->regs.rdi);
 }
 
+/* Is this process among those that get the signal? */
+static bool kills_itself(const struct thread *t)
+{
+	int target = (int)t->regs.rdi, self = host_pid();
+
+	if (t->regs.nr == __NR_tkill)
+		return true; /* of a thread: it may be ours */
+	return target == self || target == 0 || target == -1 ||
+	       target == -(int)host(__NR_getpgid, 0);
+}
+
+/* What cannot be put off must not come in the middle of kernel code. */
+static long call_kill(struct thread *t)
+{
+	int sig = (int)(t->regs.nr == __NR_tgkill ? t->regs.rdx : t->regs.rsi);
+
+	if (!kernel_present || (sig != SIGKILL && sig != SIGSTOP))
+		return call_through(t);
+	if (!kills_itself(t))
+		return kernel_kill(t);
+	if (sig == SIGKILL && (int)t->regs.rdi == host_pid())
+		kernel_exit(t);
+	return call_through(t);
+}
+
 #ifndef PR_SET_SYSCALL_USER_DISPATCH
 #define PR_SET_SYSCALL_USER_DISPATCH 59
 #endif

@@ -45,6 +45,9 @@ long kernel6(long nr, long a0, long a1, long a2, long a3, long a4, long a5);
 long kernel_give(int fd);
 long kernel_take(long number);
 
+/* A call that kills or stops others, made while nobody is inside. */
+long kernel_kill(struct thread *t);
+
 /* For on_signal(). A fault that was the kernel's, and is dealt with? */
 bool kernel_fault(int sig, siginfo_t *info, struct ucontext *uc);
 bool kernel_inside(const struct thread *t, uint64_t rip, uint64_t rsp);

@@ -205,6 +205,17 @@ long kernel_take(long number)
 
 /* ---- signals ---- */
 
+long kernel_kill(struct thread *t)
+{
+	const unsigned long args[6] = { t->regs.rdi, t->regs.rsi, t->regs.rdx };
+	long result;
+
+	open_faults(t);
+	result = rumpel_shared->kill(t->regs.nr, args);
+	close_faults(t);
+	return result;
+}
+
 bool kernel_fault(int sig, siginfo_t *info, struct ucontext *uc)
 {
 	return rumpel_shared->fault(sig, info, uc);

@@ -210,3 +210,8 @@ long kernel_take(long number)
 	(void)number;
 	return -ENOSYS;
 }
+
+long kernel_kill(struct thread *t)
+{
+	return call_through(t);
+}
