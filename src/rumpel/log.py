@@ -12,7 +12,7 @@ import re
 import sys
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple, Union, overload
+from typing import TYPE_CHECKING, NamedTuple, Protocol, Union, overload, runtime_checkable
 
 from rumpel.errors import BootError, KernelClosed, KernelPanic
 
@@ -194,6 +194,14 @@ def _watch_forks() -> None:
     os.register_at_fork(after_in_child=_start_again)
 
 
+@runtime_checkable
+class _HasFileno(Protocol):
+    """An open file, or what has one's descriptor."""
+
+    def fileno(self) -> int:
+        """The descriptor."""
+
+
 def destination(log: LogTarget | None) -> tuple[int, LogHandler | None]:
     """A descriptor, or 0, and a handler, or None, for what was given as a boot's ``log``.
 
@@ -208,8 +216,8 @@ def destination(log: LogTarget | None) -> tuple[int, LogHandler | None]:
         fd = log
     elif callable(log) or (callable(getattr(log, "log", None)) and not isinstance(log, type)):
         return 0, log  # type: ignore[return-value]
-    elif callable(fileno := getattr(log, "fileno", None)):
-        fd = int(fileno())
+    elif isinstance(log, _HasFileno):
+        fd = log.fileno()
     else:
         raise TypeError(
             f"log must be a function, a logging.Logger, an open file or its descriptor, not {log!r}"

@@ -34,7 +34,9 @@ class ImageCompleter(Completer):
         self._here = here
         self._commands = sorted(commands)
 
-    def get_completions(self, document: Document, event: CompleteEvent) -> Iterable[Completion]:
+    def get_completions(
+        self, document: Document, complete_event: CompleteEvent
+    ) -> Iterable[Completion]:
         """What the word before the cursor may become."""
         words = document.text_before_cursor.split(" ")
         word = words[-1]
