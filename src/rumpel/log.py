@@ -196,10 +196,8 @@ def _watch_forks() -> None:
 
 @runtime_checkable
 class _HasFileno(Protocol):
-    """An open file, or what has one's descriptor."""
-
-    def fileno(self) -> int:
-        """The descriptor."""
+    # An open file, or what has one's descriptor.
+    def fileno(self) -> int: ...
 
 
 def destination(log: LogTarget | None) -> tuple[int, LogHandler | None]:
