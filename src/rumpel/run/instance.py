@@ -17,9 +17,10 @@ from pathlib import Path
 from rumpel.errors import BootError
 from rumpel.run import keeper
 
-__all__ = ["Instance", "NameTaken", "directory", "find", "instances", "register"]
+__all__ = ["Instance", "NameTaken", "directory", "find", "instances", "name_for", "register"]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+_NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_.-]")
 
 
 class NameTaken(BootError):
@@ -76,6 +77,17 @@ def directory() -> Path:
     return path
 
 
+def name_for(program: str) -> str:
+    """A name for the kernel of a program that this process becomes.
+
+    Example:
+        >>> name_for("/usr/bin/g++").rpartition("-")[0]
+        'g__'
+    """
+    stem = _NOT_IN_NAMES.sub("_", Path(program).name[:40]).lstrip("_.-")
+    return f"{stem or 'program'}-{os.getpid()}"
+
+
 def register(instance: Instance) -> tuple[socket.socket, list[Path]]:
     """Make a name known.
 
@@ -93,9 +105,18 @@ def register(instance: Instance) -> tuple[socket.socket, list[Path]]:
     record = directory() / f"{instance.name}.json"
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     instance.socket.unlink(missing_ok=True)
-    listener.bind(os.fspath(instance.socket))
-    listener.listen(16)
-    record.write_text(json.dumps(asdict(instance)))
+    try:
+        listener.bind(os.fspath(instance.socket))
+    except OSError:
+        listener.close()
+        raise
+    try:
+        listener.listen(16)
+        record.write_text(json.dumps(asdict(instance)))
+    except BaseException:
+        listener.close()
+        _remove([instance.socket, record])
+        raise
     return listener, [instance.socket, record]
 
 
@@ -124,8 +145,11 @@ def find(name: str) -> Instance:
 
 def _is_alive(path: Path) -> bool:
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as s:
+        s.setblocking(False)
         try:
             s.connect(os.fspath(path))
+        except BlockingIOError:
+            return True  # somebody listens, and is slow to accept
         except OSError:
             return False
     return True

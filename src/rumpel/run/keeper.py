@@ -8,6 +8,7 @@ import errno
 import os
 import resource
 import socket
+import struct
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -19,6 +20,9 @@ KEEPER = Path(__file__).with_name("rumpel-shared")
 
 COUNT = 64
 """Descriptors of a kernel in each of its processes: RUMPEL_SHARED_FDS of rumpel/shared.h."""
+
+TIMEOUT = 20
+"""Seconds that who joins waits for the keeper."""
 
 USUAL, AGENTS = 900, 4
 _CONTROL = COUNT - 1
@@ -79,9 +83,15 @@ def join(path: str | os.PathLike[str]) -> int:
         OSError: if nobody listens.
     """
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as s:
-        s.connect(os.fspath(path))
-        s.settimeout(20)
-        return _receive(s)
+        # As unix(7) has it, a connect waits for a full backlog so long; Python's own limit
+        # would make it fail at once.
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("@ll", TIMEOUT, 0))
+        try:
+            s.connect(os.fspath(path))
+            s.settimeout(TIMEOUT)
+            return _receive(s)
+        except (BlockingIOError, TimeoutError):
+            raise BootError(f"the kernel's keeper does not answer at {path}") from None
 
 
 def _spawn(arguments: Sequence[str], fds: Iterable[int]) -> None:

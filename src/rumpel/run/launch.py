@@ -122,14 +122,15 @@ def _start(arguments: Sequence[str], options: Options) -> _Made:
     rules = policy.rules_of(options.paths, options.rules)
     flags = agent.FLAG_MPTCP if options.mptcp else 0
     settings = [_sysctl(name, value) for name, value in options.sysctl.items()]
-    name = options.name or f"{Path(arguments[0]).name[:40]}-{os.getpid()}"
+    name = options.name or instance.name_for(arguments[0])
     made = plan(options.nets, options.publish, options.pcap)
     files: list[Path] = []
     try:
-        resolv = _resolv(name, options.dns or made.dns)
-        if resolv:
-            files.append(resolv)
+        servers = options.dns or made.dns
+        resolv = instance.directory() / f"{name}.resolv"
+        if servers:
             rules.append(f"instead /etc/resolv.conf {resolv}")
+        # First: as long as the name may be another's, so may the files that go by it.
         listener, records = instance.register(
             instance.Instance(
                 name, os.getpid(), list(arguments), options.version, time.time(), rules, flags
@@ -137,6 +138,9 @@ def _start(arguments: Sequence[str], options: Options) -> _Made:
         )
         files += records
         with listener:
+            if servers:
+                files.append(resolv)
+                resolv.write_text("".join(f"nameserver {server}\n" for server in servers))
             extra = [f"memory={options.memory}", f"listen={listener.fileno()}"]
             extra += [f"remove={path}" for path in files]
             fds = [*made.fds, listener.fileno()]
@@ -162,14 +166,6 @@ def _sysctl(name: str, value: str) -> str:
     if not path.strip("/") or ".." in path.split("/") or "," in path:
         raise ValueError(f"{name!r} is not a setting")
     return f"write=/proc/sys/{path.strip('/')},{value}"
-
-
-def _resolv(name: str, servers: Sequence[str]) -> Path | None:
-    if not servers:
-        return None
-    path = instance.directory() / f"{name}.resolv"
-    path.write_text("".join(f"nameserver {server}\n" for server in servers))
-    return path
 
 
 def _open_log(path: str) -> int:
