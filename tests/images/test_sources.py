@@ -240,6 +240,35 @@ def test_what_a_file_object_raises(filled: bytes, opened: Any) -> None:
 
 
 @pytest.mark.kernel
+def test_a_file_object_that_has_less_than_it_said(filled: bytes, opened: Any) -> None:
+    """What cannot be read is an I/O error, not zeroes."""
+    file = io.BytesIO(filled)
+    with pytest.raises(ImageError, match="bytes were read instead of"):  # noqa: SIM117
+        with opened(file, read_only=True) as img:
+            file.truncate(8192)
+            with pytest.raises(OSError, match="Input/output error"):
+                (img / "noise").read_bytes()
+
+
+@pytest.mark.kernel
+def test_a_forked_child_that_closes(filled: bytes, opened: Any) -> None:
+    """It lets go of what it has, and the image stays with the process that opened it."""
+    file = io.BytesIO(filled)
+    with opened(file) as img:
+        pid = os.fork()
+        if not pid:
+            try:
+                img.close()
+            finally:
+                os._exit(0)
+        assert os.waitpid(pid, 0)[1] == 0
+        (img / "new").write_bytes(CONTENT)
+        assert (img / "noise").read_bytes() == CONTENT
+    with opened(file, read_only=True) as img:
+        assert (img / "new").read_bytes() == CONTENT
+
+
+@pytest.mark.kernel
 def test_images_over_http(filled: bytes, opened: Any) -> None:
     """Only what is needed is fetched; compressed ones are read as well."""
     with serving() as server:

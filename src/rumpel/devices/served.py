@@ -36,18 +36,27 @@ class DiskBackend(Protocol):
 
 
 class FileBackend:
-    """A seekable binary file as backend; one request at a time."""
+    """A seekable binary file as backend; one request at a time.
 
-    def __init__(self, file: Any) -> None:
+    Args:
+        file: which.
+        fixed: it has all of its bytes from the beginning: less is an error.
+    """
+
+    def __init__(self, file: Any, fixed: bool = False) -> None:
         self._file = file
+        self._fixed = fixed
         self._lock = threading.Lock()
         self.size: int = file.seek(0, 2)
         self.read_only = not (file.writable() if hasattr(file, "writable") else True)
 
     def pread(self, offset: int, length: int) -> bytes:
         """All of it."""
+        data = self.pread_some(offset, length)
+        if self._fixed and len(data) < length:
+            raise OSError(errno.EIO, f"{len(data)} bytes were read instead of {length}")
         # What is behind the file's end is not there yet.
-        return self.pread_some(offset, length).ljust(length, b"\0")
+        return data.ljust(length, b"\0")
 
     def pread_some(self, offset: int, length: int) -> bytes:
         """As much as there is."""

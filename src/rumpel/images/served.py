@@ -49,6 +49,7 @@ class Served:
     ) -> None:
         self.name = name
         self.connection = connection
+        self._parent = os.getpid()
         self.size = size
         self._spec = DiskSpec(path or "", served=(-1, size, flags, format))
 
@@ -74,9 +75,15 @@ class Served:
         Raises:
             ImageError: if not all could be.
         """
-        with contextlib.suppress(OSError):
-            self.connection.shutdown(_socket.SHUT_RDWR)
+        if self.ours:
+            with contextlib.suppress(OSError):
+                self.connection.shutdown(_socket.SHUT_RDWR)
         self.connection.close()
+
+    @property
+    def ours(self) -> bool:
+        """Is it this process that had it served? A forked one only has the descriptors."""
+        return self._parent == os.getpid()
 
 
 class ServedByThread(Served):
@@ -121,6 +128,8 @@ class ServedByThread(Served):
     def close(self) -> None:
         """Hang up, and wait for what is being read or written."""
         super().close()
+        if not self.ours:
+            return
         # An interpreter that ends has no more threads; they are daemons.
         self._thread.join()
         self._closes.close()
@@ -224,9 +233,10 @@ class ServedByProgram(Served):
     def close(self) -> None:
         """Hang up, and wait until it has written all."""
         super().close()
-        ours = bool(self._pid)
+        if not self.ours:
+            return
         status = self._wait()
-        if ours and status:
+        if status:
             how = f"was killed by {signal.Signals(-status).name}" if status < 0 else "has failed"
             said = self._last_words()
             raise ImageError(self.name, f"{self._program} {how}" + (f": {said}" if said else ""))

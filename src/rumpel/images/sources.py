@@ -193,7 +193,7 @@ def _open_file_object(file: Any, format: str | None, read_only: bool) -> ServedB
                 raise ImageError(
                     name, "cannot be read from the middle (no seek, no range requests)"
                 )
-            backend: Any = FileBackend(file)
+            backend: Any = FileBackend(file, fixed=True)
             if backend.size < 512:
                 raise ImageError(name, "is too short for a disk" if backend.size else "is empty")
             # A file's end may read as zeroes; here what is not there must not.
