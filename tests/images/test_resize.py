@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from rumpel.images import open_image
+from rumpel.images import ImageError, open_image
+from rumpel.images.resize import resize
+from rumpel.images.session import Options
 from tests.conftest import VERSION
 from tests.images.tools import ENV, check, make
 
@@ -102,9 +104,57 @@ def test_mistakes(disk: Path, tmp_path: Path) -> None:
     """They change nothing."""
     before = disk.read_bytes()
     for size in ("much", "-1T", "+-1M", "0"):
-        assert rumpel("resize", disk, *(["--"] if size[0] == "-" else []), size, code=2)
+        assert "SIZE" in rumpel("resize", disk, size, code=2)
     vfat = make(tmp_path / "stick.img", "vfat", 64)
     assert "vfat cannot be made larger" in rumpel("resize", vfat, "1G", code=1)
-    with open_image(disk, version=VERSION):
+    with open_image(disk, version=VERSION, read_only=True):
         assert "in use" in rumpel("resize", disk, "1G", code=1)
-    assert disk.stat().st_size == len(before)
+    assert disk.read_bytes() == before
+
+
+@pytest.mark.parametrize("table", ["gpt", "mbr"])
+def test_a_file_that_is_longer_already(table: str, tmp_path: Path) -> None:
+    """Its partition and file system grow all the same, as after truncate(1) or half a resize."""
+    disk = tmp_path / "disk.img"
+    rumpel("create", disk, "32M", "--table", table, "-p", "rest:ext4:root")
+    _fill(disk, 1)
+    os.truncate(disk, 64 << 20)
+    said = rumpel("resize", disk, "64M")
+    assert said == f"{disk}: 64M, its file system {62 if table == 'gpt' else 63}M\n"
+    _check(disk, "ext4", 63, 1)
+    rumpel("resize", disk, "-16M")
+    assert disk.stat().st_size == 48 << 20
+
+
+def test_without_sfdisk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A partition that cannot be made longer leaves the file as it was."""
+    disk = tmp_path / "disk.img"
+    rumpel("create", disk, "32M", "-p", "rest:ext4:root")
+    before = disk.read_bytes()
+
+    def fail(name: str, *_: object, **__: object) -> str:
+        raise ImageError(name, "sfdisk is not installed")
+
+    monkeypatch.setattr("rumpel.images.resize.run", fail)
+    with pytest.raises(ImageError, match="not installed"):
+        resize(str(disk), None, 64 << 20, Options(version=VERSION))
+    assert disk.read_bytes() == before
+
+
+def test_an_image_that_is_changed_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was read of its table may be true no more."""
+    disk = make(tmp_path / "disk.img", "ext4", 32)
+    module = sys.modules["rumpel.images.resize"]
+    devices = module._devices
+
+    def changes(image: str, options: Options) -> object:
+        found = devices(image, options)
+        os.truncate(image, 40 << 20)
+        return found
+
+    monkeypatch.setattr(module, "_devices", changes)
+    with pytest.raises(ImageError, match="just changed"):
+        resize(str(disk), None, 64 << 20, Options(version=VERSION))
+    assert disk.stat().st_size == 40 << 20

@@ -7,8 +7,12 @@ import errno
 import fcntl
 import os
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-__all__ = ["lock", "open_file"]
+from rumpel.images.errors import ImageError
+
+__all__ = ["held", "lock", "open_file"]
 
 _FLOCK = struct.Struct("hh4xqqi4x")
 
@@ -36,3 +40,28 @@ def lock(fd: int, path: str, read_only: bool) -> None:
         if error.errno in (errno.EAGAIN, errno.EACCES):
             raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), path) from None
         # Some network file systems have no locks.
+
+
+@contextmanager
+def held(image: str, read_only: bool) -> Iterator[None]:
+    """Keep others from opening an image meanwhile, or from writing to it.
+
+    Args:
+        image: its path.
+        read_only: others may read it as well.
+
+    Raises:
+        ImageError: if somebody else has it open otherwise.
+        OSError: if it may not be opened.
+    """
+    fd = open_file(image, read_only)
+    try:
+        try:
+            lock(fd, image, read_only)
+        except OSError as error:
+            if error.errno != errno.EBUSY:
+                raise
+            raise ImageError(image, "in use: another process has the image open") from None
+        yield
+    finally:
+        os.close(fd)

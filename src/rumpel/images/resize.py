@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 from rumpel.images.choose import choose
 from rumpel.images.device import Device
 from rumpel.images.errors import ImageError
+from rumpel.images.locks import held
 from rumpel.images.session import Options, Session
 from rumpel.images.sources import check_raw
 from rumpel.images.tools import check_status, copy_range, run
@@ -75,16 +76,27 @@ def resize(image: str, partition: str | None, size: int, options: Options) -> tu
     last = _last(image, devices, partition)
     if size < before:
         _check_kind(image, last, _SHRINK, "smaller")
-        _shrink(image, last, devices[0].table, size, options)
+        with _held(image, status):
+            _shrink(image, last, devices[0].table, size, options)
         return size, _room(devices[0].table, last, size)
     _check_kind(image, last, _GROW, "larger")
-    if size > before:
-        with _held(image):
-            os.truncate(image, size)
-            _lengthen(image, devices[0].table, last, size)
+    with _held(image, status):
+        _lengthen(image, devices[0].table, last, before, size)
     with open_volume([image], str(last.number), options) as volume:
         _grow(volume)
-    return size, _room(devices[0].table, last, size)
+        inside = volume.device.size
+    return os.stat(image).st_size, inside  # noqa: PTH116
+
+
+@contextmanager
+def _held(image: str, status: os.stat_result) -> Iterator[None]:
+    """Nobody else has it open meanwhile, or has changed it since its devices were read."""
+    with held(image, read_only=False):
+        now = os.stat(image)  # noqa: PTH116
+        for each in ("st_dev", "st_ino", "st_size", "st_mtime_ns"):
+            if getattr(now, each) != getattr(status, each):
+                raise ImageError(image, "somebody else has just changed it; try again")
+        yield
 
 
 def _devices(image: str, options: Options) -> list[Device]:
@@ -122,32 +134,28 @@ def _room(table: str, device: Device, size: int) -> int:
     return (size - device.start - (_MIB if table == "gpt" else 0)) // _MIB * _MIB
 
 
-@contextmanager
-def _held(image: str) -> Iterator[None]:
-    """Nobody else has it open meanwhile."""
-    from rumpel.devices import Disk
+def _lengthen(image: str, table: str, device: Device, before: int, size: int) -> None:
+    """Lengthen the file, write GPT's copy to its end, and the partition's size into the table.
 
-    try:
-        disk = Disk(image)
-    except OSError as error:
-        if error.errno == errno.EBUSY:
-            raise ImageError(image, "in use: another process has the image open") from None
-        raise
-    try:
-        yield
-    finally:
-        disk.close()
-
-
-def _lengthen(image: str, table: str, device: Device, size: int) -> None:
-    """Write the last partition's new size into the table, and GPT's copy to the end."""
-    if not device.number:
+    The file may be that long already, whoever has made it so; the partition is looked at itself.
+    """
+    if size > before:
+        os.truncate(image, size)
+    room = _room(table, device, size)
+    if not device.number or device.size >= room:
         return
     sfdisk = ["sfdisk", "-q", "--no-reread", "--no-tell-kernel"]
+    entry = [*sfdisk, "-N", str(device.number), image], f"{device.start // 512}, {room // 512}\n"
+    steps = [entry]
     if table == "gpt":
-        run(image, [*sfdisk, "--relocate", "gpt-bak-std", image], "fdisk")
-    entry = f"{device.start // 512}, {_room(table, device, size) // 512}\n"
-    run(image, [*sfdisk, "-N", str(device.number), image], "fdisk", input=entry)
+        steps.insert(0, ([*sfdisk, "--relocate", "gpt-bak-std", image], ""))
+    for command, words in steps:
+        try:
+            run(image, command, "fdisk", input=words)
+        except ImageError:
+            if (command, words) == steps[0]:
+                os.truncate(image, before)
+            raise
 
 
 def _grow(volume: Volume) -> None:
@@ -206,8 +214,8 @@ def _shrink(image: str, device: Device, table: str, size: int, options: Options)
     if room <= 0:
         raise ImageError(image, "nothing would be left of its last partition")
     source = Path(image)
+    raw = options._replace(format="raw")  # whatever a partition begins with
     with (
-        _held(image),
         _replaced(image, size) as made,
         tempfile.NamedTemporaryFile(dir=made.parent, prefix=f"{made.name}-") as file,
     ):
@@ -216,7 +224,7 @@ def _shrink(image: str, device: Device, table: str, size: int, options: Options)
         os.truncate(part, device.size)
         copy_range(source, device.start, part, 0, device.size)
         try:
-            (_shrink_btrfs if device.kind == "btrfs" else _shrink_ext)(image, part, room, options)
+            (_shrink_btrfs if device.kind == "btrfs" else _shrink_ext)(image, part, room, raw)
         except ImageError as error:
             raise ImageError(image, error.reason) from None
         copy_range(source, 0, made, 0, device.start)

@@ -3,22 +3,19 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import shutil
 import signal
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import click
 
 from rumpel.cli.image.common import How, Images, options, show, warn
-from rumpel.devices import Disk
 from rumpel.images.device import Device
 from rumpel.images.errors import ImageError
 from rumpel.images.locate import parse
+from rumpel.images.locks import held
 from rumpel.images.session import Session
 from rumpel.images.sources import check_raw
 from rumpel.images.tools import copy_range, fsck
@@ -78,7 +75,7 @@ def _check(how: How, image: str, device: Device, repair: bool) -> tuple[bool, st
             open_volume([image], str(device.number), how.options(True)).close()
         except ImageError as error:
             warn(f"{error}; trying to repair it")
-    with _held(image, repair):
+    with held(image, read_only=not repair):
         if not device.number:
             return fsck(image, device.kind, image, repair)
         return _check_copy(image, device, repair)
@@ -107,21 +104,6 @@ def _check_volume(how: How, image: str, device: Device, repair: bool) -> tuple[b
         return fsck(name, device.kind, str(copy), False)
 
 
-@contextmanager
-def _held(image: str, repair: bool) -> Iterator[None]:
-    """Nobody else opens the image meanwhile, at least to write."""
-    try:
-        disk = Disk(image, read_only=not repair)
-    except OSError as error:
-        if error.errno == errno.EBUSY:
-            raise ImageError(image, "in use: another process has the image open") from None
-        raise
-    try:
-        yield
-    finally:
-        del disk
-
-
 def _check_copy(image: str, device: Device, repair: bool) -> tuple[bool, str]:
     """These programs know no partitions: they get a copy, with holes where the image has some."""
     path = Path(image)
@@ -138,7 +120,7 @@ def _check_copy(image: str, device: Device, repair: bool) -> tuple[bool, str]:
 
 def _put_back(copy: Path, path: Path, device: Device) -> None:
     """Write what was repaired. Half of it would be worse than what was there."""
-    typed = (signal.SIGINT, signal.SIGTERM)
+    typed = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     before = {number: signal.signal(number, signal.SIG_IGN) for number in typed}
     try:
         copy_range(copy, 0, path, device.start, device.size)

@@ -306,14 +306,15 @@ class Images:
             volume.close()
 
     def __enter__(self) -> Images:
-        self._term = signal.signal(signal.SIGTERM, _terminated)
+        self._before = {number: signal.signal(number, _terminated) for number in _ends()}
         return self
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
         try:
             self.close()
         finally:
-            signal.signal(signal.SIGTERM, self._term)
+            for number, handler in self._before.items():
+                signal.signal(number, handler)
         if self.failed and error is None:
             raise click.exceptions.Exit(1)
 
@@ -334,8 +335,14 @@ def _explain(volume: Volume) -> None:
         warn(f"{volume.name}: the kernel says: {said[-1]}")
 
 
+def _ends() -> list[signal.Signals]:
+    """Signals that end a command; nohup(1) ignores one of them."""
+    both = (signal.SIGTERM, signal.SIGHUP)
+    return [each for each in both if signal.getsignal(each) != signal.SIG_IGN]
+
+
 def _terminated(number: int, frame: FrameType | None) -> None:
-    """SIGTERM: leave as an exception does, so that all is unmounted."""
+    """SIGTERM, SIGHUP: leave as an exception does, so that all is unmounted."""
     raise SystemExit(128 + number)
 
 

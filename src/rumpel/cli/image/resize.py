@@ -12,7 +12,7 @@ from rumpel.images.locate import parse
 from rumpel.sizes import to_bytes
 
 
-@click.command()
+@click.command(context_settings={"ignore_unknown_options": True})
 @options
 @click.argument("name", metavar="IMAGE[:PARTITION]")
 @click.argument("new", metavar="[+|-]SIZE")
