@@ -6,6 +6,8 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -94,6 +96,13 @@ def test_changing(run: Run, disk: Path, tree: Path, monkeypatch: pytest.MonkeyPa
     assert (told["mode"], told["uid"]) == ("0o100600", 1000)
     monkeypatch.setenv("EDITOR", "false")
     assert "nothing is changed" in run("edit", "disk.img:/a/names", status=1).error
+    monkeypatch.setenv("EDITOR", "sh -c 'head -c 100000000 /dev/zero >\"$0\"'")
+    error = run("edit", "disk.img:/a/names", status=1).error
+    assert "No space left on device" in error
+    (kept,) = re.findall("is kept in (.*)", error)
+    assert Path(kept).stat().st_size == 100_000_000
+    shutil.rmtree(Path(kept).parent)
+    assert run("cat", "disk.img:/a/names").out == "127.0.0.1 globalhost\n"
     run("chmod", "-R", "700", "disk.img:/a")
     run("rm", "-r", "disk.img:/a", "disk.img:/etc")
     assert run("ls", disk).lines == ["lost+found"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -12,17 +13,21 @@ from pathlib import Path
 
 import click
 
-from rumpel.cli.image.common import How, Images, options
+from rumpel.cli.image.common import How, Images, options, warn
+from rumpel.images.errors import ImageError
 from rumpel.images.locate import parse
 
-_TYPED = (signal.SIGINT, signal.SIGQUIT)
+_TYPED = (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP)
 
 
 @click.command()
 @options
 @click.argument("name", metavar="IMAGE[:PARTITION]:PATH")
 def command(how: How, name: str) -> None:
-    """Edit a file with $VISUAL or $EDITOR. Nothing is written if it is left as it was."""
+    """Edit a file with $VISUAL or $EDITOR. Nothing is written if it is left as it was.
+
+    What cannot be written to the image is kept in a temporary directory.
+    """
     location = parse(name)
     with Images(how, writes=True) as images, images.attempt(name):
         place = images.place(location)
@@ -31,17 +36,28 @@ def command(how: How, name: str) -> None:
         with tempfile.TemporaryDirectory(prefix="rumpel-edit-") as directory:
             copy = Path(directory, Path(place.path).name)
             copy.write_bytes(before)
-            status = _run([*shlex.split(editor), str(copy)])
-            if status:
-                images.complain(f"{name}: {editor} exited with {status}; nothing is changed")
-                return
-            after = copy.read_bytes()
-        if after != before:
-            _replace(place.volume.kernel, place.path, after)
+            try:
+                status = _run([*shlex.split(editor), str(copy)])
+                if status:
+                    raise ImageError(name, f"{editor} exited with {status}; nothing is changed")
+                after = copy.read_bytes()
+                if after != before:
+                    _replace(place.volume.kernel, place.path, after)
+            except BaseException:
+                _keep(name, copy, before)
+                raise
+
+
+def _keep(name: str, copy: Path, before: bytes) -> None:
+    """Save what was edited, if anything."""
+    if copy.is_file() and copy.read_bytes() != before:
+        kept = Path(tempfile.mkdtemp(prefix="rumpel-edited-"), copy.name)
+        shutil.move(copy, kept)
+        warn(f"{name}: what was edited is kept in {kept}")
 
 
 def _run(command: list[str]) -> int:
-    """Run a program that has the terminal: what is typed to interrupt it is for it alone."""
+    """Run a program that has the terminal: what is typed, or its end, is for it alone."""
     # A handler that does nothing, unlike SIG_IGN, is not passed on to the program.
     before = {number: signal.signal(number, lambda *_: None) for number in _TYPED}
     try:
