@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import VERSION
+from tests.images.server import serving
 from tests.images.tools import check, make
 
 pytestmark = [
@@ -298,7 +299,7 @@ def test_other_file_systems(kind: str, here: Path, tmp_path: Path) -> None:
 
 
 @contextmanager
-def _serve(disk: Path, here: Path, *options: str) -> Iterator[subprocess.Popen[bytes]]:
+def _serve(disk: Path | str, here: Path, *options: str) -> Iterator[subprocess.Popen[bytes]]:
     """A server in the foreground, which does not outlive the test."""
     command = [*_RUMPEL, "mount", "--kernel", VERSION, "-f", *options, str(disk), str(here)]
     process = subprocess.Popen(command, stderr=subprocess.PIPE)
@@ -383,3 +384,26 @@ def test_mistakes(disk: Path, here: Path, tmp_path: Path) -> None:
         assert "is busy" in rumpel("umount", here, code=1)
     rumpel("umount", here)
     check(disk)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount at names like these")
+def test_mounts_of_others(here: Path) -> None:
+    """Whatever bytes their names have, they are not in the way."""
+    script = 'mkdir "$0" && mount -t tmpfs "$1" "$0" && shift && exec "$@"'
+    odd = os.fsencode(here) + b"/\xff\x0c\n \\134"
+    words = ["unshare", "--mount", "sh", "-c", script, odd, b"no\xffne"]
+    done = subprocess.run([*words, *_RUMPEL, "umount", here], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr == f"rumpel: {here}: no image is mounted there\n"
+
+
+def test_the_name_of_what_is_mounted(disk: Path, here: Path) -> None:
+    """Everybody may read that: a URL is there without what is secret in it."""
+    with serving() as server:
+        server.files["/disk.img"] = disk.read_bytes()
+        url = f"{server.url}/disk.img"
+        with _serve(f"{url}?signature=secret", here) as process:
+            mounts = Path("/proc/mounts").read_text(errors="replace").split("\n")
+            assert [each.split()[0] for each in mounts if str(here) in each] == [url]
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(60) == 0

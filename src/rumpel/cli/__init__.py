@@ -28,7 +28,11 @@ COMMANDS = (
 
 def main() -> None:
     """Run the command line."""
-    if sys.argv[1:2] == ["image"] and not {"--no-sandbox", "--help"} & set(sys.argv):
+    if (
+        sys.argv[1:2] == ["image"]
+        and sys.argv[2:3] not in (["mount"], ["umount"])
+        and not {"--no-sandbox", "--help"} & set(sys.argv)
+    ):
         # The process of its kernel starts while click is imported here.
         from rumpel.sandbox.process import prestart
 

@@ -26,6 +26,7 @@ from typing import IO, Any
 
 from rumpel.images.errors import ImageError
 from rumpel.images.session import Options, Service
+from rumpel.images.sources import is_url, name_of
 from rumpel.images.volume import open_volume
 
 __all__ = ["mount", "unmount"]
@@ -95,19 +96,22 @@ def unmount(directory: str) -> None:
 def _mounted(directory: str) -> tuple[str, bool]:
     """The image that is mounted there, and whether it is read only."""
     found = None
-    for line in Path("/proc/self/mountinfo").read_text().splitlines():
-        words = line.split(" ")
-        kind, source, options = words[words.index("-") + 1 :]
-        if kind == "fuse.rumpel" and _unescaped(words[4]) == os.path.realpath(directory):
-            found = _unescaped(source), "ro" in options.split(",")
+    for line in Path("/proc/self/mountinfo").read_bytes().split(b"\n"):
+        # Who may mount may call it by any bytes.
+        words = line.split(b" ")
+        if b"-" not in words:
+            continue
+        kind, source, options = words[words.index(b"-") + 1 :][:3]
+        if kind == b"fuse.rumpel" and _unescaped(words[4]) == os.path.realpath(directory):
+            found = _unescaped(source), b"ro" in options.split(b",")
     if found is None:
         raise ImageError(directory, "no image is mounted there")
     return found
 
 
-def _unescaped(text: str) -> str:
+def _unescaped(text: bytes) -> str:
     """A name of /proc/self/mountinfo, which has octal digits for blanks and the like."""
-    return re.sub(r"\\(\d{3})", lambda match: chr(int(match[1], 8)), text)
+    return os.fsdecode(re.sub(rb"\\(\d{3})", lambda match: bytes([int(match[1], 8)]), text))
 
 
 def _is_held(image: str) -> bool:
@@ -127,8 +131,9 @@ def _attached(name: str, directory: str, read_only: bool, allow_other: bool) -> 
     if not Path(directory).is_dir():
         raise ImageError(directory, "is no directory")
     words = ["ro" if read_only else "rw", "nosuid", "nodev", "subtype=rumpel"]
-    # A comma would end it, and a backslash quotes.
-    words.append("fsname=" + re.sub(r"([\\,])", r"\\\1", os.path.realpath(name)))
+    # Everybody may read this. A comma would end it, and a backslash quotes.
+    source = name_of(name) if is_url(name) else os.path.realpath(name)
+    words.append("fsname=" + re.sub(r"([\\,])", r"\\\1", source))
     if allow_other:
         words += ["allow_other", "default_permissions"]
     ours, theirs = socket.socketpair()
