@@ -6,9 +6,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import io
+import stat
 import struct
 import sys
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rumpel.errors import KernelClosed
@@ -22,6 +24,8 @@ __all__ = ["accept", "discard", "echo", "echo_datagrams", "http", "listen"]
 CHUNK = 1 << 18
 HEAD = 1 << 16
 """Bytes of the longest head of a request."""
+_INDEX = ("index.html", "index.htm")
+"""What http.server sends of a directory."""
 GRACE = 1.0
 """Seconds for sessions to end in, once nothing more is received."""
 
@@ -77,7 +81,9 @@ async def echo_datagrams(k: Kernel, sock: Any) -> None:
     """The same for all who send to a socket."""
     while True:
         data, peer = await k.aio.sock_recvfrom(sock, 65536)
-        await k.aio.sock_sendto(sock, data, peer)
+        # Nobody can be answered on port 0, and some not reached: that is not the others' end.
+        with contextlib.suppress(OSError):
+            await k.aio.sock_sendto(sock, data, peer)
 
 
 async def discard(k: Kernel, sock: Any) -> None:
@@ -115,6 +121,14 @@ def _realtime(k: Kernel) -> float:
     return float(seconds + ns / 1e9)
 
 
+def _blocks(path: Path) -> bool:
+    """Is it there, and neither a file nor a directory?"""
+    with contextlib.suppress(OSError, ValueError):
+        mode = path.stat().st_mode
+        return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
+    return False
+
+
 def http(directory: str) -> Session:
     """Serve the files of a directory of the host: HTTP/1.0, one request a connection."""
     from http.server import SimpleHTTPRequestHandler
@@ -129,6 +143,14 @@ def http(directory: str) -> Session:
             """As http.server has it; for us the server is the time."""
             now: Any = self.server
             return super().date_time_string(now if timestamp is None else timestamp)
+
+        def send_head(self) -> Any:
+            """As http.server has it, but only of what does not block: to open a FIFO would."""
+            path = Path(self.translate_path(self.path))
+            if any(_blocks(each) for each in (path, *(path / name for name in _INDEX))):
+                self.send_error(404, "Not a file")
+                return None
+            return super().send_head()
 
     async def session(k: Kernel, sock: Any) -> None:
         head = b""

@@ -6,8 +6,10 @@ from __future__ import annotations
 import asyncio
 import os
 import stat
-from collections.abc import AsyncIterator, Sequence
-from typing import TYPE_CHECKING, ClassVar
+import threading
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import Executor, Future
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import click
 
@@ -19,6 +21,26 @@ if TYPE_CHECKING:
     from rumpel.kernel import Kernel
 
 __all__ = ["Client"]
+
+
+class _Daemons(Executor):
+    """Threads that nobody waits for in the end: one that reads a terminal may never return."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """See Executor."""
+        future: Future[Any] = Future()
+        future.set_running_or_notify_cancel()
+
+        def work() -> None:
+            try:
+                result = fn(*args, **kwargs)
+            except BaseException as error:
+                future.set_exception(error)
+            else:
+                future.set_result(result)
+
+        threading.Thread(target=work, daemon=True).start()
+        return future
 
 
 class Client(Stage):
@@ -63,7 +85,7 @@ class Client(Stage):
         """
         regular = stat.S_ISREG(os.fstat(self._input).st_mode)
         whole = isinstance(k.clock, VirtualClock)
-        loop = asyncio.get_running_loop()
+        loop, reader = asyncio.get_running_loop(), _Daemons()
         while True:
             data = b""
             while len(data) < size:
@@ -71,7 +93,7 @@ class Client(Stage):
                 more = (
                     os.read(self._input, left)
                     if regular
-                    else await loop.run_in_executor(None, os.read, self._input, left)
+                    else await loop.run_in_executor(reader, os.read, self._input, left)
                 )
                 data += more
                 if not more or not whole:
