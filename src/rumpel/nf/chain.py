@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import shlex
 import shutil
@@ -11,7 +12,8 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Collection, Mapping, Sequence
+import threading
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal
 
@@ -24,6 +26,7 @@ from rumpel.packets import PacketFormat
 __all__ = ["Member", "Program", "parse", "run_chain"]
 
 Direction = Literal[">", "<", "<>"]
+_PR_SET_PDEATHSIG = 1
 NO_MATCH = 1
 """What grep, cmp and others say when there was nothing: no failure."""
 
@@ -136,6 +139,37 @@ def _place(chain: Sequence[Member | Program]) -> None:
                 member.stage.ports = (LEFT,) if number else (RIGHT,)
 
 
+class _Ended(KeyboardInterrupt):
+    """A signal that asks to end, as an interrupt does."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+@contextlib.contextmanager
+def _signals() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP interrupt, where they are not dealt with; stages inherit that."""
+
+    def end(number: int, _: object) -> None:
+        raise _Ended(number)
+
+    # Python allows no other thread to have handlers.
+    ours = threading.current_thread() is threading.main_thread()
+    numbers = [
+        number
+        for number in (signal.SIGTERM, signal.SIGHUP)
+        if ours and signal.getsignal(number) == signal.SIG_DFL
+    ]
+    for number in numbers:
+        signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            signal.signal(number, signal.SIG_DFL)
+
+
 class _Wires:
     """The descriptors between the members, all of which this process gives away."""
 
@@ -209,6 +243,11 @@ def run_chain(
     Returns:
         The exit code: that of the member that failed, whose name is said on standard error.
     """
+    with _signals():
+        return _run(chain, linux or {}, write)
+
+
+def _run(chain: Sequence[Member | Program], linux: Mapping[str, Any], write: PacketFormat) -> int:
     wires = _Wires()
     stages: list[tuple[Member, Ends]] = []
     programs: list[tuple[Program, int, int]] = []
@@ -236,7 +275,7 @@ def run_chain(
             started[processes[-1].pid] = program.name
         start = _Start(len(stages))
         # Each stage gets a copy of it: a fork is much faster than a boot.
-        kernel = boot(**(linux or {}))
+        kernel = boot(**linux)
         for member, ends in stages:
             run = partial(member.stage.process, ends, linux=linux, write=write, kernel=kernel)
             started[_fork(run, member, ends, wires, start)] = member.name
@@ -246,8 +285,8 @@ def run_chain(
     code = 0
     try:
         start.fire()
-    except KeyboardInterrupt:
-        code = _interrupt(started)
+    except KeyboardInterrupt as error:
+        code = _interrupt(started, error)
     code = _wait(started) or code
     for process in processes:
         process.returncode = 0  # it is gone: _wait has seen it
@@ -286,19 +325,24 @@ def _fork(run: Callable[..., int], member: Member, ends: Ends, wires: _Wires, st
     """Start a stage's process."""
     sys.stdout.flush()
     sys.stderr.flush()
+    parent, libc = os.getpid(), ctypes.CDLL(None)
+    code = 1
+    name = f"rumpel nf {member.name}"
     pid = os.fork()
     if pid:
         return pid
-    code = 1
-    name = f"rumpel nf {member.name}"
     try:
+        # Also a parent that is killed leaves nobody behind.
+        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != parent:
+            raise _Ended(signal.SIGTERM)
         # Whoever holds another stage's descriptors would never see its end.
         wires.close(but=vars(ends).values())
         code = run(name=name, ready=start.wait)
     except RumpelError as error:
         print(f"{name}: {error}", file=sys.stderr)
-    except KeyboardInterrupt:
-        code = 128 + signal.SIGINT
+    except KeyboardInterrupt as error:
+        code = 128 + _number(error)
     except BaseException as error:
         print(f"{name}: {type(error).__name__}: {error}", file=sys.stderr)
     finally:
@@ -307,12 +351,16 @@ def _fork(run: Callable[..., int], member: Member, ends: Ends, wires: _Wires, st
         os._exit(code)
 
 
-def _interrupt(started: Collection[int]) -> int:
+def _number(error: KeyboardInterrupt) -> int:
+    return error.number if isinstance(error, _Ended) else signal.SIGINT
+
+
+def _interrupt(started: Collection[int], error: KeyboardInterrupt) -> int:
     """Pass an interrupt on to all; the exit code for it."""
     for pid in started:
         with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGINT)
-    return 128 + signal.SIGINT
+            os.kill(pid, _number(error))
+    return 128 + _number(error)
 
 
 def _wait(started: dict[int, str]) -> int:
@@ -321,8 +369,9 @@ def _wait(started: dict[int, str]) -> int:
     while started:
         try:
             pid, status = os.wait()
-        except KeyboardInterrupt:
-            failed = failed or _interrupt(started)
+        except KeyboardInterrupt as error:
+            code = _interrupt(started, error)
+            failed = failed or code
             continue
         name = started.pop(pid, None)
         code = os.waitstatus_to_exitcode(status)
