@@ -391,7 +391,7 @@ def test_mounts_of_others(here: Path) -> None:
     """Whatever bytes their names have, they are not in the way."""
     script = 'mkdir "$0" && mount -t tmpfs "$1" "$0" && shift && exec "$@"'
     odd = os.fsencode(here) + b"/\xff\x0c\n \\134"
-    words = ["unshare", "--mount", "sh", "-c", script, odd, b"no\xffne"]
+    words: list[str | bytes | Path] = ["unshare", "--mount", "sh", "-c", script, odd, b"no\xffne"]
     done = subprocess.run([*words, *_RUMPEL, "umount", here], capture_output=True, text=True)
     assert done.returncode == 1
     assert done.stderr == f"rumpel: {here}: no image is mounted there\n"
@@ -407,3 +407,46 @@ def test_the_name_of_what_is_mounted(disk: Path, here: Path) -> None:
             assert [each.split()[0] for each in mounts if str(here) in each] == [url]
             process.send_signal(signal.SIGTERM)
             assert process.wait(60) == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a file system that is too small")
+@pytest.mark.parametrize("sandbox", ["--sandbox", "--no-sandbox"])
+def test_what_could_not_be_written(tmp_path: Path, here: Path, sandbox: str) -> None:
+    """Who unmounts is told, as he was not when he wrote."""
+    small = tmp_path / "small"
+    small.mkdir()
+    run("mount", "-t", "tmpfs", "-o", "size=12M", "none", small)
+    try:
+        disk = small / "disk.img"
+        disk.touch()
+        os.truncate(disk, 100 << 20)
+        run("mke2fs", "-q", "-t", "ext4", disk)
+        rumpel("mount", sandbox, disk, here)
+        (here / "file").write_bytes(os.urandom(30 << 20))
+        said = rumpel("umount", here, code=1)
+        assert said == f"rumpel: {here}: not all may be in the image: Input/output error\n"
+        assert not os.path.ismount(here)
+    finally:
+        run("umount", "--lazy", small)
+
+
+def test_a_kernel_that_is_killed(disk: Path, here: Path) -> None:
+    """Who works there must not go on in the host's directory; who unmounts is told."""
+    with _serve(disk, here) as process:
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        for child in children:
+            os.kill(int(child), signal.SIGKILL)
+        assert process.wait(60) == 1
+        with fails(errno.ENOTCONN, errno.ECONNABORTED):
+            (here / "file").touch()
+        assert "was killed by SIGKILL" in rumpel("umount", here, code=1)
+        assert not list(here.iterdir())
+
+
+def test_an_overlay(disk: Path, here: Path, tmp_path: Path) -> None:
+    """It is free when it is unmounted, with all in it."""
+    over = tmp_path / "over"
+    rumpel("mount", "--overlay", over, disk, here)
+    (here / "file").write_bytes(b"over" * 1_000_000)
+    rumpel("umount", here)
+    assert rumpel("cat", "--overlay", over, f"{disk}:/file") == "over" * 1_000_000

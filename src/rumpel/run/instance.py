@@ -8,13 +8,13 @@ import json
 import os
 import re
 import socket
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from rumpel.errors import BootError
+from rumpel.private import directory
 from rumpel.run import keeper
 
 __all__ = ["Instance", "NameTaken", "directory", "find", "instances", "name_for", "register"]
@@ -60,21 +60,6 @@ class Instance:
             return keeper.join(self.socket)
         except ConnectionRefusedError:
             raise BootError(f"the kernel {self.name} has ended") from None
-
-
-def directory() -> Path:
-    """Where the instances of this user are, which nobody else may look into.
-
-    Raises:
-        BootError: if it belongs to somebody else.
-    """
-    run = os.environ.get("XDG_RUNTIME_DIR")
-    path = Path(run) / "rumpel" if run else Path(tempfile.gettempdir()) / f"rumpel-{os.getuid()}"
-    path.mkdir(mode=0o700, exist_ok=True)
-    status = path.stat(follow_symlinks=False)
-    if status.st_uid != os.getuid() or status.st_mode & 0o077:
-        raise BootError(f"{path} is not this user's alone")
-    return path
 
 
 def name_for(program: str) -> str:

@@ -22,9 +22,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 from rumpel.images.errors import ImageError
+from rumpel.images.fuse.outcome import kept, opened, outcome
 from rumpel.images.session import Options, Service
 from rumpel.images.sources import is_url, name_of
 from rumpel.images.volume import open_volume
@@ -62,13 +63,18 @@ def mount(
         ImageError: if the image or the directory cannot be mounted.
         OSError: if the image may not be opened, or somebody else has it open (EBUSY).
     """
+    where = os.path.realpath(directory)  # nobody answers there later, until it is served
+    is_up = threading.Event()
     stop, stopping = os.pipe2(os.O_CLOEXEC)
     with ExitStack() as stack:
         stopper = stack.enter_context(open(stopping, "wb"))
         fds = ExitStack()
         stack.callback(fds.close)
         fds.callback(os.close, stop)
-        with _attached(paths[0], directory, options.read_only, allow_other) as device:
+        with (
+            _attached(paths[0], directory, options.read_only, allow_other, is_up) as device,
+            kept(_mounted(where).device, is_up),
+        ):
             fds.callback(os.close, device)
             service = Service(_MODULE, (device, stop))
             with open_volume(paths, partition, options, service) as volume:
@@ -76,6 +82,7 @@ def mount(
                     # When the sandbox ends, nobody has it: who looks there gets an error.
                     fds.close()
                 with _signals(directory, stopper):
+                    is_up.set()
                     ready()
                     volume.session.serve(options.read_only)
 
@@ -84,17 +91,34 @@ def unmount(directory: str) -> None:
     """Unmount, and wait until all is in the image and nobody has it any more.
 
     Raises:
-        ImageError: if there is no mount of an image, or somebody uses it.
+        ImageError: if there is no mount of an image, somebody uses it, or not all could be
+            written.
     """
-    source, read_only = _mounted(directory)
-    if not _detach(directory):
-        raise ImageError(directory, "is busy")
-    while not read_only and _is_held(source):
-        time.sleep(_INTERVAL)
+    mounted = _mounted(os.path.realpath(directory))
+    with ExitStack() as stack:
+        told = opened(mounted.device)
+        if told:
+            stack.enter_context(told)
+        if not _detach(directory):
+            raise ImageError(directory, "is busy")
+        why = outcome(told, mounted.device) if told else ""
+        # The kernel's process writes what there is, also if nobody serves it any more.
+        while (why or not told) and not mounted.read_only and _is_held(mounted.source):
+            time.sleep(_INTERVAL)
+        if why:
+            raise ImageError(directory, f"not all may be in the image: {why}")
 
 
-def _mounted(directory: str) -> tuple[str, bool]:
-    """The image that is mounted there, and whether it is read only."""
+class _Mounted(NamedTuple):
+    """A mount: its device's numbers, and the image."""
+
+    device: str
+    source: str
+    read_only: bool
+
+
+def _mounted(directory: str) -> _Mounted:
+    """What is mounted there; no links lead there."""
     found = None
     for line in Path("/proc/self/mountinfo").read_bytes().split(b"\n"):
         # Who may mount may call it by any bytes.
@@ -102,8 +126,9 @@ def _mounted(directory: str) -> tuple[str, bool]:
         if b"-" not in words:
             continue
         kind, source, options = words[words.index(b"-") + 1 :][:3]
-        if kind == b"fuse.rumpel" and _unescaped(words[4]) == os.path.realpath(directory):
-            found = _unescaped(source), b"ro" in options.split(b",")
+        if kind == b"fuse.rumpel" and _unescaped(words[4]) == directory:
+            read_only = b"ro" in options.split(b",")
+            found = _Mounted(words[2].decode(), _unescaped(source), read_only)
     if found is None:
         raise ImageError(directory, "no image is mounted there")
     return found
@@ -126,7 +151,9 @@ def _is_held(image: str) -> bool:
 
 
 @contextmanager
-def _attached(name: str, directory: str, read_only: bool, allow_other: bool) -> Iterator[int]:
+def _attached(
+    name: str, directory: str, read_only: bool, allow_other: bool, is_up: threading.Event
+) -> Iterator[int]:
     """A mount that nobody serves yet: its device."""
     if not Path(directory).is_dir():
         raise ImageError(directory, "is no directory")
@@ -152,8 +179,11 @@ def _attached(name: str, directory: str, read_only: bool, allow_other: bool) -> 
     os.set_blocking(device, False)
     try:
         yield device
-    except BaseException:
-        _detach(directory, lazy=True)
+    except BaseException as error:
+        # Whoever is at work in a mount that failed gets errors. Without it he would go on, in
+        # the host's directory.
+        if not is_up.is_set() or not isinstance(error, Exception):
+            _detach(directory, lazy=True)
         raise
 
 
