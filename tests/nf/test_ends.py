@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
 import subprocess
 import sys
@@ -72,16 +74,24 @@ def test_a_tap_in_a_pipeline(default_image: str, namespace: Namespace) -> None:
     command = (
         f"{nf(default_image, f'tap tap0 --netns {namespace.name}')} | grep -m 1 'who-has 10.0.0.2'"
     )
-    with subprocess.Popen(["bash", "-c", command], stdout=subprocess.PIPE, text=True) as process:
-        while namespace.run("ip", "link", "show", "tap0", check=False) == "":
-            assert process.poll() is None
-            time.sleep(0.05)
-        namespace.address("tap0", "10.0.0.1/24")
-        # The reader ends with the first, and the stage with what it writes then.
-        while process.poll() is None:
-            namespace.run("ping", "-c", "1", "-W", "1", "10.0.0.2", check=False)
-        assert process.stdout is not None
-        assert "ARP who-has 10.0.0.2 tell 10.0.0.1" in process.stdout.read()
+    with subprocess.Popen(
+        ["bash", "-c", command], stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        try:
+            while namespace.run("ip", "link", "show", "tap0", check=False) == "":
+                assert process.poll() is None
+                time.sleep(0.05)
+            namespace.address("tap0", "10.0.0.1/24")
+            # The reader ends with the first, and the stage with what it writes then.
+            deadline = time.monotonic() + 60
+            while process.poll() is None:
+                assert time.monotonic() < deadline, "the stage has not ended"
+                namespace.run("ping", "-c", "1", "-W", "1", "10.0.0.2", check=False)
+            assert process.stdout is not None
+            assert "ARP who-has 10.0.0.2 tell 10.0.0.1" in process.stdout.read()
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
 
 
 def test_an_interface_of_the_host(default_image: str, namespace: Namespace) -> None:

@@ -104,10 +104,12 @@ def test_a_signal_ends_a_program_in_a_call(on_kernel: OnKernel) -> None:
 def test_who_is_killed_takes_nobody_along(on_kernel: OnKernel) -> None:
     """A process that is killed while it waits is gone for the kernel, and that is all."""
     script = """
+        port=:1388  # 5000; states 0A and 01 are LISTEN and ESTABLISHED, see proc_net_tcp
         nc -l 127.0.0.1 5000 </dev/null >/dev/null & victim=$!
-        python3 -c 'import time; time.sleep(0.3)'
+        until grep -q "$port 00000000:0000 0A" /proc/net/tcp; do sleep 0.02; done
         nc 127.0.0.1 5000 & peer=$!
-        python3 -c 'import time; time.sleep(0.3)'
+        until grep -q "$port 0100007F:[0-9A-F]* 01" /proc/net/tcp; do sleep 0.02; done
+        sleep 0.1  # most often it waits for data then; it may be killed anywhere
         kill -9 $victim; wait $victim || true; wait $peer; echo over
         ip -o link show lo | wc -l
     """
