@@ -122,8 +122,11 @@ def test_a_file_that_is_longer_already(table: str, tmp_path: Path) -> None:
     said = rumpel("resize", disk, "64M")
     assert said == f"{disk}: 64M, its file system {62 if table == 'gpt' else 63}M\n"
     _check(disk, "ext4", 63, 1)
+    assert rumpel("resize", disk, "64M") == said
+    rumpel("resize", disk, "+64K")
+    _check(disk, "ext4", 63, 1)
     rumpel("resize", disk, "-16M")
-    assert disk.stat().st_size == 48 << 20
+    assert disk.stat().st_size == 48 * (1 << 20) + (64 << 10)
 
 
 def test_without_sfdisk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

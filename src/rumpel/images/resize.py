@@ -71,7 +71,8 @@ def resize(image: str, partition: str | None, size: int, options: Options) -> tu
     before = status.st_size
     if not before:
         raise ImageError(image, "is a block device, whose size is not up to anybody here")
-    size -= size % 4096
+    if size != before:
+        size -= size % 4096
     devices = _devices(image, options)
     last = _last(image, devices, partition)
     if size < before:
@@ -142,12 +143,13 @@ def _lengthen(image: str, table: str, device: Device, before: int, size: int) ->
     if size > before:
         os.truncate(image, size)
     room = _room(table, device, size)
-    if not device.number or device.size >= room:
+    if not device.number:
         return
     sfdisk = ["sfdisk", "-q", "--no-reread", "--no-tell-kernel"]
     entry = [*sfdisk, "-N", str(device.number), image], f"{device.start // 512}, {room // 512}\n"
-    steps = [entry]
-    if table == "gpt":
+    # There may be no room for another MiB.
+    steps = [entry] if device.size < room else []
+    if table == "gpt" and (steps or size > before):
         steps.insert(0, ([*sfdisk, "--relocate", "gpt-bak-std", image], ""))
     for command, words in steps:
         try:
