@@ -26,6 +26,7 @@ from rumpel.packets import PacketFormat
 __all__ = ["Member", "Program", "parse", "run_chain"]
 
 Direction = Literal[">", "<", "<>"]
+_ENDING = (signal.SIGTERM, signal.SIGHUP)
 _PR_SET_PDEATHSIG = 1
 NO_MATCH = 1
 """What grep, cmp and others say when there was nothing: no failure."""
@@ -149,18 +150,14 @@ class _Ended(KeyboardInterrupt):
 
 @contextlib.contextmanager
 def _signals() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP interrupt, where they are not dealt with; stages inherit that."""
+    """Let SIGTERM and SIGHUP interrupt, where they are not dealt with."""
 
     def end(number: int, _: object) -> None:
         raise _Ended(number)
 
     # Python allows no other thread to have handlers.
     ours = threading.current_thread() is threading.main_thread()
-    numbers = [
-        number
-        for number in (signal.SIGTERM, signal.SIGHUP)
-        if ours and signal.getsignal(number) == signal.SIG_DFL
-    ]
+    numbers = [number for number in _ENDING if ours and signal.getsignal(number) == signal.SIG_DFL]
     for number in numbers:
         signal.signal(number, end)
     try:
@@ -332,17 +329,20 @@ def _fork(run: Callable[..., int], member: Member, ends: Ends, wires: _Wires, st
     if pid:
         return pid
     try:
-        # Also a parent that is killed leaves nobody behind.
+        # These end a stage at once, also when its parent is killed.
+        for number in _ENDING:
+            if signal.getsignal(number) != signal.SIG_IGN:
+                signal.signal(number, signal.SIG_DFL)
         libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
         if os.getppid() != parent:
-            raise _Ended(signal.SIGTERM)
+            os._exit(128 + signal.SIGTERM)
         # Whoever holds another stage's descriptors would never see its end.
         wires.close(but=vars(ends).values())
         code = run(name=name, ready=start.wait)
     except RumpelError as error:
         print(f"{name}: {error}", file=sys.stderr)
-    except KeyboardInterrupt as error:
-        code = 128 + _number(error)
+    except KeyboardInterrupt:
+        code = 128 + signal.SIGINT
     except BaseException as error:
         print(f"{name}: {type(error).__name__}: {error}", file=sys.stderr)
     finally:
@@ -351,16 +351,13 @@ def _fork(run: Callable[..., int], member: Member, ends: Ends, wires: _Wires, st
         os._exit(code)
 
 
-def _number(error: KeyboardInterrupt) -> int:
-    return error.number if isinstance(error, _Ended) else signal.SIGINT
-
-
 def _interrupt(started: Collection[int], error: KeyboardInterrupt) -> int:
     """Pass an interrupt on to all; the exit code for it."""
+    number = error.number if isinstance(error, _Ended) else signal.SIGINT
     for pid in started:
         with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, _number(error))
-    return 128 + _number(error)
+            os.kill(pid, number)
+    return 128 + number
 
 
 def _wait(started: dict[int, str]) -> int:
