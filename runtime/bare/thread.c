@@ -65,7 +65,7 @@ int pthread_mutex_lock(pthread_mutex_t *mutex)
 		if (rumpel_futex_wait(lock, word | TOKEN_WAITED, rumpel_host_now() + PATIENCE) !=
 		    -ETIMEDOUT)
 			continue;
-		if (shared_is_dead(word & ~TOKEN_WAITED) &&
+		if (shared_has_died(word & ~TOKEN_WAITED) &&
 		    __atomic_compare_exchange_n(lock, &word, mine, false, __ATOMIC_SEQ_CST,
 						__ATOMIC_RELAXED)) {
 			shared_lost();

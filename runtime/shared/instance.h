@@ -133,6 +133,8 @@ void shared_notify(void);
 void shared_lost(void);
 /* Has the thread's process died? */
 bool shared_is_dead(uint32_t tid);
+/* Asks the host, too. */
+bool shared_has_died(uint32_t tid);
 bool shared_is_over(int pidfd);
 /* Takes the token from a thread that is dead, and gives it up: the kernel is lost. */
 void shared_rob(uint32_t tid);

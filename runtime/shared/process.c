@@ -122,23 +122,28 @@ static bool is_gone(const struct rumpel_process *process)
 	return gone;
 }
 
+/* Without the keeper's word: it may wait itself, or be gone. */
+static bool has_died(const struct rumpel_process *process)
+{
+	if (is_keeper())
+		return is_gone(process);
+	if (!shared_is_over(instance->keeper))
+		return false;
+	return process == instance->processes || bare_syscall(SYS_kill, process->pid, 0) == -ESRCH;
+}
+
+bool shared_has_died(uint32_t tid)
+{
+	return shared_is_dead(tid) || has_died(shared_tid_process(tid));
+}
+
 /* Whoever holds the token for long may have died; the keeper, too. */
 void rumpel_look_after(struct rumpel_kernel *kernel)
 {
 	uint32_t tid = rumpel_token_holder(kernel);
 	const struct rumpel_process *process = tid ? shared_tid_process(tid) : NULL;
-	bool gone;
 
-	if (!process)
-		return;
-	if (is_keeper())
-		gone = is_gone(process);
-	else if (process == instance->processes)
-		gone = shared_is_over(instance->keeper);
-	else
-		gone = shared_is_over(instance->keeper) &&
-		       bare_syscall(SYS_kill, process->pid, 0) == -ESRCH;
-	if (gone)
+	if (process && has_died(process))
 		shared_rob(tid);
 }
 
@@ -388,17 +393,16 @@ static int attach_new(int pid)
 
 	if (!process)
 		return -EUSERS;
-	/* Locks are held by numbers of threads. */
+	/* Locks are held by numbers of threads, and whose they are the keeper must know: reap.c. */
 	become(process);
+	atomic_set(&process->pid, pid);
+	shared_notify();
 	process->space = shared_space_new();
 	if (!process->space)
 		error = -ENOMEM;
 	/* Nothing is mapped here that could be taken away. */
 	else
 		process->space->seen = atomic_get(&instance->journal_end);
-	/* Before it can hold the token: see reap.c. */
-	atomic_set(&process->pid, pid);
-	shared_notify();
 	if (!error)
 		error = clone_task(NULL, CLONE_VM, process, &process->first);
 	if (error) {
