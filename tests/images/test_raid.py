@@ -100,7 +100,7 @@ def test_half_of_a_mirror(shim: Path, opened: Any, tmp_path: Path) -> None:
 
 
 def test_a_program_that_is_killed(shim: Path, tmp_path: Path) -> None:
-    """The kernel's process unmounts, and the array is clean, too."""
+    """The kernel's process unmounts, and the array is clean, too; with 7.2 it may be active."""
     paths = array(shim, tmp_path, "1", 2, "1.2", 89)
     code = (
         "from rumpel.images import open_image\n"
@@ -122,7 +122,8 @@ def test_a_program_that_is_killed(shim: Path, tmp_path: Path) -> None:
             time.sleep(0.02)
         else:
             break
-    assert {examined(path)["State"] for path in paths} == {"clean"}
+    states = {examined(path)["State"] for path in paths}
+    assert states == {"clean"} or (VERSION != "6.12" and states == {"active"})
     assert examined(paths[0])["Events"] == examined(paths[1])["Events"]
 
 
