@@ -200,21 +200,33 @@ static void loopback_up(struct rumpel_task *init)
 	task_call(init, SYS_close, fd);
 }
 
-/*
- * Linux lets TCP have a tenth of the memory and drops what comes when that is used. Here the memory
- * is for little else: half of it, slower growth from a quarter on (tcp_mem in tcp(7)).
- */
-static void tcp_memory(struct rumpel_task *init, unsigned int pages)
+/* A profile may not have it. */
+static void set_sysctl(struct rumpel_task *init, const char *path, const char *value)
 {
-	static const char path[] = "/proc/sys/net/ipv4/tcp_mem";
 	long fd = task_call(init, SYS_open, (unsigned long)path, O_WRONLY | O_CLOEXEC);
-	char text[80];
 
-	if (fd < 0) /* a profile without TCP */
+	if (fd < 0)
 		return;
-	snprintf(text, sizeof(text), "%u %u %u", pages / 4, pages / 3, pages / 2);
-	task_call(init, SYS_write, fd, (unsigned long)text, strlen(text));
+	task_call(init, SYS_write, fd, (unsigned long)value, strlen(value));
 	task_call(init, SYS_close, fd);
+}
+
+/* Linux's own defaults are for a machine. */
+static void set_sysctls(struct rumpel_task *init, unsigned int pages)
+{
+	char tcp_mem[80];
+
+	/*
+	 * TCP may have a tenth of the memory, and what comes when that is used is dropped. Here the
+	 * memory is for little else: half of it, slower growth from a quarter on (tcp(7)).
+	 */
+	snprintf(tcp_mem, sizeof(tcp_mem), "%u %u %u", pages / 4, pages / 3, pages / 2);
+	set_sysctl(init, "/proc/sys/net/ipv4/tcp_mem", tcp_mem);
+	/*
+	 * When memory is fragmented 4 MiB more are to be kept free, of however little. With nobody
+	 * to kill, a kernel of 24 MiB that writes back panicked for want of them.
+	 */
+	set_sysctl(init, "/proc/sys/vm/watermark_boost_factor", "0");
 }
 
 static int prepare(struct rumpel_kernel *kernel)
@@ -227,7 +239,7 @@ static int prepare(struct rumpel_kernel *kernel)
 	task_call(init, SYS_prlimit64, 0, RLIMIT_NOFILE, (unsigned long)&descriptors, 0);
 	mount_all(init);
 	loopback_up(init);
-	tcp_memory(init, kernel->arena.memory_size / PAGE);
+	set_sysctls(init, kernel->arena.memory_size / PAGE);
 	/* The agent's own agent is pid 1. */
 	kernel->agent = init;
 	error = rumpel_task_create(kernel, 0, &kernel->agent);

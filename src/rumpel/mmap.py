@@ -39,7 +39,8 @@ class Mmap(_native.Mapping):
     """As :class:`mmap.mmap`, of this kernel; ``kernel.mmap.mmap()`` makes them.
 
     It is a buffer: ``memoryview(m)`` is the memory itself, and struct, ctypes and NumPy work
-    on it. When the kernel is gone, pages that were not there read as zeroes.
+    on it. When the kernel is gone, halted or by a panic, the methods and subscripts raise, while
+    views that are left read as zeroes: whoever writes to one has to look at the kernel's state.
 
     Attributes:
         address: for system calls that want one, such as ``mprotect``.
@@ -110,14 +111,21 @@ class Mmap(_native.Mapping):
     def __getitem__(self, index: int | slice) -> Any:
         with memoryview(self) as view:
             found = view[index]
-            if isinstance(found, int):
-                return found
-            with found:
-                return bytes(found)
+            if not isinstance(found, int):
+                with found:
+                    found = bytes(found)
+        self._check_kernel()
+        return found
 
     def __setitem__(self, index: int | slice, value: Any) -> None:
         with memoryview(self) as view:
             view[index] = value
+        self._check_kernel()
+
+    def _check_kernel(self) -> None:
+        """Raise if the kernel is gone: then what was just read or written is not memory of it."""
+        if self._kernel.state != "running":
+            _call(self._kernel, "getpid")()
 
     def __iter__(self) -> Iterator[int]:
         return (self[index] for index in range(len(self)))

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import mmap
@@ -377,20 +378,30 @@ def test_a_view_that_outlives_its_kernel(boot: Boot, end: str) -> None:
     assert bytes(view) == bytes(100 * PAGE)
     view[0] = 1
     view.release()
+    with pytest.raises(rumpel.KernelClosed):
+        m[0]
+    with pytest.raises(rumpel.KernelClosed):
+        m[0] = 1
     assert len(m) == 100 * PAGE
     m.close()
 
 
 def test_a_view_of_a_kernel_that_panicked(boot: Boot) -> None:
+    """What is read and written is memory of nobody, which subscripts say."""
     kernel = boot()
     m = kernel.mmap.mmap(-1, 2 * PAGE)
     m[0] = 1
     with pytest.raises((rumpel.TaskExited, rumpel.KernelPanic)):
         while True:  # pid 1 ends, and the kernel with it
             kernel.syscall("exit_group", 1)
-    assert m[PAGE:] == bytes(PAGE)
-    kernel.close()
-    assert m[PAGE:] == bytes(PAGE)
+    with memoryview(m) as view:
+        assert view[PAGE:] == bytes(PAGE)
+        with pytest.raises(rumpel.KernelPanic):
+            m[0] = 2
+        with pytest.raises(rumpel.KernelPanic):
+            m[PAGE:]
+        kernel.close()
+        assert view[PAGE:] == bytes(PAGE)
 
 
 def test_shared_memory(kernel: Kernel) -> None:
@@ -733,17 +744,18 @@ def test_a_bpf_ring_buffer(kernel: Kernel) -> None:
 
 
 def test_touches_while_it_halts(boot: Boot) -> None:
-    """Threads that go on touching new pages find memory, or zeroes."""
+    """Threads that go on touching new pages find memory, or hear that it is gone."""
     for _ in range(5):
         kernel = boot()
         m = kernel.mmap.mmap(-1, 5000 * PAGE)
         stop = threading.Event()
 
         def touch(m: Any = m, stop: threading.Event = stop) -> None:
-            for page in range(5000):
-                m[page * PAGE] = 1
-                if stop.is_set():
-                    break
+            with contextlib.suppress(rumpel.KernelClosed):
+                for page in range(5000):
+                    m[page * PAGE] = 1
+                    if stop.is_set():
+                        break
 
         threads = [threading.Thread(target=touch) for _ in range(3)]
         for thread in threads:
