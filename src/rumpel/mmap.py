@@ -110,7 +110,7 @@ class Mmap(_native.Mapping):
 
     def __getitem__(self, index: int | slice) -> Any:
         with memoryview(self) as view:
-            found = view[index]
+            found: Any = view[index]
             if not isinstance(found, int):
                 with found:
                     found = bytes(found)
