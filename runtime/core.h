@@ -267,6 +267,12 @@ struct rumpel_wake {
 
 /* ---- a kernel ---- */
 
+enum rumpel_where {
+	WHERE_HOST,
+	WHERE_KERNEL, /* in kernel code, or about to be */
+	WHERE_LEFT, /* out of it, for a reason that has not been seen to */
+};
+
 struct rumpel_kernel {
 	uint32_t token; /* see token.c */
 	uint32_t runner; /* whose token it is, or was last */
@@ -275,6 +281,7 @@ struct rumpel_kernel {
 	bool forking; /* a fork has the token */
 	bool copied; /* that fork copies the kernel */
 	uint32_t state; /* enum rumpel_state; any thread may look */
+	uint32_t where; /* enum rumpel_where: what a holder of the token that dies leaves behind */
 	struct rumpel_vcpu *vcpu;
 	unsigned int (*enter)(void);
 	uint64_t calls;
@@ -392,6 +399,13 @@ static inline void rumpel_token_give(struct rumpel_kernel *kernel)
 }
 
 /* ---- vcpu.c: token held ---- */
+
+/* Lends the thread to the kernel: enum rumpel_exit, for rumpel_vcpu_handle(). */
+static inline unsigned int rumpel_enter(struct rumpel_kernel *kernel)
+{
+	relaxed_set(&kernel->where, WHERE_KERNEL);
+	return kernel->enter();
+}
 
 /* Runs what can run, until `until` (may be NULL) is no longer busy or nothing is left. */
 void rumpel_vcpu_run(struct rumpel_kernel *kernel, const struct rumpel_task *until);
@@ -516,6 +530,14 @@ void rumpel_task_forget(struct rumpel_task *task);
 /* Submits and waits for ever, also while the kernel is being halted. */
 long rumpel_task_call(struct rumpel_task *task, long nr, const unsigned long args[6]);
 #define task_call(task, nr, ...) rumpel_task_call(task, nr, (const unsigned long[6]){ __VA_ARGS__ })
+
+/*
+ * The agent is for one call at a time, from any thread: taken and given back, or for one
+ * call alone.
+ */
+void rumpel_agent_take(struct rumpel_kernel *kernel);
+void rumpel_agent_give(struct rumpel_kernel *kernel);
+long rumpel_agent_call(struct rumpel_kernel *kernel, long nr, const unsigned long args[6]);
 
 /* ---- async.c: token held ---- */
 

@@ -255,7 +255,7 @@ static struct rumpel_task *next_orphan(struct rumpel_task *task)
 static void interrupt(struct rumpel_kernel *kernel, struct rumpel_task *task)
 {
 	kernel->vcpu->interrupt = &task->caller;
-	rumpel_vcpu_handle(kernel, kernel->enter(), NULL);
+	rumpel_vcpu_handle(kernel, rumpel_enter(kernel), NULL);
 }
 
 /* False: there was none. */

@@ -47,13 +47,13 @@ static void end_calls(struct rumpel_kernel *kernel)
 			if (relaxed_get(&task->state) != TASK_BUSY || task == kernel->agent)
 				continue;
 			kernel->vcpu->interrupt = &task->caller;
-			rumpel_vcpu_handle(kernel, kernel->enter(), NULL);
+			rumpel_vcpu_handle(kernel, rumpel_enter(kernel), NULL);
 			if (atomic_get(&kernel->state) != RUMPEL_RUNNING)
 				break;
 		}
 		if (kernel->init->state == TASK_BUSY) {
 			kernel->vcpu->interrupt = &kernel->init->caller;
-			rumpel_vcpu_handle(kernel, kernel->enter(), NULL);
+			rumpel_vcpu_handle(kernel, rumpel_enter(kernel), NULL);
 		}
 		waiting = busy_task(kernel) && atomic_get(&kernel->state) == RUMPEL_RUNNING;
 		rumpel_leave(kernel, false);
@@ -197,7 +197,7 @@ int rumpel_halt(struct rumpel_kernel *kernel)
 	if (twice)
 		return -EALREADY;
 	end_calls(kernel);
-	pthread_mutex_lock(&kernel->agent_lock);
+	rumpel_agent_take(kernel);
 	leave_files(agent);
 	/*
 	 * Threads of md take a SIGKILL as the wish to be clean at once, and let nothing
@@ -209,7 +209,7 @@ int rumpel_halt(struct rumpel_kernel *kernel)
 	task_call(agent, SYS_sync);
 	task_call(agent, SYS_reboot, LINUX_REBOOT_MAGIC1, LINUX_REBOOT_MAGIC2,
 		  LINUX_REBOOT_CMD_POWER_OFF, 0);
-	pthread_mutex_unlock(&kernel->agent_lock);
+	rumpel_agent_give(kernel);
 	rumpel_housekeeper_stop(kernel);
 	return atomic_get(&kernel->state) == RUMPEL_HALTED ? 0 : -ENOTRECOVERABLE;
 }

@@ -23,6 +23,16 @@ void rumpel_jobs_init(struct rumpel_jobs *jobs)
 	jobs->tail = &jobs->head;
 }
 
+/* Whoever had the lock may have been killed (shared/) as it put a job at the end. */
+static void lock(struct rumpel_jobs *jobs)
+{
+	if (likely(pthread_mutex_lock(&jobs->lock) != EOWNERDEAD))
+		return;
+	jobs->queued = 0;
+	for (jobs->tail = &jobs->head; *jobs->tail; jobs->tail = &(*jobs->tail)->next)
+		jobs->queued++;
+}
+
 /* Locked. */
 static struct rumpel_job *take(struct rumpel_jobs *jobs)
 {
@@ -41,7 +51,7 @@ struct rumpel_job *rumpel_jobs_take(struct rumpel_jobs *jobs)
 {
 	struct rumpel_job *job;
 
-	pthread_mutex_lock(&jobs->lock);
+	lock(jobs);
 	job = take(jobs);
 	pthread_mutex_unlock(&jobs->lock);
 	return job;
@@ -74,7 +84,7 @@ static void *worker_main(void *argument)
 	struct rumpel_jobs *jobs = argument;
 	struct rumpel_job *job;
 
-	pthread_mutex_lock(&jobs->lock);
+	lock(jobs);
 	while (!jobs->stop) {
 		job = take(jobs);
 		if (!job) {
@@ -84,7 +94,7 @@ static void *worker_main(void *argument)
 		}
 		pthread_mutex_unlock(&jobs->lock);
 		job->run(job);
-		pthread_mutex_lock(&jobs->lock);
+		lock(jobs);
 	}
 	if (--jobs->workers == 0)
 		pthread_cond_signal(&jobs->gone);
@@ -107,14 +117,17 @@ static void add_worker(struct rumpel_jobs *jobs)
 
 void rumpel_jobs_delegate(struct rumpel_jobs *jobs)
 {
-	bool nobody;
+	bool more, nobody;
 
-	pthread_mutex_lock(&jobs->lock);
-	if (jobs->head && !jobs->idle && jobs->workers < JOBS_WORKERS)
+	lock(jobs);
+	more = jobs->head && !jobs->idle && jobs->workers < JOBS_WORKERS;
+	if (more && rumpel_may_work())
 		add_worker(jobs);
 	pthread_cond_broadcast(&jobs->more);
-	nobody = jobs->head && !jobs->workers;
+	nobody = jobs->head && !jobs->workers && rumpel_may_work();
 	pthread_mutex_unlock(&jobs->lock);
+	if (more && !rumpel_may_work())
+		rumpel_call_worker();
 	/* No thread to be had: better slow than never. */
 	if (nobody)
 		run_all(jobs);
@@ -129,7 +142,7 @@ void rumpel_kernel_defer(struct rumpel_kernel *kernel, struct rumpel_job *job)
 		return;
 	}
 	job->next = NULL;
-	pthread_mutex_lock(&jobs->lock);
+	lock(jobs);
 	*jobs->tail = job;
 	jobs->tail = &job->next;
 	__atomic_fetch_add(&jobs->queued, 1, __ATOMIC_SEQ_CST);
@@ -150,7 +163,7 @@ void rumpel_jobs_forked(struct rumpel_jobs *jobs)
 
 void rumpel_jobs_exit(struct rumpel_jobs *jobs)
 {
-	pthread_mutex_lock(&jobs->lock);
+	lock(jobs);
 	jobs->stop = true;
 	pthread_cond_broadcast(&jobs->more);
 	while (jobs->workers)

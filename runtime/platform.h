@@ -43,6 +43,16 @@ static inline bool rumpel_interrupted(void)
 	return false;
 }
 
+/* The same, and it is not so any more; it is again. */
+static inline bool rumpel_take_interrupt(void)
+{
+	return false;
+}
+
+static inline void rumpel_interrupt_again(void)
+{
+}
+
 /* How long to wait for the token, up to `limit`, before rumpel_look_after(). */
 static inline uint64_t rumpel_patience(uint64_t limit)
 {
@@ -71,6 +81,11 @@ static inline uint64_t rumpel_rest_limit(void)
 static inline bool rumpel_may_work(void)
 {
 	return true;
+}
+
+/* Where it does not: the one that does is told that there is some. */
+static inline void rumpel_call_worker(void)
+{
 }
 
 /* Puts a part of an image there, or zeroes (fd -1). */

@@ -52,8 +52,10 @@ void rumpel_task_ended(struct rumpel_kernel *kernel, struct rumpel_caller *calle
 			rumpel_wake(kernel, waiter);
 		return;
 	}
-	if (exited && task->state != TASK_BUSY) {
-		task->state = TASK_EXITED;
+	if (task->state != TASK_BUSY) {
+		/* If not, this was said before: see repair() of shared/alive.c. */
+		if (exited)
+			task->state = TASK_EXITED;
 		return;
 	}
 	task->waiter = NULL;
@@ -97,9 +99,10 @@ static inline void start(struct rumpel_task *task)
 
 	caller->state = RUMPEL_CALLER_SUBMITTED;
 	vcpu->request = caller;
-	exit = kernel->enter();
+	exit = rumpel_enter(kernel);
 	if (likely(exit == RUMPEL_EXIT_DONE && vcpu->done == caller &&
 		   caller->state == RUMPEL_CALLER_USER)) {
+		relaxed_set(&kernel->where, WHERE_HOST);
 		kernel->runnable = vcpu->more;
 		task->state = TASK_DONE;
 		return;
@@ -234,7 +237,7 @@ int rumpel_task_cancel(struct rumpel_task *task)
 	error = rumpel_kernel_end(kernel);
 	if (!error && task->state == TASK_BUSY) {
 		kernel->vcpu->interrupt = &task->caller;
-		rumpel_vcpu_handle(kernel, kernel->enter(), NULL);
+		rumpel_vcpu_handle(kernel, rumpel_enter(kernel), NULL);
 	}
 	rumpel_leave(kernel, false);
 	return error;
@@ -244,6 +247,7 @@ int rumpel_task_cancel(struct rumpel_task *task)
 static inline long call(struct rumpel_task *task)
 {
 	struct rumpel_kernel *kernel = task->kernel;
+	bool interrupted = false;
 	int status;
 	long result;
 
@@ -254,8 +258,13 @@ static inline long call(struct rumpel_task *task)
 		return status == 1 ? result : status;
 	}
 	status = wait_for(task, NEVER, NULL, 0, &result);
-	while (status == -EINTR)
+	while (status == -EINTR) {
+		interrupted |= rumpel_take_interrupt();
 		status = rumpel_task_wait(task, -1, &result);
+	}
+	/* It is for the next call, which can be. */
+	if (interrupted)
+		rumpel_interrupt_again();
 	return status == 1 ? result : status;
 }
 
@@ -299,6 +308,54 @@ long rumpel_syscall(struct rumpel_task *task, long nr, unsigned long a0, unsigne
 	return call(task);
 }
 
+/* Nobody waits for the end of its call any more. */
+static void leave_waiter(struct rumpel_task *task)
+{
+	struct rumpel_kernel *kernel = task->kernel;
+
+	rumpel_token_take(kernel);
+	if (task->waiter)
+		rumpel_waiter_forget(kernel, task->waiter);
+	task->waiter = NULL;
+	rumpel_leave(kernel, false);
+}
+
+/* Whoever had it may have been killed in the middle of a call (shared/), which has to end first. */
+void rumpel_agent_take(struct rumpel_kernel *kernel)
+{
+	struct rumpel_task *agent = kernel->agent;
+	bool interrupted = false;
+	long result;
+
+	pthread_mutex_lock(&kernel->agent_lock);
+	if (unlikely(agent->state == TASK_BUSY)) {
+		leave_waiter(agent);
+		rumpel_task_cancel(agent);
+	}
+	while (unlikely(agent->state == TASK_BUSY || agent->state == TASK_DONE)) {
+		if (rumpel_task_wait(agent, -1, &result) < 0 && rumpel_kernel_end(kernel))
+			break;
+		interrupted |= rumpel_take_interrupt();
+	}
+	if (interrupted)
+		rumpel_interrupt_again();
+}
+
+void rumpel_agent_give(struct rumpel_kernel *kernel)
+{
+	pthread_mutex_unlock(&kernel->agent_lock);
+}
+
+long rumpel_agent_call(struct rumpel_kernel *kernel, long nr, const unsigned long args[6])
+{
+	long result;
+
+	rumpel_agent_take(kernel);
+	result = rumpel_task_call(kernel->agent, nr, args);
+	rumpel_agent_give(kernel);
+	return result;
+}
+
 int rumpel_task_create(struct rumpel_kernel *kernel, unsigned int flags, struct rumpel_task **task)
 {
 	/* Processes share the memory too: their code is in one address space, the host's. */
@@ -313,12 +370,12 @@ int rumpel_task_create(struct rumpel_kernel *kernel, unsigned int flags, struct 
 	new = rumpel_task_new(kernel);
 	if (!new)
 		return -ENOMEM;
-	pthread_mutex_lock(&kernel->agent_lock);
+	rumpel_agent_take(kernel);
 	result = rumpel_kernel_error(kernel);
 	if (!result)
 		result = task_call(kernel->agent, RUMPEL_CALL_CLONE, clone_flags,
 				   (unsigned long)&new->caller);
-	pthread_mutex_unlock(&kernel->agent_lock);
+	rumpel_agent_give(kernel);
 	if (result < 0) {
 		free(new);
 		return (int)result;
@@ -366,9 +423,8 @@ static bool end_call(struct rumpel_task *task)
 			return true;
 		if (task->state != TASK_BUSY || rumpel_kernel_error(kernel))
 			continue;
-		pthread_mutex_lock(&kernel->agent_lock);
-		task_call(kernel->agent, SYS_tkill, (unsigned long)task->id, SIGKILL);
-		pthread_mutex_unlock(&kernel->agent_lock);
+		rumpel_agent_call(kernel, SYS_tkill,
+				  (const unsigned long[6]){ (unsigned long)task->id, SIGKILL });
 	}
 	return task->state != TASK_BUSY;
 }

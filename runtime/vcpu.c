@@ -47,6 +47,7 @@ void rumpel_vcpu_handle(struct rumpel_kernel *kernel, unsigned int exit,
 	struct rumpel_vcpu *vcpu = kernel->vcpu;
 
 	for (;;) {
+		relaxed_set(&kernel->where, WHERE_LEFT);
 		if (unlikely(kernel->log.fd >= 0))
 			rumpel_log_copy(&kernel->log);
 		switch (exit) {
@@ -68,6 +69,7 @@ void rumpel_vcpu_handle(struct rumpel_kernel *kernel, unsigned int exit,
 			ended(kernel, RUMPEL_PANICKED);
 			return;
 		}
+		relaxed_set(&kernel->where, WHERE_HOST);
 		if (until && is_enough(kernel, until))
 			return;
 		rumpel_devices_serve(kernel);
@@ -77,7 +79,7 @@ void rumpel_vcpu_handle(struct rumpel_kernel *kernel, unsigned int exit,
 		/* A device's function may have forked: there is no copy here to go on with. */
 		if (atomic_get(&kernel->state) != RUMPEL_RUNNING)
 			return;
-		exit = kernel->enter();
+		exit = rumpel_enter(kernel);
 	}
 }
 
@@ -87,7 +89,7 @@ void rumpel_vcpu_run(struct rumpel_kernel *kernel, const struct rumpel_task *unt
 	rumpel_expire(kernel);
 	if ((kernel->runnable || atomic_get(&kernel->vcpu->pending)) &&
 	    atomic_get(&kernel->state) == RUMPEL_RUNNING)
-		rumpel_vcpu_handle(kernel, kernel->enter(), until);
+		rumpel_vcpu_handle(kernel, rumpel_enter(kernel), until);
 }
 
 int rumpel_kernel_error(const struct rumpel_kernel *kernel)

@@ -62,10 +62,11 @@ static void follow(struct rumpel_kernel *kernel, struct rumpel_waiter *waiter)
 
 	while (*at)
 		at = &(*at)->next;
-	*at = waiter;
+	/* On the list last: in a shared kernel whoever does this may be killed at any point. */
 	waiter->next = NULL;
 	waiter->word = 0;
 	waiter->follows = true;
+	__atomic_store_n(at, waiter, __ATOMIC_RELEASE);
 }
 
 /* After this the waiter may be gone. */
@@ -328,6 +329,7 @@ int rumpel_lead_sleep(struct rumpel_kernel *kernel, struct rumpel_waiter *waiter
 	if (most > 1) {
 		own = rumpel_wake_fd_take(kernel);
 		kernel->leader_fd = own < 0 ? -1 : own;
+		waiter->wake_fd = kernel->leader_fd;
 		polled[most] = (struct pollfd){ kernel->leader_fd, POLLIN, 0 };
 		/* None is left: a word for it is found all the same. */
 		if (own < 0 && until > rumpel_host_now() + NS_PER_SEC / 1000)
@@ -338,7 +340,7 @@ int rumpel_lead_sleep(struct rumpel_kernel *kernel, struct rumpel_waiter *waiter
 	/* What came before that could not kick. */
 	if (rumpel_vcpu_has_work(kernel)) {
 		atomic_set(&kernel->asleep, SLEEP_NOT);
-		kernel->leader_fd = -1;
+		kernel->leader_fd = waiter->wake_fd = -1;
 		rumpel_wake_fd_give(kernel, own, false);
 		return 0;
 	}
@@ -350,6 +352,7 @@ int rumpel_lead_sleep(struct rumpel_kernel *kernel, struct rumpel_waiter *waiter
 		result = sleep_polling(polled, most + 1, nap);
 	else
 		result = sleep_on_futex(kernel, word, nap);
+	waiter->wake_fd = -1;
 	rumpel_wake_fd_give(kernel, own, most > 1 && !result && polled[most].revents);
 	if (ended_elsewhere(waiter))
 		return 1;
@@ -441,7 +444,7 @@ static int wait_once(struct rumpel_kernel *kernel, struct rumpel_waiter *waiter,
 
 	if (unlikely(is_away(waiter))) {
 		kernel->vcpu->request = &waiter->task->caller;
-		rumpel_vcpu_handle(kernel, kernel->enter(), waiter->task);
+		rumpel_vcpu_handle(kernel, rumpel_enter(kernel), waiter->task);
 		if (rumpel_waiter_ready(kernel, waiter) || rumpel_kernel_end(kernel))
 			return -EAGAIN;
 	}

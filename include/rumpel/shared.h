@@ -29,7 +29,7 @@
 #include <stdint.h>
 
 #define RUMPEL_SHARED_MAGIC 0x64657261687372ULL /* "rshared" */
-#define RUMPEL_SHARED_VERSION 3
+#define RUMPEL_SHARED_VERSION 4
 
 /* Away from where programs, their heaps and sanitizers' shadows are put. */
 #define RUMPEL_SHARED_TEXT 0x200000000000ULL
@@ -56,6 +56,14 @@ struct rumpel_local {
 	int (*clock_gettime)(int clock, struct timespec *now);
 	uint32_t interrupted; /* see interrupt() */
 	uint32_t unused[3];
+};
+
+/* Who gets the signals of a file, as fcntl(2) has it. */
+struct rumpel_owner {
+	int type; /* F_OWNER_TID, F_OWNER_PID, F_OWNER_PGRP */
+	int id; /* the host's; 0: nobody */
+	int signal; /* F_SETSIG; 0: SIGIO */
+	int async; /* O_ASYNC: for all that happens; without, SIGURG for urgent data */
 };
 
 /* How fork's child is to be. */
@@ -103,17 +111,20 @@ struct rumpel_shared_ops {
 	/*
 	 * fork: before, in the parent; then in the child, whose %gs is as its parent's was
 	 * or, if it shares memory, another local; and in the parent, pid or -errno.
-	 * flags: enum rumpel_shared_fork.
+	 * flags: enum rumpel_shared_fork. What begin says of the child is never 0. -ESRCH in the
+	 * child: its parent was killed as it forked, and what was the child's has been given up.
 	 */
-	int (*fork_begin)(unsigned int flags, struct rumpel_process **child);
-	int (*fork_child)(struct rumpel_process *child);
-	void (*fork_parent)(struct rumpel_process *child, int pid);
+	int (*fork_begin)(unsigned int flags, uint64_t *child);
+	int (*fork_child)(uint64_t child);
+	void (*fork_parent)(uint64_t child, int pid);
 
 	/* exec: other threads enter the kernel no more; if it failed they do again. */
 	int (*exec_begin)(void);
 	void (*exec_failed)(void);
 	/* The process is about to end (exit_group): its descriptors are closed. */
 	void (*exit)(void);
+	/* Why calls end with -ENOTRECOVERABLE: a text. */
+	const char *(*reason)(void);
 
 	/*
 	 * A file on its way to another process: pid 1 keeps it, under a number that is for one
@@ -122,6 +133,10 @@ struct rumpel_shared_ops {
 	long (*give)(int fd);
 	long (*take)(long number);
 
+	/* The kernel itself must be told of none (F_SETOWN): its signals would end the task. */
+	int (*get_owner)(int fd, struct rumpel_owner *owner);
+	int (*set_owner)(int fd, const struct rumpel_owner *owner);
+
 	/*
 	 * A call of the host's that kills or stops others (kill, tkill, tgkill): none of them
 	 * is in the middle of kernel code meanwhile.
@@ -129,8 +144,10 @@ struct rumpel_shared_ops {
 	long (*kill)(long nr, const unsigned long args[6]);
 
 	/*
-	 * SIGSEGV, SIGBUS, SIGILL, SIGFPE, with all signals blocked: siginfo_t and ucontext_t.
-	 * True: it was the kernel's, or a page of one of its mappings; return from the handler.
+	 * SIGSEGV, SIGBUS, SIGILL, SIGFPE and SIGSYS, with all signals blocked: siginfo_t and
+	 * ucontext_t. True: it was the kernel's, or a page of one of its mappings; return from
+	 * the handler. A queued SIGBUS or SIGSYS says that pages of mappings are no longer there,
+	 * and the kernel waits for it: one of the two must not be blocked in any thread, for long.
 	 */
 	bool (*fault)(int signal, void *info, void *context);
 	/* Is the thread in the middle of kernel code? Any handler may ask. */

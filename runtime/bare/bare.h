@@ -26,6 +26,9 @@ static inline struct rumpel_local *bare_local(void)
 /* vdso.c: clock_gettime() of this process's vDSO, or NULL. */
 int (*bare_vdso_clock(void))(int clock, struct timespec *now);
 
+/* A thread is gone: what it had locked is free, and whoever locks it hears of that. */
+void bare_owner_died(uint32_t tid);
+
 /* The number from which descriptors are. */
 int bare_fds(void);
 

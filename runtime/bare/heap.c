@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Memory that all processes have: blocks of powers of two, from the end of what is in
- * use, or used before. Little of it is ever freed: tasks, mostly.
+ * use, or used before. Little of it is ever freed: tasks, mostly. Whoever is killed here leaves
+ * all in order (each change is one store), and at most a block that nobody has any more.
  */
 #include "../shared/instance.h"
 
@@ -59,7 +60,7 @@ void free(void *memory)
 	block = block_of(memory);
 	pthread_mutex_lock(&instance->heap_lock);
 	block->next = instance->heap_free[block->order];
-	instance->heap_free[block->order] = block;
+	__atomic_store_n(&instance->heap_free[block->order], block, __ATOMIC_RELEASE);
 	pthread_mutex_unlock(&instance->heap_lock);
 }
 

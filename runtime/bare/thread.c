@@ -2,7 +2,7 @@
 /*
  * Locks between threads of all processes, and threads of the keeper's. A lock's word
  * is as the token's: the owner's number and a bit for "others wait". If its owner dies,
- * the kernel is lost.
+ * whoever gets it next hears of it (EOWNERDEAD), as of a robust lock of POSIX.
  */
 #include "../shared/instance.h"
 
@@ -14,7 +14,9 @@
 #include "bare.h"
 
 /* How long a lock is waited for until its owner is looked at. */
-#define PATIENCE NS_PER_SEC
+#define PATIENCE (NS_PER_SEC / 20)
+/* In place of the owner's number. */
+#define OWNER_DIED (TOKEN_WANTED - 1)
 #define STACK (256ull << 10)
 #define SIGNAL_STACK (32ull << 10)
 
@@ -48,6 +50,16 @@ int pthread_mutex_trylock(pthread_mutex_t *mutex)
 		       : EBUSY;
 }
 
+static void disown(uint32_t *lock, uint32_t tid)
+{
+	uint32_t word = atomic_get(lock);
+
+	while ((word & ~TOKEN_WAITED) == tid)
+		if (__atomic_compare_exchange_n(lock, &word, OWNER_DIED | TOKEN_WAITED, false,
+						__ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+			rumpel_futex_wake(lock, 1);
+}
+
 int pthread_mutex_lock(pthread_mutex_t *mutex)
 {
 	uint32_t *lock = word_of(mutex), word, mine = rumpel_tid;
@@ -57,6 +69,12 @@ int pthread_mutex_lock(pthread_mutex_t *mutex)
 		if (__atomic_compare_exchange_n(lock, &word, mine, false, __ATOMIC_SEQ_CST,
 						__ATOMIC_RELAXED))
 			return 0;
+		if ((word & ~TOKEN_WAITED) == OWNER_DIED) {
+			if (__atomic_compare_exchange_n(lock, &word, mine | (word & TOKEN_WAITED),
+							false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
+				return EOWNERDEAD;
+			continue;
+		}
 		if (!(word & TOKEN_WAITED) &&
 		    !__atomic_compare_exchange_n(lock, &word, word | TOKEN_WAITED, false,
 						 __ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
@@ -65,13 +83,19 @@ int pthread_mutex_lock(pthread_mutex_t *mutex)
 		if (rumpel_futex_wait(lock, word | TOKEN_WAITED, rumpel_host_now() + PATIENCE) !=
 		    -ETIMEDOUT)
 			continue;
-		if (shared_has_died(word & ~TOKEN_WAITED) &&
-		    __atomic_compare_exchange_n(lock, &word, mine, false, __ATOMIC_SEQ_CST,
-						__ATOMIC_RELAXED)) {
-			shared_lost();
-			return 0;
-		}
+		/* The keeper says so, unless it is gone itself. */
+		if (shared_has_died(word & ~TOKEN_WAITED))
+			disown(lock, word & ~TOKEN_WAITED);
 	}
+}
+
+void bare_owner_died(uint32_t tid)
+{
+	struct rumpel_kernel *kernel = instance->kernel;
+
+	disown(word_of(&instance->heap_lock), tid);
+	disown(word_of(&kernel->jobs.lock), tid);
+	disown(word_of(&kernel->agent_lock), tid);
 }
 
 int pthread_mutex_unlock(pthread_mutex_t *mutex)

@@ -100,6 +100,11 @@ static void tell(char *start, size_t len)
 	mine->seen = instance->journal_end;
 }
 
+void shared_hide_all(void)
+{
+	hide((char *)SHARED_MAPPINGS, SHARED_MAPPINGS_SIZE);
+}
+
 int shared_hide(char *start, size_t len)
 {
 	int error = hide(start, len);
@@ -129,7 +134,7 @@ int rumpel_arena_map(struct rumpel_arena *arena, unsigned long va, unsigned long
 		     unsigned long len, int prot)
 {
 	size_t index = (va - (unsigned long)arena->vmalloc) / PAGE;
-	bool is_alias = rumpel_arena_has(arena, va, len), replaced = !is_alias;
+	bool is_alias = rumpel_arena_has(arena, va, len), replaced = false;
 	int error;
 
 	if (pa > arena->memory_size || len > arena->memory_size - pa ||
@@ -140,6 +145,7 @@ int rumpel_arena_map(struct rumpel_arena *arena, unsigned long va, unsigned long
 		replaced |= arena->aliases[index + i];
 		arena->aliases[index + i] = (uint32_t)(pa / PAGE + i) << PROT_BITS | (uint32_t)prot;
 	}
+	/* Of callers' mappings what replaces another page was flushed before. */
 	if (replaced && !error)
 		tell((char *)va, len);
 	return error;

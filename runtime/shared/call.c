@@ -9,7 +9,7 @@
 
 #include "../bare/bare.h"
 
-long shared_call(long nr, const unsigned long args[6])
+long shared_call_any(long nr, const unsigned long args[6])
 {
 	struct rumpel_task *task = rumpel_self->task;
 	long result;
@@ -25,6 +25,15 @@ long shared_call(long nr, const unsigned long args[6])
 	return status == 1 ? result : status;
 }
 
+#define MAPPING_CALLS (1ull << SYS_mmap | 1ull << SYS_munmap | 1ull << SYS_mremap)
+
+long shared_call(long nr, const unsigned long args[6])
+{
+	if (unlikely((unsigned long)nr < 64 && MAPPING_CALLS >> nr & 1))
+		return shared_mappings_call(nr, args);
+	return shared_call_any(nr, args);
+}
+
 void shared_interrupt(struct rumpel_local *local)
 {
 	struct rumpel_kernel *kernel = instance->kernel;
@@ -36,12 +45,23 @@ void shared_interrupt(struct rumpel_local *local)
 	atomic_set(&waiter->word, 1);
 	if (kernel->leader == waiter)
 		rumpel_kick(kernel);
-	if (waiter->also && waiter->wake_fd > 0)
+	if (waiter->wake_fd > 0)
 		rumpel_eventfd_signal(waiter->wake_fd);
 	local->error = error;
 }
 
 /* ---- with descriptors of the host ---- */
+
+/* What is asked of a descriptor, which may be named several times. */
+static uint32_t events_of(const struct pollfd *also, unsigned int count, int fd)
+{
+	short events = 0;
+
+	for (unsigned int i = 0; i < count; i++)
+		if (also[i].fd == fd)
+			events |= also[i].events;
+	return (uint32_t)(unsigned short)events;
+}
 
 /* Many are one to the core: a descriptor of epoll, whose own readiness is theirs. */
 static int gather(struct pollfd *also, unsigned int count)
@@ -49,11 +69,14 @@ static int gather(struct pollfd *also, unsigned int count)
 	int epoll = (int)bare_syscall(SYS_epoll_create1, EPOLL_CLOEXEC);
 
 	for (unsigned int i = 0; i < count && epoll >= 0; i++) {
-		struct epoll_event event = { .events = (uint32_t)also[i].events };
+		struct epoll_event event = { .events = (uint32_t)(unsigned short)also[i].events };
 
 		/* A file is always ready, and cannot be waited for: poll() says so below. */
-		if (also[i].fd >= 0)
-			bare_syscall(SYS_epoll_ctl, epoll, EPOLL_CTL_ADD, also[i].fd, &event);
+		if (also[i].fd < 0 || bare_syscall(SYS_epoll_ctl, epoll, EPOLL_CTL_ADD, also[i].fd,
+						   &event) != -EEXIST)
+			continue;
+		event.events = events_of(also, i + 1, also[i].fd);
+		bare_syscall(SYS_epoll_ctl, epoll, EPOLL_CTL_MOD, also[i].fd, &event);
 	}
 	return epoll;
 }
@@ -104,7 +127,8 @@ long shared_poll(long nr, const unsigned long args[6], struct pollfd *also, unsi
 
 /* ---- files from one process to another: pidfd_getfd(2) ---- */
 
-#define agent_call(nr, ...) shared_agent_call(nr, (const unsigned long[6]){ __VA_ARGS__ })
+#define agent_call(nr, ...) \
+	rumpel_agent_call(instance->kernel, nr, (const unsigned long[6]){ __VA_ARGS__ })
 
 long shared_give(int fd)
 {

@@ -99,8 +99,8 @@ bool shared_fault(int number, void *information, void *context)
 		.write = !!(registers[REG_ERR] & FAULT_WRITE),
 	};
 
-	if (info->si_code <= 0)
-		return false;
+	if (number == SIGSYS || info->si_code <= 0)
+		return (number == SIGSYS || number == SIGBUS) && shared_shot(info);
 	/* A wild jump is told by the stack it was made on. */
 	if (!is_kernel_text(fault.ip) && (fault.ip != fault.address || !shared_is_kernel(fault.sp)))
 		return number == SIGSEGV && is_mapping(fault.address) &&

@@ -67,8 +67,7 @@ static int join(struct rumpel_local *local)
 {
 	struct rumpel_process *keeper = instance->processes;
 
-	keeper->state = PROCESS_RUNS;
-	keeper->pid = getpid();
+	shared_process_change(keeper, 0, PROCESS_RUNS, getpid());
 	local->process = keeper;
 	local->tid = shared_tid_new(keeper);
 	local->clock_gettime = bare_vdso_clock();
@@ -143,6 +142,8 @@ static int boot(const struct options *options, struct rumpel_kernel **kernel, co
 		error = ignore_sigpipe(*kernel);
 	if (!error)
 		error = raise_limit(*kernel);
+	if (!error)
+		error = shared_shoot_start();
 	for (unsigned int i = 0; i < options->step_count && !error; i++) {
 		error = options_step(*kernel, options->steps[i]);
 		if (error)

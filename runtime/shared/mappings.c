@@ -6,8 +6,8 @@
 #include "instance.h"
 
 #include <sched.h>
-#include <signal.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 
 /* Of one process's 65,530 mappings (vm.max_map_count). */
 #define MOST_PIECES 16000
@@ -45,29 +45,108 @@ bool rumpel_mappings_has(const struct rumpel_mappings *mappings, uint64_t va, ui
 int rumpel_mappings_map(struct rumpel_mappings *mappings, struct rumpel_arena *arena, uint64_t va,
 			uint64_t pa, uint64_t len, int prot)
 {
+	struct rumpel_space *space = rumpel_self->process->space;
+
 	if (mappings->pieces == MOST_PIECES)
 		return -ENOMEM;
 	mappings->pieces++;
+	if (space->low >= space->high)
+		space->low = va;
+	if (va < space->low)
+		space->low = va;
+	if (va + len > space->high)
+		space->high = va + len;
 	return rumpel_arena_map(arena, va, pa, len, prot);
 }
 
 int rumpel_mappings_unmap(struct rumpel_mappings *mappings, uint64_t va, uint64_t len)
 {
+	int error = shared_hide((char *)va, len);
+
 	if (len == SHARED_MAPPINGS_SIZE)
 		mappings->pieces = 0;
-	return shared_hide((char *)va, len);
+	shared_shoot(va, va + len);
+	return error;
 }
 
 int rumpel_mappings_fault(struct rumpel_kernel *kernel, uint64_t address, bool write)
 {
 	struct rumpel_task *task = rumpel_self->task;
 	long result;
+	bool has;
 
 	/* The runtime's own code, with the token: nobody could serve it. */
 	if (!task || rumpel_token_is_mine(kernel))
+		return SIGSEGV;
+	rumpel_token_take(kernel);
+	has = shared_range_has(rumpel_self->process->space, address);
+	rumpel_leave(kernel, true);
+	if (!has)
 		return SIGSEGV;
 	result = task_call(task, RUMPEL_CALL_FAULT, address, write);
 	if (result == -EFAULT)
 		return SIGSEGV;
 	return result ? SIGBUS : 0;
+}
+
+/* ---- whose they are: space.c ---- */
+
+static uint64_t end_of(uint64_t start, uint64_t len)
+{
+	return (start + len + PAGE - 1) & ~(PAGE - 1);
+}
+
+static bool is_mapping(uint64_t start, uint64_t len)
+{
+	return !(start & (PAGE - 1)) && rumpel_mappings_has(NULL, start, len);
+}
+
+/* [start, end) is no longer this process's, and [new, new_end) is. */
+static int exchange(uint64_t start, uint64_t end, uint64_t new, uint64_t new_end)
+{
+	struct rumpel_kernel *kernel = instance->kernel;
+	struct rumpel_space *space = rumpel_self->process->space;
+	int error = 0;
+
+	rumpel_token_take(kernel);
+	if (start < end)
+		error = shared_range_remove(space, start, end);
+	if (new < new_end && !error)
+		error = shared_range_add(space, new, new_end);
+	rumpel_leave(kernel, false);
+	return error;
+}
+
+/* Another process may have a part of it yet, from before it was forked. */
+static long unmap(uint64_t start, uint64_t end)
+{
+	int error = exchange(start, end, 0, 0);
+	long result = error ? error : shared_unmap(rumpel_self->task, start, end);
+
+	if (!result &&
+	    mmap((void *)start, end - start, PROT_NONE,
+		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) == MAP_FAILED)
+		result = -errno;
+	return result;
+}
+
+long shared_mappings_call(long nr, const unsigned long args[6])
+{
+	uint64_t start = args[0], len = args[1], end = end_of(start, len);
+	long result;
+	int error;
+
+	if (nr == SYS_munmap && is_mapping(start, len) && len)
+		return unmap(start, end);
+	result = shared_call_any(nr, args);
+	if (result < 0 || nr == SYS_munmap)
+		return result;
+	if (nr == SYS_mmap)
+		error = exchange(result, end_of(result, len), result, end_of(result, len));
+	else
+		error = exchange(start, end, result, end_of(result, args[2]));
+	if (!error)
+		return result;
+	unmap(result, end_of(result, nr == SYS_mmap ? len : args[2]));
+	return error;
 }

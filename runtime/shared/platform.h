@@ -19,6 +19,19 @@ static inline bool rumpel_interrupted(void)
 	return rumpel_self->interrupted;
 }
 
+static inline bool rumpel_take_interrupt(void)
+{
+	bool was = rumpel_self->interrupted;
+
+	rumpel_self->interrupted = 0;
+	return was;
+}
+
+static inline void rumpel_interrupt_again(void)
+{
+	rumpel_self->interrupted = 1;
+}
+
 uint64_t rumpel_patience(uint64_t limit);
 uint64_t rumpel_patience_of_leader(uint64_t limit);
 void rumpel_look_after(struct rumpel_kernel *kernel);
@@ -28,6 +41,7 @@ void rumpel_took_over(struct rumpel_kernel *kernel);
 /* Who may die while he does a disk's work is not to begin with it. */
 uint64_t rumpel_rest_limit(void);
 bool rumpel_may_work(void);
+void rumpel_call_worker(void);
 void *rumpel_image_map(void *at, size_t len, int prot, int fd, off_t offset);
 
 #endif

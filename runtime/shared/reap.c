@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * The ends of processes. One that dies outside the kernel only loses its tasks: the
- * keeper ends them. One that held the token has left the kernel in the middle of
- * something: the kernel is lost, and all are told.
+ * keeper ends them. Of one that held the token see alive.c.
  */
 #include "instance.h"
 
@@ -17,6 +16,8 @@
 #define EVENTS 32
 /* While there is something left of a dead process, it is looked at that often. */
 #define AGAIN_MS 20
+/* So long a child whose parent was killed as it forked has for its first step. */
+#define CHILD_PATIENCE (2 * NS_PER_SEC)
 #define CONTROL MOST_PROCESSES
 #define NOTIFY (MOST_PROCESSES + 1)
 #define LISTEN (MOST_PROCESSES + 2)
@@ -39,6 +40,17 @@ static struct rumpel_task *next_to_end(struct rumpel_kernel *kernel,
 	return task;
 }
 
+/* Token held. It waited for the end of the agent's call: whoever takes the agent next does. */
+static void leave_agent(struct rumpel_kernel *kernel, const struct rumpel_process *process)
+{
+	struct rumpel_task *agent = kernel->agent;
+
+	if (!agent->waiter || shared_tid_process((uint32_t)agent->thread) != process)
+		return;
+	rumpel_waiter_forget(kernel, agent->waiter);
+	agent->waiter = NULL;
+}
+
 /* Its tasks end; nobody waits for them. */
 static void end_tasks(struct rumpel_kernel *kernel, struct rumpel_process *process)
 {
@@ -48,6 +60,7 @@ static void end_tasks(struct rumpel_kernel *kernel, struct rumpel_process *proce
 		unsigned long kill[6] = { 0, SIGKILL };
 
 		rumpel_token_take(kernel);
+		leave_agent(kernel, process);
 		task = atomic_get(&kernel->state) == RUMPEL_RUNNING ? next_to_end(kernel, process)
 								    : NULL;
 		if (!task)
@@ -60,7 +73,7 @@ static void end_tasks(struct rumpel_kernel *kernel, struct rumpel_process *proce
 		rumpel_leave(kernel, false);
 		/* One that nobody knows the number of has made no call yet. */
 		if (task->id)
-			shared_agent_call(SYS_tkill, kill);
+			rumpel_agent_call(kernel, SYS_tkill, kill);
 		else if (task->caller.task)
 			task_call(task, SYS_exit_group, 0);
 	}
@@ -68,31 +81,83 @@ static void end_tasks(struct rumpel_kernel *kernel, struct rumpel_process *proce
 	rumpel_leave(kernel, false);
 }
 
+/* What its threads had is free. */
+static void disown(const struct rumpel_process *process)
+{
+	uint16_t whose = (uint16_t)(process - instance->processes + 1);
+	uint32_t left = process->threads;
+
+	if (!left)
+		return;
+	if (left == 1 && instance->threads[process->first_tid] == whose) {
+		bare_owner_died(process->first_tid);
+		return;
+	}
+	for (uint32_t tid = 1; tid < MOST_THREADS && left; tid++)
+		if (instance->threads[tid] == whose) {
+			bare_owner_died(tid);
+			left--;
+		}
+}
+
 static void died(struct rumpel_kernel *kernel, struct rumpel_process *process)
 {
-	uint32_t holder = rumpel_token_holder(kernel);
+	uint64_t word = atomic_get(&process->word);
+	uint32_t holder;
 
-	atomic_set(&process->state, PROCESS_GONE);
+	while ((word & WORD_STATE) != PROCESS_GONE &&
+	       !shared_process_change(process, word, PROCESS_GONE, (int)(word >> 32)))
+		word = atomic_get(&process->word);
+	disown(process);
+	holder = rumpel_token_holder(kernel);
 	if (holder && shared_tid_process(holder) == process)
 		shared_rob(holder);
 	end_tasks(kernel, process);
 }
 
-/* New processes, and those that were about to be forked when their parents died. */
+/* Its parent has been killed, maybe even before it said that it is. */
+static bool is_orphan(const struct rumpel_process *process)
+{
+	const struct rumpel_process *parent = atomic_get(&process->parent);
+
+	return parent ? atomic_get(&parent->word) != process->parent_word
+		      : bare_syscall(SYS_kill, process_pid(process), 0) == -ESRCH;
+}
+
+/* It may run yet, and be on its way; or it was never made. True: for it to be waited for. */
+static bool wait_for_child(struct rumpel_kernel *kernel, struct rumpel_process *process)
+{
+	uint64_t word = atomic_get(&process->word), now = rumpel_host_now();
+
+	if ((word & WORD_STATE) != PROCESS_FORKED || !is_orphan(process)) {
+		process->given_up = 0;
+		return !process->parent;
+	}
+	if (!process->given_up)
+		process->given_up = now + CHILD_PATIENCE;
+	if (now < process->given_up)
+		return true;
+	/* If it runs after all, in this moment, then it is its own from now on. */
+	if (shared_process_change(process, word, PROCESS_GONE, 0))
+		died(kernel, process);
+	return true;
+}
+
+/* New processes. */
 static void look(struct rumpel_kernel *kernel, int epoll)
 {
-	for (unsigned int i = 1; i < MOST_PROCESSES; i++) {
+	for (unsigned int i = 1; i < atomic_get(&instance->slots); i++) {
 		struct rumpel_process *process = &instance->processes[i];
-		uint32_t state = atomic_get(&process->state);
+		enum process_state state = process_state(process);
 		int fd;
 
-		if (state == PROCESS_TAKEN && process->parent &&
-		    atomic_get(&process->parent->state) != PROCESS_RUNS && !process->pid)
-			died(kernel, process);
-		if (state == PROCESS_FREE || state == PROCESS_GONE || !atomic_get(&process->pid) ||
-		    process->pidfd >= 0)
+		if ((state != PROCESS_TAKEN && state != PROCESS_RUNS) || process->pidfd)
 			continue;
-		fd = (int)bare_syscall(SYS_pidfd_open, process->pid, 0);
+		fd = (int)bare_syscall(SYS_pidfd_open, process_pid(process), 0);
+		if (fd == 0) {
+			fd = (int)bare_syscall(SYS_dup, fd);
+			close(0);
+		}
 		if (fd < 0) {
 			/* Of what else is wrong (no descriptors left) more is known the next time. */
 			if (fd == -ESRCH)
@@ -148,37 +213,42 @@ static void free_wake(struct rumpel_wake *wake)
 					    __ATOMIC_RELAXED);
 }
 
+/* Nothing is left of it, and nobody who looks at it takes the next one for it. */
+static void free_slot(struct rumpel_kernel *kernel, struct rumpel_process *process)
+{
+	shared_space_leave(process->space, NULL);
+	rumpel_token_take(kernel);
+	process->space = NULL;
+	shared_free_tids(process, 0);
+	for (unsigned int w = 0; w < MOST_WAKES; w++)
+		free_wake(&kernel->wakes[w]);
+	rumpel_leave(kernel, false);
+	if (process->pidfd)
+		close(process->pidfd);
+	process->pidfd = 0;
+	process->parent = NULL;
+	process->first = NULL;
+	process->given_up = 0;
+	process->only = 0;
+	shared_process_change(process, process->word, PROCESS_FREE, 0);
+}
+
 /* What is over for good may be used again. True: there is something left. */
 static bool sweep(struct rumpel_kernel *kernel)
 {
 	bool left = false;
 
-	for (unsigned int i = 1; i < MOST_PROCESSES; i++) {
+	for (unsigned int i = 1; i < atomic_get(&instance->slots); i++) {
 		struct rumpel_process *process = &instance->processes[i];
-		struct rumpel_process *parent = process->parent;
 
-		if (atomic_get(&process->state) != PROCESS_GONE)
+		if (process_state(process) == PROCESS_FORKED)
+			left |= wait_for_child(kernel, process);
+		if (process_state(process) != PROCESS_GONE)
 			continue;
-		/* Its parent is about to say something of it. */
-		if (has_tasks(kernel, process) ||
-		    (parent && atomic_get(&parent->state) == PROCESS_RUNS)) {
+		if (has_tasks(kernel, process))
 			left = true;
-			continue;
-		}
-		rumpel_token_take(kernel);
-		shared_free_tids(process, 0);
-		for (unsigned int w = 0; w < MOST_WAKES; w++)
-			free_wake(&kernel->wakes[w]);
-		shared_space_put(process->space);
-		rumpel_leave(kernel, false);
-		if (process->pidfd >= 0)
-			close(process->pidfd);
-		process->pidfd = -1;
-		/* Nobody who looks at it takes the next one for it. */
-		process->pid = 0;
-		process->parent = NULL;
-		process->space = NULL;
-		atomic_set(&process->state, PROCESS_FREE);
+		else
+			free_slot(kernel, process);
 	}
 	return left;
 }
@@ -215,13 +285,17 @@ void shared_reap(struct rumpel_kernel *kernel, int control, int listen)
 				return;
 			if (what == LISTEN)
 				welcome(listen);
-			if (what == NOTIFY && read(instance->notify, &signals, sizeof(signals)) > 0)
+			if (what == NOTIFY &&
+			    read(instance->notify, &signals, sizeof(signals)) > 0) {
 				look(kernel, epoll);
+				shared_owners_serve(kernel);
+				if (atomic_get(&kernel->jobs.queued))
+					rumpel_jobs_delegate(&kernel->jobs);
+			}
 			if (what < MOST_PROCESSES) {
 				bare_syscall(SYS_epoll_ctl, epoll, EPOLL_CTL_DEL,
 					     instance->processes[what].pidfd, 0);
 				died(kernel, &instance->processes[what]);
-				look(kernel, epoll);
 			}
 		}
 		left = sweep(kernel);

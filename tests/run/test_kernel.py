@@ -184,7 +184,8 @@ def test_the_loss_of_the_kernel_is_no_hang(on_kernel: OnKernel) -> None:
         process.stdout.readline()
         os.kill(keeper_of(process.pid), signal.SIGKILL)
         assert process.wait(10) == 125
-        assert b"the library kernel: it is lost" in process.stderr.read()
+        said = process.stderr.read()
+        assert b"the library kernel: it is lost: its keeper" in said, said
     for left in (Path(on_kernel.environment["XDG_RUNTIME_DIR"]) / "rumpel").iterdir():
         left.unlink()
 

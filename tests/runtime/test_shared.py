@@ -9,6 +9,8 @@ from tests.runtime.test_c_programs import make
 
 
 @pytest.mark.timeout(180)
-def test_shared_kernel(tiny_image: str) -> None:
+def test_shared_kernel(tiny_image: str, default_image: str) -> None:
     """Processes attach, fork, exec, wait and die; calls use the memory of their own process."""
     make("runtime/tests/shared", "check", tiny_image)
+    # The tiny kernel has no disks.
+    make("runtime/tests/shared", "check", default_image, "TESTS=test_disk")

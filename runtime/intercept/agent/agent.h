@@ -9,8 +9,8 @@
  * started), execute.c (execve), dispatch.c (from a call to its answer), calls.h
  * (the table of calls), policy.c (host or kernel), thread.c, signal.c and
  * sigcalls.c, trap.c and patch.c (how calls are caught), files.c (descriptors),
- * names.c (/proc/self/exe), memory.c, explain.c; kernel.h (a library kernel),
- * poll.c, epoll.c, transfer.c (calls with descriptors of both).
+ * owner.c (their signals), names.c (/proc/self/exe), memory.c, explain.c; kernel.h (a library kernel),
+ * poll.c, epoll.c, transfer.c, splice.c (calls with descriptors of both).
  */
 #ifndef AGENT_H
 #define AGENT_H
@@ -80,7 +80,7 @@ struct thread {
 	bool carrying; /* the next SIGSYS is info's signal */
 	bool cleared; /* a child whose handlers the host has taken away (CLONE_CLEAR_SIGHAND) */
 	mask_t held; /* of KEPT_SIGNALS: those that the program has blocked */
-	struct rumpel_process *process; /* of a child that shares this memory, until it runs */
+	uint64_t process; /* of a child that shares this memory, until it runs */
 	siginfo_t info;
 	stack_t sas; /* the program's alternate stack */
 	stack_t agent_sas; /* the one that the host knows */

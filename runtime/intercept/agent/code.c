@@ -131,8 +131,16 @@ long call_munmap(struct thread *t)
 	return call_through(t);
 }
 
+/* Of calls that change no text. */
+long call_mapped(struct thread *t)
+{
+	return is_kernels(t) ? kernel_call(t) : call_through(t);
+}
+
 long call_mremap(struct thread *t)
 {
+	if (is_kernels(t))
+		return kernel_call(t);
 	code_remove(t->regs.rdi, page_up(t->regs.rdi + t->regs.rsi));
 	if (t->regs.r10 & 2) /* MREMAP_FIXED */
 		code_remove(t->regs.r8, page_up(t->regs.r8 + t->regs.rdx));
@@ -142,6 +150,8 @@ long call_mremap(struct thread *t)
 /* And pkey_mprotect, whose first arguments are the same. */
 long call_mprotect(struct thread *t)
 {
+	if (is_kernels(t))
+		return kernel_call(t);
 	/* Made writable, to be written to; the agent's own part in it would come as a surprise. */
 	if (!is_text((int)t->regs.rdx))
 		code_remove(t->regs.rdi, page_up(t->regs.rdi + t->regs.rsi));

@@ -45,6 +45,10 @@ long kernel6(long nr, long a0, long a1, long a2, long a3, long a4, long a5);
 long kernel_give(int fd);
 long kernel_take(long number);
 
+/* Who gets the signals of a descriptor. */
+long kernel_get_owner(int fd, struct rumpel_owner *owner);
+long kernel_set_owner(int fd, const struct rumpel_owner *owner);
+
 /* A call that kills or stops others, made while nobody is inside. */
 long kernel_kill(struct thread *t);
 
@@ -58,9 +62,9 @@ void kernel_interrupt(struct thread *t);
 int kernel_thread_begin(struct thread *child);
 void kernel_thread_end(struct thread *t);
 /* A new process with these flags of clone; pid: or what has come of it. */
-int kernel_fork_begin(struct thread *t, uint64_t flags, struct rumpel_process **child);
-void kernel_fork_child(struct rumpel_process *child);
-void kernel_fork_parent(struct rumpel_process *child, long pid);
+int kernel_fork_begin(struct thread *t, uint64_t flags, uint64_t *child);
+void kernel_fork_child(uint64_t child);
+void kernel_fork_parent(uint64_t child, long pid);
 /* Other threads are not to be in the middle of it. */
 void kernel_exec_begin(struct thread *t);
 void kernel_exec_failed(void);

@@ -57,7 +57,12 @@ static void close_faults(struct thread *t)
 
 static _Noreturn void lost(void)
 {
-	complain("the library kernel", 0, "it is lost: a process of it was killed inside it");
+	struct line line = { .used = 0 };
+
+	say_text(&line, "it is lost: ");
+	say_text(&line, rumpel_shared->reason());
+	line.text[line.used] = 0;
+	complain("the library kernel", 0, line.text);
 	host(__NR_exit_group, EXIT_LOST);
 	__builtin_unreachable();
 }
@@ -203,6 +208,28 @@ long kernel_take(long number)
 	return fd;
 }
 
+long kernel_get_owner(int fd, struct rumpel_owner *owner)
+{
+	struct thread *t = this_thread();
+	long error;
+
+	open_faults(t);
+	error = rumpel_shared->get_owner(fd, owner);
+	close_faults(t);
+	return error;
+}
+
+long kernel_set_owner(int fd, const struct rumpel_owner *owner)
+{
+	struct thread *t = this_thread();
+	long error;
+
+	open_faults(t);
+	error = rumpel_shared->set_owner(fd, owner);
+	close_faults(t);
+	return error;
+}
+
 /* ---- signals ---- */
 
 long kernel_kill(struct thread *t)
@@ -281,7 +308,7 @@ void kernel_thread_end(struct thread *t)
 	close_faults(this_thread());
 }
 
-int kernel_fork_begin(struct thread *t, uint64_t flags, struct rumpel_process **child)
+int kernel_fork_begin(struct thread *t, uint64_t flags, uint64_t *child)
 {
 	int error;
 
@@ -294,17 +321,20 @@ int kernel_fork_begin(struct thread *t, uint64_t flags, struct rumpel_process **
 	return error;
 }
 
-void kernel_fork_child(struct rumpel_process *child)
+void kernel_fork_child(uint64_t child)
 {
 	struct thread *t = this_thread();
 
 	open_faults(t);
-	if (rumpel_shared->fork_child(child))
-		lost();
+	if (rumpel_shared->fork_child(child)) {
+		complain("the library kernel", 0,
+			 "the parent of this process was killed as it made it");
+		host(__NR_exit_group, EXIT_LOST);
+	}
 	close_faults(t);
 }
 
-void kernel_fork_parent(struct rumpel_process *child, long pid)
+void kernel_fork_parent(uint64_t child, long pid)
 {
 	struct thread *t = this_thread();
 

@@ -25,5 +25,6 @@ long call_mmap(struct thread *t);
 long call_munmap(struct thread *t);
 long call_mremap(struct thread *t);
 long call_mprotect(struct thread *t);
+long call_mapped(struct thread *t);
 
 #endif

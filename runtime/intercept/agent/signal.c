@@ -249,7 +249,7 @@ static void on_signal(int sig, siginfo_t *info, struct ucontext *uc)
 	siginfo_t deferred;
 
 	/* The kernel goes on after its faults as if nothing had been. */
-	if (kernel_present && (SIGNAL_BIT(sig) & FAULT_SIGNALS) && kernel_fault(sig, info, uc))
+	if (t->local.process && (SIGNAL_BIT(sig) & KEPT_SIGNALS) && kernel_fault(sig, info, uc))
 		return;
 	if (sig == SIGSYS && is_trap(info)) {
 		trapped(info, uc);
@@ -345,7 +345,8 @@ void signals_begin(void)
 	mask_t sigsys = SIGNAL_BIT(SIGSYS), mask;
 	struct action old;
 
-	signal_install(SIGSYS, 0, NULL);
+	/* The kernel's have nothing to do with the call that they come in. */
+	signal_install(SIGSYS, SA_RESTART, NULL);
 	for (int sig = 1; kernel_present && sig <= SIGNALS; sig++) {
 		if (sig == SIGSYS || !signal_ends(sig))
 			continue;

@@ -122,7 +122,7 @@ static void begin(struct thread *t)
 		host(__NR_exit_group, 127);
 	if (t->process)
 		kernel_fork_child(t->process);
-	t->process = NULL;
+	t->process = 0;
 }
 
 /* The first C of a thread with its own struct thread: all signals are blocked. */
@@ -162,7 +162,7 @@ static void release(struct thread *parent, struct thread *child)
 static long make_known(struct thread *t, struct thread *child, uint64_t flags,
 		       long (*make)(struct thread *child, void *data), void *data)
 {
-	struct rumpel_process *process;
+	uint64_t process;
 	long result;
 
 	if (!kernel_present)
@@ -215,7 +215,7 @@ static long share(struct thread *t, uint64_t flags, uint64_t rsp,
 static long copy(struct thread *t, uint64_t flags, uint64_t rsp,
 		 long (*make)(struct thread *child, void *data), void *data)
 {
-	struct rumpel_process *process = NULL;
+	uint64_t process = 0;
 	long result;
 
 	if (kernel_present) {

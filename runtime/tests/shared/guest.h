@@ -36,20 +36,23 @@ struct guest {
 	int control;
 };
 
-static void on_fault(int number, siginfo_t *info, void *context)
+static volatile int faults; /* so far, in this process */
+
+static inline void on_fault(int number, siginfo_t *info, void *context)
 {
+	faults++;
 	if (rumpel_shared->fault(number, info, context))
 		return;
 	signal(number, SIG_DFL);
 }
 
-static void set_gs(struct rumpel_local *self)
+static inline void set_gs(struct rumpel_local *self)
 {
 	self->self = self;
 	EQUAL(syscall(SYS_arch_prctl, ARCH_SET_GS, self), 0);
 }
 
-static void signal_stack(void)
+static inline void signal_stack(void)
 {
 	const size_t size = 64 << 10;
 	stack_t stack = { .ss_sp = malloc(size), .ss_size = size };
@@ -58,9 +61,9 @@ static void signal_stack(void)
 }
 
 /* Joins the kernel behind the descriptors. 0 or why not. */
-static int attach(void)
+static inline int attach(void)
 {
-	const int numbers[] = { SIGSEGV, SIGBUS, SIGILL, SIGFPE };
+	const int numbers[] = { SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGSYS };
 	struct sigaction action = { .sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_ONSTACK };
 	void *text =
 		mmap((void *)RUMPEL_SHARED_TEXT, RUMPEL_SHARED_TEXT_SIZE, PROT_READ | PROT_EXEC,
@@ -78,7 +81,7 @@ static int attach(void)
 }
 
 /* Those that the keeper sends, to their numbers. */
-static void receive(int control)
+static inline void receive(int control)
 {
 	int numbers[RUMPEL_SHARED_FDS] = { 0 };
 	char space[CMSG_SPACE(sizeof(numbers))];
@@ -107,7 +110,7 @@ static void receive(int control)
 }
 
 /* A keeper, and its descriptors in this process, which does not attach. */
-static struct guest guest_start(const char *option)
+static inline struct guest guest_start(const char *option)
 {
 	struct rlimit limit = { 4096, 4096 };
 	struct guest guest;
@@ -133,7 +136,7 @@ static struct guest guest_start(const char *option)
 	return guest;
 }
 
-static void guest_end(struct guest *guest, int expected)
+static inline void guest_end(struct guest *guest, int expected)
 {
 	int status;
 
@@ -145,9 +148,9 @@ static void guest_end(struct guest *guest, int expected)
 }
 
 /* fork() of an attached process, as an agent has it. */
-static pid_t fork_attached(void)
+static inline pid_t fork_attached(void)
 {
-	struct rumpel_process *child;
+	uint64_t child;
 	pid_t pid;
 
 	EQUAL(rumpel_shared->fork_begin(0, &child), 0);
@@ -161,13 +164,13 @@ static pid_t fork_attached(void)
 }
 
 /* The end of an attached process. */
-static void leave(int status)
+static inline void leave(int status)
 {
 	rumpel_shared->exit();
 	_exit(status);
 }
 
-static void expect_status(pid_t pid, int expected)
+static inline void expect_status(pid_t pid, int expected)
 {
 	int status = -1;
 
@@ -176,7 +179,7 @@ static void expect_status(pid_t pid, int expected)
 }
 
 /* Runs `run` in a process of its own, attached. */
-static pid_t spawn(void (*run)(void *argument), void *argument)
+static inline pid_t spawn(void (*run)(void *argument), void *argument)
 {
 	pid_t pid = fork();
 
@@ -189,6 +192,15 @@ static pid_t spawn(void (*run)(void *argument), void *argument)
 	run(argument);
 	leave(0);
 	return 0;
+}
+
+/* Runs `run` as an attached process of a new kernel. */
+static inline void in_guest(void (*run)(void *argument))
+{
+	struct guest guest = guest_start(NULL);
+
+	expect_status(spawn(run, NULL), 0);
+	guest_end(&guest, 0);
 }
 
 #endif

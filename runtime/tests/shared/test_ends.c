@@ -2,7 +2,8 @@
 /* Processes die anywhere, and nobody hangs. */
 #include "guest.h"
 
-#include <arpa/inet.h>
+#include <linux/userfaultfd.h>
+#include <sys/ioctl.h>
 
 #define ROUNDS 500
 
@@ -200,10 +201,111 @@ static void death_closes(void)
 	guest_end(&guest, 0);
 }
 
+/* ---- the token's holder is killed ---- */
+
+/* A call of the host's for which the runtime has the token: it kills whoever makes it. */
+static void kill_itself(void *argument)
+{
+	(void)argument;
+	rumpel_shared->kill(SYS_kill, (const unsigned long[6]){ (unsigned long)getpid(), SIGKILL });
+}
+
+/* Outside kernel code: all others go on, those that wait too. */
+static void killed_with_token(void)
+{
+	struct guest guest = guest_start(NULL);
+	pid_t other = spawn(hammer, (void *)1000000ul);
+
+	for (int i = 0; i < 50; i++) {
+		expect_status(spawn(kill_itself, NULL), SIGKILL);
+		CHECK(is_alive());
+	}
+	expect_status(other, 0);
+	guest_end(&guest, 0);
+}
+
+/* A page that is not there before somebody fetches it, which nobody does. */
+static char *missing_page(void)
+{
+	struct uffdio_api api = { .api = UFFD_API };
+	struct uffdio_register range = { .mode = UFFDIO_REGISTER_MODE_MISSING };
+	char *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | UFFD_USER_MODE_ONLY);
+
+	CHECK(fd >= 0 && page != MAP_FAILED);
+	EQUAL(ioctl(fd, UFFDIO_API, &api), 0);
+	range.range.start = ptr(page);
+	range.range.len = 4096;
+	EQUAL(ioctl(fd, UFFDIO_REGISTER, &range), 0);
+	return page;
+}
+
+/* Kernel code copies from the page: there it stays. */
+static void stay_inside(void *argument)
+{
+	int pipe[2];
+
+	EQUAL(call(SYS_pipe2, ptr(pipe), 0), 0);
+	EQUAL(write(*(int *)argument, "i", 1), 1);
+	call(SYS_write, pipe[1], ptr(missing_page()), 10);
+}
+
+static void is_told(void *argument)
+{
+	char expected[64];
+	int pipe[2];
+	char byte;
+
+	EQUAL(call(SYS_pipe2, ptr(pipe), 0), 0);
+	EQUAL(write(((int *)argument)[1], "s", 1), 1);
+	EQUAL(read(((int *)argument)[2], &argument, sizeof(argument)), sizeof(argument));
+	EQUAL(call(SYS_read, pipe[0], ptr(&byte), 1), -ENOTRECOVERABLE);
+	snprintf(expected, sizeof(expected), "process %d was killed in the middle of it",
+		 (int)(uintptr_t)argument);
+	CHECK(!strcmp(rumpel_shared->reason(), expected));
+	_exit(0);
+}
+
+/* Inside: the kernel is lost, and all hear why. */
+static void killed_inside(void)
+{
+	struct guest guest = guest_start(NULL);
+	int inside[2], told[2], pids[2];
+	int ends[3];
+	void *pid;
+	pid_t victim, others[2];
+	char byte;
+
+	EQUAL(pipe(inside), 0);
+	EQUAL(pipe(told), 0);
+	EQUAL(pipe(pids), 0);
+	ends[1] = told[1];
+	ends[2] = pids[0];
+	for (int i = 0; i < 2; i++) {
+		others[i] = spawn(is_told, ends);
+		EQUAL(read(told[0], &byte, 1), 1);
+	}
+	victim = spawn(stay_inside, &inside[1]);
+	pid = (void *)(uintptr_t)victim;
+	EQUAL(read(inside[0], &byte, 1), 1);
+	usleep(50000);
+	for (int i = 0; i < 2; i++)
+		EQUAL(write(pids[1], &pid, sizeof(pid)), sizeof(pid));
+	usleep(50000);
+	kill(victim, SIGKILL);
+	expect_status(victim, SIGKILL);
+	for (int i = 0; i < 2; i++)
+		expect_status(others[i], 0);
+	end_keeper(&guest);
+}
+
 static const struct test tests[] = {
 	{ death_closes, "what a process had is closed when it dies" },
 	{ many, "20 processes for five seconds" },
 	{ keeper_dies, "the keeper dies: an error, no hang" },
+	{ killed_with_token,
+	  "one that is killed with the token, outside kernel code, takes nobody along" },
+	{ killed_inside, "one that is killed in kernel code: all are told who" },
 	{ kills, "processes are killed at random moments: no hang" },
 };
 

@@ -161,25 +161,39 @@ int kernel_thread_begin(struct thread *child)
 	return 0;
 }
 
+long kernel_get_owner(int fd, struct rumpel_owner *owner)
+{
+	(void)fd;
+	*owner = (struct rumpel_owner){ 0 };
+	return 0;
+}
+
+long kernel_set_owner(int fd, const struct rumpel_owner *owner)
+{
+	(void)fd;
+	(void)owner;
+	return -ENOSYS;
+}
+
 void kernel_thread_end(struct thread *t)
 {
 	(void)t;
 }
 
-int kernel_fork_begin(struct thread *t, uint64_t flags, struct rumpel_process **child)
+int kernel_fork_begin(struct thread *t, uint64_t flags, uint64_t *child)
 {
 	(void)t;
 	(void)flags;
-	*child = NULL;
+	*child = 0;
 	return 0;
 }
 
-void kernel_fork_child(struct rumpel_process *child)
+void kernel_fork_child(uint64_t child)
 {
 	(void)child;
 }
 
-void kernel_fork_parent(struct rumpel_process *child, long pid)
+void kernel_fork_parent(uint64_t child, long pid)
 {
 	(void)child;
 	(void)pid;

@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The kernel takes pages of mappings away (truncation, write-back, reclaim) and uses them for
+ * something else as soon as that has been done. Other processes that have them mapped must not
+ * touch them any more: as another CPU would by an interrupt they are told by a signal, and
+ * waited for. Only those are that have touched such a page since.
+ */
+#include "instance.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "../bare/bare.h"
+
+#define INTERVAL (NS_PER_SEC / 50)
+
+/* ---- in a handler of the process that is told ---- */
+
+bool shared_shot(const siginfo_t *info)
+{
+	struct rumpel_process *process = rumpel_self->process;
+	struct rumpel_space *space = process ? process->space : NULL;
+	int error = rumpel_self->error;
+	uint32_t wanted;
+
+	if (info->si_code != SI_QUEUE || info->si_value.sival_ptr != (void *)RUMPEL_SHARED_MAGIC)
+		return false;
+	if (space) {
+		wanted = atomic_get(&space->wanted);
+		/* All, so that it needs to know nothing. */
+		shared_hide_all();
+		atomic_set(&space->acked, wanted);
+		rumpel_futex_wake(&space->acked, INT32_MAX);
+	}
+	rumpel_self->error = error;
+	return true;
+}
+
+/* ---- in the one that tells ---- */
+
+static bool is_acked(const struct rumpel_space *space)
+{
+	return (int32_t)(atomic_get(&space->acked) - relaxed_get(&space->wanted)) >= 0;
+}
+
+/* The next one of the space from slot *at on, unless it is about to exec; NULL: no more. */
+static const struct rumpel_process *next_of(const struct rumpel_space *space, unsigned int *at)
+{
+	while (*at < atomic_get(&instance->slots)) {
+		const struct rumpel_process *process = &instance->processes[(*at)++];
+
+		if (process_state(process) == PROCESS_RUNS && process->space == space &&
+		    !process->only)
+			return process;
+	}
+	return NULL;
+}
+
+static long queue(int pid, int signal)
+{
+	const siginfo_t info = {
+		.si_signo = signal,
+		.si_code = SI_QUEUE,
+		.si_value.sival_ptr = (void *)RUMPEL_SHARED_MAGIC,
+	};
+
+	return bare_syscall(SYS_rt_sigqueueinfo, pid, signal, &info);
+}
+
+/*
+ * False: it is not for this process to do. Two signals: an agent has one of them blocked
+ * while it is on its way into the kernel and out, and a program may block the other.
+ */
+static bool tell(const struct rumpel_space *space)
+{
+	const struct rumpel_process *process;
+	unsigned int at = 1;
+	bool may = true;
+
+	while ((process = next_of(space, &at))) {
+		int pid = process_pid(process);
+
+		if (queue(pid, SIGSYS) == -EPERM || queue(pid, SIGBUS) == -EPERM)
+			may = false;
+	}
+	return may;
+}
+
+/* The letter of proc_pid_stat(5), or 0. */
+static char state_of(int pid)
+{
+	char path[32] = "/proc/", text[256], digits[12], *at = digits + sizeof(digits) - 1, *end;
+	ssize_t len;
+	int fd;
+
+	for (*at = 0; pid; pid /= 10)
+		*--at = (char)('0' + pid % 10);
+	strcpy(path + 6, at);
+	strcpy(path + strlen(path), "/stat");
+	fd = open(path, O_RDONLY);
+	if (fd < 0)
+		return 0;
+	len = read(fd, text, sizeof(text) - 1);
+	close(fd);
+	text[len > 0 ? len : 0] = 0;
+	end = strrchr(text, ')');
+	return end && end[1] ? end[2] : 0;
+}
+
+/*
+ * One that is stopped hears of it before it goes on, one in an uninterruptible call of the
+ * host's before that returns.
+ */
+static bool may_touch(const struct rumpel_space *space)
+{
+	const struct rumpel_process *process;
+	unsigned int at = 1;
+
+	while ((process = next_of(space, &at))) {
+		char state = state_of(process_pid(process));
+
+		if (state && !strchr("TtDZX", state))
+			return true;
+	}
+	return false;
+}
+
+static bool is_touched(const struct rumpel_space *space, uint64_t start, uint64_t end)
+{
+	return space->high > start && space->low < end;
+}
+
+static bool is_other(const struct rumpel_space *space)
+{
+	return space != rumpel_self->process->space && space != instance->processes->space;
+}
+
+void shared_shoot(uint64_t start, uint64_t end)
+{
+	struct rumpel_space *space;
+
+	for (space = instance->first_space; space; space = space->next) {
+		if (!is_other(space) || !is_touched(space, start, end))
+			continue;
+		__atomic_fetch_add(&space->wanted, 1, __ATOMIC_SEQ_CST);
+		if (!tell(space)) {
+			__atomic_fetch_add(&instance->shots, 1, __ATOMIC_SEQ_CST);
+			rumpel_futex_wake(&instance->shots, 1);
+		}
+	}
+	for (space = instance->first_space; space; space = space->next) {
+		if (!is_other(space) || !is_touched(space, start, end))
+			continue;
+		while (!is_acked(space)) {
+			uint32_t acked = atomic_get(&space->acked);
+
+			if (!is_acked(space) &&
+			    rumpel_futex_wait(&space->acked, acked, rumpel_host_now() + INTERVAL) ==
+				    -ETIMEDOUT &&
+			    !may_touch(space))
+				break;
+		}
+		if (is_acked(space))
+			space->low = space->high = 0;
+	}
+}
+
+/* ---- in the keeper: for those who may not signal others, since they are another user's ---- */
+
+static void *shooter_main(void *argument)
+{
+	(void)argument;
+	for (;;) {
+		uint32_t shots = atomic_get(&instance->shots);
+
+		for (struct rumpel_space *space = instance->first_space; space; space = space->next)
+			if (!is_acked(space))
+				tell(space);
+		rumpel_futex_wait(&instance->shots, shots, NEVER);
+	}
+	return NULL;
+}
+
+int shared_shoot_start(void)
+{
+	pthread_t thread;
+
+	return -pthread_create(&thread, NULL, shooter_main, NULL);
+}
