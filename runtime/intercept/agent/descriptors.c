@@ -161,7 +161,7 @@ long call_ioctl(struct thread *t)
 	if (command == FIOCLEX || command == FIONCLEX)
 		return ioctl_cloexec(t, fd, command == FIOCLEX);
 	if (files_owned(t->files, fd) && !files_dual(t->files, fd))
-		return kernel_call(t);
+		return owner_has_ioctl(command) ? owner_ioctl(t) : kernel_call(t);
 	if (kernel_present && is_about_interfaces(command) && is_socket(fd))
 		return ioctl_of_interfaces(t);
 	return call_through(t);
@@ -183,7 +183,7 @@ long call_fcntl(struct thread *t)
 		return result;
 	}
 	if (files_owned(t->files, fd) && !files_dual(t->files, fd) && command != F_GETFD)
-		return kernel_call(t);
+		return owner_has(command) ? owner_fcntl(t) : kernel_call(t);
 	return call_through(t);
 }
 

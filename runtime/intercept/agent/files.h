@@ -61,6 +61,11 @@ long call_dup2(struct thread *t);
 long call_dup3(struct thread *t);
 long call_fcntl(struct thread *t);
 long call_ioctl(struct thread *t);
+/* owner.c: fcntl and ioctl about the signals of a descriptor of the kernel's */
+bool owner_has(int command);
+long owner_fcntl(struct thread *t);
+bool owner_has_ioctl(uint32_t command);
+long owner_ioctl(struct thread *t);
 /* rights.c */
 long call_sendmsg(struct thread *t);
 long call_recvmsg(struct thread *t);

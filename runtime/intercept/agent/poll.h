@@ -29,6 +29,10 @@ long call_epoll_pwait(struct thread *t);
 
 /* transfer.c */
 long call_sendfile(struct thread *t);
+/* lseek(2) of anybody's descriptor. */
+long seek(struct thread *t, int fd, int64_t at, int whence);
+
+/* splice.c */
 long call_splice(struct thread *t);
 
 #endif

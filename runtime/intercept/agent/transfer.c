@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Data from a file of one kernel to one of the other: sendfile(2), splice(2). */
+/* Data from a file of one kernel to one of the other: sendfile(2). */
 #include "poll.h"
 
 #include <linux/fs.h>
@@ -10,16 +10,34 @@
 #define CHUNK (128ul << 10)
 #define MOST 0x7ffff000ul /* what Linux transfers in one call (MAX_RW_COUNT) */
 
-/* What was read at `at` goes to the kernel's `out`: how much of it, or a negative errno. */
+static long read_at(struct thread *t, int fd, char *chunk, size_t size, int64_t at)
+{
+	const unsigned long args[6] = { fd, (unsigned long)chunk, size, at };
+
+	return files_owned(t->files, fd) ? kernel_call_with(t, __NR_pread64, args)
+					 : call_host(__NR_pread64, fd, (long)chunk, size, at, 0, 0);
+}
+
+static long write_to(struct thread *t, int fd, const char *chunk, size_t size)
+{
+	const unsigned long args[6] = { fd, (unsigned long)chunk, size };
+
+	return files_owned(t->files, fd) ? kernel_call_with(t, __NR_write, args)
+					 : call_host(__NR_write, fd, (long)chunk, size, 0, 0, 0);
+}
+
+long seek(struct thread *t, int fd, int64_t at, int whence)
+{
+	return files_owned(t->files, fd) ? kernel(__NR_lseek, fd, at, whence)
+					 : host(__NR_lseek, fd, at, whence);
+}
+
+/* What was read at `at` goes to `out`: how much of it, or a negative errno. */
 static long send_chunk(struct thread *t, int out, int in, char *chunk, size_t size, int64_t at)
 {
-	unsigned long args[6] = { out, (unsigned long)chunk };
-	long got = call_host(__NR_pread64, in, (long)chunk, size, at, 0, 0);
+	long got = read_at(t, in, chunk, size, at);
 
-	if (got <= 0)
-		return got;
-	args[2] = got;
-	return kernel_call_with(t, __NR_write, args);
+	return got <= 0 ? got : write_to(t, out, chunk, got);
 }
 
 static long send_file(struct thread *t, int out, int in, int64_t *at, size_t count)
@@ -59,35 +77,20 @@ long call_sendfile(struct thread *t)
 		return -EBADF;
 	if (files_owned(t->files, out) && files_owned(t->files, in))
 		return kernel_call(t);
-	if (files_owned(t->files, in))
-		return -EINVAL; /* as from a socket */
-	if (!files_owned(t->files, out))
+	if (!files_owned(t->files, out) && !files_owned(t->files, in))
 		return call_through(t);
 	if (at_at && copy_in(&at, at_at, sizeof(at)))
 		return -EFAULT;
 	if (!at_at)
-		at = host(__NR_lseek, in, 0, SEEK_CUR);
+		at = seek(t, in, 0, SEEK_CUR);
 	if (at < 0)
 		return at == -EBADF ? -EBADF : -EINVAL;
 	result = send_file(t, out, in, &at, t->regs.r10);
 	if (result < 0)
 		return result;
 	if (!at_at)
-		host(__NR_lseek, in, at, SEEK_SET);
+		seek(t, in, at, SEEK_SET);
 	else if (copy_out(at_at, &at, sizeof(at)))
 		return -EFAULT;
 	return result;
-}
-
-/* A pipe is the host's: with a socket of the kernel's there is none, and programs copy. */
-long call_splice(struct thread *t)
-{
-	bool from = files_owned(t->files, (int)t->regs.rdi);
-	bool to = files_owned(t->files, (int)t->regs.rdx);
-
-	if (is_reserved(t->files, t->regs.rdx))
-		return -EBADF;
-	if (from != to)
-		return -EINVAL;
-	return from ? kernel_call(t) : call_through(t);
 }

@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <stdbool.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
@@ -236,6 +237,138 @@ static void transfers(void)
 	free(to);
 }
 
+/* As a proxy does it: from one connection through a pipe to another. */
+static void splices(void)
+{
+	const size_t size = 500000;
+	char *from = malloc(size), *to = malloc(size), byte;
+	size_t sent = 0, taken = 0, given = 0, got = 0;
+	int in[2], out[2], pipes[2];
+	off_t at = 0;
+	ssize_t n;
+
+	for (size_t i = 0; i < size; i++)
+		from[i] = (char)(i * 29 >> 3);
+	pair(in, SOCK_NONBLOCK);
+	pair(out, SOCK_NONBLOCK);
+	CHECK(!pipe2(pipes, O_NONBLOCK));
+	CHECK(splice(in[1], NULL, pipes[1], NULL, 1, 0) == -1 && errno == EAGAIN);
+	CHECK(splice(pipes[0], NULL, out[0], NULL, 1, 0) == -1 && errno == EAGAIN);
+	while (got < size) {
+		n = sent < size ? write(in[0], from + sent, size - sent) : 0;
+		sent += n > 0 ? (size_t)n : 0;
+		n = splice(in[1], NULL, pipes[1], NULL, size, SPLICE_F_NONBLOCK);
+		CHECK(n > 0 || errno == EAGAIN);
+		taken += n > 0 ? (size_t)n : 0;
+		n = splice(pipes[0], NULL, out[0], NULL, size, SPLICE_F_NONBLOCK);
+		CHECK(n > 0 || errno == EAGAIN);
+		given += n > 0 ? (size_t)n : 0;
+		n = read(out[1], to + got, size - got);
+		CHECK(n > 0 || errno == EAGAIN);
+		got += n > 0 ? (size_t)n : 0;
+	}
+	CHECK(taken == size && given == size && !memcmp(from, to, size));
+
+	/* What the socket does not take stays in the pipe. */
+	while (write(out[0], from, size) > 0)
+		;
+	CHECK(write(pipes[1], "rest", 4) == 4);
+	CHECK(splice(pipes[0], NULL, out[0], NULL, 4, 0) == -1 && errno == EAGAIN);
+	CHECK(read(pipes[0], to, 10) == 4 && !memcmp(to, "rest", 4));
+	/* What the pipe does not take stays in the socket. */
+	while (write(pipes[1], from, 4096) > 0)
+		;
+	CHECK(write(in[0], "x", 1) == 1);
+	usleep(1000);
+	CHECK(splice(in[1], NULL, pipes[1], NULL, 1, 0) == -1 && errno == EAGAIN);
+	CHECK(read(in[1], &byte, 1) == 1 && byte == 'x');
+
+	CHECK(splice(pipes[0], &at, out[0], NULL, 1, 0) == -1 && errno == ESPIPE);
+	CHECK(splice(in[1], NULL, pipes[1], &at, 1, 0) == -1 && errno == ESPIPE);
+	CHECK(splice(in[1], NULL, out[0], NULL, 1, 0) == -1 && errno == EINVAL);
+	while (read(pipes[0], to, size) > 0)
+		;
+	close(in[0]);
+	usleep(1000);
+	CHECK(splice(in[1], NULL, pipes[1], NULL, 1, 0) == 0);
+	close(in[1]);
+	unpair(out);
+	close(pipes[0]);
+	close(pipes[1]);
+	free(from);
+	free(to);
+}
+
+/* ---- signals ---- */
+
+static volatile sig_atomic_t inputs, urgent, real_time;
+static volatile int of_fd;
+
+static void on_signal(int sig, siginfo_t *info, void *context)
+{
+	(void)context;
+	if (sig == SIGIO)
+		inputs++;
+	else if (sig == SIGURG)
+		urgent++;
+	else
+		real_time++;
+	if (sig == SIGRTMIN)
+		of_fd = info->si_fd;
+}
+
+static bool comes(volatile sig_atomic_t *count)
+{
+	for (int i = 0; i < 5000 && !*count; i++)
+		usleep(1000);
+	return *count;
+}
+
+static void signals(void)
+{
+	struct sigaction action = { .sa_sigaction = on_signal,
+				    .sa_flags = SA_SIGINFO | SA_RESTART };
+	struct f_owner_ex owner = { F_OWNER_PGRP, 0 };
+	int ends[2], on = 1, who = 0;
+	char byte;
+
+	sigaction(SIGIO, &action, NULL);
+	sigaction(SIGURG, &action, NULL);
+	sigaction(SIGRTMIN, &action, NULL);
+	pair(ends, SOCK_NONBLOCK);
+	CHECK(fcntl(ends[1], F_GETOWN) == 0 && fcntl(ends[1], F_GETSIG) == 0);
+	CHECK(!fcntl(ends[1], F_SETOWN, getpid()) && fcntl(ends[1], F_GETOWN) == getpid());
+	CHECK(fcntl(ends[1], F_SETOWN, 4000000) == -1 && errno == ESRCH);
+	CHECK(send(ends[0], "u", 1, MSG_OOB) == 1 && comes(&urgent) && !inputs);
+	CHECK(recv(ends[1], &byte, 1, MSG_OOB) == 1 && byte == 'u');
+	CHECK(!fcntl(ends[1], F_SETFL, O_NONBLOCK | O_ASYNC));
+	CHECK(fcntl(ends[1], F_GETFL) == (O_RDWR | O_NONBLOCK | O_ASYNC));
+	usleep(10000);
+	inputs = 0;
+	CHECK(write(ends[0], "x", 1) == 1 && comes(&inputs));
+	CHECK(read(ends[1], &byte, 1) == 1 && byte == 'x');
+	CHECK(!fcntl(ends[1], F_SETSIG, SIGRTMIN) && fcntl(ends[1], F_GETSIG) == SIGRTMIN);
+	usleep(10000);
+	real_time = 0;
+	CHECK(write(ends[0], "y", 1) == 1 && comes(&real_time) && of_fd == ends[1]);
+	CHECK(!fcntl(ends[1], F_SETSIG, 0) && !fcntl(ends[1], F_SETFL, O_NONBLOCK));
+	usleep(10000);
+	inputs = real_time = 0;
+	CHECK(write(ends[0], "z", 1) == 1);
+	usleep(30000);
+	CHECK(!inputs && !real_time);
+
+	CHECK(!ioctl(ends[0], FIOASYNC, &on) && (fcntl(ends[0], F_GETFL) & O_ASYNC));
+	who = -getpgrp();
+	CHECK(!ioctl(ends[0], FIOSETOWN, &who) && !ioctl(ends[0], FIOGETOWN, &on) && on == who);
+	CHECK(!fcntl(ends[0], F_GETOWN_EX, &owner) && owner.type == F_OWNER_PGRP &&
+	      owner.pid == getpgrp());
+	who = 0;
+	CHECK(!ioctl(ends[0], FIOSETOWN, &who) && fcntl(ends[0], F_GETOWN) == 0);
+	unpair(ends);
+	signal(SIGIO, SIG_IGN);
+}
+
 int main(void)
 {
 	alarm(100);
@@ -244,5 +377,7 @@ int main(void)
 	wakes();
 	epolls();
 	transfers();
+	splices();
+	signals();
 	return done();
 }
