@@ -110,6 +110,7 @@ struct file_owner {
 	uint64_t inode; /* 0: none */
 	struct rumpel_owner owner;
 	int fd; /* its number where that was said */
+	bool skips; /* the next thing that is told of it: it was so before */
 	uint32_t
 		request; /* a futex: the keeper is to see to it, by pid 1's descriptor - 1; 0: done */
 };

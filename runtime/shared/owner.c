@@ -8,6 +8,7 @@
 #include "instance.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/epoll.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -109,9 +110,11 @@ static void send(const struct file_owner *owner, int signal, uint32_t events)
 
 static void tell(const struct epoll_event *event)
 {
-	const struct file_owner *owner = &instance->owners[event->data.u32 % MOST_OWNERS];
+	struct file_owner *owner = &instance->owners[event->data.u32 % MOST_OWNERS];
+	bool skips = owner->skips;
 
-	if (!owner->owner.id)
+	owner->skips = false;
+	if (!owner->owner.id || skips)
 		return;
 	if (event->events & EPOLLPRI)
 		send(owner, SIGURG, event->events);
@@ -162,9 +165,12 @@ static void serve(struct rumpel_kernel *kernel, struct file_owner *owner)
 		event.events |= EPOLLIN | EPOLLOUT | EPOLLRDHUP;
 	if (instance->owners_epoll || begin(kernel) == 0) {
 		unsigned long epoll = instance->owners_epoll - 1;
+		struct pollfd now = { NUMBER, (short)event.events, 0 };
 
 		agent(SYS_dup3, number, NUMBER, O_CLOEXEC);
 		agent(SYS_epoll_ctl, epoll, EPOLL_CTL_DEL, NUMBER, 0);
+		/* An epoll begins with what there is, a signal comes when there is more. */
+		owner->skips = agent(SYS_poll, (unsigned long)&now, 1, 0) > 0;
 		if (owner->owner.id)
 			agent(SYS_epoll_ctl, epoll, EPOLL_CTL_ADD, NUMBER, (unsigned long)&event);
 		agent(SYS_close, NUMBER);

@@ -359,6 +359,9 @@ static void signals(void)
 	CHECK(!inputs && !real_time);
 
 	CHECK(!ioctl(ends[0], FIOASYNC, &on) && (fcntl(ends[0], F_GETFL) & O_ASYNC));
+	on = 0;
+	CHECK(!ioctl(ends[0], FIOASYNC, &on) && !(fcntl(ends[0], F_GETFL) & O_ASYNC));
+	/* Others of this group do not expect to be told. */
 	who = -getpgrp();
 	CHECK(!ioctl(ends[0], FIOSETOWN, &who) && !ioctl(ends[0], FIOGETOWN, &on) && on == who);
 	CHECK(!fcntl(ends[0], F_GETOWN_EX, &owner) && owner.type == F_OWNER_PGRP &&
