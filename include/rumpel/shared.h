@@ -36,6 +36,10 @@
 #define RUMPEL_SHARED_TEXT_SIZE 0x100000UL
 #define RUMPEL_SHARED_TABLE (RUMPEL_SHARED_TEXT + 0x1000)
 
+/* Where mmap() of the kernel's files has its mappings. */
+#define RUMPEL_SHARED_MAPPINGS (RUMPEL_SHARED_TEXT + (2ULL << 40) + (64ULL << 30))
+#define RUMPEL_SHARED_MAPPINGS_SIZE (16ULL << 30)
+
 /* Descriptors, from `fds` on; all below fds + RUMPEL_SHARED_FDS are the kernel's. */
 #define RUMPEL_SHARED_FD_MEMORY 0
 #define RUMPEL_SHARED_FD_TEXT 1

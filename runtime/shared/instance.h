@@ -31,9 +31,9 @@
 #define SHARED_IMAGE (RUMPEL_SHARED_TEXT + (512ull << 20))
 #define SHARED_MEMORY (RUMPEL_SHARED_TEXT + (1ull << 30))
 #define SHARED_VMALLOC (RUMPEL_SHARED_TEXT + (2ull << 40))
-#define SHARED_MAPPINGS (SHARED_VMALLOC + (64ull << 30))
+#define SHARED_MAPPINGS RUMPEL_SHARED_MAPPINGS
 #define SHARED_VMALLOC_SIZE (4ull << 30)
-#define SHARED_MAPPINGS_SIZE (16ull << 30)
+#define SHARED_MAPPINGS_SIZE RUMPEL_SHARED_MAPPINGS_SIZE
 /* The memfd has the same layout, from the heap on. */
 #define SHARED_OFFSET(address) ((off_t)((uint64_t)(address)-SHARED_HEAP))
 

@@ -116,11 +116,10 @@ long call_mmap(struct thread *t)
 	return at;
 }
 
-/* Addresses of a kernel's mappings: behind all that programs know of. */
+/* An address of a kernel's mappings. Programs may have some not far from there (V8 does). */
 static bool is_kernels(const struct thread *t)
 {
-	return kernel_present && t->regs.rdi >= RUMPEL_SHARED_TEXT &&
-	       t->regs.rdi < (uint64_t)agent_begin;
+	return kernel_present && t->regs.rdi - RUMPEL_SHARED_MAPPINGS < RUMPEL_SHARED_MAPPINGS_SIZE;
 }
 
 long call_munmap(struct thread *t)

@@ -345,8 +345,8 @@ void signals_begin(void)
 	mask_t sigsys = SIGNAL_BIT(SIGSYS), mask;
 	struct action old;
 
-	/* The kernel's have nothing to do with the call that they come in. */
-	signal_install(SIGSYS, SA_RESTART, NULL);
+	/* Those of a kernel have nothing to do with the call that they come in. */
+	signal_install(SIGSYS, kernel_present ? SA_RESTART : 0, NULL);
 	for (int sig = 1; kernel_present && sig <= SIGNALS; sig++) {
 		if (sig == SIGSYS || !signal_ends(sig))
 			continue;
