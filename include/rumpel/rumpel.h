@@ -446,6 +446,10 @@ enum rumpel_packets {
 	RUMPEL_PACKETS_TEXT,
 	RUMPEL_PACKETS_PCAP,
 	RUMPEL_PACKETS_PCAPNG,
+	/* Between kernels only, and never detected: the length of what follows (32 bits),
+	 * the header of virtio-net, the frame. So checksums and segments may be left to
+	 * the next one. */
+	RUMPEL_PACKETS_VIRTIO,
 };
 
 /* Ethernet frames in such streams. */
@@ -471,6 +475,7 @@ struct rumpel_packet {
 	size_t used; /* bytes of the stream that this took */
 	uint64_t time; /* in nanoseconds, from wherever the writer counts */
 	char direction; /* '>' or '<'; captures do not tell: '>' */
+	const char *header; /* RUMPEL_PACKETS_VIRTIO: before the frame */
 	const char *why;
 };
 
@@ -532,9 +537,6 @@ struct rumpel_pipe {
  */
 RUMPEL_API int rumpel_net_pipe(const struct rumpel_pipe *config, const uint8_t mac[6],
 			       unsigned int mtu, struct rumpel_device **device);
-/* Before they have a kernel, which must be the same: lines of text that are no
- * packets go from each one's input to the other's output. */
-RUMPEL_API int rumpel_net_pipe_join(struct rumpel_device *device, struct rumpel_device *other);
 RUMPEL_API int rumpel_net_pipe_resume(struct rumpel_device *device);
 /* Closes the output, once all is written that the kernel has sent: see RUMPEL_PIPE_DONE. */
 RUMPEL_API int rumpel_net_pipe_end(struct rumpel_device *device);
@@ -587,6 +589,15 @@ struct rumpel_device_stats {
 };
 RUMPEL_API void rumpel_device_stats(const struct rumpel_device *device,
 				    struct rumpel_device_stats *stats);
+/*
+ * Two cables or pipes, before they have a kernel, which must be the same: what
+ * comes in on one goes out on the other. While that cannot go out, no more is
+ * taken, so that none is lost in between. Lines of text that are no packets go
+ * straight through.
+ */
+RUMPEL_API int rumpel_net_join(struct rumpel_device *device, struct rumpel_device *other);
+/* Do frames that the kernel has sent wait for whoever is to take them? */
+RUMPEL_API bool rumpel_net_is_stalled(const struct rumpel_device *device);
 enum rumpel_capture_flags {
 	RUMPEL_CAPTURE_PCAPNG = 1 << 0, /* instead of pcap */
 };

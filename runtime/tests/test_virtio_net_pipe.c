@@ -316,8 +316,8 @@ static void test_joined(void)
 	make_pipe(&slow, &config.out);
 	EQUAL(rumpel_net_pipe(&config, NULL, 0, &right), 0);
 	close(config.out);
-	EQUAL(rumpel_net_pipe_join(left, right), 0);
-	EQUAL(rumpel_net_pipe_join(left, right), -EINVAL);
+	EQUAL(rumpel_net_join(left, right), 0);
+	EQUAL(rumpel_net_join(left, right), -EINVAL);
 	nic_up(&nic, left, false, 4096);
 	fake_attach(nic.kernel, right);
 	nic_start(&other, nic.kernel, right, ~0ull, 4096);

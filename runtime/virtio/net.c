@@ -89,8 +89,66 @@ void rumpel_net_finish(struct rumpel_virtio *virtio)
 	rumpel_capture_end(&((struct rumpel_net *)virtio)->capture);
 }
 
+int rumpel_net_join(struct rumpel_device *device, struct rumpel_device *other)
+{
+	struct rumpel_net *a = (struct rumpel_net *)rumpel_virtio_of(device, VIRTIO_ID_NET);
+	struct rumpel_net *b = (struct rumpel_net *)rumpel_virtio_of(other, VIRTIO_ID_NET);
+
+	if (!a || !b || a == b || a->joined || b->joined || device->kernel || other->kernel)
+		return -EINVAL;
+	a->joined = b;
+	b->joined = a;
+	return 0;
+}
+
+bool rumpel_net_is_held_up(const struct rumpel_net *net)
+{
+	const struct rumpel_net *joined = net->joined;
+
+	return joined && joined->virtio.device.kernel == net->virtio.device.kernel &&
+	       __atomic_load_n(&joined->stalled, __ATOMIC_SEQ_CST);
+}
+
+void rumpel_net_set_stalled(struct rumpel_net *net, bool stalled)
+{
+	struct rumpel_net *joined = net->joined;
+
+	if (__atomic_exchange_n(&net->stalled, stalled, __ATOMIC_SEQ_CST) == stalled || stalled)
+		return;
+	if (joined && joined->resume && rumpel_virtio_is_live(&joined->virtio) &&
+	    joined->virtio.device.kernel == net->virtio.device.kernel)
+		joined->resume(joined);
+}
+
+bool rumpel_net_is_stalled(const struct rumpel_device *device)
+{
+	const struct rumpel_virtio *virtio =
+		rumpel_virtio_of((struct rumpel_device *)device, VIRTIO_ID_NET);
+
+	return virtio &&
+	       __atomic_load_n(&((const struct rumpel_net *)virtio)->stalled, __ATOMIC_SEQ_CST);
+}
+
+/* Who sends to the other one looks at us. */
+static void part(struct rumpel_net *net)
+{
+	struct rumpel_net *joined = net->joined;
+	struct rumpel_virtio *virtio = joined ? &joined->virtio : NULL;
+
+	if (!joined)
+		return;
+	if (virtio->ops->lock)
+		virtio->ops->lock(virtio);
+	joined->joined = NULL;
+	if (virtio->ops->unlock)
+		virtio->ops->unlock(virtio);
+	if (joined->resume)
+		joined->resume(joined);
+}
+
 void rumpel_net_exit(struct rumpel_net *net)
 {
+	part(net);
 	rumpel_capture_exit(&net->capture);
 }
 
@@ -215,6 +273,21 @@ void rumpel_net_record(struct rumpel_net *net, const struct iovec *iov, unsigned
 	now = rumpel_kernel_now(net->virtio.device.kernel);
 	if (!rumpel_capture_frame(&net->capture, now, iov, count, skip, len))
 		rumpel_virtio_count(&net->virtio.stats.errors, 1);
+}
+
+int rumpel_net_hand_over(struct rumpel_net *net, struct rumpel_net_rx *rx,
+			 struct virtio_net_hdr_v1 *header, size_t len)
+{
+	if ((header->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) &&
+	    !rumpel_virtio_has(&net->virtio, VIRTIO_NET_F_GUEST_CSUM)) {
+		if (rumpel_net_fill_checksum(rx, len, header))
+			return -EMSGSIZE;
+		header->flags = 0;
+	}
+	rumpel_iov_write(rx->iov, rx->iov_count, 0, header, sizeof(*header));
+	rumpel_net_record(net, rx->iov, rx->iov_count, RUMPEL_NET_HEADER, len - RUMPEL_NET_HEADER);
+	rumpel_net_deliver(net, rx, len);
+	return 0;
 }
 
 static void tell_link(struct rumpel_net *net)

@@ -48,6 +48,11 @@ struct rumpel_net {
 	struct rumpel_virtio virtio;
 	struct virtio_net_config config;
 	struct rumpel_capture capture;
+	/* What comes in here goes out there: see rumpel_net_join(). */
+	struct rumpel_net *joined;
+	bool stalled; /* atomic: frames wait in the transmit queue for who takes them */
+	/* See to it that what was held up goes on. NULL: nothing is. */
+	void (*resume)(struct rumpel_net *net);
 	bool made_up_mac;
 	bool pulled; /* by whoever has the interface: see rumpel_net_set_link() */
 	bool no_carrier; /* there is nobody at the other end */
@@ -88,6 +93,13 @@ void rumpel_net_finish(struct rumpel_virtio *virtio);
  * other end? A driver that looks for the link's state is told.
  */
 void rumpel_net_carrier(struct rumpel_net *net, bool there);
+/*
+ * Would what comes in only be lost behind the driver, since it waits on its way
+ * out? Under the lock of `net`, or holder of the token.
+ */
+bool rumpel_net_is_held_up(const struct rumpel_net *net);
+/* Holder of the token, no lock: do frames wait in the transmit queue? */
+void rumpel_net_set_stalled(struct rumpel_net *net, bool stalled);
 /* Frees what rumpel_net_init made, but not `net`. */
 void rumpel_net_exit(struct rumpel_net *net);
 
@@ -124,6 +136,12 @@ bool rumpel_net_takes(const struct rumpel_net *net, const struct virtio_net_hdr_
  */
 int rumpel_net_fill_checksum(struct rumpel_net_rx *rx, size_t len,
 			     const struct virtio_net_hdr_v1 *header);
+/*
+ * A frame of another driver, whose header this is, is in the buffers: hands it
+ * over. 0, or -EMSGSIZE: the checksum that it lacks would not be inside.
+ */
+int rumpel_net_hand_over(struct rumpel_net *net, struct rumpel_net_rx *rx,
+			 struct virtio_net_hdr_v1 *header, size_t len);
 
 /*
  * A frame passes: the `len` bytes behind the first `skip` of iov. Any thread

@@ -26,13 +26,27 @@ static void look_for_buffers(struct link_end *end)
 {
 	struct link_path *path = end->in;
 
-	if (!__atomic_load_n(&path->starved, __ATOMIC_SEQ_CST))
+	if (!__atomic_load_n(&path->starved, __ATOMIC_SEQ_CST) || rumpel_net_is_held_up(&end->net))
 		return;
 	pthread_mutex_lock(&path->lock);
 	/* Without new ones, two that wait for each other would never rest. */
 	if (path->starved && rumpel_queue_notify_on(rumpel_net_rx_queue(&end->net), path->rx.count))
 		wake_sender(path);
 	pthread_mutex_unlock(&path->lock);
+}
+
+/* What goes out of this kernel goes out again. */
+static void link_resume(struct rumpel_net *net)
+{
+	struct link_end *end = to_end(&net->virtio);
+
+	if (end->in->delay) {
+		rumpel_device_notify(&net->virtio.device);
+		return;
+	}
+	pthread_mutex_lock(&end->in->lock);
+	wake_sender(end->in);
+	pthread_mutex_unlock(&end->in->lock);
 }
 
 static void link_service(struct rumpel_virtio *virtio)
@@ -74,6 +88,7 @@ static void link_quiesce(struct rumpel_virtio *virtio)
 
 	link_path_clear(end->in);
 	end->in->overrun = false;
+	__atomic_store_n(&end->net.stalled, false, __ATOMIC_SEQ_CST);
 	if (end->in->delay)
 		end->in->starved = false;
 	else
@@ -155,6 +170,7 @@ static int end_create(const uint8_t mac[6], unsigned int mtu, struct link_end **
 		free(end);
 		return error;
 	}
+	end->net.resume = link_resume;
 	end->timer = (struct rumpel_timer){ .deadline = RUMPEL_NO_DEADLINE, .fire = link_fire };
 	*result = end;
 	return 0;

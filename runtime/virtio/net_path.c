@@ -38,9 +38,19 @@ static bool path_await(struct link_path *path)
 	return rumpel_queue_notify_on(rumpel_net_rx_queue(&path->to->net), path->rx.count);
 }
 
+/* Does the receiver want no more, since what it sends waits? It will tell. */
+static bool path_is_held_up(struct link_path *path)
+{
+	if (!rumpel_net_is_held_up(&path->to->net))
+		return false;
+	__atomic_store_n(&path->starved, true, __ATOMIC_SEQ_CST);
+	return rumpel_net_is_held_up(&path->to->net);
+}
+
 /*
  * Copies a frame with its header into the receiver's buffers. 0; -EAGAIN: no
- * buffers, the receiver will tell; -EMSGSIZE: it cannot be received.
+ * buffers, the receiver will tell; -EBUSY: so it will when it wants more;
+ * -EMSGSIZE: it cannot be received.
  */
 static int path_hand_over(struct link_path *path, const struct iovec *iov, unsigned int count,
 			  size_t len)
@@ -54,6 +64,8 @@ static int path_hand_over(struct link_path *path, const struct iovec *iov, unsig
 	header.flags &= VIRTIO_NET_HDR_F_NEEDS_CSUM;
 	if (!rumpel_net_takes(net, &header))
 		return -EMSGSIZE;
+	if (path_is_held_up(path))
+		return -EBUSY;
 	do {
 		result = rumpel_net_gather(net, &path->rx, len);
 	} while (!result && !path->overrun && path_await(path));
@@ -70,18 +82,9 @@ static int path_hand_over(struct link_path *path, const struct iovec *iov, unsig
 
 	rumpel_iov_copy(path->rx.iov, RUMPEL_NET_HEADER, iov, RUMPEL_NET_HEADER,
 			len - RUMPEL_NET_HEADER);
-	if ((header.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) &&
-	    !rumpel_virtio_has(&net->virtio, VIRTIO_NET_F_GUEST_CSUM)) {
-		if (rumpel_net_fill_checksum(&path->rx, len, &header))
-			return -EMSGSIZE;
-		header.flags = 0;
-	}
-	rumpel_iov_write(path->rx.iov, path->rx.iov_count, 0, &header, sizeof(header));
-	rumpel_net_record(net, path->rx.iov, path->rx.iov_count, RUMPEL_NET_HEADER,
-			  len - RUMPEL_NET_HEADER);
-	rumpel_net_deliver(net, &path->rx, len);
-	path->fresh = true;
-	return 0;
+	result = rumpel_net_hand_over(net, &path->rx, &header, len);
+	path->fresh |= !result;
+	return result;
 }
 
 /* Puts a frame on the cable. 0; -ENOBUFS: it is full; -ENOMEM. */
@@ -144,7 +147,7 @@ static int path_send(struct link_path *path, const struct rumpel_chain *chain)
 	return path_hand_over(path, path->iov, chain->out, len);
 }
 
-/* 1: one frame less; 0: none there; -EAGAIN: the rest has to wait; -EIO: broken. */
+/* 1: one frame less; 0: none there; -EAGAIN, -EBUSY: the rest has to wait; -EIO: broken. */
 static int path_transmit_one(struct link_path *path)
 {
 	struct rumpel_net *net = &path->from->net;
@@ -157,7 +160,7 @@ static int path_transmit_one(struct link_path *path)
 	if (result <= 0)
 		return result;
 	result = path_send(path, &chain);
-	if (result == -EAGAIN && !path->overrun)
+	if (result == -EBUSY || (result == -EAGAIN && !path->overrun))
 		return result;
 	if (result == -EMSGSIZE) {
 		rumpel_virtio_count(&stats->errors, 1);
@@ -180,7 +183,7 @@ static void path_tell_receiver(struct link_path *path)
 	path->fresh = false;
 }
 
-/* Locked. Sends what it can; -EAGAIN: frames are left. */
+/* Locked. Sends what it can; -EAGAIN, -EBUSY: frames are left. */
 static int path_drain(struct link_path *path, unsigned int *moved)
 {
 	struct rumpel_virtio *virtio = &path->from->net.virtio;
@@ -214,13 +217,15 @@ static void path_transmit(struct link_path *path, bool overrun)
 	int result = 0;
 
 	pthread_mutex_lock(&path->lock);
-	path->overrun |= overrun;
+	/* Whoever is held up has no fault. */
+	path->overrun |= overrun && !(path->to && rumpel_net_is_held_up(&path->to->net));
 	if (end_is_live(from))
 		result = path_drain(path, &moved);
 	pthread_mutex_unlock(&path->lock);
 	/* With delay the timer is for what arrives. */
 	if (path->delay)
 		return;
+	rumpel_net_set_stalled(&from->net, result == -EAGAIN || result == -EBUSY);
 	if (result != -EAGAIN)
 		end_arm(from, RUMPEL_NO_DEADLINE);
 	else if (moved || from->timer.deadline == RUMPEL_NO_DEADLINE)
@@ -252,7 +257,7 @@ void link_path_arrive(struct link_path *path)
 		struct iovec iov = { frame->data, frame->len };
 
 		result = path_hand_over(path, &iov, 1, frame->len);
-		if (result == -EAGAIN)
+		if (result == -EAGAIN || result == -EBUSY)
 			break;
 		if (result)
 			rumpel_virtio_count(&to->net.virtio.stats.dropped, 1);
@@ -260,7 +265,7 @@ void link_path_arrive(struct link_path *path)
 	}
 	path_tell_receiver(path);
 	/* With no buffers it is the driver that tells when to go on. */
-	if (path->head && result != -EAGAIN)
+	if (path->head && result != -EAGAIN && result != -EBUSY)
 		next = path->head->due;
 	pthread_mutex_unlock(&path->lock);
 	end_arm(to, next);

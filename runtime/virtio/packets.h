@@ -6,6 +6,8 @@
 #ifndef RUMPEL_VIRTIO_PACKETS_H
 #define RUMPEL_VIRTIO_PACKETS_H
 
+#include <sys/uio.h>
+
 #include "rumpel/rumpel.h"
 
 /* Text, pcap and pcapng apart. */
@@ -15,7 +17,11 @@ enum rumpel_packet_kind packets_read_pcap(struct rumpel_packet_reader *reader, c
 					  size_t len, struct rumpel_packet *found);
 enum rumpel_packet_kind packets_read_pcapng(struct rumpel_packet_reader *reader, char *bytes,
 					    size_t len, struct rumpel_packet *found);
+enum rumpel_packet_kind packets_read_virtio(struct rumpel_packet_reader *reader, const char *bytes,
+					    size_t len, struct rumpel_packet *found);
 
+/* The `len` bytes of iov are a header and its frame. */
+size_t packets_write_virtio(char *out, const struct iovec *iov, unsigned int count, size_t len);
 size_t packets_write_text(char *out, uint64_t now, char direction, const char *frame, size_t len);
 
 #endif

@@ -256,6 +256,9 @@ enum rumpel_packet_kind rumpel_packet_read(struct rumpel_packet_reader *reader, 
 	case RUMPEL_PACKETS_PCAPNG:
 		kind = packets_read_pcapng(reader, bytes, len, found);
 		break;
+	case RUMPEL_PACKETS_VIRTIO:
+		kind = packets_read_virtio(reader, bytes, len, found);
+		break;
 	}
 	if (kind == RUMPEL_PACKET_MORE && end && len)
 		return lost(found, len, "the capture ends in the middle of a packet");

@@ -64,6 +64,8 @@ PACKETS_TEXT: int
 """Format of :func:`net_pipe`: a line of text for each packet."""
 PACKETS_PCAP: int
 PACKETS_PCAPNG: int
+PACKETS_VIRTIO: int
+"""Format of :func:`net_pipe`: frames with their virtio-net headers, between kernels."""
 UNIX_LISTEN: int
 """Flag of :func:`net_unix`: take peers instead of connecting to one."""
 TAP_PERSIST: int
@@ -465,8 +467,14 @@ def net_pipe(
 ) -> Device:
     """Make an interface between two streams of packets."""
 
-def net_pipe_join(device: Device, other: Device, /) -> None:
-    """Let lines that are no packets go straight through two such interfaces."""
+def net_join(device: Device, other: Device, /) -> None:
+    """Say of two cables or pipes that what comes in on one goes out on the other."""
+
+def net_is_stalled(device: Device, /) -> bool:
+    """Do frames wait at an interface for whoever is to take them?"""
+
+def end_with_parent(signal: int, /) -> None:
+    """Let this process get a signal when the thread that forked it ends."""
 
 def net_pipe_resume(device: Device, /) -> None:
     """Let such an interface, made paused, read."""

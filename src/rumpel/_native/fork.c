@@ -4,6 +4,8 @@
  * of it; Python has then ended the states of the other threads, and with them
  * their tasks. What is left are those that were inside a call.
  */
+#include <sys/prctl.h>
+
 #include "native.h"
 
 static PyObject *after_in_child(PyObject *module, PyObject *unused)
@@ -20,6 +22,24 @@ static PyObject *after_in_child(PyObject *module, PyObject *unused)
 	}
 	Py_RETURN_NONE;
 }
+
+/* end_with_parent(signal) */
+static PyObject *end_with_parent(PyObject *module, PyObject *signal)
+{
+	long number = PyLong_AsLong(signal);
+
+	(void)module;
+	if (number == -1 && PyErr_Occurred())
+		return NULL;
+	if (prctl(PR_SET_PDEATHSIG, number))
+		return PyErr_SetFromErrno(PyExc_OSError);
+	Py_RETURN_NONE;
+}
+
+PyMethodDef fork_functions[] = {
+	{ "end_with_parent", end_with_parent, METH_O, NULL },
+	{ NULL, NULL, 0, NULL },
+};
 
 static PyMethodDef after = { "after_in_child", after_in_child, METH_NOARGS, NULL };
 

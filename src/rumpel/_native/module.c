@@ -32,6 +32,7 @@ static int add_constants(PyObject *module)
 		{ "PACKETS_TEXT", RUMPEL_PACKETS_TEXT },
 		{ "PACKETS_PCAP", RUMPEL_PACKETS_PCAP },
 		{ "PACKETS_PCAPNG", RUMPEL_PACKETS_PCAPNG },
+		{ "PACKETS_VIRTIO", RUMPEL_PACKETS_VIRTIO },
 		{ "NO_OFFLOADS", RUMPEL_NET_NO_OFFLOADS },
 		{ "TAP_PERSIST", RUMPEL_TAP_PERSIST },
 		{ "NO_DISCARD", RUMPEL_BLOCK_NO_DISCARD },
@@ -94,6 +95,7 @@ static int native_exec(PyObject *module)
 	if (PyModule_AddFunctions(module, block_functions) < 0 ||
 	    PyModule_AddFunctions(module, net_functions) < 0 ||
 	    PyModule_AddFunctions(module, pipe_functions) < 0 ||
+	    PyModule_AddFunctions(module, fork_functions) < 0 ||
 	    PyModule_AddFunctions(module, packets_functions) < 0 ||
 	    PyModule_AddFunctions(module, confine_functions) < 0)
 		return -1;

@@ -227,7 +227,7 @@ extern PyType_Spec kernel_spec, task_spec, call_spec, pending_spec, slot_spec, c
 	device_spec, vector_spec, usernet_spec, overlay_spec, server_spec, io_spec, mapping_spec,
 	packet_spec, packet_reader_spec, header_specs[NATIVE_HEADERS];
 extern PyMethodDef device_functions[], block_functions[], net_functions[], pipe_functions[],
-	packets_functions[], confine_functions[];
+	fork_functions[], packets_functions[], confine_functions[];
 
 static inline struct native_state *native_state(PyTypeObject *type)
 {

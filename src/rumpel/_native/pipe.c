@@ -29,27 +29,41 @@ static PyObject *net_pipe(PyObject *module, PyObject *args)
 	return device_wrap(module, handle, NULL);
 }
 
-/* net_pipe_join(device, other) */
-static PyObject *net_pipe_join(PyObject *module, PyObject *args)
+/* net_join(device, other) */
+static PyObject *net_join(PyObject *module, PyObject *args)
 {
 	struct native_state *state = PyModule_GetState(module);
 	PyObject *device, *other;
 	struct rumpel_device *handles[2];
 	int error;
 
-	if (!PyArg_ParseTuple(args, "O!O!:net_pipe_join", state->device_type, &device,
+	if (!PyArg_ParseTuple(args, "O!O!:net_join", state->device_type, &device,
 			      state->device_type, &other))
 		return NULL;
 	handles[0] = device_handle(device);
 	handles[1] = handles[0] ? device_handle(other) : NULL;
 	if (!handles[1])
 		return NULL;
-	error = rumpel_net_pipe_join(handles[0], handles[1]);
+	error = rumpel_net_join(handles[0], handles[1]);
 	if (error) {
 		error_of_device(error, "join", NULL);
 		return NULL;
 	}
 	Py_RETURN_NONE;
+}
+
+/* net_is_stalled(device) */
+static PyObject *net_is_stalled(PyObject *module, PyObject *device)
+{
+	struct native_state *state = PyModule_GetState(module);
+	struct rumpel_device *handle;
+
+	if (!PyObject_TypeCheck(device, state->device_type)) {
+		PyErr_SetString(PyExc_TypeError, "a device is expected");
+		return NULL;
+	}
+	handle = device_handle(device);
+	return handle ? PyBool_FromLong(rumpel_net_is_stalled(handle)) : NULL;
 }
 
 static PyObject *call_device(PyObject *module, PyObject *device,
@@ -103,7 +117,8 @@ static PyObject *packet_summary(PyObject *module, PyObject *argument)
 
 PyMethodDef pipe_functions[] = {
 	{ "net_pipe", net_pipe, METH_VARARGS, NULL },
-	{ "net_pipe_join", net_pipe_join, METH_VARARGS, NULL },
+	{ "net_join", net_join, METH_VARARGS, NULL },
+	{ "net_is_stalled", net_is_stalled, METH_O, NULL },
 	{ "net_pipe_resume", net_pipe_resume, METH_O, NULL },
 	{ "net_pipe_end", net_pipe_end, METH_O, NULL },
 	{ "packet_summary", packet_summary, METH_O, NULL },

@@ -48,6 +48,24 @@ class Nic(Device):
             ) from None
         self._link_up = bool(up)
 
+    @property
+    def stalled(self) -> bool:
+        """Do frames that the kernel has sent wait for whoever is to take them?"""
+        return _native.net_is_stalled(self._native)
+
+    def join(self, other: Nic) -> None:
+        """Say that what comes in here goes out there, and the other way round.
+
+        While it cannot go out, no more is taken: whoever sends waits, and none is lost in
+        the kernel between them. Lines of text that are no packets go straight through from
+        one :class:`PipeNic` to the other.
+
+        Args:
+            other: both are cables (:class:`Link`) or pipes (:class:`PipeNic`), for the same
+                kernel, which has them not yet.
+        """
+        _native.net_join(self._native, other._native)
+
     def capture(
         self,
         file: IO[bytes] | int | None,

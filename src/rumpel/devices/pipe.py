@@ -32,7 +32,8 @@ class PipeNic(Nic):
     direction are no packets. pcap and pcapng are what tcpdump and Wireshark read and write.
 
     When a side is slow, the other one waits. Frames are plain: the kernel has summed and
-    segmented them.
+    segmented them. Unless the other end of both descriptors is another kernel's PipeNic:
+    then both may leave that to whoever comes behind them (``offload``).
 
     Args:
         input: where packets are read, until its end; None: nowhere.
@@ -41,6 +42,8 @@ class PipeNic(Nic):
         backward: what is written goes the other way (``<``).
         paused: read nothing before :meth:`resume`: what comes before the kernel is set up
             would be lost.
+        offload: at the other end there is another one of these, which says so, too. Frames
+            have their virtio-net headers then, instead of ``write``'s format.
         report: where a line is written for each packet that cannot be read.
         name: which these lines begin with.
         mac: of the kernel's interface; None makes one up.
@@ -62,6 +65,7 @@ class PipeNic(Nic):
         write: PacketFormat = "text",
         backward: bool = False,
         paused: bool = False,
+        offload: bool = False,
         report: int | HasFileno | None = None,
         name: str = "rumpel",
         mac: str | None = None,
@@ -71,6 +75,8 @@ class PipeNic(Nic):
         numbers = [_number(end) for end in (input, output, report)]
         self.reads, self.writes = input is not None, output is not None
         formats = _native.PACKETS_ANY, FORMATS[packet_format(write)]
+        if offload:
+            formats = _native.PACKETS_VIRTIO, _native.PACKETS_VIRTIO
         address = to_mac(mac)
         self._reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         try:
@@ -109,13 +115,6 @@ class PipeNic(Nic):
             return [_EVENTS[byte] for byte in os.read(self._reader, 64)]
         except BlockingIOError:
             return []
-
-    def join(self, other: PipeNic) -> None:
-        """Let lines of text that are no packets go straight through to another's output.
-
-        Before a kernel has the two; it must be the same one.
-        """
-        _native.net_pipe_join(self._native, other._native)
 
     def resume(self) -> None:
         """Begin to read, if it was made ``paused``."""

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Frames in a stream of bytes: an interface reads packets from one descriptor
+ * and writes them to another, so that a kernel is a filter as grep is one. All
+ * of it happens under the token. When the reader is slow, frames wait in the
+ * transmit queue; when the driver is, the writer does.
+ *
+ * Of two that are joined, lines that are no packets go straight through.
+ */
+#ifndef RUMPEL_VIRTIO_NET_PIPE_H
+#define RUMPEL_VIRTIO_NET_PIPE_H
+
+#include "net.h"
+#include "packets.h"
+#include "stream.h"
+
+struct net_pipe {
+	struct rumpel_net net; /* first */
+	struct rumpel_stream in, out;
+	struct rumpel_packet_reader reader;
+	enum rumpel_packet_kind kind; /* what is at the start of the input, MORE: not yet known */
+	struct rumpel_packet found;
+	enum rumpel_packets format;
+	char direction;
+	bool paused; /* atomic: nothing is read yet */
+	bool ending; /* atomic: when all is written, the output is closed */
+	int events; /* where bytes of enum rumpel_pipe_event are written */
+	int report; /* where messages are written, or -1 */
+	char name[RUMPEL_PIPE_NAME];
+	char *frame;
+	struct iovec iov[RUMPEL_QUEUE_MAX];
+	struct rumpel_net_rx rx;
+};
+
+/* Where lines go that are no packets, or NULL. */
+struct net_pipe *net_pipe_joined(const struct net_pipe *pipe);
+void net_pipe_tell(const struct net_pipe *pipe, enum rumpel_pipe_event event);
+
+/* ---- net_pipe_out.c ---- */
+
+/* Writes what is in the transmit queue, as far as there is room. */
+void net_pipe_transmit(struct net_pipe *pipe);
+/* Writes what is to be written. False: it does not take more now. */
+bool net_pipe_flush(struct net_pipe *pipe);
+/* A frame, or a line of the joined one, waits for room: it is told when there is some. */
+void net_pipe_stall(struct net_pipe *pipe);
+
+/* ---- net_pipe_in.c ---- */
+
+/* Reads what there is, as far as it is taken. */
+void net_pipe_receive(struct net_pipe *pipe);
+
+#endif

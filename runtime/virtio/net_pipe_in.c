@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Frames in a stream of bytes: what the kernel receives. */
+#include "net_pipe.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+
+#define PIPE_READS 8 /* system calls before others get their turn */
+
+static void pipe_report(const struct net_pipe *pipe, const char *why)
+{
+	bool text = pipe->reader.format == RUMPEL_PACKETS_TEXT;
+	/* Better lost than waited for. */
+	struct pollfd pollfd = { .fd = pipe->report, .events = POLLOUT };
+	char message[256];
+	int len;
+
+	if (pipe->report < 0 || poll(&pollfd, 1, 0) <= 0)
+		return;
+	len = snprintf(message, sizeof(message), "%s: %s %llu: %s\n", pipe->name,
+		       text ? "line" : "packet", (unsigned long long)pipe->reader.count, why);
+	rumpel_stream_write(pipe->report, message, len);
+}
+
+/* False: there is no room. */
+static bool pipe_pass(struct net_pipe *pipe, const struct rumpel_packet *found)
+{
+	struct net_pipe *joined = net_pipe_joined(pipe);
+	char *at;
+
+	if (!joined || joined->out.watch.fd < 0 || joined->format != RUMPEL_PACKETS_TEXT)
+		return true;
+	at = rumpel_stream_room(&joined->out, found->len + 1);
+	if (!at && net_pipe_flush(joined) && joined->out.watch.fd >= 0)
+		at = rumpel_stream_room(&joined->out, found->len + 1);
+	if (!at && joined->out.watch.fd < 0)
+		return true;
+	if (!at) {
+		net_pipe_stall(joined);
+		return false;
+	}
+	memcpy(at, found->data, found->len);
+	joined->out.end += found->len;
+	if (at[found->len - 1] != '\n')
+		joined->out.bytes[joined->out.end++] = '\n';
+	return true;
+}
+
+/* 0; -EMSGSIZE: it cannot be had; -EAGAIN: no receive buffers; -EIO: broken. */
+static int pipe_deliver(struct net_pipe *pipe, const struct rumpel_packet *found)
+{
+	struct virtio_net_hdr_v1 header = { 0 };
+	struct rumpel_net *net = &pipe->net;
+	struct rumpel_net_rx *rx = &pipe->rx;
+	int result;
+
+	if (found->header) {
+		memcpy(&header, found->header, sizeof(header));
+		/* 5.1.6.4.1: of the flags, the device may only set what it means. */
+		header.flags &= VIRTIO_NET_HDR_F_NEEDS_CSUM;
+		if (!rumpel_net_takes(net, &header))
+			return -EMSGSIZE;
+	}
+	do {
+		result = rumpel_net_gather(net, rx, RUMPEL_NET_HEADER + found->len);
+	} while (!result && rumpel_queue_notify_on(rumpel_net_rx_queue(net), rx->count));
+	if (result <= 0)
+		return result ? result : -EAGAIN;
+	rumpel_iov_write(rx->iov, rx->iov_count, RUMPEL_NET_HEADER, found->data, found->len);
+	return rumpel_net_hand_over(net, rx, &header, RUMPEL_NET_HEADER + found->len);
+}
+
+/* What was found has been dealt with: 0; else as pipe_deliver(). */
+static int pipe_settle(struct net_pipe *pipe)
+{
+	struct rumpel_device_stats *stats = &pipe->net.virtio.stats;
+	int result = 0;
+
+	switch (pipe->kind) {
+	case RUMPEL_PACKET_FRAME:
+		result = pipe_deliver(pipe, &pipe->found);
+		if (result == -EMSGSIZE) {
+			rumpel_virtio_count(&stats->errors, 1);
+			result = 0;
+		}
+		break;
+	case RUMPEL_PACKET_OTHER:
+		result = pipe_pass(pipe, &pipe->found) ? 0 : -EAGAIN;
+		break;
+	case RUMPEL_PACKET_BAD:
+	case RUMPEL_PACKET_LOST:
+		rumpel_virtio_count(&stats->errors, 1);
+		pipe_report(pipe, pipe->found.why);
+		break;
+	default:
+		break;
+	}
+	return result;
+}
+
+/* The writer has ended, or what it writes cannot be read. */
+static void pipe_end(struct net_pipe *pipe, enum rumpel_pipe_event event)
+{
+	rumpel_stream_close(&pipe->in);
+	net_pipe_tell(pipe, event);
+}
+
+/* Hands over what was read. 0; -EAGAIN: no receive buffers, or no room at the output; -EIO:
+ * broken. */
+static int pipe_deliver_all(struct net_pipe *pipe, bool end)
+{
+	struct rumpel_stream *in = &pipe->in;
+	int result;
+
+	while (in->watch.fd >= 0) {
+		if (pipe->kind == RUMPEL_PACKET_MORE)
+			pipe->kind = rumpel_packet_read(&pipe->reader, in->bytes + in->start,
+							in->end - in->start, end, &pipe->found);
+		if (pipe->kind == RUMPEL_PACKET_MORE)
+			return 0;
+		/* Those that are in the kernel already have room in its queues. */
+		if (rumpel_net_is_held_up(&pipe->net))
+			return -EAGAIN;
+		result = pipe_settle(pipe);
+		if (result)
+			return result;
+		in->start += pipe->found.used;
+		if (pipe->kind == RUMPEL_PACKET_LOST)
+			pipe_end(pipe, RUMPEL_PIPE_DAMAGED);
+		pipe->kind = RUMPEL_PACKET_MORE;
+	}
+	return 0;
+}
+
+/* 1: others get their turn; 0: nothing there, or the end; else as pipe_deliver_all(). */
+static int pipe_receive_some(struct net_pipe *pipe)
+{
+	int result = pipe_deliver_all(pipe, false);
+
+	for (int i = 0; i < PIPE_READS && !result && pipe->in.watch.fd >= 0; i++) {
+		ssize_t len = rumpel_stream_fill(&pipe->in);
+
+		if (len == -EAGAIN)
+			return 0;
+		result = pipe_deliver_all(pipe, !len);
+		if (!len && !result && pipe->in.watch.fd >= 0)
+			pipe_end(pipe, RUMPEL_PIPE_END);
+	}
+	return result ? result : 1;
+}
+
+void net_pipe_receive(struct net_pipe *pipe)
+{
+	struct rumpel_virtio *virtio = &pipe->net.virtio;
+	struct rumpel_queue *queue = rumpel_net_rx_queue(&pipe->net);
+	struct net_pipe *joined = net_pipe_joined(pipe);
+	uint16_t before = queue->next_used;
+	int result;
+
+	/* Before its first buffers the interface has never been opened. */
+	if (!rumpel_queue_used_once(queue) || pipe->in.watch.fd < 0 ||
+	    __atomic_load_n(&pipe->paused, __ATOMIC_SEQ_CST))
+		return;
+	result = pipe_receive_some(pipe);
+	/* With no buffers it is the driver that tells when to go on, or the other's reader. */
+	if (pipe->in.watch.fd >= 0)
+		pipe->in.watch.events = result < 0 ? 0 : POLLIN;
+	if (result >= 0)
+		rumpel_queue_notify_off(queue);
+	if (queue->next_used != before && rumpel_queue_wants_interrupt(queue))
+		rumpel_virtio_interrupt(virtio);
+	/* Lines went straight through. */
+	if (joined && joined->out.start < joined->out.end)
+		net_pipe_flush(joined);
+	if (result == -EIO)
+		rumpel_virtio_break(virtio);
+}

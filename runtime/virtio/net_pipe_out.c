@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Frames in a stream of bytes: what the kernel sends. */
+#include "net_pipe.h"
+
+#include <errno.h>
+#include <poll.h>
+
+void net_pipe_stall(struct net_pipe *pipe)
+{
+	rumpel_net_set_stalled(&pipe->net, true);
+	pipe->out.watch.events = POLLOUT;
+}
+
+static void pipe_broken(struct net_pipe *pipe)
+{
+	rumpel_stream_close(&pipe->out);
+	/* All is taken from now on. */
+	rumpel_net_set_stalled(&pipe->net, false);
+	net_pipe_tell(pipe, RUMPEL_PIPE_BROKEN);
+}
+
+bool net_pipe_flush(struct net_pipe *pipe)
+{
+	struct rumpel_stream *out = &pipe->out;
+	int result = rumpel_stream_flush(out);
+
+	if (result == -EAGAIN) {
+		out->watch.events = POLLOUT;
+		return false;
+	}
+	if (result)
+		pipe_broken(pipe);
+	else
+		/* Whoever waits for room is told by pipe_writable(), for there is some now. */
+		out->watch.events = pipe->net.stalled ? POLLOUT : 0;
+	return true;
+}
+
+static void pipe_end_output(struct net_pipe *pipe)
+{
+	rumpel_stream_end(&pipe->out);
+	net_pipe_tell(pipe, RUMPEL_PIPE_DONE);
+}
+
+/* Writes the frame that is in pipe->iov: its bytes. */
+static size_t pipe_encode(struct net_pipe *pipe, char *at, const struct rumpel_chain *chain)
+{
+	size_t len = chain->out_len - RUMPEL_NET_HEADER;
+
+	if (pipe->format == RUMPEL_PACKETS_VIRTIO)
+		return packets_write_virtio(at, pipe->iov, chain->out, chain->out_len);
+	rumpel_iov_read(pipe->iov, chain->out, RUMPEL_NET_HEADER, pipe->frame, len);
+	return rumpel_packet_write(pipe->format, at,
+				   rumpel_kernel_now(pipe->net.virtio.device.kernel),
+				   pipe->direction, pipe->frame, len);
+}
+
+/* 1: a frame less in the queue; 0: none there; -EAGAIN: no room; -EIO: broken. */
+static int pipe_transmit_one(struct net_pipe *pipe)
+{
+	struct rumpel_queue *queue = rumpel_net_tx_queue(&pipe->net);
+	struct rumpel_device_stats *stats = &pipe->net.virtio.stats;
+	struct rumpel_chain chain;
+	char *at = NULL;
+	size_t len;
+	int result;
+
+	if (pipe->out.watch.fd >= 0) {
+		at = rumpel_stream_room(&pipe->out, RUMPEL_PACKET_LONGEST);
+		if (!at && net_pipe_flush(pipe))
+			at = rumpel_stream_room(&pipe->out, RUMPEL_PACKET_LONGEST);
+		if (!at && pipe->out.watch.fd >= 0) {
+			net_pipe_stall(pipe);
+			return -EAGAIN;
+		}
+	}
+	result = rumpel_queue_peek(queue, 0, pipe->iov, RUMPEL_QUEUE_MAX, &chain);
+	if (result <= 0)
+		return result;
+	len = chain.out_len - RUMPEL_NET_HEADER;
+	if (chain.in || chain.out_len < RUMPEL_NET_HEADER + RUMPEL_NET_FRAME_MIN ||
+	    len > (pipe->format == RUMPEL_PACKETS_VIRTIO ? RUMPEL_NET_GSO_MAX : RUMPEL_FRAME_MAX)) {
+		rumpel_virtio_count(&stats->errors, 1);
+	} else if (!at) {
+		rumpel_virtio_count(&stats->dropped, 1);
+	} else {
+		rumpel_net_record(&pipe->net, pipe->iov, chain.out, RUMPEL_NET_HEADER, len);
+		pipe->out.end += pipe_encode(pipe, at, &chain);
+		rumpel_virtio_count(&stats->out, 1);
+		rumpel_virtio_count(&stats->out_bytes, len);
+	}
+	rumpel_queue_take(queue, 1);
+	rumpel_queue_put(queue, chain.head, 0);
+	return 1;
+}
+
+void net_pipe_transmit(struct net_pipe *pipe)
+{
+	struct rumpel_virtio *virtio = &pipe->net.virtio;
+	struct rumpel_queue *queue = rumpel_net_tx_queue(&pipe->net);
+	uint16_t before = queue->next_used;
+	int result;
+
+	do {
+		result = pipe_transmit_one(pipe);
+	} while (result > 0);
+	if (queue->next_used != before)
+		rumpel_virtio_publish(virtio, queue);
+	if (pipe->out.watch.fd >= 0 && net_pipe_flush(pipe) && result == 0 && pipe->ending)
+		pipe_end_output(pipe);
+	if (result == -EIO)
+		rumpel_virtio_break(virtio);
+}
