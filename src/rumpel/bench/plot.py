@@ -6,14 +6,15 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
-from html import escape
 from pathlib import Path
 
+from rumpel.bench import curves
+from rumpel.bench.draw import FAINT, INK, line, text
 from rumpel.bench.result import Result
 
 LABELS, PLOT, VALUES = 150, 480, 110
 ROW, TOP, BOTTOM = 22, 46, 24
-MET, MISSED, INK, FAINT = "#2e8b57", "#d9822b", "#222222", "#dddddd"
+MET, MISSED = "#2e8b57", "#d9822b"
 STYLE = f"font: 12px sans-serif; fill: {INK}"
 
 
@@ -33,11 +34,11 @@ def svg(results: Sequence[Result], title: str) -> str:
     def x(ratio: float) -> float:
         return LABELS + PLOT * (math.log2(ratio) - low) / (high - low)
 
-    parts = [_text(LABELS, 16, title, "font-weight: bold")]
+    parts = [text(LABELS, 16, title, "font-weight: bold")]
     for exponent in range(low, high + 1):
         at = x(2.0**exponent)
-        parts.append(_line(at, TOP - 6, bottom, INK if exponent == 0 else FAINT, 1))
-        parts.append(_text(at, TOP - 12, f"{2.0**exponent:g}", "text-anchor: middle"))
+        parts.append(line(at, TOP - 6, at, bottom, INK if exponent == 0 else FAINT))
+        parts.append(text(at, TOP - 12, f"{2.0**exponent:g}", "text-anchor: middle"))
     for row, (result, ratio) in enumerate(zip(results, ratios, strict=True)):
         y = TOP + ROW * row
         left, right = sorted((x(1), x(ratio)))
@@ -45,13 +46,16 @@ def svg(results: Sequence[Result], title: str) -> str:
             f'<rect x="{left:.1f}" y="{y + 4}" width="{max(right - left, 1):.1f}" '
             f'height="{ROW - 8}" fill="{MET if result.met else MISSED}"/>'
         )
-        parts.append(_line(x(result.figure.least_ratio), y + 1, y + ROW - 1, INK, 3))
-        parts.append(_text(LABELS - 8, y + 15, result.figure.name, "text-anchor: end"))
+        at = x(result.figure.least_ratio)
+        parts.append(line(at, y + 1, at, y + ROW - 1, INK, 3))
+        parts.append(text(LABELS - 8, y + 15, result.figure.name, "text-anchor: end"))
         value = f"{result.ratio:.2g}, of {result.figure.least_ratio:.2g}"
-        parts.append(_text(LABELS + PLOT + 10, y + 15, value))
+        parts.append(text(LABELS + PLOT + 10, y + 15, value))
     legend = "times the peer's speed (the other way round for times); black: the target"
-    parts.append(_text(LABELS, bottom + 18, legend))
-    width, height = LABELS + PLOT + VALUES, bottom + BOTTOM
+    parts.append(text(LABELS, bottom + 18, legend))
+    drawn, more = curves.svg(results, bottom + BOTTOM)
+    parts += drawn
+    width, height = LABELS + PLOT + VALUES, bottom + BOTTOM + more
     return "\n".join(
         [
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
@@ -72,14 +76,3 @@ def machine() -> str:
     ]
     cpu = names[0] if names else os.uname().machine
     return f"{cpu}, {os.cpu_count()} CPUs, Linux {os.uname().release}"
-
-
-def _text(x: float, y: float, text: str, style: str = "") -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" style="{style}">{escape(text)}</text>'
-
-
-def _line(x: float, top: float, bottom: float, color: str, width: int) -> str:
-    return (
-        f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{top:.1f}" y2="{bottom:.1f}" '
-        f'stroke="{color}" stroke-width="{width}"/>'
-    )

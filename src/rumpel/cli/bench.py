@@ -39,7 +39,10 @@ class _Command(click.Command):
 @click.option("--image", metavar="PATH", help="An image instead of version and profile.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option(
-    "--plot", "picture", type=click.File("w", lazy=False), help="Also draw the ratios: an SVG."
+    "--plot",
+    "picture",
+    type=click.File("w", lazy=False),
+    help="Also draw the ratios, and curves over the length of a chain: an SVG.",
 )
 def command(
     names: tuple[str, ...],
