@@ -36,6 +36,7 @@ _IFA_ADDRESS, _IFA_LOCAL, _IFA_BROADCAST, _IFA_FLAGS = 1, 2, 4, 8
 _IFA_F_NODAD = 2
 _RTA_OIF, _RTA_GATEWAY = 4, 5
 _IFF_UP = 1
+_CLOCK_MONOTONIC = 1
 _RT_TABLE_MAIN, _RTPROT_BOOT, _RT_SCOPE_UNIVERSE, _RTN_UNICAST = 254, 3, 0, 1
 _RT_SCOPE_LINK = 253
 _HEADER = struct.Struct("=IHHII")
@@ -92,7 +93,7 @@ def parse_address(text: str) -> tuple[int, bytes, int]:
 
 
 class Calls:
-    """The few functions of a kernel's os that it takes to configure interfaces.
+    """The few functions of a kernel's os that it takes to configure interfaces, and to wait.
 
     To import all of os takes longer than to boot.
 
@@ -105,6 +106,11 @@ class Calls:
 
     def _call(self, name: str) -> Callable[..., int]:
         return partial(self._k.syscall, name)
+
+    def sleep(self, seconds: float) -> None:
+        """Wait, on the kernel's clock."""
+        request = struct.pack("=qq", *divmod(round(seconds * 1e9), 10**9))
+        self._call("clock_nanosleep")(_CLOCK_MONOTONIC, 0, request, None)
 
     def read(self, fd: int, size: int) -> bytes:
         """Read bytes."""

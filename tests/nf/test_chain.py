@@ -4,11 +4,20 @@
 from __future__ import annotations
 
 import re
+import socket
+import subprocess
+import sys
+import threading
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.nf.tools import chain
+import rumpel
+from rumpel.packets import Packet, PacketReader, PacketWriter
+from tests.conftest import Boot
+from tests.nf.tools import chain, echo_request
 
 pytestmark = pytest.mark.kernel
 
@@ -170,3 +179,90 @@ def test_programs_cannot_be_fused(default_image: str) -> None:
     done = chain(default_image, "ping 10.0.0.2 | cat | host 10.0.0.2", "--fuse")
     assert done.returncode == 1
     assert "'cat' is a program, which cannot be fused" in done.stderr
+
+
+@pytest.mark.parametrize("mode", [[], ["--fuse"]], ids=["pipes", "fused"])
+def test_a_flood_loses_nothing(default_image: str, tmp_path: Path, mode: list[str]) -> None:
+    """Whoever sends waits for the slowest: a reader that begins late, and a stage that counts."""
+    count = 30_000
+    with (tmp_path / "flood").open("wb") as file:
+        frames = [Packet(echo_request("10.0.0.2", n % 65536)) for n in range(count)]
+        PacketWriter(file, "pcap").write(frames)
+    text = "route | filter 'icmp type echo-request counter' | route"
+    words = [sys.executable, "-c", "from rumpel.cli import main; main()", "nf", "chain", *mode]
+    with (tmp_path / "flood").open("rb") as stdin:
+        process = subprocess.Popen(
+            [*words, "--image", default_image, "--format", "pcap", text],
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+        )
+    assert process.stdout is not None
+    time.sleep(1.5)  # longer than a cable's patience with a receiver that takes nothing
+    got = [p for p in PacketReader(process.stdout) if not isinstance(p, bytes)]
+    process.stdout.close()
+    assert process.wait(60) == 0
+    assert len(got) == count
+    assert all(p.ip and p.ip.ttl == 62 for p in got)
+    assert [p.icmp.sequence for p in got if p.icmp] == [n % 65536 for n in range(count)]
+
+
+def send(sock: Any, data: bytes) -> None:
+    """All, and the end."""
+    sock.sendall(data)
+    sock.shutdown(socket.SHUT_WR)
+
+
+@pytest.mark.parametrize("offload", [False, True])
+def test_segments_stay_whole_between_kernels(boot: Boot, offload: bool) -> None:
+    """Only if both ends say so: frames are larger than a wire's then, and the bytes the same."""
+    ends = socket.socketpair()
+    nics = [rumpel.PipeNic(end, end, write="pcap", offload=offload) for end in ends]
+    for end in ends:
+        end.close()
+    left, right = (boot(nics=[nic]) for nic in nics)
+    left.ifup("eth0", "10.0.0.1/24")
+    right.ifup("eth0", "10.0.0.2/24")
+    data = bytes(range(256)) * 8000
+    with (
+        right.socket.create_server(("10.0.0.2", 9)) as server,
+        left.socket.create_connection(("10.0.0.2", 9)) as client,
+        server.accept()[0] as got,
+    ):
+        sender = threading.Thread(target=send, args=(client, data))
+        sender.start()
+        received = b""
+        while more := got.recv(1 << 16):
+            received += more
+        sender.join()
+    assert received == data
+    stats = nics[1].stats
+    assert (stats.received_bytes / stats.received > 1514) == offload
+    assert not stats.errors
+
+
+def test_what_is_recorded_is_as_on_a_wire(default_image: str, tmp_path: Path) -> None:
+    """A stage that records is given no segments that were left whole."""
+    (tmp_path / "in").write_bytes(bytes(1_000_000))
+    trace = tmp_path / "trace"
+    text = f"tcp 10.0.0.2 9 --input {tmp_path}/in | nat | pcap -w {trace} | "
+    text += "host 10.0.0.2 --discard 9"
+    done = chain(default_image, text)
+    assert "1000000 bytes in" in done.stderr, done.stderr
+    with trace.open("rb") as file:
+        assert max(len(p) for p in PacketReader(file)) <= 1514
+
+
+def test_a_program_as_it_is(default_image: str, tmp_path: Path) -> None:
+    """It is a host at either end: curl asks Python's web server, through nat."""
+    (tmp_path / "page").write_text("a page\n" * 1000)
+    server = f"python3 -u -m http.server 80 --directory {tmp_path}"
+    client = f"curl -sS --retry 9 --retry-connrefused -o {tmp_path}/got http://10.9.0.2/page"
+    done = chain(
+        default_image, f"host 10.0.0.1 --run '{client}' | nat | host 10.9.0.2 --run '{server}'"
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "got").read_text() == "a page\n" * 1000
+    assert "100.64.0.1 - - " in done.stdout + done.stderr
+    done = chain(default_image, "host 10.0.0.1 --run 'sh -c \"exit 7\"' | host 10.9.0.2")
+    assert done.returncode == 7
+    assert "host ended with 7" in done.stderr

@@ -37,6 +37,11 @@ def main() -> None:
         from rumpel.sandbox.process import prestart
 
         prestart()
+    if sys.argv[1:2] == ["nf"]:
+        # A stage is there before click would be.
+        from rumpel.cli.nf_run import quick
+
+        quick(sys.argv[2:])
     from rumpel.cli.table import LazyGroup, run
 
     run(LazyGroup("rumpel", COMMANDS, "The Linux kernel as a library."))

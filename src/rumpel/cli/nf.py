@@ -1,17 +1,29 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""``rumpel nf``: network functions joined by pipes."""
+"""``rumpel nf``: network functions joined by pipes. Its help, and what is wrong with a line."""
 
 from __future__ import annotations
 
-import importlib
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import click
 
-from rumpel.nf.stage import LEFT, RIGHT, Option, Side, Stage, StageError, find, names
+from rumpel.cli.nf_run import CHAIN, COMMON, Misused, run_chain_command, run_stage
+from rumpel.nf.options import Argument, Choice, ExistingFile, FloatRange, IntRange, Option
+from rumpel.nf.stage import Stage, StageError, find, names
 
-SIDES: tuple[Side, Side] = (LEFT, RIGHT)
+_CHAIN_HELP = """\
+Join stages, and programs between them, in both directions.
+
+A program sees what goes to the right as lines of text; marked with < what goes to the
+left, with <> both. A file may have line breaks and comments.
+
+\b
+Examples:
+  rumpel nf chain 'ping 10.0.0.2 | nat | host 10.0.0.2'
+  rumpel nf chain 'ping 10.0.0.2 | < grep -v "seq 2" | host 10.0.0.2'
+"""
 
 
 class _Stages(click.Group):
@@ -22,10 +34,9 @@ class _Stages(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name == "chain":
-            found: click.Command = importlib.import_module("rumpel.cli.nf_chain").command
-            return found
+            return _chain()
         try:
-            return stage_command(cmd_name, find(cmd_name))
+            return _stage(cmd_name, find(cmd_name))
         except StageError:
             return None  # one of others' that is broken is not in the list
 
@@ -42,55 +53,70 @@ class _Stages(click.Group):
             raise
 
 
-KERNEL = (
-    Option("--kernel", metavar="VERSION", help="Which Linux.  [default: 6.12]"),
-    Option("--image", metavar="PATH", help="A kernel image instead of a version."),
-)
-COMMON = (
-    Option(
-        "--format",
-        type=click.Choice(["text", "pcap", "pcapng"]),
-        default="text",
-        help="How packets are written.",
-    ),
-    Option("--return-left", metavar="FIFO", help="A named pipe for answers to the left."),
-    Option("--return-right", metavar="FIFO", help="A named pipe for answers from the right."),
-    Option("--return", metavar="FIFO", help="The same for a stage with one port."),
-    *KERNEL,
-)
+def _stage(name: str, stage: type[Stage]) -> click.Command:
+    def callback(**values: Any) -> None:
+        try:
+            sys.exit(run_stage(name, stage, values))
+        except Misused as error:
+            raise click.UsageError(str(error)) from None
+
+    params = _params([*stage.params, *COMMON])
+    return click.Command(name, params=params, callback=callback, help=stage.__doc__)
 
 
-def which(values: dict[str, Any]) -> dict[str, str]:
-    """Take the options that choose a kernel out of others."""
-    given = {"version": values.pop("kernel"), "image": values.pop("image")}
-    return {name: value for name, value in given.items() if value is not None}
-
-
-def stage_command(name: str, stage: type[Stage]) -> click.Command:
-    """Make the command of a stage."""
+def _chain() -> click.Command:
+    def make(name: str, words: list[str]) -> Stage:
+        stage = find(name)
+        command = click.Command(name, params=_params(stage.params), help=stage.__doc__)
+        with command.make_context(f"rumpel nf {name}", words) as context:
+            return stage(**context.params)
 
     def callback(**values: Any) -> None:
-        from rumpel.nf.ends import descriptors
+        try:
+            sys.exit(run_chain_command(make, values))
+        except Misused as error:
+            raise click.UsageError(str(error)) from None
 
-        write = values.pop("format")
-        linux = which(values)
-        returns: dict[Side, str] = {}
-        one = values.pop("return")
-        paths: dict[Side, str | None] = {side: values.pop(f"return_{side}") for side in SIDES}
-        made = stage(**values)
-        if one is not None and len(made.ports) > 1:
-            raise click.UsageError(f"{name} has two sides: say --return-left or --return-right")
-        for side, path in paths.items():
-            given = one if path is None and side in made.ports else path
-            if given is not None:
-                returns[side] = given
-        sys.exit(
-            made.process(descriptors(made, returns), f"rumpel nf {name}", linux=linux, write=write)
-        )
+    return click.Command("chain", params=_params(CHAIN), callback=callback, help=_CHAIN_HELP)
 
-    return click.Command(
-        name, params=[*stage.params, *COMMON], callback=callback, help=stage.__doc__
+
+def _params(params: Sequence[Option | Argument]) -> list[click.Parameter]:
+    """What a stage declares, as click has it."""
+    return [_argument(p) if isinstance(p, Argument) else _option(p) for p in params]
+
+
+def _argument(p: Argument) -> click.Argument:
+    return click.Argument(
+        [p.name], type=_type(p.type), nargs=p.nargs, required=p.required, metavar=p.metavar
     )
+
+
+def _option(p: Option) -> click.Option:
+    attributes: dict[str, Any] = {"help": p.help, "show_default": p.show_default}
+    if p.is_flag:
+        return click.Option([*p.flags, p.name], is_flag=True, **attributes)
+    if not p.multiple:
+        attributes["default"] = p.missing
+    return click.Option(
+        [*p.flags, p.name],
+        type=_type(p.type),
+        multiple=p.multiple,
+        metavar=p.metavar,
+        **attributes,
+    )
+
+
+def _type(type: Any) -> Any:
+    match type:
+        case Choice():
+            return click.Choice(type.choices)
+        case IntRange():
+            return click.IntRange(type.min, type.max)
+        case FloatRange():
+            return click.FloatRange(type.min, min_open=type.min_open)
+        case ExistingFile():
+            return click.Path(exists=True, dir_okay=False)
+    return type
 
 
 command = _Stages(

@@ -7,7 +7,20 @@ bytes on pipes, so that ``grep`` is a firewall and ``tcpdump -r -`` a probe.
 ``rumpel.nf`` add them to the command. See docs/chains.md.
 """
 
+from rumpel.nf.options import Argument, Choice, ExistingFile, FloatRange, IntRange, Option
 from rumpel.nf.packet_stage import PacketStage
-from rumpel.nf.stage import Option, Stage, StageError, find, names
+from rumpel.nf.stage import Stage, StageError, find, names
 
-__all__ = ["Option", "PacketStage", "Stage", "StageError", "find", "names"]
+__all__ = [
+    "Argument",
+    "Choice",
+    "ExistingFile",
+    "FloatRange",
+    "IntRange",
+    "Option",
+    "PacketStage",
+    "Stage",
+    "StageError",
+    "find",
+    "names",
+]

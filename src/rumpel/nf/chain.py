@@ -4,30 +4,33 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
+import select
 import shlex
 import shutil
 import signal
 import socket
-import subprocess
 import sys
-import threading
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+from rumpel import _native
 from rumpel.errors import RumpelError
 from rumpel.kernel import boot
+from rumpel.nf.ending import SIGNALS, Ended, ended_by_signals, poll_with_signals
 from rumpel.nf.ends import BROKEN_PIPE, Ends
-from rumpel.nf.stage import LEFT, RIGHT, Stage, StageError, names, suggestion
+from rumpel.nf.stage import LEFT, RIGHT, Stage, StageError, is_stage, suggestion
 from rumpel.packets import PacketFormat
 
-__all__ = ["Member", "Program", "parse", "run_chain"]
+if TYPE_CHECKING:
+    from subprocess import Popen
+
+__all__ = ["Make", "Member", "Program", "parse", "run_chain"]
 
 Direction = Literal[">", "<", "<>"]
-_ENDING = (signal.SIGTERM, signal.SIGHUP)
-_PR_SET_PDEATHSIG = 1
+Make = Callable[[str, list[str]], Stage]
+"""Makes a stage of its name and arguments."""
 NO_MATCH = 1
 """What grep, cmp and others say when there was nothing: no failure."""
 
@@ -46,16 +49,18 @@ class Program:
         self.direction = direction
         self.name = words[0]
 
-    def start(self, stdin: int, stdout: int) -> subprocess.Popen[bytes]:
+    def start(self, stdin: int, stdout: int) -> Popen[bytes]:
         """Run it.
 
         Most programs would collect lines when they write to a pipe: stdbuf(1) lets those that
         use the C library's streams write each one at once.
         """
+        from subprocess import Popen
+
         words = self.words
         if shutil.which("stdbuf"):
             words = ["stdbuf", "-oL", *words]
-        return subprocess.Popen(words, stdin=stdin, stdout=stdout)
+        return Popen(words, stdin=stdin, stdout=stdout)
 
 
 class Member:
@@ -71,7 +76,7 @@ class Member:
         self.stage = stage
 
 
-def parse(text: str, make: Callable[[str, list[str]], Stage]) -> list[Member | Program]:
+def parse(text: str, make: Make) -> list[Member | Program]:
     """Take a chain apart: stages and programs with ``|`` between them.
 
     Words are quoted as in the shell. A program may be marked with the packets that it sees:
@@ -110,14 +115,14 @@ def parse(text: str, make: Callable[[str, list[str]], Stage]) -> list[Member | P
     return chain
 
 
-def _member(words: list[str], make: Callable[[str, list[str]], Stage]) -> Member | Program:
+def _member(words: list[str], make: Make) -> Member | Program:
     match words[0]:
         case ">" | "<" | "<>" as direction:
             words = words[1:]
             if not words:
                 raise StageError(f"a program is expected behind {direction}")
             return Program(words, direction)
-    if words[0] in names():
+    if is_stage(words[0]):
         return Member(words[0], make(words[0], words[1:]))
     if shutil.which(words[0]) is None:
         raise StageError(
@@ -140,33 +145,6 @@ def _place(chain: Sequence[Member | Program]) -> None:
                 member.stage.ports = (LEFT,) if number else (RIGHT,)
 
 
-class _Ended(KeyboardInterrupt):
-    """A signal that asks to end, as an interrupt does."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(number)
-        self.number = number
-
-
-@contextlib.contextmanager
-def _signals() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP interrupt, where they are not dealt with."""
-
-    def end(number: int, _: object) -> None:
-        raise _Ended(number)
-
-    # Python allows no other thread to have handlers.
-    ours = threading.current_thread() is threading.main_thread()
-    numbers = [number for number in _ENDING if ours and signal.getsignal(number) == signal.SIG_DFL]
-    for number in numbers:
-        signal.signal(number, end)
-    try:
-        yield
-    finally:
-        for number in numbers:
-            signal.signal(number, signal.SIG_DFL)
-
-
 class _Wires:
     """The descriptors between the members, all of which this process gives away."""
 
@@ -186,7 +164,7 @@ class _Wires:
         self.fds += fds
         return fds
 
-    def close(self, *, but: Collection[int | None] = ()) -> None:
+    def close(self, *, but: Collection[int] = ()) -> None:
         """Close them, some excepted."""
         for fd in self.fds:
             if fd not in but:
@@ -240,17 +218,26 @@ def run_chain(
     Returns:
         The exit code: that of the member that failed, whose name is said on standard error.
     """
-    with _signals():
-        return _run(chain, linux or {}, write)
+    with ended_by_signals():
+        processes = _Processes()
+        try:
+            _begin(chain, linux or {}, write, processes)
+        except Ended as error:
+            processes.interrupt(error)
+        return processes.wait()
 
 
-def _run(chain: Sequence[Member | Program], linux: Mapping[str, Any], write: PacketFormat) -> int:
+def _begin(
+    chain: Sequence[Member | Program],
+    linux: Mapping[str, Any],
+    write: PacketFormat,
+    processes: _Processes,
+) -> None:
+    """Start all, and let them begin."""
     wires = _Wires()
     stages: list[tuple[Member, Ends]] = []
     programs: list[tuple[Program, int, int]] = []
     between: list[Program] = []
-    started: dict[int, str] = {}
-    processes: list[subprocess.Popen[bytes]] = []
     try:
         for member in chain:
             if isinstance(member, Program):
@@ -259,6 +246,9 @@ def _run(chain: Sequence[Member | Program], linux: Mapping[str, Any], write: Pac
             ends = Ends()
             if stages:
                 _join(wires, stages[-1][1], ends, between, programs)
+                if not between and member.stage.offloads and stages[-1][0].stage.offloads:
+                    stages[-1][1].offload.add(RIGHT)
+                    ends.offload.add(LEFT)
                 between = []
             stages.append((member, ends))
         # What comes before the chain and behind it is the command's own.
@@ -267,27 +257,17 @@ def _run(chain: Sequence[Member | Program], linux: Mapping[str, Any], write: Pac
         if RIGHT in stages[-1][0].stage.ports:
             stages[-1][1].right_out = 1
         for program, stdin, stdout in programs:
-            # Kept: one that is forgotten is waited for by whoever finds it.
-            processes.append(program.start(stdin, stdout))
-            started[processes[-1].pid] = program.name
+            processes.add(program.start(stdin, stdout), program.name)
         start = _Start(len(stages))
         # Each stage gets a copy of it: a fork is much faster than a boot.
         kernel = boot(**linux)
         for member, ends in stages:
             run = partial(member.stage.process, ends, linux=linux, write=write, kernel=kernel)
-            started[_fork(run, member, ends, wires, start)] = member.name
+            processes.add(_fork(run, member, ends, wires, start), member.name)
         kernel.close()
     finally:
         wires.close()
-    code = 0
-    try:
-        start.fire()
-    except KeyboardInterrupt as error:
-        code = _interrupt(started, error)
-    code = _wait(started) or code
-    for process in processes:
-        process.returncode = 0  # it is gone: _wait has seen it
-    return code
+    start.fire()
 
 
 def _join(
@@ -322,27 +302,29 @@ def _fork(run: Callable[..., int], member: Member, ends: Ends, wires: _Wires, st
     """Start a stage's process."""
     sys.stdout.flush()
     sys.stderr.flush()
-    parent, libc = os.getpid(), ctypes.CDLL(None)
+    parent = os.getpid()
     code = 1
     name = f"rumpel nf {member.name}"
+    # Between the fork and the child's own handlers nothing may be raised.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     pid = os.fork()
     if pid:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         return pid
     try:
-        # These end a stage at once, also when its parent is killed.
-        for number in _ENDING:
-            if signal.getsignal(number) != signal.SIG_IGN:
-                signal.signal(number, signal.SIG_DFL)
-        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-        if os.getppid() != parent:
-            os._exit(128 + signal.SIGTERM)
-        # Whoever holds another stage's descriptors would never see its end.
-        wires.close(but=vars(ends).values())
-        code = run(name=name, ready=start.wait)
+        with ended_by_signals():
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            # Also when its parent is killed.
+            _native.end_with_parent(signal.SIGTERM)
+            if os.getppid() != parent:
+                raise Ended(signal.SIGTERM)
+            # Whoever holds another stage's descriptors would never see its end.
+            wires.close(but=ends.fds())
+            code = run(name=name, ready=start.wait)
     except RumpelError as error:
         print(f"{name}: {error}", file=sys.stderr)
-    except KeyboardInterrupt:
-        code = 128 + signal.SIGINT
+    except Ended as error:
+        code = error.code
     except BaseException as error:
         print(f"{name}: {type(error).__name__}: {error}", file=sys.stderr)
     finally:
@@ -351,33 +333,60 @@ def _fork(run: Callable[..., int], member: Member, ends: Ends, wires: _Wires, st
         os._exit(code)
 
 
-def _interrupt(started: Collection[int], error: KeyboardInterrupt) -> int:
-    """Pass an interrupt on to all; the exit code for it."""
-    number = error.number if isinstance(error, _Ended) else signal.SIGINT
-    for pid in started:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, number)
-    return 128 + number
+class _Processes:
+    """The members' processes, and their ends."""
 
+    def __init__(self) -> None:
+        self._poll = poll_with_signals()
+        # By descriptors that say when they end.
+        self._names: dict[int, str] = {}
+        self._pids: dict[int, int] = {}
+        self._programs: list[Popen[bytes]] = []
+        self._code = 0
 
-def _wait(started: dict[int, str]) -> int:
-    """Wait for all; the first that failed decides."""
-    failed = 0
-    while started:
-        try:
-            pid, status = os.wait()
-        except KeyboardInterrupt as error:
-            code = _interrupt(started, error)
-            failed = failed or code
-            continue
-        name = started.pop(pid, None)
-        code = os.waitstatus_to_exitcode(status)
+    def add(self, process: int | Popen[bytes], name: str) -> None:
+        """Have an eye on one: a stage's number, or a program."""
+        if not isinstance(process, int):
+            # Kept: one that is forgotten is waited for by whoever finds it.
+            self._programs.append(process)
+            process = process.pid
+        fd = os.pidfd_open(process)
+        self._names[fd], self._pids[fd] = name, process
+        self._poll.register(fd, select.POLLIN)
+
+    def interrupt(self, error: Ended) -> None:
+        """Pass a signal on to all."""
+        self._code = self._code or error.code
+        self._kill(error.number)
+
+    def _kill(self, number: int) -> None:
+        for fd in self._pids:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(fd, number)
+
+    def wait(self) -> int:
+        """Wait for all; the exit code is that of the first that failed, which is named."""
+        while self._pids:
+            try:
+                for fd, _ in self._poll.poll():
+                    if fd in self._pids:
+                        self._ended(fd)
+            except Ended as error:
+                self.interrupt(error)
+        for program in self._programs:
+            program.returncode = 0  # it is gone: seen here
+        return self._code
+
+    def _ended(self, fd: int) -> None:
+        self._poll.unregister(fd)
+        os.close(fd)
+        name, pid = self._names.pop(fd), self._pids.pop(fd)
+        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
         if code < 0:
             code = 128 - code
-        if name is None or failed or code in (0, BROKEN_PIPE):
-            continue
-        if code == NO_MATCH and name not in names():
-            continue
-        failed = code
+        if self._code or code in (0, BROKEN_PIPE):
+            return
+        if code == NO_MATCH and not is_stage(name):
+            return
+        self._code = code
         print(f"rumpel nf chain: {name} ended with {code}", file=sys.stderr)
-    return failed

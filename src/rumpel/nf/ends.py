@@ -16,13 +16,18 @@ BROKEN_PIPE = 128 + signal.SIGPIPE
 
 
 class Ends:
-    """The descriptors of a stage: what comes in on a side, what goes out there; or None."""
+    """The descriptors of a stage: what comes in on a side, what goes out there; or None.
+
+    Attributes:
+        offload: sides where another kernel is, to which segments and checksums may be left.
+    """
 
     def __init__(self) -> None:
         self.left_in: int | None = None
         self.left_out: int | None = None
         self.right_in: int | None = None
         self.right_out: int | None = None
+        self.offload: set[Side] = set()
 
     def of(self, side: Side) -> tuple[int | None, int | None]:
         """What comes in on a side, and what goes out there."""
@@ -30,11 +35,16 @@ class Ends:
             return self.left_in, self.left_out
         return self.right_in, self.right_out
 
+    def fds(self) -> set[int]:
+        """Those that are there."""
+        both = (*self.of(LEFT), *self.of(RIGHT))
+        return {fd for fd in both if fd is not None}
+
 
 def let_go(ends: Ends) -> None:
     """Close what the ports have copies of: who reads ours would not see their end."""
     null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-    for fd in {fd for fd in vars(ends).values() if fd is not None}:
+    for fd in ends.fds():
         # Standard input and output keep their places.
         if fd <= 2:
             os.dup2(null, fd)

@@ -13,8 +13,8 @@ from rumpel.devices.link import Link
 from rumpel.devices.pipe import PipeNic
 from rumpel.kernel import Kernel, boot
 from rumpel.nf.chain import Member, Program
+from rumpel.nf.ending import Ended, ended_by_signals, poll_with_signals
 from rumpel.nf.ends import BROKEN_PIPE
-from rumpel.nf.packet_stage import PacketStage
 from rumpel.nf.runner import MTU, pipe, settle
 from rumpel.nf.stage import LEFT, RIGHT, Side, StageError
 from rumpel.nf.wire import name_ports
@@ -52,12 +52,26 @@ def run_fused(
     Raises:
         StageError: if there is a program in the chain.
     """
+    with ended_by_signals():
+        try:
+            return _run(chain, linux, clock, write)
+        except Ended as error:
+            return error.code
+
+
+def _run(
+    chain: Sequence[Member | Program],
+    linux: Mapping[str, Any] | None,
+    clock: VirtualClock | None,
+    write: PacketFormat,
+) -> int:
     members: list[Member] = []
     for member in chain:
         if isinstance(member, Program):
             raise StageError(f"{member.name!r} is a program, which cannot be fused with stages")
-        if isinstance(member.stage, PacketStage):
-            raise StageError(f"{member.name!r} has no kernel, and cannot be fused with others")
+        if member.stage.unfusable:
+            why = member.stage.unfusable
+            raise StageError(f"{member.name!r} {why}, and cannot be fused with others")
         members.append(member)
     links = [Link(mtu=MTU) for _ in members[1:]]
     outer: dict[Side, PipeNic] = {}
@@ -75,6 +89,8 @@ def run_fused(
                 ports[side] = links[inner][side == LEFT] if inside else outer[side]
                 if not inside:
                     member.stage.one_way = frozenset([side, *member.stage.one_way])
+            if len(ports) == 2:
+                ports[LEFT].join(ports[RIGHT])
             ports.update(member.stage.nics())
             member.stage.interfaces = ports
             kernels[_stage(stack, member, ports, linux, clock)] = ports
@@ -90,6 +106,7 @@ def _stage(
     linux: Mapping[str, Any] | None,
     clock: VirtualClock | None,
 ) -> Kernel:
+    member.stage.linux = linux or {}
     k = stack.enter_context(boot(nics=list(ports.values()), clock=clock, **(linux or {})))
     name_ports(k, list(ports))
     member.stage.configure(k)
@@ -107,7 +124,7 @@ def _live(
     streams = [nic for nic in others if isinstance(nic, PipeNic)]
     for stream in streams:
         stream.resume()
-    poll = select.poll()
+    poll = poll_with_signals()
     for stream in streams:
         poll.register(stream, select.POLLIN)
     with Work({m.stage: k for m, k in zip(members, kernels, strict=True)}) as work:

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rumpel.kernel import Kernel
 
-__all__ = ["IPPROTO_MPTCP", "counters", "outcome"]
+__all__ = ["IPPROTO_MPTCP", "acknowledged", "counters", "outcome"]
 
 IPPROTO_MPTCP = 262
 _SOL_MPTCP, _MPTCP_INFO = 284, 1
 _INFO_FLAGS = slice(8, 12)
+_INFO_BYTES_ACKED = slice(72, 80)
 _FLAG_FALLBACK = 1
 
 
@@ -27,6 +28,17 @@ def counters(k: Kernel) -> dict[str, int]:
         return {}
     names, values = lines[0][1:], lines[1][1:]
     return {name: int(value) for name, value in zip(names, values, strict=True) if value != "0"}
+
+
+def acknowledged(sock: Any) -> int | None:
+    """How many bytes the other end has got; None after a fallback: TCP knows that."""
+    try:
+        info = sock.getsockopt(_SOL_MPTCP, _MPTCP_INFO, 128)
+    except OSError:
+        return None
+    if int.from_bytes(info[_INFO_FLAGS], "little") & _FLAG_FALLBACK:
+        return None
+    return int.from_bytes(info[_INFO_BYTES_ACKED], "little")
 
 
 def outcome(k: Kernel, sock: Any) -> str:

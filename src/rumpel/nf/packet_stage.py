@@ -31,6 +31,8 @@ class PacketStage(Stage):
     """
 
     interval: ClassVar[float | None] = None
+    offloads = False
+    unfusable = "has no kernel"
 
     def begin(self) -> None:
         """Called before there are packets.

@@ -8,10 +8,12 @@ import select
 import stat
 import sys
 from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from rumpel.devices.pipe import PipeNic
 from rumpel.kernel import Kernel, boot
+from rumpel.nf.ending import poll_with_signals
 from rumpel.nf.ends import BROKEN_PIPE, Ends, let_go
 from rumpel.nf.stage import LEFT, RIGHT, Side, Stage
 from rumpel.nf.wire import name_ports, waiting
@@ -61,8 +63,10 @@ def run(
     Raises:
         StageError: if the stage cannot be set up as asked for.
     """
+    stage.linux = linux or {}
     ports: dict[str, PipeNic] = {
-        side: pipe(ends.of(side), side, name, write) for side in stage.ports
+        side: pipe(ends.of(side), side, name, write, offload=side in ends.offload)
+        for side in stage.ports
     }
     stage.one_way = frozenset(side for side in stage.ports if None in ends.of(side))
     let_go(ends)
@@ -78,17 +82,24 @@ def run(
         name_ports(k, list(nics))
         stage.configure(k)
         streams = {name: nic for name, nic in nics.items() if isinstance(nic, PipeNic)}
-        for stream in streams.values():
-            stream.resume()
         try:
             with Work({stage: k}) as work:
                 ready()
+                for stream in streams.values():
+                    stream.resume()
                 return _Life(stage, k, work, streams, name).run()
         finally:
             stage.end(k)
 
 
-def pipe(fds: tuple[int | None, int | None], side: Side, name: str, write: PacketFormat) -> PipeNic:
+def pipe(
+    fds: tuple[int | None, int | None],
+    side: Side,
+    name: str,
+    write: PacketFormat,
+    *,
+    offload: bool = False,
+) -> PipeNic:
     """Make a port of two descriptors."""
     come, go = fds
     if go is not None and stat.S_ISSOCK(os.fstat(go).st_mode):
@@ -99,6 +110,7 @@ def pipe(fds: tuple[int | None, int | None], side: Side, name: str, write: Packe
         write=write,
         backward=side == LEFT,
         paused=True,
+        offload=offload,
         report=2,
         name=name,
         mtu=MTU,
@@ -131,6 +143,7 @@ def settle(
         work.sleep(max(QUIET, min((clock.now - start) / 16, 0.25)))
         now, come = [nic.stats for nic in nics], [nic.stats.received for nic in others]
         left = sum(waiting(k, ports) for k, ports in kernels.items())
+        left += sum(nic.stalled for nic in nics)
         if not left and now == before:
             return
         if come != received:
@@ -171,10 +184,12 @@ class _Life:
         self.open = self.sources | {side for side in stage.ports if streams[side].reads}
 
     def run(self) -> int:
-        poll = select.poll()
+        poll = poll_with_signals()
         for stream in self.streams.values():
             poll.register(stream, select.POLLIN)
-        code = self.work.run(self.stage, self.k)
+        ports = [(side, self.streams[side]) for side in self.stage.ports]
+        wires = {stream.fileno(): partial(self._is_gone, name) for name, stream in ports}
+        code = self.work.run(self.stage, self.k, wires)
         if code is not None:
             self.code = code
             self.open.clear()
@@ -188,6 +203,15 @@ class _Life:
                 for event in stream.events():
                     self._event(name, event)
         return self.code
+
+    def _is_gone(self, name: str) -> bool:
+        """Is there nobody any more behind a port? Asked while the stage does what it does."""
+        events = self.streams[name].events()
+        if "broken" in events:
+            self.broken.add(name)
+        if not {"end", "damaged"}.isdisjoint(events):
+            self.open.discard(name)
+        return name in self.broken or (self.stage.needs_answers and name not in self.open)
 
     def _event(self, name: str, event: str) -> None:
         if event in ("done", "broken"):

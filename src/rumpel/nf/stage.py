@@ -3,13 +3,11 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from types import SimpleNamespace
+from signal import SIGPIPE
+from types import MappingProxyType, SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
-
-import click
 
 from rumpel.errors import RumpelError
 
@@ -17,9 +15,10 @@ if TYPE_CHECKING:
     from rumpel.devices import Nic
     from rumpel.kernel import Kernel
     from rumpel.nf.ends import Ends
+    from rumpel.nf.options import Argument, Option
     from rumpel.packets import PacketFormat
 
-__all__ = ["LEFT", "RIGHT", "Option", "Side", "Stage", "StageError", "find", "names"]
+__all__ = ["LEFT", "RIGHT", "Side", "Stage", "StageError", "find", "is_stage", "names"]
 
 Side = Literal["left", "right"]
 LEFT: Side = "left"
@@ -28,14 +27,6 @@ RIGHT: Side = "right"
 
 class StageError(RumpelError):
     """A stage that cannot be what it was asked to be."""
-
-
-class Option(click.Option):
-    """An option of a stage: click's, with its default in the help."""
-
-    def __init__(self, *declarations: str, **attributes: Any) -> None:
-        attributes.setdefault("show_default", True)
-        super().__init__(declarations, **attributes)
 
 
 class Stage:
@@ -50,10 +41,15 @@ class Stage:
     Attributes:
         ports: which ones it has. A stage with one is an end of a chain, and has the other
             one if it stands at the other end.
-        params: its options and arguments, as click's.
+        params: its options and arguments.
         options: their values.
         one_way: the ports through which packets only come, or only go: nobody is to be asked
             for an address there.
+        offloads: the kernels next to this one may leave segments of TCP whole, and checksums
+            to it. Not where packets are to be seen as they are on a wire.
+        unfusable: why it cannot be in a process with others, if it cannot.
+        needs_answers: what it runs makes no sense any more once nothing can come back.
+        linux: which kernel it gets: ``version`` or ``image``, as :func:`rumpel.boot` has them.
         interfaces: the devices of the kernel, by name, when it is configured.
 
     Example:
@@ -64,8 +60,12 @@ class Stage:
     """
 
     ports: Sequence[Side] = (LEFT, RIGHT)
-    params: ClassVar[Sequence[click.Parameter]] = ()
+    params: ClassVar[Sequence[Option | Argument]] = ()
     one_way: frozenset[Side] = frozenset()
+    needs_answers: bool = False
+    linux: Mapping[str, Any] = MappingProxyType({})
+    offloads: bool = True
+    unfusable: str = ""
     interfaces: Mapping[str, Nic]
 
     def __init__(self, **options: Any) -> None:
@@ -103,6 +103,16 @@ class Stage:
             The exit code.
         """
         return None
+
+    def left_alone(self) -> int:
+        """Called when nobody is behind the ports any more before :meth:`run` has returned.
+
+        Such a coroutine is cancelled.
+
+        Returns:
+            The exit code.
+        """
+        return 128 + SIGPIPE
 
     def serve(self, k: Kernel) -> list[Coroutine[Any, Any, None]]:
         """What it does for others, until it is cancelled at the end of the chain.
@@ -203,6 +213,11 @@ def names() -> list[str]:
     return sorted({*_STAGES, *_others()})
 
 
+def is_stage(name: str) -> bool:
+    """Is there a stage of that name?"""
+    return name in _STAGES or name in _others()
+
+
 def find(name: str) -> type[Stage]:
     """Import a stage.
 
@@ -227,5 +242,7 @@ def find(name: str) -> type[Stage]:
 
 def suggestion(name: str) -> str:
     """Which stage may have been meant."""
+    import difflib
+
     near = difflib.get_close_matches(name, names(), 3)
     return f": do you mean {' or '.join(near)}?" if near else f" (but {', '.join(names())})"

@@ -15,6 +15,7 @@ from collections.abc import Callable, Container, Sequence
 from typing import TYPE_CHECKING
 
 from rumpel import _native
+from rumpel.nf.ending import poll_with_signals
 from rumpel.nf.ends import BROKEN_PIPE, Ends, let_go
 from rumpel.nf.stage import LEFT, RIGHT, Side
 from rumpel.packets import FORMATS, PacketFormat
@@ -189,7 +190,7 @@ def through(
 def _live(stage: PacketStage, ways: Sequence[_Way], name: str) -> int:
     due = time.monotonic() + (stage.interval or 0)
     while not all(way.is_over for way in ways):
-        poll = select.poll()
+        poll = poll_with_signals()
         for way in ways:
             if way.waiting and way.output:
                 poll.register(way.output.fd, select.POLLOUT)

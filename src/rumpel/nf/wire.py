@@ -64,6 +64,11 @@ _FRA_IIFNAME, _FRA_PRIORITY = 3, 6
 _FR_ACT_TO_TBL, _FR_ACT_BLACKHOLE = 1, 6
 
 
+_UNRESOLVED = 32 << 20
+"""Bytes that wait for a neighbour's address. By default few packets do, and the rest of a flood
+is lost before the first one is answered."""
+
+
 class Way(NamedTuple):
     """A way out of a kernel.
 
@@ -201,6 +206,9 @@ def wire(k: Kernel, port: str, one_way: bool) -> None:
         _set(k, f"net/ipv4/conf/{port}/send_redirects", 0)
         # Answers at once: nobody else would.
         _set(k, f"net/ipv4/neigh/{port}/proxy_delay", 0)
+        if not one_way:
+            for family in ("ipv4", "ipv6"):
+                _set(k, f"net/{family}/neigh/{port}/unres_qlen_bytes", _UNRESOLVED)
         # Nobody else has our addresses.
         _set(k, f"net/ipv6/conf/{port}/accept_dad", 0)
         report_nothing(k, index)
@@ -282,7 +290,7 @@ def route_between(k: Kernel, port: str, tunnel: str, one_way: bool) -> None:
     send(k, everything(port))
 
 
-def route(k: Kernel, one_way: Collection[str]) -> None:
+def route(k: Kernel, one_way: Collection[str], left: str = "left", right: str = "right") -> None:
     """Route what comes in on one port out on the other, whatever the addresses are.
 
     The kernel answers for everybody on the other side, so neither side has to know that
@@ -290,11 +298,11 @@ def route(k: Kernel, one_way: Collection[str]) -> None:
     from, unless it has a better route.
     """
     forward(k)
-    for port in ("left", "right"):
+    for port in (left, right):
         wire(k, port, port in one_way)
-    steer(k, "left", everything("right"), 100)
-    steer(k, "right", everything("left"), 101)
-    send(k, everything("left"))
+    steer(k, left, everything(right), 100)
+    steer(k, right, everything(left), 101)
+    send(k, everything(left))
 
 
 def waiting(k: Kernel, ports: Collection[str]) -> int:

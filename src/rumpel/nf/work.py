@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, Self
 
 from rumpel.clock import VirtualClock
+from rumpel.netlink import Calls
+from rumpel.nf.ending import wake_by_signals
 
 if TYPE_CHECKING:
     import asyncio
@@ -56,13 +58,24 @@ class Work:
         for thread in self._threads:
             thread.close()
 
-    def run(self, stage: Stage, k: Kernel) -> int | None:
-        """Let a stage do what it does; its exit code."""
+    def run(
+        self, stage: Stage, k: Kernel, wires: Mapping[int, Callable[[], bool]] | None = None
+    ) -> int | None:
+        """Let a stage do what it does; its exit code.
+
+        Args:
+            stage: the stage.
+            k: its kernel.
+            wires: descriptors and what is called when they are readable. If that says so,
+                nobody is there any more, and a stage that is a coroutine ends.
+        """
         result = stage.run(k)
         if not isinstance(result, Coroutine):
             return result
-        code: int | None = self._run(result) if self._virtual else k.aio.run(result)
-        return code
+        if self._virtual:
+            code: int | None = self._run(result)
+            return code
+        return k.aio.run(_attended(stage, result, wires or {}))
 
     def sleep(self, seconds: float) -> None:
         """Wait, on the clock of the kernels."""
@@ -71,7 +84,8 @@ class Work:
 
             self._run(asyncio.sleep(seconds))
         else:
-            self._first.sleep(seconds)
+            # k.sleep() would import all of rumpel.os.
+            Calls(self._first).sleep(seconds)
 
     def _run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         if self._runner is None:
@@ -81,12 +95,40 @@ class Work:
             from rumpel.aio import EventLoop
 
             self._runner = asyncio.Runner(loop_factory=partial(EventLoop, self._first))
+            wake_by_signals(self._runner.get_loop())
         return self._runner.run(coroutine)
 
     async def _start(self, coroutines: list[Coroutine[Any, Any, None]]) -> None:
         import asyncio
 
         self._tasks += [asyncio.ensure_future(each) for each in coroutines]
+
+
+async def _attended(
+    stage: Stage,
+    coroutine: Coroutine[Any, Any, int | None],
+    wires: Mapping[int, Callable[[], bool]],
+) -> int | None:
+    import asyncio
+
+    loop, task = asyncio.get_running_loop(), asyncio.ensure_future(coroutine)
+    wake_by_signals(loop)
+    gone = False
+
+    def look(is_gone: Callable[[], bool]) -> None:
+        nonlocal gone
+        if is_gone():
+            gone = True
+            task.cancel()
+
+    for fd, is_gone in wires.items():
+        loop.add_reader(fd, look, is_gone)
+    try:
+        return await task
+    except asyncio.CancelledError:
+        if not gone:
+            raise
+        return stage.left_alone()
 
 
 async def _cancel(tasks: list[asyncio.Task[None]]) -> None:

@@ -11,10 +11,9 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Executor, Future
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import click
-
 from rumpel.clock import VirtualClock
-from rumpel.nf.stage import RIGHT, Option, Stage, StageError
+from rumpel.nf.options import Argument, IntRange, Option
+from rumpel.nf.stage import RIGHT, Stage, StageError
 from rumpel.nf.stages.ping import near
 
 if TYPE_CHECKING:
@@ -47,9 +46,9 @@ class Client(Stage):
     """Who sends standard input to a port, and writes what comes back."""
 
     ports = (RIGHT,)
-    params: ClassVar[Sequence[click.Parameter]] = (
-        click.Argument(["host"]),
-        click.Argument(["port"], type=click.IntRange(1, 65535)),
+    params: ClassVar[Sequence[Option | Argument]] = (
+        Argument("host"),
+        Argument("port", type=IntRange(1, 65535)),
         Option("--input", metavar="FILE", help="What is sent.  [default: standard input]"),
         Option("--output", metavar="FILE", help="The answer.  [default: standard error]"),
         Option("--address", metavar="ADDRESS", help="Our own.  [default: one near by]"),

@@ -8,9 +8,8 @@ import shlex
 import subprocess
 from typing import TYPE_CHECKING
 
-import click
-
-from rumpel.nf.stage import Option, Stage, StageError
+from rumpel.nf.options import Argument, ExistingFile, Option
+from rumpel.nf.stage import Stage, StageError
 
 if TYPE_CHECKING:
     from rumpel.kernel import Kernel
@@ -40,12 +39,12 @@ class Filter(Stage):
     """
 
     params = (
-        click.Argument(["rules"], nargs=-1, metavar="[RULE]..."),
+        Argument("rules", nargs=-1, metavar="[RULE]..."),
         Option("--iptables", multiple=True, metavar="RULE", help="Such as '-s 10.0.0.9 -j DROP'."),
         Option("--drop", is_flag=True, help="What no rule accepts is dropped."),
         Option(
             "--file",
-            type=click.Path(exists=True, dir_okay=False),
+            type=ExistingFile(),
             help="Load this ruleset of nft as well.",
         ),
     )

@@ -8,11 +8,10 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import click
-
 from rumpel.nf import middlebox
+from rumpel.nf.options import Argument, Choice, ExistingFile, Option
 from rumpel.nf.packet_stage import PacketStage
-from rumpel.nf.stage import Option, Side, StageError
+from rumpel.nf.stage import Side, StageError
 from rumpel.packets import Packet
 
 _SIDES = {"right": ("left",), "left": ("right",), "both": ("left", "right")}
@@ -39,9 +38,9 @@ class Mangle(PacketStage):
     """
 
     params = (
-        click.Argument(["code"], required=False),
-        Option("--file", type=click.Path(exists=True, dir_okay=False), help="Code from a file."),
-        Option("--direction", type=click.Choice(list(_SIDES)), default="both", help="Which way."),
+        Argument("code", required=False),
+        Option("--file", type=ExistingFile(), help="Code from a file."),
+        Option("--direction", type=Choice(list(_SIDES)), default="both", help="Which way."),
         Option("--keep-checksums", is_flag=True, help="They stay as they are, right or wrong."),
     )
 

@@ -6,8 +6,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-import click
-
+from rumpel.nf.options import Argument
 from rumpel.nf.stage import LEFT, Stage
 from rumpel.nf.stages.tee import open_end
 from rumpel.nf.wire import bridge
@@ -28,7 +27,7 @@ class Mux(Stage):
       rumpel nf ping 10.0.0.2 | rumpel nf mux other.pcap | rumpel nf filter 'udp drop'
     """
 
-    params = (click.Argument(["files"], nargs=-1, required=True, metavar="FILE..."),)
+    params = (Argument("files", nargs=-1, required=True, metavar="FILE..."),)
 
     def nics(self) -> dict[str, Nic]:
         """An interface for each stream, which only receives."""

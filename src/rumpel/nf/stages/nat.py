@@ -7,7 +7,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from rumpel.nf.stage import Option, Stage, StageError
+from rumpel.nf.options import Option
+from rumpel.nf.stage import Stage, StageError
 from rumpel.nf.wire import add_address
 
 if TYPE_CHECKING:

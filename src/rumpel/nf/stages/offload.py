@@ -7,9 +7,8 @@ import ctypes
 import struct
 from typing import TYPE_CHECKING
 
-import click
-
-from rumpel.nf.stage import Option, Stage, StageError
+from rumpel.nf.options import Choice, Option
+from rumpel.nf.stage import Stage, StageError
 
 if TYPE_CHECKING:
     from rumpel.kernel import Kernel
@@ -34,7 +33,7 @@ class Offload(Stage):
     """
 
     params = tuple(
-        Option(f"--{name}", type=click.Choice(["on", "off"]), show_default=False, help=text)
+        Option(f"--{name}", type=Choice(["on", "off"]), show_default=False, help=text)
         for name, text in (
             ("segmentation", "Leave it to the next stage (TSO, GSO)."),
             ("checksum", "The same for sums."),

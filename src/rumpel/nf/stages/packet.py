@@ -5,9 +5,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import click
-
-from rumpel.nf.stage import RIGHT, Option, Stage, StageError
+from rumpel.nf.options import Argument, Option
+from rumpel.nf.stage import RIGHT, Stage, StageError
 from rumpel.nf.wire import bridge
 
 if TYPE_CHECKING:
@@ -28,7 +27,7 @@ class Packet(Stage):
 
     ports = (RIGHT,)
     params = (
-        click.Argument(["interface"]),
+        Argument("interface"),
         Option("--netns", metavar="NAME", help="The host's network namespace that it is in."),
     )
 

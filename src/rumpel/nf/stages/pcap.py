@@ -9,9 +9,8 @@ import sys
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
-import click
-
-from rumpel.nf.stage import LEFT, RIGHT, Option, Stage, StageError
+from rumpel.nf.options import Choice, FloatRange, Option
+from rumpel.nf.stage import LEFT, RIGHT, Stage, StageError
 from rumpel.nf.wire import up
 
 if TYPE_CHECKING:
@@ -37,8 +36,8 @@ class Pcap(Stage):
     params = (
         Option("--write", "-w", metavar="FILE", help="Where it is recorded."),
         Option("--read", "-r", metavar="FILE", help="What is replayed."),
-        Option("--as", "form", type=click.Choice(["pcap", "pcapng"]), default="pcap"),
-        Option("--speed", type=click.FloatRange(0, min_open=True), default=1.0, help="Times."),
+        Option("--as", "form", type=Choice(["pcap", "pcapng"]), default="pcap"),
+        Option("--speed", type=FloatRange(0, min_open=True), default=1.0, help="Times."),
         Option("--flood", is_flag=True, help="Replay as fast as it can be."),
     )
 
@@ -48,6 +47,8 @@ class Pcap(Stage):
             raise StageError("give either --write or --read")
         if options["read"] is not None:
             self.ports = (RIGHT,)
+        # What is recorded has its checksums.
+        self.offloads = options["write"] is None
 
     def configure(self, k: Kernel) -> None:
         """A bridge, one port of which is captured; or a file, and a port to send it from."""

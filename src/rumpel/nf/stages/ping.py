@@ -8,9 +8,9 @@ import struct
 import sys
 from typing import TYPE_CHECKING
 
-import click
-
-from rumpel.nf.stage import RIGHT, Option, Stage, StageError
+from rumpel.netlink import parse_address
+from rumpel.nf.options import Argument, IntRange, Option
+from rumpel.nf.stage import RIGHT, Stage, StageError
 
 if TYPE_CHECKING:
     from rumpel.kernel import Kernel
@@ -34,10 +34,10 @@ class Ping(Stage):
 
     ports = (RIGHT,)
     params = (
-        click.Argument(["destination"]),
-        Option("--count", "-c", type=click.IntRange(1), default=4, help="Requests."),
+        Argument("destination"),
+        Option("--count", "-c", type=IntRange(1), default=4, help="Requests."),
         Option("--interval", "-i", type=float, default=0.2, help="Seconds between them."),
-        Option("--size", "-s", type=click.IntRange(8, 65000), default=56, help="Bytes of data."),
+        Option("--size", "-s", type=IntRange(8, 65000), default=56, help="Bytes of data."),
         Option("--wait", "-W", type=float, default=1.0, help="Seconds for the last answer."),
         Option("--address", metavar="ADDRESS", help="Our own.  [default: one near by]"),
     )
@@ -97,7 +97,8 @@ def near(destination: str) -> str:
         >>> near("10.0.0.2"), near("fd00::2")
         ('10.0.0.1', 'fd00::1')
     """
-    import ipaddress
-
-    there = ipaddress.ip_address(destination)
-    return str(there + 1 if int(there) & 0xFF == 1 else there - ((int(there) & 0xFF) - 1))
+    family, packed, length = parse_address(destination)
+    if 8 * len(packed) != length:
+        raise ValueError(f"not an address: {destination!r}")
+    last = 2 if packed[-1] == 1 else 1
+    return socket.inet_ntop(family, packed[:-1] + bytes([last]))

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from rumpel.netlink import parse_address
 from rumpel.nf import wire
-from rumpel.nf.stage import LEFT, RIGHT, Option, Stage, StageError
+from rumpel.nf.options import Option
+from rumpel.nf.stage import LEFT, RIGHT, Stage, StageError
 from rumpel.nf.stages.tee import open_end
 from rumpel.nf.wire import Way
 

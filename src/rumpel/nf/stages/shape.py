@@ -5,9 +5,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import click
-
-from rumpel.nf.stage import Option, Stage, StageError
+from rumpel.nf.options import Choice, Option
+from rumpel.nf.stage import Stage, StageError
 
 if TYPE_CHECKING:
     from rumpel.kernel import Kernel
@@ -26,6 +25,7 @@ class Shape(Stage):
       rumpel nf chain 'ping 10.0.0.2 | shape --delay 0.02 --loss 0.1 | host 10.0.0.2'
     """
 
+    offloads = False
     params = (
         Option("--delay", type=float, metavar="SECONDS", help="Each packet's."),
         Option("--jitter", type=float, metavar="SECONDS", help="By which it varies."),
@@ -36,7 +36,7 @@ class Shape(Stage):
         Option("--rate", type=float, metavar="BITS", help="Bits a second."),
         Option("--limit", type=int, default=1000, metavar="PACKETS", help="That wait at most."),
         Option("--seed", type=int, help="Of chance: the same packets in each run."),
-        Option("--direction", type=click.Choice(list(_SIDES)), default="right", help="Which way."),
+        Option("--direction", type=Choice(list(_SIDES)), default="right", help="Which way."),
     )
 
     def configure(self, k: Kernel) -> None:

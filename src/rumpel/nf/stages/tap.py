@@ -5,9 +5,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import click
-
-from rumpel.nf.stage import RIGHT, Option, Stage
+from rumpel.nf.options import Argument, Option
+from rumpel.nf.stage import RIGHT, Stage
 from rumpel.nf.wire import bridge
 
 if TYPE_CHECKING:
@@ -27,7 +26,7 @@ class Tap(Stage):
 
     ports = (RIGHT,)
     params = (
-        click.Argument(["name"]),
+        Argument("name"),
         Option("--netns", metavar="NAME", help="The host's network namespace that it is in."),
     )
 

@@ -4,17 +4,26 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import struct
 import sys
 from typing import TYPE_CHECKING, Any
 
-from rumpel.nf.mptcp import IPPROTO_MPTCP, outcome
-from rumpel.nf.stage import Option, StageError
+from rumpel.nf.mptcp import IPPROTO_MPTCP, acknowledged, outcome
+from rumpel.nf.options import Option
+from rumpel.nf.stage import StageError
 from rumpel.nf.stages.client import Client
 
 if TYPE_CHECKING:
     from rumpel.kernel import Kernel
 
 _CHUNK = 1 << 18
+_INFO = struct.Struct("=24x I 92x Q 16x I")
+"""Of struct tcp_info: tcpi_unacked, tcpi_bytes_acked, tcpi_notsent_bytes."""
+_LOOK, _PAUSE = 0.001, 0.05
+"""Seconds between two looks at what is acknowledged: at first, and at most."""
+_IDLE = 1.0
+"""Seconds in which nothing is under way, though something should be."""
 
 
 class Tcp(Client):
@@ -28,6 +37,7 @@ class Tcp(Client):
       rumpel nf chain 'tcp 10.0.0.2 7 | nat | host 10.0.0.2 --echo 7' < /etc/hostname
     """
 
+    needs_answers = True
     params = (
         *Client.params,
         Option("--mptcp", is_flag=True, help="Offer Multipath TCP."),
@@ -39,6 +49,9 @@ class Tcp(Client):
         if self.port in self.one_way:
             raise StageError("TCP needs a way back: use a chain, or --return with a named pipe")
         super().configure(k)
+        if self.options.mptcp:
+            # Others than the last subflow may come for so long.
+            k.sysctl["net.mptcp.close_timeout"] = str(math.ceil(self.options.timeout))
 
     async def run(self, k: Kernel) -> int:
         """Connect, send and receive."""
@@ -53,16 +66,47 @@ class Tcp(Client):
                     f"{self.there[0]} port {self.there[1]}: {str(error) or 'timed out'}"
                 )
             receiver = asyncio.ensure_future(self._receive(k, sock))
+            sent = 0
             try:
                 async for data in self.chunks(k, _CHUNK):
                     await k.aio.sock_sendall(sock, data)
+                    sent += len(data)
+                lost = await self._arrived(k, sock, sent, receiver)
                 sock.shutdown(k.socket.SHUT_WR)
             except OSError as error:
                 return self._fail(str(error))
-            failed = await receiver
+            failed = await receiver or lost
             if self.options.mptcp:
                 print(f"MPTCP: {outcome(k, sock)}", file=sys.stderr)
         return self._fail(failed) if failed else 0
+
+    def left_alone(self) -> int:
+        """The chain has ended before the connection."""
+        return self._fail("nobody is there any more")
+
+    async def _arrived(self, k: Kernel, sock: Any, sent: int, receiver: asyncio.Task[str]) -> str:
+        """Wait until the other end has all that was sent. Says what is wrong if it never will.
+
+        It has to be known before the connection is closed: an MPTCP socket that falls back
+        while it sends may forget what it has not sent yet (Linux 6.12 does, 7.2 does not).
+        """
+        idle, pause = 0.0, _LOOK
+        while not (receiver.done() and receiver.result()):
+            got = acknowledged(sock) if self.options.mptcp else None
+            waiting = True
+            if got is None:
+                info = sock.getsockopt(k.socket.IPPROTO_TCP, k.socket.TCP_INFO, _INFO.size)
+                unacknowledged, got, unsent = _INFO.unpack(info)
+                got -= 1  # the SYN
+                waiting = unacknowledged + unsent > 0
+            if got >= sent:
+                return ""
+            if not waiting and idle > _IDLE:
+                return f"the connection was cut off: the other end has {got} bytes of {sent}"
+            await asyncio.sleep(pause)
+            idle = 0.0 if waiting else idle + pause
+            pause = min(2 * pause, _PAUSE)
+        return ""
 
     async def _receive(self, k: Kernel, sock: Any) -> str:
         """Until the end. Says what was wrong."""

@@ -6,9 +6,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-import click
-
-from rumpel.nf.stage import LEFT, RIGHT, Option, Stage, StageError
+from rumpel.nf.options import Argument, Choice, Option
+from rumpel.nf.stage import LEFT, RIGHT, Stage, StageError
 from rumpel.nf.wire import bridge
 
 if TYPE_CHECKING:
@@ -30,9 +29,9 @@ class Tee(Stage):
     """
 
     params = (
-        click.Argument(["files"], nargs=-1, required=True, metavar="FILE..."),
-        Option("--direction", type=click.Choice([RIGHT, LEFT, "both"]), default=RIGHT),
-        Option("--as", "form", type=click.Choice(["text", "pcap", "pcapng"]), default="text"),
+        Argument("files", nargs=-1, required=True, metavar="FILE..."),
+        Option("--direction", type=Choice([RIGHT, LEFT, "both"]), default=RIGHT),
+        Option("--as", "form", type=Choice(["text", "pcap", "pcapng"]), default="text"),
     )
 
     def nics(self) -> dict[str, Nic]:

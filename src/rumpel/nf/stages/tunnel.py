@@ -10,11 +10,10 @@ import struct
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from rumpel.netlink import attribute, parse_address
 from rumpel.nf import wire
-from rumpel.nf.stage import LEFT, RIGHT, Option, Side, Stage, StageError
+from rumpel.nf.options import Argument, Choice, ExistingFile, IntRange, Option
+from rumpel.nf.stage import LEFT, RIGHT, Side, Stage, StageError
 
 if TYPE_CHECKING:
     from rumpel.kernel import Kernel
@@ -49,12 +48,12 @@ class Tunnel(Stage):
     """
 
     params = (
-        click.Argument(["kind"], type=click.Choice([*_ETHERNET, *_IP])),
-        Option("--outer", type=click.Choice([LEFT, RIGHT]), default=RIGHT, help="Which side."),
+        Argument("kind", type=Choice([*_ETHERNET, *_IP])),
+        Option("--outer", type=Choice([LEFT, RIGHT]), default=RIGHT, help="Which side."),
         Option("--local", metavar="ADDRESS", help="Our outer address.  [default: 192.0.2.1]"),
         Option("--remote", metavar="ADDRESS", help="Of the other end.  [default: 192.0.2.2]"),
-        Option("--id", type=click.IntRange(0, 0xFFFFFF), default=1, help="VNI, or key of GRE."),
-        Option("--key", type=click.Path(exists=True, dir_okay=False), help="WireGuard's own."),
+        Option("--id", type=IntRange(0, 0xFFFFFF), default=1, help="VNI, or key of GRE."),
+        Option("--key", type=ExistingFile(), help="WireGuard's own."),
         Option("--peer", metavar="KEY", help="WireGuard's public key of the other end."),
     )
 

@@ -8,9 +8,7 @@ import contextlib
 import sys
 from typing import TYPE_CHECKING, Any
 
-import click
-
-from rumpel.nf.stage import Option
+from rumpel.nf.options import IntRange, Option
 from rumpel.nf.stages.client import Client
 
 if TYPE_CHECKING:
@@ -31,7 +29,7 @@ class Udp(Client):
 
     params = (
         *Client.params,
-        Option("--size", type=click.IntRange(1, 65507), default=1024, help="Of a datagram."),
+        Option("--size", type=IntRange(1, 65507), default=1024, help="Of a datagram."),
         Option("--wait", "-W", type=float, default=1.0, help="Seconds of silence at the end."),
     )
 

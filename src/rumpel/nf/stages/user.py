@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from rumpel.errors import DeviceError
 from rumpel.nf import wire
-from rumpel.nf.stage import LEFT, Option, Stage, StageError
+from rumpel.nf.options import Option
+from rumpel.nf.stage import LEFT, Stage, StageError
 from rumpel.nf.stages.nat import forwarded, translate
 from rumpel.nf.wire import Way
 

@@ -6,10 +6,9 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING
 
-import click
-
 from rumpel.netlink import attribute
-from rumpel.nf.stage import LEFT, RIGHT, Option, Side, Stage
+from rumpel.nf.options import Argument, Choice, IntRange, Option
+from rumpel.nf.stage import LEFT, RIGHT, Side, Stage
 from rumpel.nf.wire import add_link, bridge, up
 
 if TYPE_CHECKING:
@@ -30,9 +29,9 @@ class Vlan(Stage):
     """
 
     params = (
-        click.Argument(["id"], type=click.IntRange(1, 4094)),
-        Option("--tagged", type=click.Choice([LEFT, RIGHT]), default=RIGHT, help="Which side."),
-        Option("--protocol", type=click.Choice(list(_ETHERTYPES)), default="802.1Q"),
+        Argument("id", type=IntRange(1, 4094)),
+        Option("--tagged", type=Choice([LEFT, RIGHT]), default=RIGHT, help="Which side."),
+        Option("--protocol", type=Choice(list(_ETHERTYPES)), default="802.1Q"),
     )
 
     def configure(self, k: Kernel) -> None:

@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What a stage can be told on its command line.
+
+Declarations with the names that click has for them, but without it: to import click takes as
+long as to boot. :func:`parse` reads a line that is right; of what is not, and for help,
+``rumpel.cli`` makes click's own of them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+__all__ = ["Argument", "Choice", "ExistingFile", "FloatRange", "IntRange", "Option", "parse"]
+
+Type = Callable[[str], Any]
+"""Makes a value of a word, or raises ValueError."""
+
+
+class Choice:
+    """One of some words."""
+
+    def __init__(self, choices: Sequence[str]) -> None:
+        self.choices = tuple(choices)
+
+    def __call__(self, word: str) -> str:
+        """It itself."""
+        if word not in self.choices:
+            raise ValueError(word)
+        return word
+
+
+class IntRange:
+    """A whole number, both ends included; None: there is no end."""
+
+    def __init__(self, min: int | None = None, max: int | None = None) -> None:
+        self.min, self.max = min, max
+
+    def __call__(self, word: str) -> int:
+        """The number."""
+        number = int(word)
+        if (self.min is not None and number < self.min) or (
+            self.max is not None and number > self.max
+        ):
+            raise ValueError(word)
+        return number
+
+
+class FloatRange:
+    """A number from one on, or above it."""
+
+    def __init__(self, min: float, *, min_open: bool = False) -> None:
+        self.min, self.min_open = min, min_open
+
+    def __call__(self, word: str) -> float:
+        """The number."""
+        number = float(word)
+        if number < self.min or (self.min_open and number == self.min):
+            raise ValueError(word)
+        return number
+
+
+class ExistingFile:
+    """The path of a file that is there, and no directory."""
+
+    def __call__(self, word: str) -> str:
+        """It itself."""
+        from pathlib import Path
+
+        path = Path(word)
+        if not path.exists() or path.is_dir() or not os.access(path, os.R_OK):
+            raise ValueError(word)
+        return word
+
+
+class Argument:
+    """A word without a name.
+
+    Args:
+        name: of its value.
+        type: what it is made: str, int, float, or one of those above.
+        nargs: 1, or -1 for any number of them, of which the value is a tuple.
+        required: must it be there? By default, unless any number will do.
+        metavar: what the help calls it.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        type: Type = str,
+        nargs: int = 1,
+        required: bool | None = None,
+        metavar: str | None = None,
+    ) -> None:
+        self.name = name
+        self.type = type
+        self.nargs = nargs
+        self.required = nargs == 1 if required is None else required
+        self.metavar = metavar
+
+    @property
+    def missing(self) -> Any:
+        """Its value if there is none."""
+        return () if self.nargs < 0 else None
+
+
+class Option:
+    """A value with a name, or a flag.
+
+    Args:
+        declarations: ``--name`` and ``-n``, and the value's own name if that is another.
+        type: what it is made: str, int, float, or one of those above.
+        default: its value if there is none.
+        is_flag: it has no word; the value is a bool.
+        multiple: it may be there several times; the value is a tuple.
+        metavar: what the help calls its word.
+        show_default: does the help say the default?
+        help: what it is for.
+    """
+
+    def __init__(
+        self,
+        *declarations: str,
+        type: Type = str,
+        default: Any = None,
+        is_flag: bool = False,
+        multiple: bool = False,
+        metavar: str | None = None,
+        show_default: bool = True,
+        help: str = "",
+    ) -> None:
+        self.flags = [word for word in declarations if word.startswith("-")]
+        own = [word for word in declarations if not word.startswith("-")]
+        self.name = own[0] if own else max(self.flags, key=len).lstrip("-").replace("-", "_")
+        self.type = type
+        self.is_flag = is_flag
+        self.multiple = multiple
+        self.missing = () if multiple else bool(default) if is_flag else default
+        self.metavar = metavar
+        self.show_default = show_default
+        self.help = help
+
+
+def parse(params: Sequence[Option | Argument], words: Sequence[str]) -> dict[str, Any] | None:
+    """Read a command line.
+
+    Args:
+        params: what there is.
+        words: the line, as the shell took it apart.
+
+    Returns:
+        The values by name; None if something is wrong, or help was asked for.
+
+    Example:
+        >>> parse([Option("--count", "-c", type=int, default=4), Argument("host")], ["-c3", "a"])
+        {'count': 3, 'host': 'a'}
+    """
+    options = {flag: p for p in params if isinstance(p, Option) for flag in p.flags}
+    arguments = [p for p in params if isinstance(p, Argument)]
+    values: dict[str, Any] = {p.name: p.missing for p in params}
+    left, plain = list(words), []
+    try:
+        while left:
+            word = left.pop(0)
+            if word == "--":
+                plain += left
+                break
+            if not word.startswith("-") or word == "-":
+                plain.append(word)
+                continue
+            name, equals, value = word.partition("=") if word.startswith("--") else (word, "", "")
+            if name not in options and not name.startswith("--"):
+                name, value = word[:2], word[2:]
+                equals = value
+            option = options[name]
+            if option.is_flag:
+                if equals:
+                    return None
+                values[option.name] = True
+                continue
+            made = option.type(value if equals else left.pop(0))
+            values[option.name] = (*values[option.name], made) if option.multiple else made
+        for argument in arguments:
+            if argument.nargs < 0:
+                values[argument.name] = tuple(argument.type(word) for word in plain)
+                plain = []
+            elif plain:
+                values[argument.name] = argument.type(plain.pop(0))
+            if argument.required and values[argument.name] == argument.missing:
+                return None
+    except (KeyError, IndexError, ValueError):
+        return None
+    return None if plain else values
