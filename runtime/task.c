@@ -328,12 +328,13 @@ void rumpel_agent_take(struct rumpel_kernel *kernel)
 	long result;
 
 	pthread_mutex_lock(&kernel->agent_lock);
-	if (unlikely(agent->state == TASK_BUSY)) {
+	if (unlikely(agent->state == TASK_BUSY))
 		leave_waiter(agent);
-		rumpel_task_cancel(agent);
-	}
+	/* Again: it may not wait yet for what it is to wait no longer for. */
 	while (unlikely(agent->state == TASK_BUSY || agent->state == TASK_DONE)) {
-		if (rumpel_task_wait(agent, -1, &result) < 0 && rumpel_kernel_end(kernel))
+		rumpel_task_cancel(agent);
+		if (rumpel_task_wait(agent, NS_PER_SEC / 100, &result) < 0 &&
+		    rumpel_kernel_end(kernel))
 			break;
 		interrupted |= rumpel_take_interrupt();
 	}

@@ -61,9 +61,10 @@ static bool has_died(const struct rumpel_process *process)
 	return process == instance->processes || is_gone(process);
 }
 
+/* The keeper may wait for what the asking thread has, and not come to say it. */
 bool shared_has_died(uint32_t tid)
 {
-	return shared_is_dead(tid) || has_died(shared_tid_process(tid));
+	return shared_is_dead(tid) || is_gone(shared_tid_process(tid));
 }
 
 /* ---- the kernel after a death ---- */

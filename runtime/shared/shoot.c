@@ -28,10 +28,13 @@ bool shared_shot(const siginfo_t *info)
 
 	if (info->si_code != SI_QUEUE || info->si_value.sival_ptr != (void *)RUMPEL_SHARED_MAGIC)
 		return false;
+	/* A child that is about to begin has its parent's; it is told again. */
+	if (process && process_pid(process) != (int)bare_syscall(SYS_getpid))
+		space = NULL;
+	wanted = space ? atomic_get(&space->wanted) : 0;
+	/* All, so that it needs to know nothing. */
+	shared_hide_all();
 	if (space) {
-		wanted = atomic_get(&space->wanted);
-		/* All, so that it needs to know nothing. */
-		shared_hide_all();
 		atomic_set(&space->acked, wanted);
 		rumpel_futex_wake(&space->acked, INT32_MAX);
 	}
@@ -157,11 +160,13 @@ void shared_shoot(uint64_t start, uint64_t end)
 		while (!is_acked(space)) {
 			uint32_t acked = atomic_get(&space->acked);
 
-			if (!is_acked(space) &&
-			    rumpel_futex_wait(&space->acked, acked, rumpel_host_now() + INTERVAL) ==
-				    -ETIMEDOUT &&
-			    !may_touch(space))
+			if (is_acked(space) ||
+			    rumpel_futex_wait(&space->acked, acked, rumpel_host_now() + INTERVAL) !=
+				    -ETIMEDOUT)
+				continue;
+			if (!may_touch(space))
 				break;
+			tell(space);
 		}
 		if (is_acked(space))
 			space->low = space->high = 0;

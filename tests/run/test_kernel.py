@@ -190,6 +190,23 @@ def test_the_loss_of_the_kernel_is_no_hang(on_kernel: OnKernel) -> None:
         left.unlink()
 
 
+def test_who_is_killed_inside_is_named(on_kernel: OnKernel, build: Build) -> None:
+    """SIGKILL in the middle of kernel code takes the kernel along: others end, and say why."""
+    with on_kernel.start(
+        *("--net", "none"),
+        program=[str(build("stuck", "dynamic"))],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        victim = int(process.stdout.readline())
+        # A fault that is not over: proc_pid_syscall(5) has no call, and is not "running".
+        assert wait_until(lambda: Path(f"/proc/{victim}/syscall").read_text().startswith("-1 "))
+        os.kill(victim, signal.SIGKILL)
+        assert process.wait(10) == 125
+        said = process.stderr.read().decode()
+        assert f"it is lost: process {victim} was killed in the middle of it" in said, said
+
+
 def keeper_of(pid: int) -> int:
     """The process that keeps the kernel of a program: both have the kernel's memory."""
     memory = (Path(f"/proc/{pid}/fd/900")).stat().st_ino
