@@ -121,15 +121,21 @@ static void wait_for_agent(long fd)
 static void agent_is_left(void *argument)
 {
 	long ends[2];
+	int begin[2];
 	pid_t child;
+	char byte;
 
+	EQUAL(pipe(begin), 0);
 	connect_ends(ends);
 	child = fork_attached();
 	if (!child) {
+		/* Its descriptor of that end must be the last. */
+		EQUAL(read(begin[0], &byte, 1), 1);
 		call(SYS_close, ends[1]);
 		wait_for_agent(ends[0]);
 	}
 	EQUAL(call(SYS_close, ends[0]), 0);
+	EQUAL(write(begin[1], "b", 1), 1);
 	usleep(200000);
 	EQUAL(waitpid(child, NULL, WNOHANG), 0);
 	kill(child, SIGKILL);
