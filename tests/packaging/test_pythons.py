@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.packaging.test_wheel import ROOT, tracked
+from tests.packaging.test_wheel import ROOT, compiler, tracked
 
 SUPPORTED = ("3.11", "3.12", "3.13")
 OTHERS = [v for v in SUPPORTED if v != "{}.{}".format(*sys.version_info)]
@@ -129,12 +129,10 @@ def test_another_python(version: str, tmp_path: Path) -> None:
                 (tools / about.name).symlink_to(about)  # it finds its commands there
     environment = {
         **os.environ,
+        **compiler(tmp_path),
         "PYTHONPATH": str(tools),
         "RUMPEL_WHEEL_IMAGES": "6.12:default",
     }
-    if shutil.which("ccache"):
-        environment["CC"] = f"ccache {environment.get('CC', 'gcc')}"
-        environment["CCACHE_NOHASHDIR"] = "1"  # the directory is another one each time
     run = subprocess.run(
         [python, "-c", WHEEL, tmp_path],
         cwd=tree,

@@ -33,6 +33,17 @@ def tracked() -> list[str]:
     return [name for name in listed.splitlines() if "egg-info" not in name]
 
 
+def compiler(directory: Path) -> dict[str, str]:
+    """The environment for builds below a directory, which is another one each time."""
+    if not shutil.which("ccache"):
+        return {}
+    return {
+        "CC": f"ccache {os.environ.get('CC', 'gcc')}",
+        "CCACHE_BASEDIR": str(directory),
+        "CCACHE_NOHASHDIR": "1",
+    }
+
+
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with the sdist, and the wheel that was built from it."""
@@ -41,15 +52,12 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in tracked():
         (tree / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(ROOT / name, tree / name)
-    environment = dict(os.environ)
-    if shutil.which("ccache"):
-        environment["CC"] = f"ccache {environment.get('CC', 'gcc')}"
     run = subprocess.run(
         [sys.executable, "-m", "build", "--no-isolation", "--outdir", out, tree],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        env=environment,
+        env=os.environ | compiler(base),
         timeout=800,
     )
     assert run.returncode == 0, run.stdout[-4000:]
