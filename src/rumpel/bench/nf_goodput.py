@@ -27,7 +27,7 @@ LENGTHS = (1, 2, 4, 8)
 RUNS = 3
 SIZE = 256 << 20
 PINGS = 50
-STAGES = ("route", "nat", "filter 'tcp dport 22 drop'")
+STAGES = ("route", "nat --address 100.64.{}.1", "filter 'tcp dport 22 drop'")
 PORT = 9
 
 _WORK = "TCP through {} stages, each a process"
@@ -78,7 +78,7 @@ def latency(options: Options) -> Iterator[Result]:
 
 
 def _stages(n: int) -> list[str]:
-    return [STAGES[i % len(STAGES)] for i in range(n)]
+    return [STAGES[i % len(STAGES)].format(i) for i in range(n)]
 
 
 def _chain_goodput(options: Options, n: int, path: str, *how: str) -> float:
