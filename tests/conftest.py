@@ -7,6 +7,7 @@ of one's own, name it in RUMPEL_TEST_IMAGE_DEFAULT or RUMPEL_TEST_IMAGE_TINY.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -46,20 +47,19 @@ def tiny_image() -> str:
 
 @pytest.fixture
 def boot(default_image: str) -> Iterator[Boot]:
-    """Boot kernels with any arguments; they are halted after the test, if they still run."""
-    booted: list[rumpel.Kernel] = []
+    """Boot kernels with any arguments; they end with the test.
 
-    def boot(**arguments: Any) -> rumpel.Kernel:
-        arguments.setdefault("image", default_image)
-        kernel = rumpel.boot(**arguments)
-        booted.append(kernel)
-        return kernel
+    One that has panicked, and no call said so, fails it.
+    """
+    with contextlib.ExitStack() as booted:
 
-    yield boot
-    for kernel in reversed(booted):
-        if kernel.state == "running":
-            kernel.halt()
-        kernel.close()
+        def boot(**arguments: Any) -> rumpel.Kernel:
+            arguments.setdefault("image", default_image)
+            kernel = rumpel.boot(**arguments)
+            booted.push(kernel)
+            return kernel
+
+        yield boot
 
 
 @pytest.fixture

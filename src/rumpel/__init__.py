@@ -12,7 +12,7 @@ The layers, each of which knows only those below it::
     aio                                     asyncio on a kernel
     os, io, path, modules, copying, ...     what Python people expect of files, on a kernel
     socket, select, net, clone, ...         and of the rest
-    kernel, log, clock, devices, errors     the core
+    booting, kernel, log, clock, devices    the core
     syscalls, sizes                         tables and parsers
     _native                                 the binding of include/rumpel/rumpel.h
 
@@ -40,6 +40,7 @@ from rumpel.errors import (
 
 if TYPE_CHECKING:
     from rumpel import aio as aio
+    from rumpel.booting import boot
     from rumpel.clock import HostClock, VirtualClock
     from rumpel.devices import (
         Console,
@@ -66,7 +67,7 @@ if TYPE_CHECKING:
         Vde,
         Vsock,
     )
-    from rumpel.kernel import Kernel, boot
+    from rumpel.kernel import Kernel
     from rumpel.log import Log, LogRecord
 
 __version__ = "0.1.0"
@@ -141,7 +142,8 @@ _WHERE = {
         "Vde",
         "Vsock",
     ),
-    "kernel": ("Kernel", "boot"),
+    "booting": ("boot",),
+    "kernel": ("Kernel",),
     "log": ("Log", "LogRecord"),
 }
 _MODULES = {name: module for module, names in _WHERE.items() for name in names}

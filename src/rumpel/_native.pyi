@@ -163,6 +163,9 @@ class Kernel:
     def in_process(self) -> bool:
         """Is the calling thread in a with statement of a process's task?"""
     @property
+    def panic_told(self) -> bool:
+        """Has some call raised KernelPanic?"""
+    @property
     def has_housekeeper(self) -> bool:
         """Does a thread run the kernel while no caller does?"""
     def task(self, *, process: bool = False) -> Task:

@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A booted kernel: how it begins, what it offers, how it ends."""
+"""A booted kernel: what it offers, how it ends."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import threading
 import warnings
 from collections.abc import Callable, Iterable
@@ -14,10 +13,10 @@ from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 from rumpel import _native, syscalls
 from rumpel.clock import HostClock, VirtualClock
-from rumpel.errors import BootError, KernelClosed
-from rumpel.log import Forwarder, Log, LogHandler, LogTarget, destination
+from rumpel.errors import KernelClosed, KernelPanic
+from rumpel.given import check_claims, check_kind
+from rumpel.log import Forwarder, Log, LogHandler
 from rumpel.parts import PARTS
-from rumpel.sizes import to_bytes
 
 if TYPE_CHECKING:
     import pathlib as host_pathlib
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from rumpel.aio import Aio
     from rumpel.copying import Copied
     from rumpel.devicemapper import DeviceMapper
-    from rumpel.devices import Device, HostDirectory, Nic
+    from rumpel.devices import Device, HostDirectory
     from rumpel.fcntl import FcntlModule
     from rumpel.imports import Modules
     from rumpel.mmap import MmapModule
@@ -37,20 +36,21 @@ if TYPE_CHECKING:
     from rumpel.ssl import SslModule
     from rumpel.sysctl import Sysctl
 
-__all__ = ["Kernel", "boot"]
+__all__ = ["Kernel"]
 
 AnyPath = str | os.PathLike[str]
 T = TypeVar("T")
 
 
 class Kernel:
-    """A Linux kernel inside this process; :func:`boot` makes them.
+    """A Linux kernel inside this process; :func:`rumpel.boot` makes them.
 
     Any thread may use it: each is a kernel thread of pid 1 of its own, so that all
     share descriptors and the working directory. :meth:`process` makes a process
     that shares neither.
 
-    As a context manager it is halted at the end. A kernel that is neither halted nor
+    As a context manager it is halted at the end, which raises :class:`rumpel.KernelPanic` if
+    it has panicked and no call has said so. A kernel that is neither halted nor
     closed is like a machine whose plug is pulled: memory is given back, but what was
     not written to disks is lost; a ResourceWarning says so.
 
@@ -368,8 +368,8 @@ class Kernel:
             >>> k.plug(rumpel.MemoryDisk("16M"))  # doctest: +SKIP
             >>> k.os.stat("/dev/vdb")  # doctest: +SKIP
         """
-        _check_kind("plug() takes a device", device)
-        _check_claims([*self._devices, device])
+        check_kind("plug() takes a device", device)
+        check_claims([*self._devices, device])
         self._native.plug(device._native)
         self._devices.append(device)
 
@@ -387,7 +387,7 @@ class Kernel:
             ValueError: if it is not.
             TypeError: if it is no device.
         """
-        _check_kind("unplug() takes a device", device)
+        check_kind("unplug() takes a device", device)
         self._native.unplug(device._native)
         self._devices = [other for other in self._devices if other is not device]
 
@@ -446,6 +446,11 @@ class Kernel:
         """Sync, unmount, power off, and give all memory back.
 
         Other threads' calls raise :class:`rumpel.KernelClosed`. The log can still be read.
+        A kernel that was halted or closed before stays as it is.
+
+        Raises:
+            KernelPanic: if it has panicked: then nothing was synced. Its memory is given back
+                all the same; :meth:`close` does so without a word.
         """
         if self._state:
             return
@@ -493,11 +498,15 @@ class Kernel:
     ) -> None:
         if self._state:
             return
-        if self._native.state != "running":
-            self.close()
-            return
+        state = self._native.state
         try:
-            self.halt()
+            if state == "running" or (state == "panicked" and not self._native.panic_told):
+                self.halt()
+        except KernelPanic as panic:
+            if error is None:
+                raise
+            # Whatever went wrong in the block, this may be why.
+            error.add_note(f"The kernel has panicked meanwhile: {panic}")
         finally:
             self.close()
 
@@ -510,159 +519,3 @@ class Kernel:
 
     def __repr__(self) -> str:
         return f"<Linux {self.release}, {self.state}>"
-
-
-_found: dict[tuple[str, str], str] = {}
-"""Paths of images: looking for one again takes a millisecond."""
-
-
-def image_path(version: str, profile: str) -> str:
-    """Where the image of a kernel is.
-
-    Raises:
-        BootError: if there is none.
-    """
-    path = _found.get((version, profile))
-    if path is not None and os.path.exists(path):  # noqa: PTH110 (this is faster)
-        return path
-    from rumpel.build import find_image
-
-    image = find_image(version, profile)
-    if image is None:
-        raise BootError(
-            f"there is no image of Linux {version} with the profile {profile!r} yet; "
-            f"make one: rumpel kernel build {version} --profile {profile}"
-        )
-    path = _found[version, profile] = str(image.path)
-    return path
-
-
-def boot(
-    *,
-    memory: int | str = "64M",
-    version: str = "6.12",
-    profile: str = "default",
-    image: AnyPath | None = None,
-    cmdline: str = "",
-    disks: Iterable[AnyPath | Device] = (),
-    nics: Iterable[Nic] = (),
-    devices: Iterable[Device] = (),
-    clock: VirtualClock | None = None,
-    log: LogTarget | None = None,
-    housekeeper: bool = True,
-) -> Kernel:
-    """Boot a Linux kernel inside this process.
-
-    The calling thread becomes its pid 1. /proc, /sys, /dev and /tmp are mounted and the
-    loopback interface is up, where the profile has them.
-
-    Args:
-        memory: of the kernel, in bytes or such as ``"64M"``.
-        version: of the kernel; ``rumpel kernel list`` lists what there is.
-        profile: what it is configured for: default, tiny or debug.
-        image: a kernel image to boot instead of version and profile.
-        cmdline: more parameters for the kernel's command line.
-        disks: files and disks: /dev/vda, /dev/vdb, ...
-        nics: network interfaces: eth0, eth1, ...
-        devices: others.
-        clock: a virtual clock; None is the host's.
-        log: called with each :class:`rumpel.LogRecord` (from another thread) as it
-            appears, or a :class:`logging.Logger`; or a descriptor, or an open file that has
-            one, to which records are written as /dev/kmsg has them.
-        housekeeper: keep a thread that lets an idle kernel's timers and devices go on;
-            without it they do only while some call is inside. Never with a virtual clock.
-
-    Raises:
-        BootError: if the image is missing or damaged, or the kernel does not come up.
-        BuildError: if version or profile do not exist.
-        ValueError: if a device already belongs to a kernel, or is one that a kernel has once.
-        TypeError: if an argument is of another type, such as a single disk instead of a list.
-        OSError: if ``log`` is a descriptor that is not open.
-
-    Example:
-        >>> with rumpel.boot(memory="32M") as k:  # doctest: +SKIP
-        ...     k.os.uname().sysname
-        'Linux'
-    """
-    if clock is not None and not isinstance(clock, VirtualClock):
-        raise TypeError(f"clock must be a VirtualClock or None, not {type(clock).__name__}")
-    log_fd, handler = destination(log)
-    every: list[Device] = []
-    for disk in _listed("disks", disks, 'disks=["disk.img"]'):
-        if isinstance(disk, str | os.PathLike):
-            from rumpel.devices import Disk
-
-            every.append(Disk(disk))
-        else:
-            _check_kind("disks are paths and disks", disk, "disk")
-            every.append(disk)
-    for nic in _listed("nics", nics, "nics=[rumpel.UserNet()]"):
-        _check_kind('nics are interfaces, such as rumpel.Tap("tap0")', nic, "nic")
-        every.append(nic)
-    for device in _listed("devices", devices, "devices=[rumpel.Entropy()]"):
-        _check_kind("devices are such as rumpel.Entropy()", device)
-        every.append(device)
-    _check_claims(every)
-    native = _native.boot(
-        image_path(version, profile) if image is None else os.fspath(image),
-        memory=to_bytes(memory),
-        cmdline=cmdline,
-        clock=clock._native if clock else None,
-        flags=0 if housekeeper and clock is None else _native.NO_HOUSEKEEPER,
-        log_fd=log_fd,
-        devices=[d._native for d in every],
-    )
-    kernel = Kernel(native, clock, every, handler)
-    _ignore_signals(native)
-    _loopback_up(native)
-    return kernel
-
-
-def _listed(name: str, given: Iterable[T], example: str) -> Iterable[T]:
-    """What was given as a list; a single one is a common mistake, and a path is iterable."""
-    if isinstance(given, str | bytes | os.PathLike) or not hasattr(given, "__iter__"):
-        raise TypeError(f"{name} must be a list, such as {example}, not {given!r}")
-    return given
-
-
-def _check_kind(what: str, device: object, kind: str | None = None) -> None:
-    found = getattr(type(device), "_kind", None)
-    if found is None or kind not in (None, found):
-        raise TypeError(f"{what}, not {device!r}")
-    owner: int = getattr(device, "_owner", 0)
-    if owner and owner != os.getpid():
-        raise ValueError(
-            f"{device!r} was made before a fork and belongs to the parent, which may write to "
-            "it as well: make a new one in the child"
-        )
-
-
-def _check_claims(devices: list[Device]) -> None:
-    if len(devices) > 1:
-        from rumpel.devices.device import check_claims
-
-        check_claims(devices)
-
-
-def _ignore_signals(native: _native.Kernel) -> None:
-    """Ignore what Python ignores in its own process, so that writes fail with EPIPE or EFBIG."""
-    sig_ign = (1).to_bytes(32, "little")
-    call = syscalls.bind(native, "rt_sigaction")
-    for number in (signal.SIGPIPE, signal.SIGXFSZ):
-        call(number, sig_ign, None, 8)
-
-
-def _loopback_up(native: _native.Kernel) -> None:
-    """Set lo up, as every system does; a profile without IPv4 has none."""
-    af_inet, sock_dgram, siocsifflags, iff_up = 2, 2, 0x8914, 1
-    try:
-        fd = syscalls.bind(native, "socket")(af_inet, sock_dgram, 0)
-    except OSError:
-        return
-    try:
-        request = b"lo".ljust(16, b"\0") + iff_up.to_bytes(2, "little") + bytes(22)
-        native.bind(16, "ioctl")(fd, siocsifflags, request)
-    except OSError:
-        pass
-    finally:
-        syscalls.bind(native, "close")(fd)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 import threading
 import time
@@ -16,8 +17,8 @@ from elftools.elf.sections import SymbolTableSection
 
 import rumpel
 import rumpel.crash
-from rumpel import Kernel, KernelPanic, TaskExited, VirtualClock, syscalls
-from tests.api.test_disks import damaged_directory
+from rumpel import FaultyDisk, Kernel, KernelPanic, TaskExited, VirtualClock, syscalls
+from tests.api.test_disks import damaged_directory, ext4
 
 pytestmark = pytest.mark.kernel
 
@@ -191,6 +192,38 @@ def test_with_statements_let_the_panic_through(default_image: str, crash: Crash)
     assert caught.value is error
 
 
+def panic_unnoticed(kernel: Kernel, disk: FaultyDisk) -> None:
+    """The journal's own thread finds that the disk fails: no call is there to say so."""
+    kernel.mount("/dev/vda", "/mnt", "ext4", data="errors=panic,commit=1")
+    kernel.os.mkdir("/mnt/d")
+    disk.add_fault(0, 1 << 30, reads=False)
+    deadline = time.monotonic() + 20
+    while kernel.state != "panicked" and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert kernel.state == "panicked"
+
+
+def test_a_panic_that_no_call_has_told_is_told_at_the_end(
+    default_image: str, tmp_path: Path
+) -> None:
+    """Of a with statement, and only once."""
+    disk = FaultyDisk(ext4(tmp_path / "disk.img"))
+    with pytest.raises(KernelPanic) as caught, rumpel.boot(image=default_image, disks=[disk]) as k:
+        panic_unnoticed(k, disk)
+    assert "Kernel panic" in caught.value.log
+    assert k.state == "panicked"
+    k.halt()
+
+
+def test_a_panic_is_a_note_of_what_else_went_wrong(default_image: str, tmp_path: Path) -> None:
+    disk = FaultyDisk(ext4(tmp_path / "disk.img"))
+    with pytest.raises(LookupError) as other, rumpel.boot(image=default_image, disks=[disk]) as k:
+        panic_unnoticed(k, disk)
+        raise LookupError("what was asked for is not there")
+    assert "The kernel has panicked meanwhile: " in other.value.__notes__[0]
+    assert k.state == "panicked"
+
+
 def test_a_panic_of_a_kernel_on_a_virtual_clock(boot: Boot, crash: Crash) -> None:
     clock = rumpel.VirtualClock()
     first, second = boot(clock=clock), boot(clock=clock)
@@ -205,6 +238,7 @@ def test_panics_leave_nothing(default_image: str, crash: Crash) -> None:
             crash(kernel)
 
     life()
+    gc.collect()  # what other tests have left
     before = len(os.listdir("/proc/self/fd")), len(os.listdir("/proc/self/task"))
     for _ in range(20):
         life()

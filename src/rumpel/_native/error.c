@@ -31,9 +31,28 @@ static void raise_panic(Kernel *kernel, const char *maker)
 			(unsigned long long)rumpel_kernel_load_address(kernel->handle));
 	if (error)
 		PyErr_SetObject((PyObject *)Py_TYPE(error), error);
+	kernel->panic_told = true;
 	Py_XDECREF(error);
 	Py_XDECREF(module);
 	Py_DECREF(log);
+}
+
+/* A buffer of Python's is never a bad address, but has no pages of the kernel. */
+static void note_pages(void)
+{
+	PyObject *type, *error, *trace, *done;
+
+	PyErr_Fetch(&type, &error, &trace);
+	PyErr_NormalizeException(&type, &error, &trace);
+	done = PyObject_CallMethod(
+		error, "add_note", "s",
+		"of a buffer this means that the call wants pages of the kernel's own memory, as "
+		"O_DIRECT, vmsplice, MSG_ZEROCOPY, AF_ALG and registered buffers of io_uring do: "
+		"give it one of k.mmap.mmap(-1, size)");
+	PyErr_Restore(type, error, trace);
+	if (!done)
+		return;
+	Py_DECREF(done);
 }
 
 /* A system call returned `result`, a negative errno. */
@@ -47,6 +66,8 @@ int error_of_call(const struct call_args *args, long result)
 		PyErr_SetFromErrnoWithFilenameObject(PyExc_OSError, args->filename);
 	else
 		PyErr_SetFromErrno(PyExc_OSError);
+	if (result == -EFAULT)
+		note_pages();
 	return -1;
 }
 

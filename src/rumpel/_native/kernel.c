@@ -460,6 +460,7 @@ static PyMethodDef kernel_methods[] = {
 static PyMemberDef kernel_members[] = {
 	{ "clock", T_OBJECT, offsetof(Kernel, clock), READONLY, NULL },
 	{ "has_housekeeper", T_BOOL, offsetof(Kernel, has_housekeeper), READONLY, NULL },
+	{ "panic_told", T_BOOL, offsetof(Kernel, panic_told), READONLY, NULL },
 	{ NULL, 0, 0, 0, NULL },
 };
 

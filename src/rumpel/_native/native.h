@@ -84,6 +84,7 @@ typedef struct Kernel {
 	PyObject *clock; /* Clock or NULL: must outlive the kernel */
 	PyObject *pins; /* list of buffers that devices use */
 	bool has_housekeeper;
+	bool panic_told; /* some call has raised KernelPanic */
 	unsigned int users; /* threads that are inside the runtime */
 	bool closing; /* to be freed by the last user */
 	struct Kernel *next, **link; /* in state->kernels */

@@ -12,12 +12,13 @@ from pathlib import Path
 
 from rich.console import Console
 
+from rumpel.booting import boot
 from rumpel.demo.disk import disk
 from rumpel.demo.page import page
 from rumpel.demo.pair import pair
 from rumpel.demo.report import Report
 from rumpel.demo.tools import size
-from rumpel.kernel import Kernel, boot
+from rumpel.kernel import Kernel
 
 __all__ = ["run"]
 

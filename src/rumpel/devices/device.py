@@ -3,12 +3,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import NamedTuple, Protocol
 
 from rumpel import _native
 
-__all__ = ["Device", "DeviceStats", "HasFileno", "check_claims", "to_fd"]
+__all__ = ["Device", "DeviceStats", "HasFileno", "to_fd"]
 
 
 class HasFileno(Protocol):
@@ -73,15 +72,3 @@ def to_fd(file: int | HasFileno) -> int:
     if method is None:
         raise TypeError(f"a descriptor is expected, or an object with fileno(), not {file!r}")
     return int(method())
-
-
-def check_claims(devices: Iterable[Device]) -> None:
-    """Refuse devices of one kernel of which it would find only the first.
-
-    Raises:
-        ValueError: if there are any.
-    """
-    claims = [device._claim for device in devices if device._claim]
-    for claim in claims:
-        if claims.count(claim) > 1:
-            raise ValueError(f"a kernel cannot have two {claim}")

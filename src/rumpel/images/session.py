@@ -175,7 +175,7 @@ class Session:
         return self._remote
 
     def _boot_here(self, specs: list[DiskSpec]) -> Kernel:
-        from rumpel.kernel import boot
+        from rumpel.booting import boot
 
         options = self.options
         self.disks: list[Any] = [spec.open() for spec in specs]

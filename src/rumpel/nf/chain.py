@@ -16,8 +16,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from rumpel import _native
+from rumpel.booting import boot
 from rumpel.errors import RumpelError
-from rumpel.kernel import boot
 from rumpel.nf.ending import SIGNALS, Ended, ended_by_signals, poll_with_signals
 from rumpel.nf.ends import BROKEN_PIPE, Ends
 from rumpel.nf.stage import LEFT, RIGHT, Stage, StageError, is_stage, suggestion

@@ -8,10 +8,11 @@ import select
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from rumpel.booting import boot
 from rumpel.clock import VirtualClock
 from rumpel.devices.link import Link
 from rumpel.devices.pipe import PipeNic
-from rumpel.kernel import Kernel, boot
+from rumpel.kernel import Kernel
 from rumpel.nf.chain import Member, Program
 from rumpel.nf.ending import Ended, ended_by_signals, poll_with_signals
 from rumpel.nf.ends import BROKEN_PIPE

@@ -11,8 +11,9 @@ from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from rumpel.booting import boot
 from rumpel.devices.pipe import PipeNic
-from rumpel.kernel import Kernel, boot
+from rumpel.kernel import Kernel
 from rumpel.nf.ending import poll_with_signals
 from rumpel.nf.ends import BROKEN_PIPE, Ends, let_go
 from rumpel.nf.stage import LEFT, RIGHT, Side, Stage

@@ -113,7 +113,7 @@ class _Made:
 
 
 def _start(arguments: Sequence[str], options: Options) -> _Made:
-    from rumpel.kernel import image_path
+    from rumpel.booting import image_path
 
     version = options.version
     image = version if "/" in version else image_path(version, options.profile)

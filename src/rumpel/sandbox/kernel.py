@@ -7,7 +7,8 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
-from rumpel.kernel import Kernel, image_path
+from rumpel.booting import image_path
+from rumpel.kernel import Kernel
 from rumpel.sandbox.disks import DiskSpec
 from rumpel.sandbox.native import RemoteKernel
 from rumpel.sandbox.process import take

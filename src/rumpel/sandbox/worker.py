@@ -18,8 +18,9 @@ from importlib import import_module
 from typing import Any
 
 from rumpel import _native
+from rumpel.booting import boot
 from rumpel.errors import KernelClosed, KernelPanic
-from rumpel.kernel import Kernel, boot
+from rumpel.kernel import Kernel
 from rumpel.sandbox import confine
 from rumpel.sandbox.channel import Channel, encode
 from rumpel.sandbox.disks import DiskSpec
