@@ -6,46 +6,19 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Callable, Coroutine
-from typing import Any
 
-import dns.message
-import dns.rdatatype
-import dns.rrset
 import pytest
 
 import rumpel
 from rumpel.aio import EventLoop
+from tests.aio.conftest import Run, on_asyncio, on_kernel
 from tests.conftest import Boot
 
 pytestmark = pytest.mark.kernel
 
-Run = Callable[[rumpel.Kernel, Coroutine[Any, Any, Any]], Any]
-
-
-def on_asyncio(kernel: rumpel.Kernel, main: Coroutine[Any, Any, Any]) -> Any:
-    """An event loop that knows nothing of kernels."""
-    return asyncio.run(main)
-
-
-def on_kernel(kernel: rumpel.Kernel, main: Coroutine[Any, Any, Any]) -> Any:
-    """The loop over the kernel."""
-    return kernel.aio.run(main)
-
-
-@pytest.fixture(params=[on_asyncio, on_kernel])
-def run(request: pytest.FixtureRequest) -> Run:
-    """Each test is run on both."""
-    return request.param  # type: ignore[no-any-return]
-
 
 def threads() -> int:
     return len(os.listdir("/proc/self/task"))
-
-
-def descriptors(kernel: rumpel.Kernel) -> list[str]:
-    # But for the one that lists them.
-    return sorted(kernel.os.listdir("/proc/1/fd"), key=int)[:-1]
 
 
 def test_a_call_that_ends_at_once(tiny: rumpel.Kernel, run: Run) -> None:
@@ -87,7 +60,7 @@ def test_errors_are_those_of_the_call(tiny: rumpel.Kernel, run: Run) -> None:
         assert info.value.filename == "/none"
         with pytest.raises(OSError, match="Bad file descriptor"):
             await tiny.aio.os.read(99, 1)
-        with pytest.raises(TypeError, match="takes 2 arguments"):
+        with pytest.raises(TypeError, match="missing 1 required"):
             await tiny.aio.os.read(1)
         with pytest.raises(ValueError, match="did you mean getpid"):
             await tiny.aio.syscall("getpids")
@@ -104,80 +77,6 @@ def test_errors_are_those_of_the_call(tiny: rumpel.Kernel, run: Run) -> None:
         tiny.os.close(w)
         assert await reading == 0
         buffer.extend(b"x")
-
-    run(tiny, main())
-
-
-async def cancelled(
-    awaitable: Coroutine[Any, Any, Any], event: Callable[..., object], *args: Any
-) -> bool:
-    """Something happens in the very turn in which a task is cancelled: was it?"""
-    task = asyncio.ensure_future(awaitable)
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
-    event(*args)
-    task.cancel()
-    try:
-        await task
-    except asyncio.CancelledError:
-        return True
-    return False
-
-
-@pytest.mark.parametrize("blocking", [True, False])
-def test_nothing_is_lost_by_a_cancellation(kernel: rumpel.Kernel, run: Run, blocking: bool) -> None:
-    """What arrives in that turn is there for the next call, whichever it is."""
-
-    async def main() -> None:
-        a, b = kernel.socket.socketpair()
-        c = kernel.socket.socket(kernel.socket.AF_INET, kernel.socket.SOCK_DGRAM)
-        c.bind(("127.0.0.1", 0))
-        server = kernel.socket.create_server(("127.0.0.1", 0))
-        for sock in (a, c, server):
-            sock.setblocking(blocking)
-        aio, space, here = kernel.aio, bytearray(100), c.getsockname()
-        for number in range(20):
-            data = b"%d" % number
-            for receive in (aio.sock_recv(a, 100), aio.sock_recv_into(a, space)):
-                assert await cancelled(receive, b.send, data)
-                assert await aio.sock_recv(a, 100) == data
-            assert await cancelled(aio.sock_recvfrom(c, 100), c.sendto, data, here)
-            assert await aio.sock_recvfrom(c, 100) == (data, here)
-        before = len(descriptors(kernel))
-        for _ in range(20):
-            client = kernel.socket.socket()
-            assert await cancelled(aio.sock_accept(server), client.connect, server.getsockname())
-            peer, address = await asyncio.wait_for(aio.sock_accept(server), 20)
-            assert address == client.getsockname()
-            peer.close()
-            client.close()
-        assert len(descriptors(kernel)) == before
-        for sock in (a, b, c, server):
-            sock.close()
-
-    run(kernel, main())
-
-
-def test_a_file_keeps_what_a_cancelled_read_got(tiny: rumpel.Kernel, run: Run) -> None:
-    async def main() -> None:
-        r, w = tiny.os.pipe()
-        async with tiny.aio.open(r, "rb") as file:
-            for number in range(50):
-                data = b"%d\n" % number
-                if await cancelled(file.readline(), tiny.os.write, w, data):
-                    assert await file.readline() == data
-        tiny.os.close(w)
-
-    run(tiny, main())
-
-
-def test_a_closed_socket_is_not_waited_for(tiny: rumpel.Kernel, run: Run) -> None:
-    async def main() -> None:
-        sock = tiny.socket.socket(tiny.socket.AF_UNIX)
-        sock.close()
-        for call in (tiny.aio.sock_accept(sock), tiny.aio.sock_recv(sock, 1)):
-            with pytest.raises(OSError, match="Bad file descriptor"):
-                await asyncio.wait_for(call, 20)
 
     run(tiny, main())
 
@@ -274,54 +173,6 @@ def test_the_pool_of_tasks_grows_and_shrinks(
     run(tiny, main())
 
 
-def test_cancelling_interrupts_the_call(tiny: rumpel.Kernel, run: Run) -> None:
-    async def main() -> None:
-        r, w = tiny.os.pipe()
-        for _ in range(20):
-            reading = asyncio.ensure_future(tiny.aio.os.read(r, 1))
-            await asyncio.sleep(0)
-            reading.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await reading
-            with pytest.raises(TimeoutError):
-                await asyncio.wait_for(tiny.aio.os.read(r, 1), 0.001)
-        # Nobody reads any more: what is written stays there.
-        tiny.os.write(w, b"x")
-        await asyncio.sleep(0.01)
-        assert tiny.os.read(r, 10) == b"x"
-
-    run(tiny, main())
-
-
-def test_a_cancelled_call_leaves_no_descriptor(kernel: rumpel.Kernel, run: Run) -> None:
-    """It has made one, and then nobody wants it."""
-
-    async def main() -> None:
-        server = kernel.socket.create_server(("127.0.0.1", 0))
-        kernel.os.mkfifo("/tmp/fifo")
-        await asyncio.gather(*(kernel.aio.syscall("getpid") for _ in range(3)))
-        before = descriptors(kernel)
-        for _ in range(20):
-            accepting = asyncio.ensure_future(kernel.aio.sock_accept(server))
-            await asyncio.sleep(0)
-            client = kernel.socket.create_connection(server.getsockname())
-            accepting.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await accepting
-            (await kernel.aio.sock_accept(server))[0].close()  # the next one has it
-            client.close()
-            opening = asyncio.ensure_future(kernel.aio.os.open("/tmp/fifo", os.O_RDONLY))
-            await asyncio.sleep(0)
-            kernel.os.close(kernel.os.open("/tmp/fifo", os.O_WRONLY))
-            opening.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await opening
-        assert descriptors(kernel) == before
-        server.close()
-
-    run(kernel, main())
-
-
 def test_sleeping(tiny: rumpel.Kernel, run: Run) -> None:
     async def main() -> None:
         before = tiny.clock.now
@@ -332,58 +183,6 @@ def test_sleeping(tiny: rumpel.Kernel, run: Run) -> None:
         assert tiny.clock.now - before >= 0.06
 
     run(tiny, main())
-
-
-def test_sockets(kernel: rumpel.Kernel, run: Run) -> None:
-    """Whether they block or not."""
-
-    async def echo(server: Any) -> None:
-        sock, _ = await kernel.aio.sock_accept(server)
-        with sock:
-            buffer = bytearray(1000)
-            while count := await kernel.aio.sock_recv_into(sock, buffer):
-                await kernel.aio.sock_sendall(sock, buffer[:count])
-
-    async def main() -> None:
-        for blocks in (False, True):
-            with kernel.socket.create_server(("127.0.0.1", 0)) as server:
-                server.setblocking(blocks)
-                serving = asyncio.ensure_future(echo(server))
-                with kernel.socket.socket() as client:
-                    client.setblocking(blocks)
-                    await kernel.aio.sock_connect(client, server.getsockname())
-                    data = os.urandom(1 << 20)
-                    sending = asyncio.ensure_future(kernel.aio.sock_sendall(client, data))
-                    got = b""
-                    while len(got) < len(data):
-                        got += await kernel.aio.sock_recv(client, 1 << 16)
-                    await sending
-                    assert got == data
-                await serving
-                with kernel.socket.socket() as client:
-                    client.setblocking(blocks)
-                    client.bind(("127.0.0.1", 0))
-                    nobody = client.getsockname()
-                with kernel.socket.socket() as client:
-                    client.setblocking(blocks)
-                    with pytest.raises(ConnectionRefusedError):
-                        await kernel.aio.sock_connect(client, nobody)
-
-    run(kernel, main())
-
-
-def test_datagrams(kernel: rumpel.Kernel, run: Run) -> None:
-    async def main() -> None:
-        kind = kernel.socket.SOCK_DGRAM
-        with kernel.socket.socket(type=kind) as a, kernel.socket.socket(type=kind) as b:
-            a.bind(("127.0.0.1", 0))
-            b.bind(("127.0.0.1", 0))
-            receiving = asyncio.ensure_future(kernel.aio.sock_recvfrom(b, 100))
-            await asyncio.sleep(0)
-            assert await kernel.aio.sock_sendto(a, b"hello", b.getsockname()) == 5
-            assert await receiving == (b"hello", a.getsockname())
-
-    run(kernel, main())
 
 
 def test_a_file_is_moved_to_a_pipe(kernel: rumpel.Kernel, run: Run) -> None:
@@ -499,45 +298,6 @@ def test_a_virtual_clock_needs_its_own_loop(boot: Boot) -> None:
                 await kernel.aio.syscall("getpid")
 
         runner.run(on_another())
-
-
-def test_names_of_peers(kernel: rumpel.Kernel, run: Run) -> None:
-    """They are looked up while the loop goes on: the name server is in it."""
-
-    async def serve(server: Any) -> None:
-        while True:
-            wire, peer = await kernel.aio.sock_recvfrom(server, 1000)
-            response = dns.message.make_response(dns.message.from_wire(wire))
-            (question,) = response.question
-            if question.rdtype == dns.rdatatype.A:
-                answer = dns.rrset.from_text(question.name, 60, "IN", "A", "127.0.0.1")
-                response.answer.append(answer)
-            await kernel.aio.sock_sendto(server, response.to_wire(), peer)
-
-    async def main() -> None:
-        kernel.os.makedirs("/etc", exist_ok=True)
-        with kernel.open("/etc/resolv.conf", "w") as file:
-            file.write("nameserver 127.0.0.1\n")
-        names = kernel.socket.socket(type=kernel.socket.SOCK_DGRAM)
-        names.bind(("127.0.0.1", 53))
-        task = asyncio.create_task(serve(names))
-        server = kernel.socket.create_server(("127.0.0.1", 80))
-        with server, kernel.socket.socket() as client:
-            await kernel.aio.sock_connect(client, ("service.example", 80))
-            peer, _ = await kernel.aio.sock_accept(server)
-            assert peer.getpeername() == client.getsockname()
-            peer.close()
-        target = kernel.socket.socket(type=kernel.socket.SOCK_DGRAM)
-        target.bind(("127.0.0.1", 81))
-        with target, kernel.socket.socket(type=kernel.socket.SOCK_DGRAM) as sender:
-            assert await kernel.aio.sock_sendto(sender, b"x", ("service.example", 81)) == 1
-            assert (await kernel.aio.sock_recvfrom(target, 10))[0] == b"x"
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-        names.close()
-
-    run(kernel, main())
 
 
 def test_not_for_other_processes(kernel: rumpel.Kernel, run: Run) -> None:

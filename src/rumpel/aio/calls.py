@@ -47,11 +47,11 @@ class Aio:
     would. For sockets there are the event loop's names, ``await k.aio.sock_recv(sock, 100)``;
     whether the socket blocks does not matter.
 
-    Cancelling the awaitable interrupts the call and waits until it has ended; a
-    descriptor that it made nevertheless is closed. What ``sock_recv`` and its like, or a
-    file of :meth:`open`, would have got is still there for the next one: they wait until
-    the socket is ready and only then take something, or keep what came too late. Bytes
-    that a bare ``os.read`` got in the very moment of its cancellation are lost.
+    Cancelling the awaitable interrupts the call and waits until it has ended. One rule is
+    for all that takes something (``sock_recv`` and its like, ``sock_accept``, ``os.read``, a
+    file of :meth:`open`): it waits until something is there and only then takes it, so when
+    it is cancelled nothing was taken, or that is put back. Only :meth:`syscall` is the bare
+    call, whose result may be lost with the cancellation; a descriptor that it made is closed.
 
     A kernel on a virtual clock needs an event loop that drives it: :meth:`run`, or
     :class:`rumpel.aio.EventLoop`.
@@ -151,6 +151,12 @@ class Aio:
         await self.syscall("ppoll", table, 1, None, None, 0)
         got: int = _POLLFD.unpack(table)[2]
         return got
+
+    async def _ready(self, fd: Any, events: int) -> None:
+        """Wait until it is worth trying again."""
+        if not await self.poll(fd, events) & events:
+            # An error that lasts, such as what is in a socket's error queue, ends each poll.
+            await asyncio.sleep(0)
 
     # ---- sockets: as the methods of event loops ----
 
@@ -256,7 +262,7 @@ class Aio:
             try:
                 return await driver.call(call, sock.fileno(), *args)
             except BlockingIOError:
-                await self.poll(sock, events)
+                await self._ready(sock, events)
 
 
 def _is_name(family: int, address: Any) -> bool:

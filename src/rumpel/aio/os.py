@@ -3,13 +3,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import functools
 import os
+import select
+import stat
 from collections.abc import Awaitable, Callable, Sequence
 from operator import index
 from typing import TYPE_CHECKING, Any
 
 from rumpel._native import Call, Vector
+from rumpel.errors import RumpelError
 from rumpel.os.base import at, fileno
 
 if TYPE_CHECKING:
@@ -21,12 +26,20 @@ if TYPE_CHECKING:
 
 __all__ = ["AsyncOs"]
 
+_HERE = -1
+"""The offset that stands for the position of the descriptor."""
+
 
 class AsyncOs:
     """Functions of ``kernel.os`` as awaitables, with the same arguments and results.
 
-    There are those that are one system call (read, write, pread, sync and so on), and
+    There are those that are one system call (write, pread, sync and so on), and
     the methods below. What has no waiting in it is left to ``kernel.os``.
+
+    What reads, waits until something is there and only then takes it, so a read that is
+    cancelled has taken nothing. (Where the kernel cannot take without waiting, as from files
+    on disks, what it took is put back.) Whether the descriptor blocks does not matter. How much
+    a write, or a call that moves bytes between descriptors, has done by then, nobody knows.
     """
 
     def __init__(self, aio: Aio, kernel: Kernel) -> None:
@@ -62,9 +75,52 @@ class AsyncOs:
         """Write a file's content to its disk."""
         await self._aio.syscall("fdatasync", fileno(fd))
 
+    async def read(self, fd: int, n: int, /) -> bytes:
+        """Read at most n bytes; none at the end."""
+        if n < 0:
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        data = bytearray(n)
+        count = await self.readv(fd, [data])
+        return bytes(memoryview(data)[:count])
+
     async def readv(self, fd: int, buffers: Sequence[Buffer], /) -> int:
         """Read into several buffers."""
-        return await self.preadv(fd, buffers, -1)
+        vector = Vector(buffers, writable=True)
+        while True:
+            try:
+                return await self._preadv(fd, vector, _HERE, os.RWF_NOWAIT)
+            except BlockingIOError:
+                if self._is_file(fd):
+                    break
+                await self._aio._ready(fd, select.POLLIN)
+            except OSError as error:
+                if error.errno != errno.EOPNOTSUPP:
+                    raise
+                if not self._is_file(fd):
+                    await self._aio._ready(fd, select.POLLIN)
+                break
+        return await self._preadv(fd, vector, _HERE, late=functools.partial(self._unread, fd))
+
+    async def _preadv(
+        self,
+        fd: int,
+        vector: Vector,
+        offset: int,
+        flags: int = 0,
+        late: Callable[[int], object] | None = None,
+    ) -> int:
+        call = self._aio._call("preadv2")
+        args = fd, vector, len(vector), offset, 0, flags
+        return await self._aio._driver().call(call, *args, late=late)  # type: ignore[no-any-return]
+
+    def _is_file(self, fd: int) -> bool:
+        """Is it always ready, and can what was read be read again?"""
+        mode = self._kernel.os.fstat(fd).st_mode
+        return stat.S_ISREG(mode) or stat.S_ISBLK(mode)
+
+    def _unread(self, fd: int, count: int) -> None:
+        with contextlib.suppress(OSError, RumpelError):
+            self._kernel.os.lseek(fd, -count, os.SEEK_CUR)
 
     async def writev(self, fd: int, buffers: Sequence[Buffer], /) -> int:
         """Write from several buffers."""
@@ -74,8 +130,9 @@ class AsyncOs:
         self, fd: int, buffers: Sequence[Buffer], offset: int, flags: int = 0, /
     ) -> int:
         """Read into several buffers, at an offset."""
-        vector = Vector(buffers, writable=True)
-        return await self._aio.syscall("preadv2", fd, vector, len(vector), offset, 0, flags)
+        if offset == _HERE and not flags:
+            return await self.readv(fd, buffers)
+        return await self._preadv(fd, Vector(buffers, writable=True), offset, flags)
 
     async def pwritev(
         self, fd: int, buffers: Sequence[Buffer], offset: int, flags: int = 0, /
