@@ -4,6 +4,7 @@
 
 #include <fcntl.h>
 #include <net/if.h>
+#include <sched.h>
 #include <stdio.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
@@ -229,6 +230,20 @@ static void set_sysctls(struct rumpel_task *init, unsigned int pages)
 	set_sysctl(init, "/proc/sys/vm/watermark_boost_factor", "0");
 }
 
+/*
+ * Callers use up memory to the last page that is not kept free, and then their calls fail. But a
+ * kernel thread that has to be made then finds none, nor anybody to kill: a panic. Tasks of a
+ * real-time class may take half of what is kept free (min_free_kbytes), and the threads that
+ * this one makes begin in the normal class all the same.
+ */
+static void let_threads_be_made(struct rumpel_task *init)
+{
+	const struct sched_param first = { .sched_priority = 1 };
+	const int kthreadd = 2;
+
+	task_call(init, SYS_sched_setscheduler, kthreadd, SCHED_FIFO, (unsigned long)&first);
+}
+
 static int prepare(struct rumpel_kernel *kernel)
 {
 	const struct rlimit descriptors = { DESCRIPTORS_MOST, DESCRIPTORS_MOST };
@@ -240,6 +255,7 @@ static int prepare(struct rumpel_kernel *kernel)
 	mount_all(init);
 	loopback_up(init);
 	set_sysctls(init, kernel->arena.memory_size / PAGE);
+	let_threads_be_made(init);
 	/* The agent's own agent is pid 1. */
 	kernel->agent = init;
 	error = rumpel_task_create(kernel, 0, &kernel->agent);

@@ -4,10 +4,14 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
+from rumpel import Kernel
+from tests.api.test_disks import ext4
 from tests.conftest import Boot
 
 NO_MEMORY = (errno.ENOMEM, errno.ENFILE, errno.EAGAIN)
@@ -52,3 +56,47 @@ def test_tcp_has_memory_for_many_connections(boot: Boot, default_image: str) -> 
     names, values = (line.split() for line in k.open("/proc/net/netstat").readlines()[:2])
     counts = dict(zip(names, values, strict=True))
     assert counts["TCPMemoryPressures"] == counts["TCPRcvQDrop"] == "0"
+
+
+def add_interfaces(k: Kernel) -> None:
+    """Each pair needs workers of the kernel's now and then."""
+    for number in range(100_000):
+        k.net.add_link(f"a{number}", kind="veth", peer=f"b{number}")
+
+
+def add_namespaces(k: Kernel) -> None:
+    for number in range(10_000):
+        k.net.add_namespace(f"n{number}")
+
+
+@pytest.mark.kernel
+@pytest.mark.parametrize("fill", [add_interfaces, add_namespaces])
+def test_kernel_threads_find_memory_that_callers_cannot_use_up(
+    boot: Boot, fill: Callable[[Kernel], None]
+) -> None:
+    """Their maker found none, nor anybody to kill for it: the kernel panicked."""
+    k = boot(memory="48M")
+    with pytest.raises(OSError, match=r"memory|files|temporarily|space"):
+        fill(k)
+    assert k.os.getpid() == 1
+
+
+@pytest.mark.kernel
+def test_writers_of_files_find_memory_or_an_error(boot: Boot, tmp_path: Path) -> None:
+    """Six threads, a disk, and very little memory."""
+    k = boot(memory="16M", disks=[ext4(tmp_path / "disk.img", None, "256M")])
+    k.mount("/dev/vda", "/mnt", "ext4")
+    errors: list[OSError] = []
+
+    def write(number: int) -> None:
+        try:
+            with k.open(f"/mnt/{number}", "wb", buffering=0) as file:
+                for _ in range(30):
+                    file.write(bytes(1 << 20))
+        except OSError as error:
+            errors.append(error)
+
+    with ThreadPoolExecutor(6) as threads:
+        list(threads.map(write, range(6)))
+    assert {error.errno for error in errors} <= {*NO_MEMORY, errno.ENOSPC}
+    assert k.os.getpid() == 1
