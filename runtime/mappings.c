@@ -97,7 +97,7 @@ void rumpel_mappings_end(struct rumpel_mappings *mappings)
 
 int rumpel_mappings_flush(struct rumpel_mappings *mappings)
 {
-	int error = lay(mappings->base, mappings->size, PROT_NONE);
+	int error = mappings->pieces ? lay(mappings->base, mappings->size, PROT_NONE) : 0;
 
 	if (!error)
 		mappings->pieces = 0;

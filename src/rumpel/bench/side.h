@@ -81,7 +81,7 @@ int tcp_pair(struct rumpel_task *task, int fds[2]);
 typedef int64_t bench_function(const struct bench *bench, bool ours, long n, long size);
 RUMPEL_API bench_function bench_getpid, bench_pipe, bench_tcp, bench_round_trip;
 RUMPEL_API bench_function bench_tasks, bench_threads, bench_tcp_threads;
-RUMPEL_API bench_function bench_udp, bench_udp_lost;
+RUMPEL_API bench_function bench_udp, bench_udp_lost, bench_clone;
 
 /* Boots. 0 or a negative errno and *why (may be NULL). */
 RUMPEL_API int bench_open(const char *image, struct bench **bench, const char **why);

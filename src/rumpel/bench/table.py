@@ -75,7 +75,7 @@ BENCHMARKS = (
     Benchmark("image-read", (images.READ, images.WRITE), images.files),
     Benchmark("image-mount", (mounts.FIND, mounts.CAT, mounts.TAR), mounts.mounts),
     Benchmark("aio-1000", (aio.AIO,), aio.thousand),
-    Benchmark("clone", (clone.CLONE,), clone.clone),
+    Benchmark("clone", (clone.CLONE, clone.PYTHON), clone.clone),
     Benchmark("nf-start", (nf.START,), nf.start),
     Benchmark("nf-chain-10", (nf.CHAIN,), nf.chain),
     Benchmark("nf-forward", (nf.FORWARD, nf.FUSED_FORWARD), nf.forward),
