@@ -4,6 +4,8 @@
 
 #include <poll.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #define FAKE_GUARD 4096
 
@@ -386,4 +388,21 @@ bool driver_used(struct driver_queue *queue, uint32_t *head, uint32_t *len)
 	if (len)
 		*len = __atomic_load_n(&element->len, __ATOMIC_RELAXED);
 	return true;
+}
+
+void fake_free_in_child(struct rumpel_device *device, const char *name)
+{
+	int status;
+	pid_t child = fork();
+
+	CHECK(child >= 0);
+	if (!child) {
+		rumpel_device_free(device);
+		_exit(0);
+	}
+	EQUAL(waitpid(child, &status, 0), child);
+	EQUAL(status, 0);
+	EQUAL(access(name, F_OK), 0);
+	rumpel_device_free(device);
+	CHECK(access(name, F_OK) < 0);
 }

@@ -88,4 +88,7 @@ void driver_kick(struct driver_queue *queue);
 /* The next used element: true if there is one. */
 bool driver_used(struct driver_queue *queue, uint32_t *head, uint32_t *len);
 
+/* A device that no kernel has: a fork's copy of it may go, but not its name, which goes here. */
+void fake_free_in_child(struct rumpel_device *device, const char *name);
+
 #endif

@@ -185,6 +185,17 @@ struct disk {
 	uint64_t header, data, status;
 };
 
+/* Its data. */
+static char *disk_up(struct disk *disk)
+{
+	fake_attach(disk->kernel, disk->device);
+	driver_up(disk->device, &disk->queue, 1, 64);
+	disk->header = fake_pages(disk->kernel, 4096);
+	disk->data = fake_pages(disk->kernel, 4096);
+	disk->status = fake_pages(disk->kernel, 4096);
+	return fake_at(disk->kernel, disk->data);
+}
+
 static int ask(struct disk *disk, uint32_t type, uint64_t sector, uint32_t len)
 {
 	struct virtio_blk_outhdr *header = fake_at(disk->kernel, disk->header);
@@ -213,12 +224,7 @@ static void test_disk(void)
 	char *data;
 
 	EQUAL(rumpel_block_nbd(server->theirs, DISK, CAN, &disk.device), 0);
-	fake_attach(disk.kernel, disk.device);
-	driver_up(disk.device, &disk.queue, 1, 64);
-	disk.header = fake_pages(disk.kernel, 4096);
-	disk.data = fake_pages(disk.kernel, 4096);
-	disk.status = fake_pages(disk.kernel, 4096);
-	data = fake_at(disk.kernel, disk.data);
+	data = disk_up(&disk);
 	memset(data, 'w', 4096);
 	EQUAL(ask(&disk, VIRTIO_BLK_T_OUT, 8, 4096), VIRTIO_BLK_S_OK);
 	EQUAL(byte_at(server, 8 * 512 + 4095), 'w');
@@ -410,12 +416,7 @@ static void test_overlay(void)
 
 	EQUAL(rumpel_overlay_open_nbd(&base, NULL, NULL, &overlay, &why), 0);
 	EQUAL(rumpel_block_overlay(overlay, &disk.device), 0);
-	fake_attach(disk.kernel, disk.device);
-	driver_up(disk.device, &disk.queue, 1, 64);
-	disk.header = fake_pages(disk.kernel, 4096);
-	disk.data = fake_pages(disk.kernel, 4096);
-	disk.status = fake_pages(disk.kernel, 4096);
-	data = fake_at(disk.kernel, disk.data);
+	data = disk_up(&disk);
 	memset(data, 'o', 512);
 	EQUAL(ask(&disk, VIRTIO_BLK_T_OUT, 3, 512), VIRTIO_BLK_S_OK);
 	EQUAL(ask(&disk, VIRTIO_BLK_T_IN, 0, 4096), VIRTIO_BLK_S_OK);

@@ -6,7 +6,6 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "fake.h"
@@ -603,27 +602,14 @@ static void test_long_chain(void)
 	down(&w);
 }
 
-/* A device that no kernel has: a child's copy of it may go, but not its name. */
 static void test_fork_without_kernel(void)
 {
 	char path[64];
 	struct rumpel_device *device;
-	int status;
-	pid_t child;
 
 	snprintf(path, sizeof(path), "/tmp/rumpel-vsock-fork-%d", getpid());
 	EQUAL(rumpel_vsock(path, CID, &device), 0);
-	child = fork();
-	CHECK(child >= 0);
-	if (!child) {
-		rumpel_device_free(device);
-		_exit(0);
-	}
-	EQUAL(waitpid(child, &status, 0), child);
-	EQUAL(status, 0);
-	EQUAL(access(path, F_OK), 0);
-	rumpel_device_free(device);
-	CHECK(access(path, F_OK) < 0);
+	fake_free_in_child(device, path);
 }
 
 static void test_fork(void)

@@ -3,10 +3,29 @@
 
 from __future__ import annotations
 
+import os as host
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+from rumpel import Kernel
+
 Story = Callable[[Any, str], Any]
+
+
+class Stories(list[Story]):
+    """Functions of an os and an empty directory; as decorator it takes another one."""
+
+    def __call__(self, function: Story) -> Story:
+        self.append(function)
+        return function
+
+
+def tell(story: Story, kernel: Kernel, tmp_path: Path) -> None:
+    """To both, and compare what they return."""
+    kernel.os.mkdir("/tmp/test")
+    ours, theirs = story(kernel.os, "/tmp/test"), story(host, str(tmp_path))
+    assert relative(ours, "/tmp/test") == relative(theirs, str(tmp_path))
 
 
 def error_of(function: Callable[..., Any], *args: Any, **keywords: Any) -> Any:

@@ -12,24 +12,16 @@ from typing import Any
 import pytest
 
 from rumpel import Kernel
-from tests.api.stories import Story, error_of, make, relative
+from tests.api.stories import Stories, Story, error_of, make, tell
 
 pytestmark = pytest.mark.kernel
 
-STORIES: list[Story] = []
+story = Stories()
 
 
-def story(function: Story) -> Story:
-    """A function of an os and an empty directory; what it returns is compared."""
-    STORIES.append(function)
-    return function
-
-
-@pytest.mark.parametrize("story", STORIES, ids=lambda s: s.__name__)
-def test_same_end(story: Story, kernel: Kernel, tmp_path: Path) -> None:
-    kernel.os.mkdir("/tmp/test")
-    ours, theirs = story(kernel.os, "/tmp/test"), story(os, str(tmp_path))
-    assert relative(ours, "/tmp/test") == relative(theirs, str(tmp_path))
+@pytest.mark.parametrize("told", story, ids=lambda s: s.__name__)
+def test_same_end(told: Story, kernel: Kernel, tmp_path: Path) -> None:
+    tell(told, kernel, tmp_path)
 
 
 @story

@@ -3,63 +3,21 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import errno
-import gc
 import os
 import socket as host
-import subprocess
-import sys
 import threading
-import time
-import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import dpkt
 import pytest
 
-from rumpel import Kernel, KernelClosed, MemoryDisk, PythonNic, VirtualClock
+from rumpel import KernelClosed, PythonNic, VirtualClock
+from tests.api.responder import Responder, echo, wait_for
+from tests.conftest import Boot
 
 pytestmark = pytest.mark.kernel
-
-Boot = Callable[..., Kernel]
-
-MAC = b"\2\0\0\0\0\x99"
-ADDRESS = host.inet_aton("10.0.0.9")
-
-
-class Responder(PythonNic):
-    """A neighbour at 10.0.0.9 that answers ARP, pings, and UDP with what it got."""
-
-    def transmit(self, frames: list[bytes]) -> None:
-        answers = [self.answer(dpkt.ethernet.Ethernet(frame)) for frame in frames]
-        self.receive([bytes(answer) for answer in answers if answer is not None])
-
-    def answer(self, frame: dpkt.ethernet.Ethernet) -> dpkt.ethernet.Ethernet | None:
-        packet = frame.data
-        if isinstance(packet, dpkt.arp.ARP) and packet.tpa == ADDRESS:
-            reply: Any = dpkt.arp.ARP(op=2, sha=MAC, spa=ADDRESS, tha=packet.sha, tpa=packet.spa)
-        elif isinstance(packet, dpkt.ip.IP) and packet.dst == ADDRESS:
-            if isinstance(packet.data, dpkt.icmp.ICMP):
-                packet.data.type, packet.data.sum = 0, 0
-            elif isinstance(packet.data, dpkt.udp.UDP):
-                udp = packet.data
-                udp.sport, udp.dport, udp.sum = udp.dport, udp.sport, 0
-            reply = packet
-            reply.src, reply.dst, reply.sum = packet.dst, packet.src, 0
-        else:
-            return None
-        return dpkt.ethernet.Ethernet(dst=frame.src, src=MAC, type=frame.type, data=reply)
-
-
-def echo(kernel: Kernel, data: bytes) -> bytes:
-    """Send data to the responder's UDP port 7."""
-    with kernel.socket.socket(host.AF_INET, host.SOCK_DGRAM) as sock:
-        sock.settimeout(10)
-        sock.sendto(data, ("10.0.0.9", 7))
-        return bytes(sock.recv(70_000))
 
 
 def test_a_responder(boot: Boot) -> None:
@@ -173,16 +131,6 @@ def test_every_run_on_a_virtual_clock_is_the_same(boot: Boot) -> None:
     assert run_on_a_virtual_clock(boot) == first
 
 
-@pytest.fixture
-def unraisable(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """What was reported to sys.unraisablehook: exceptions, and of what."""
-    caught: list[Any] = []
-    monkeypatch.setattr(
-        sys, "unraisablehook", lambda u: caught.append((u.exc_value, repr(u.object)))
-    )
-    return caught
-
-
 @pytest.mark.parametrize("virtual", [False, True])
 def test_an_exception_is_reported_and_the_kernel_goes_on(
     boot: Boot, unraisable: list[Any], virtual: bool
@@ -222,13 +170,6 @@ def test_without_transmit(boot: Boot, unraisable: list[Any]) -> None:
     assert "PythonNic has no transmit()" in str(unraisable[0][0])
 
 
-def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-
-
 def test_a_slow_one_holds_up_nobody(boot: Boot) -> None:
     """Neither calls of that kernel nor another interface of it."""
     going, released = threading.Event(), threading.Event()
@@ -256,54 +197,6 @@ def test_a_slow_one_holds_up_nobody(boot: Boot) -> None:
     # What waited in the queue comes, in batches.
     wait_for(lambda: sum(Slow.batches) >= 300)
     assert max(Slow.batches) > 50
-
-
-def test_calls_of_kernels_inside(boot: Boot, unraisable: list[Any]) -> None:
-    """In real time they are fine; on a virtual clock they would never end."""
-    said: list[Any] = []
-
-    class Curious(PythonNic):
-        kernel: Kernel
-
-        def transmit(self, frames: list[bytes]) -> None:
-            try:
-                said.append(self.kernel.os.getpid())
-            except RuntimeError as error:
-                said.append(error)
-
-    for clock in (None, VirtualClock()):
-        nic = Curious()
-        nic.kernel = boot(nics=[nic], clock=clock)
-        nic.kernel.ifup("eth0", "10.0.0.1/24")
-        with nic.kernel.socket.socket(host.AF_INET, host.SOCK_DGRAM) as sock:
-            said.clear()
-            sock.sendto(b"x", ("10.0.0.9", 7))
-        wait_for(lambda: bool(said))
-        assert said[0] == 1 if clock is None else "virtual clock waits" in str(said[0])
-    assert not unraisable
-
-
-def test_the_kernel_may_be_closed_inside(boot: Boot) -> None:
-    """By a thread that it would otherwise wait for."""
-    closed = threading.Event()
-
-    class Closer(PythonNic):
-        kernel: Kernel
-
-        def transmit(self, frames: list[bytes]) -> None:
-            self.kernel.close()
-            closed.set()
-
-    nic = Closer()
-    nic.kernel = boot(nics=[nic])
-    nic.kernel.ifup("eth0", None)
-    with pytest.raises(KernelClosed):
-        for _ in range(1000):
-            nic.kernel.ifup("eth0", "10.0.0.1/24")
-            with nic.kernel.socket.socket(host.AF_INET, host.SOCK_DGRAM) as sock:
-                sock.sendto(b"x", ("10.0.0.9", 7))
-            time.sleep(0.01)
-    assert closed.wait(10)
 
 
 def test_receive(boot: Boot) -> None:
@@ -341,272 +234,3 @@ def test_more_than_there_is_room_for(boot: Boot) -> None:
     taken = nic.receive(many)
     assert 250 < taken < 500
     assert nic.stats.dropped >= 500 - taken
-
-
-def test_async(boot: Boot) -> None:
-    """It runs on the loop, one batch after the other."""
-    active: list[int] = []
-    loop: Any = None
-
-    class Async(Responder):
-        async def transmit(self, frames: list[bytes]) -> None:  # type: ignore[override]
-            assert asyncio.get_running_loop() is loop
-            assert not active
-            active.append(1)
-            await asyncio.sleep(0.01)
-            active.clear()
-            super().transmit(frames)
-
-    async def main() -> None:
-        nonlocal loop
-        loop = asyncio.get_running_loop()
-        kernel = boot(nics=[Async()])
-        kernel.ifup("eth0", "10.0.0.1/24")
-        assert await asyncio.to_thread(echo, kernel, b"one") == b"one"
-        both = asyncio.gather(*(asyncio.to_thread(echo, kernel, b"%d" % n) for n in range(5)))
-        assert await both == [b"%d" % n for n in range(5)]
-
-    asyncio.run(main())
-
-
-def test_async_exceptions_are_the_loops(boot: Boot) -> None:
-    class Faulty(Responder):
-        calls = 0
-
-        async def transmit(self, frames: list[bytes]) -> None:  # type: ignore[override]
-            self.calls += 1
-            if self.calls == 1:
-                raise ZeroDivisionError
-            super().transmit(frames)
-
-    async def main() -> None:
-        reported: list[dict[str, Any]] = []
-        asyncio.get_running_loop().set_exception_handler(lambda _, c: reported.append(c))
-        kernel = boot(nics=[Faulty()])
-        kernel.ifup("eth0", "10.0.0.1/24")
-        assert await asyncio.to_thread(echo, kernel, b"x") == b"x"
-        assert isinstance(reported[0]["exception"], ZeroDivisionError)
-        assert "transmit() of <" in reported[0]["message"]
-
-    asyncio.run(main())
-
-
-class Slow(Responder):
-    """It answers after a while, from a coroutine."""
-
-    async def transmit(self, frames: list[bytes]) -> None:  # type: ignore[override]
-        await asyncio.sleep(0.001)
-        super().transmit(frames)
-
-
-def test_async_without_a_loop(boot: Boot, unraisable: list[Any]) -> None:
-    """Made where no loop runs it has one of its own, which ends with the kernel."""
-    nic = Slow()
-    kernel = boot(nics=[nic])
-    kernel.ifup("eth0", "10.0.0.1/24")
-    for number in range(5):
-        assert echo(kernel, b"%d" % number) == b"%d" % number
-
-    async def main() -> None:
-        assert await asyncio.to_thread(echo, kernel, b"here") == b"here"
-
-    asyncio.run(main())
-    assert any(thread.name == "rumpel-nic-loop" for thread in threading.enumerate())
-    own = nic._own
-    assert own is not None
-    kernel.halt()
-    wait_for(lambda: not own.thread.is_alive())
-    assert not unraisable
-
-
-def test_async_on_a_virtual_clock(boot: Boot, unraisable: list[Any]) -> None:
-    """The loop that drives the kernel runs it, in virtual time; else it is run at once."""
-    clock = VirtualClock()
-
-    class Later(Responder):
-        async def transmit(self, frames: list[bytes]) -> None:  # type: ignore[override]
-            if driven:
-                await asyncio.sleep(3600)
-            super().transmit(frames)
-
-    driven = False
-    kernel = boot(nics=[Later()], clock=clock)
-    kernel.ifup("eth0", "10.0.0.1/24")
-    before = clock.now
-    assert echo(kernel, b"at once") == b"at once"
-    assert clock.now - before < 1
-    driven = True
-
-    async def main() -> float:
-        sock = kernel.socket.socket(host.AF_INET, host.SOCK_DGRAM)
-        with sock:
-            await kernel.aio.sock_sendto(sock, b"later", ("10.0.0.9", 7))
-            began = clock.now
-            assert await kernel.aio.sock_recv(sock, 100) == b"later"
-            return clock.now - began
-
-    real = time.monotonic()
-    assert kernel.aio.run(main()) >= 3600
-    assert time.monotonic() - real < 60
-    assert not unraisable
-
-
-def test_async_with_a_loop_that_is_closed(boot: Boot, unraisable: list[Any]) -> None:
-    loop = asyncio.new_event_loop()
-    kernel = boot(nics=[Slow(loop=loop)])
-    loop.close()
-    kernel.ifup("eth0", "10.0.0.1/24")
-    with kernel.socket.socket(host.AF_INET, host.SOCK_DGRAM) as sock:
-        sock.sendto(b"x", ("10.0.0.9", 7))
-    wait_for(lambda: bool(unraisable))
-    assert "is closed" in str(unraisable[0][0])
-
-
-def test_nothing_is_left(boot: Boot) -> None:
-    """Interfaces that no kernel took, and those of kernels that are gone."""
-    threads = len(os.listdir("/proc/self/task"))
-
-    def run() -> Iterator[Any]:
-        yield weakref.ref(PythonNic())
-        nic = Responder()
-        kernel = boot(nics=[nic])
-        kernel.ifup("eth0", "10.0.0.1/24")
-        echo(kernel, b"x")
-        kernel.close()
-        yield weakref.ref(nic)
-
-    left = list(run())
-    gc.collect()
-    wait_for(lambda: len(os.listdir("/proc/self/task")) <= threads)
-    assert left[0]() is None
-
-
-class Caller(PythonNic):
-    """Does something when the first frame comes, once it is told what."""
-
-    kernel: Kernel
-    action: Callable[[], object] | None = None
-
-    def transmit(self, frames: list[bytes]) -> None:
-        action, self.action = self.action, None
-        if action is not None:
-            action()
-
-
-def send_one(kernel: Kernel) -> None:
-    with kernel.socket.socket(host.AF_INET, host.SOCK_DGRAM) as sock:
-        sock.sendto(b"x", ("10.0.0.9", 7))
-
-
-def test_a_virtual_clock_refuses_all_that_would_run_it(boot: Boot) -> None:
-    """Whatever a callback tries: an error, and the kernel and its clock go on."""
-    clock, nic = VirtualClock(), Caller()
-    kernel = nic.kernel = boot(nics=[nic], clock=clock)
-    kernel.ifup("eth0", "10.0.0.1/24")
-    native, task = kernel._native, kernel._native.task()
-    getpid = task.bind(39, "getpid", least=0, most=0)
-    disk = MemoryDisk(1 << 20)
-    attempts: list[Callable[[], object]] = [
-        lambda: task.submit(getpid),
-        lambda: native.run(0),
-        lambda: kernel.plug(disk),
-        lambda: kernel.halt(),
-        lambda: kernel.close(),
-        lambda: task.close(),
-        lambda: native.task(),
-        lambda: clock.advance(1),
-    ]
-    said: list[BaseException] = []
-
-    def try_all() -> None:
-        for attempt in attempts:
-            try:
-                attempt()
-            except (RuntimeError, OSError) as error:
-                said.append(error)
-
-    nic.action = try_all
-    send_one(kernel)
-    assert len(said) == len(attempts), said
-    assert kernel.os.getpid() == 1
-    now = clock.now_ns
-    clock.advance(1)
-    assert clock.now_ns == now + 10**9
-
-
-@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
-@pytest.mark.parametrize("frame", [1, 2])
-def test_a_fork_inside_on_a_virtual_clock(boot: Boot, frame: int) -> None:
-    """In a call, and in a wait for its end: the child has no copy, and the parent goes on."""
-    nic = Caller()
-    kernel = nic.kernel = boot(nics=[nic], clock=VirtualClock())
-    kernel.ifup("eth0", "10.0.0.1/24")
-    parent = os.getpid()
-    pids: list[int] = []
-
-    def fork() -> None:
-        nonlocal frame
-        frame -= 1
-        if frame:
-            nic.action = fork
-        else:
-            pids.append(os.fork())
-
-    nic.action = fork
-    said = ""
-    try:
-        with kernel.socket.socket() as sock:
-            sock.connect(("10.0.0.9", 7))
-    except (KernelClosed, OSError) as error:
-        said = type(error).__name__
-    finally:
-        if os.getpid() != parent:
-            status = 1
-            with contextlib.suppress(BaseException):
-                assert (said, kernel.state) == ("KernelClosed", "forked")
-                kernel.close()
-                status = 0
-            os._exit(status)
-    assert said == "OSError"  # nobody is there
-    assert os.waitpid(pids[0], 0)[1] == 0
-    assert kernel.os.getpid() == 1
-
-
-CLOSES = """
-import threading, time
-import rumpel
-
-class Slow(rumpel.PythonNic):
-    def transmit(self, frames):
-        begun.set()
-        time.sleep(0.3)
-
-begun = threading.Event()
-kernel = rumpel.boot(image=IMAGE, nics=[Slow()], clock=rumpel.VirtualClock())
-kernel.ifup("eth0", "10.0.0.1/24")
-
-def send():
-    try:
-        with kernel.socket.socket(kernel.socket.AF_INET, kernel.socket.SOCK_DGRAM) as sock:
-            sock.sendto(b"x", ("10.0.0.9", 7))
-            sock.recv(1)
-    except rumpel.KernelClosed:
-        print("closed")
-
-thread = threading.Thread(target=send)
-thread.start()
-begun.wait()
-kernel.close()
-thread.join()
-"""
-
-
-def test_close_while_python_is_asked(default_image: str) -> None:
-    """Who closes a kernel waits for its token without Python's lock, which transmit() needs."""
-    run = subprocess.run(
-        [sys.executable, "-c", f"IMAGE = {default_image!r}\n{CLOSES}"],
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert (run.returncode, run.stdout) == (0, "closed\n"), run.stderr

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from rumpel import Kernel, Tap
+from tests.api.traffic import send_to
 from tests.cputime import cpu_time_of_others
 from tests.netns import Namespace, namespace
 
@@ -41,24 +42,8 @@ def neighbours(
 
 def to_host(kernel: Kernel, namespace: Namespace, data: bytes, times: int) -> None:
     """Send data from the kernel to the host; it must arrive unchanged."""
-    digest = hashlib.sha256()
     with namespace.server(("10.0.0.1", 5000)) as server:
-
-        def take() -> None:
-            with server.accept()[0] as peer:
-                while part := peer.recv(1 << 20):
-                    digest.update(part)
-                peer.send(b"done")
-
-        thread = threading.Thread(target=take)
-        thread.start()
-        with kernel.socket.create_connection(("10.0.0.1", 5000), timeout=30) as sock:
-            for _ in range(times):
-                sock.sendall(data)
-            sock.shutdown(host.SHUT_WR)
-            assert sock.recv(10) == b"done"
-        thread.join(10)
-    assert digest.digest() == hashlib.sha256(data * times).digest()
+        send_to(kernel, ("10.0.0.1", 5000), server, data, times)
 
 
 def to_kernel(kernel: Kernel, namespace: Namespace, data: bytes, times: int) -> None:

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import signal
 import socket as host
@@ -21,6 +20,7 @@ import pytest
 
 from rumpel import FdNic, Kernel, UnixNic
 from tests.api.test_tap import wait_for_carrier
+from tests.api.traffic import send_to
 from tests.netns import Namespace, namespace
 
 __all__ = ["namespace"]
@@ -210,25 +210,8 @@ def test_passt(boot: Boot, namespace: Namespace, passt: Path) -> None:
     nic = UnixNic(passt, mtu=65520)
     kernel = boot(nics=[nic])
     kernel.ifup("eth0", "10.0.2.15/24", "10.0.2.2")
-    digest = hashlib.sha256()
-    data = os.urandom(1 << 20)
     with namespace.server(("127.0.0.1", 5000)) as server:
-
-        def take() -> None:
-            with server.accept()[0] as peer:
-                while part := peer.recv(1 << 20):
-                    digest.update(part)
-                peer.send(b"done")
-
-        thread = threading.Thread(target=take)
-        thread.start()
-        with kernel.socket.create_connection(("10.0.2.2", 5000), timeout=20) as sock:
-            for _ in range(8):
-                sock.sendall(data)
-            sock.shutdown(host.SHUT_WR)
-            assert sock.recv(10) == b"done"
-        thread.join(10)
-    assert digest.digest() == hashlib.sha256(data * 8).digest()
+        send_to(kernel, ("10.0.2.2", 5000), server, os.urandom(1 << 20), 8)
     with (
         kernel.socket.create_server(("10.0.2.15", 80)) as listener,
         namespace.connect(("127.0.0.1", 8080)) as client,

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import hashlib
 import http.client
 import http.server
 import os
@@ -26,6 +25,8 @@ from tests.api.test_networks import Handler
 from tests.netns import Namespace, namespace
 
 __all__ = ["namespace"]
+
+from tests.api.traffic import send_to
 
 pytestmark = pytest.mark.kernel
 
@@ -85,26 +86,9 @@ def test_sizes_of_frames(boot: Boot, web: tuple[int, bytes], mtu: int) -> None:
 
 def test_much_to_the_host(boot: Boot) -> None:
     kernel, net = online(boot)
-    digest = hashlib.sha256()
     with host.create_server(("127.0.0.1", 0)) as server:
-
-        def take() -> None:
-            with server.accept()[0] as peer:
-                while part := peer.recv(1 << 20):
-                    digest.update(part)
-                peer.send(b"done")
-
-        thread = threading.Thread(target=take)
-        thread.start()
-        data = os.urandom(1 << 20)
         where = (net.gateway, server.getsockname()[1])
-        with kernel.socket.create_connection(where, timeout=30) as sock:
-            for _ in range(32):
-                sock.sendall(data)
-            sock.shutdown(host.SHUT_WR)
-            assert sock.recv(10) == b"done"
-        thread.join(10)
-    assert digest.digest() == hashlib.sha256(data * 32).digest()
+        send_to(kernel, where, server, os.urandom(1 << 20), 32)
 
 
 def test_from_the_host(boot: Boot) -> None:
