@@ -61,7 +61,7 @@ def test_errors_are_those_of_the_call(tiny: rumpel.Kernel, run: Run) -> None:
         with pytest.raises(OSError, match="Bad file descriptor"):
             await tiny.aio.os.read(99, 1)
         with pytest.raises(TypeError, match="missing 1 required"):
-            await tiny.aio.os.read(1)
+            await tiny.aio.os.read(1)  # type: ignore[call-arg]
         with pytest.raises(ValueError, match="did you mean getpid"):
             await tiny.aio.syscall("getpids")
         with pytest.raises(AttributeError, match=r"use kernel\.os\.listdir"):

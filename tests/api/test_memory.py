@@ -4,13 +4,11 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from rumpel import Kernel
 from tests.api.test_disks import ext4
 from tests.conftest import Boot
 
@@ -58,26 +56,13 @@ def test_tcp_has_memory_for_many_connections(boot: Boot, default_image: str) -> 
     assert counts["TCPMemoryPressures"] == counts["TCPRcvQDrop"] == "0"
 
 
-def add_interfaces(k: Kernel) -> None:
-    """Each pair needs workers of the kernel's now and then."""
-    for number in range(100_000):
-        k.net.add_link(f"a{number}", kind="veth", peer=f"b{number}")
-
-
-def add_namespaces(k: Kernel) -> None:
-    for number in range(10_000):
-        k.net.add_namespace(f"n{number}")
-
-
 @pytest.mark.kernel
-@pytest.mark.parametrize("fill", [add_interfaces, add_namespaces])
-def test_kernel_threads_find_memory_that_callers_cannot_use_up(
-    boot: Boot, fill: Callable[[Kernel], None]
-) -> None:
+def test_kernel_threads_find_memory_that_callers_cannot_use_up(boot: Boot) -> None:
     """Their maker found none, nor anybody to kill for it: the kernel panicked."""
     k = boot(memory="48M")
     with pytest.raises(OSError, match=r"memory|files|temporarily|space"):
-        fill(k)
+        for number in range(100_000):
+            k.net.add_link(f"a{number}", kind="veth", peer=f"b{number}")
     assert k.os.getpid() == 1
 
 

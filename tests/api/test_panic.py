@@ -195,8 +195,9 @@ def test_with_statements_let_the_panic_through(default_image: str, crash: Crash)
 def panic_unnoticed(kernel: Kernel, disk: FaultyDisk) -> None:
     """The journal's own thread finds that the disk fails: no call is there to say so."""
     kernel.mount("/dev/vda", "/mnt", "ext4", data="errors=panic,commit=1")
-    kernel.os.mkdir("/mnt/d")
+    # What is in memory only when the disk begins to fail.
     disk.add_fault(0, 1 << 30, reads=False)
+    kernel.os.mkdir("/mnt/d")
     deadline = time.monotonic() + 20
     while kernel.state != "panicked" and time.monotonic() < deadline:
         time.sleep(0.01)
