@@ -25,7 +25,7 @@
  *	log.c      what the kernel prints
  *	valgrind.c the stacks valgrind has to know of
  *	fork.c     what a fork of the process does to kernels
- *	boot.c halt.c  the ends of its life
+ *	boot.c halt.c  the ends of its life; volumes.c: of what is made of disks
  *
  * Unless a line says otherwise, everything in struct rumpel_kernel belongs to
  * the holder of the token.
@@ -538,6 +538,13 @@ long rumpel_task_call(struct rumpel_task *task, long nr, const unsigned long arg
 void rumpel_agent_take(struct rumpel_kernel *kernel);
 void rumpel_agent_give(struct rumpel_kernel *kernel);
 long rumpel_agent_call(struct rumpel_kernel *kernel, long nr, const unsigned long args[6]);
+
+/* ---- halt.c, volumes.c: without the token ---- */
+
+/* All of a file of the kernel, as a string that is to be freed, or NULL; its length. */
+size_t rumpel_read_file(struct rumpel_task *task, const char *path, char **content);
+/* Of all that nobody uses: mappings and arrays, whose superblocks say that they are clean. */
+void rumpel_volumes_stop(struct rumpel_task *agent);
 
 /* ---- async.c: token held ---- */
 

@@ -67,12 +67,14 @@ static void end_calls(struct rumpel_kernel *kernel)
 
 /*
  * Whoever has changed pid 1's root has changed the agent's, and what is mounted
- * cannot be seen from there. The way back is the namespace's own root. Other
- * threads stay where they are: that file system becomes read-only below.
+ * cannot be seen from there. The way back is the namespace's own root. Threads
+ * that share theirs with pid 1 leave as well, if that is in no call; of others
+ * the file system becomes read-only below.
  */
 static void leave_chroot(struct rumpel_task *agent)
 {
-	long fs, proc, space;
+	struct rumpel_task *init = agent->kernel->init;
+	long fs, proc, space, root;
 
 	task_call(agent, SYS_unshare, CLONE_FS);
 	fs = task_call(agent, SYS_fsopen, (unsigned long)"proc", 0);
@@ -80,6 +82,9 @@ static void leave_chroot(struct rumpel_task *agent)
 	proc = task_call(agent, SYS_fsmount, fs, 0, 0);
 	space = task_call(agent, SYS_openat, proc, (unsigned long)"self/ns/mnt", O_RDONLY, 0);
 	task_call(agent, SYS_setns, space, CLONE_NEWNS);
+	root = task_call(agent, SYS_open, (unsigned long)"/", O_RDONLY | O_DIRECTORY, 0);
+	task_call(init, SYS_fchdir, root);
+	task_call(init, SYS_chroot, (unsigned long)".");
 }
 
 /* All but the caller's own thread group, pid 1. */
@@ -99,7 +104,7 @@ static void leave_files(struct rumpel_task *agent)
 	task_call(agent, SYS_close_range, 0, ~0u, 0);
 }
 
-static size_t read_file(struct rumpel_task *task, const char *path, char **content)
+size_t rumpel_read_file(struct rumpel_task *task, const char *path, char **content)
 {
 	long fd = task_call(task, SYS_open, (unsigned long)path, O_RDONLY | O_CLOEXEC, 0), got = 0;
 	size_t size = 0, room = 4096;
@@ -171,7 +176,7 @@ static void unmount_all(struct rumpel_task *agent)
 	do {
 		again = false;
 		count = 0;
-		read_file(agent, "/proc/thread-self/mounts", &text);
+		rumpel_read_file(agent, "/proc/thread-self/mounts", &text);
 		for (line = text ? strtok_r(text, "\n", &rest) : NULL; line && count < MOST_MOUNTS;
 		     line = strtok_r(NULL, "\n", &rest))
 			lines[count++] = line;
@@ -204,8 +209,10 @@ int rumpel_halt(struct rumpel_kernel *kernel)
 	 * idle until the last write has ended: that should be before.
 	 */
 	unmount_all(agent);
+	rumpel_volumes_stop(agent);
 	end_processes(kernel);
 	unmount_all(agent);
+	rumpel_volumes_stop(agent);
 	task_call(agent, SYS_sync);
 	task_call(agent, SYS_reboot, LINUX_REBOOT_MAGIC1, LINUX_REBOOT_MAGIC2,
 		  LINUX_REBOOT_CMD_POWER_OFF, 0);
