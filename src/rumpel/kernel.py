@@ -476,6 +476,8 @@ class Kernel:
         self._state = state
         self._end_log()
         len(self.log)  # keeps it
+        for device in self._devices:
+            _ = device.stats  # keeps them
         self._native.close()
         # All of them, even if one fails.
         with contextlib.ExitStack() as stack:

@@ -288,6 +288,10 @@ def test_statistics(boot: Boot) -> None:
     assert stats.received_bytes >= 1 << 20
     assert stats.sent_bytes >= 1 << 20
     assert stats.errors == 0
+    kernel.halt()
+    # What it has counted can be read when its kernel is gone.
+    assert disk.stats.received_bytes >= 1 << 20
+    assert disk.stats.sent_bytes >= 1 << 20
 
 
 def test_a_disk_that_shrinks_is_an_io_error(boot: Boot, tmp_path: Path) -> None:

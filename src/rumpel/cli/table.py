@@ -77,7 +77,7 @@ def run(group: click.Group) -> None:
     except RumpelError as e:
         fail(str(e), 1)
     except OSError as e:
-        fail(str(e), 1)
+        fail(f"{e.filename}: {e.strerror}" if isinstance(e.filename, str) else str(e), 1)
 
 
 def fail(message: str, code: int) -> None:

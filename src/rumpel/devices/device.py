@@ -47,14 +47,17 @@ class Device:
     """The process whose it is alone, if it is; 0: the child of a fork may use its copy."""
     _claim = ""
     """What no second device of the kernel may be too, in the plural."""
+    _last = DeviceStats(0, 0, 0, 0, 0, 0)
 
     def __init__(self, native: _native.Device) -> None:
         self._native = native
 
     @property
     def stats(self) -> DeviceStats:
-        """The counters so far."""
-        return DeviceStats(*self._native.stats())
+        """The counters so far; when its kernel is gone, what they were then."""
+        if not self._native.gone:
+            self._last = DeviceStats(*self._native.stats())
+        return self._last
 
     def close(self) -> None:
         """Called when the kernel is gone."""

@@ -49,7 +49,6 @@ class Overlay(Device):
         self.base = base
         self.file = None if file is None else os.fspath(file)
         self._device: _native.Device | None = None
-        self._last = DeviceStats(0, 0, 0, 0, 0, 0)
         self._opened: _native.Overlay | None = None
         self._overlay()
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 
 from rumpel.devices import Overlay
@@ -33,6 +34,16 @@ def commit(image: str, overlay: str, format: str | None = None, backing: bool = 
     kind = header_of(image, format).format
     if kind in COMPRESSED:
         raise ImageError(image, f"is compressed ({kind}), and cannot be written to")
+    try:
+        _commit(image, overlay, format, backing)
+    except OSError as error:
+        if error.errno != errno.EBUSY:
+            raise
+        name = os.fspath(error.filename or image)
+        raise OSError(errno.EBUSY, "in use: another process has it open", name) from None
+
+
+def _commit(image: str, overlay: str, format: str | None, backing: bool) -> None:
     served = open_source(image, format, False, backing)
     if served is None:
         disk = Overlay(image, overlay)

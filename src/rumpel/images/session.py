@@ -14,6 +14,7 @@ from rumpel.errors import SandboxError
 from rumpel.images.choose import choose, is_above
 from rumpel.images.device import Device
 from rumpel.images.errors import ImageError, LockedError
+from rumpel.images.room import no_room
 from rumpel.images.sources import name_of, open_source
 from rumpel.sandbox.disks import DiskSpec
 from rumpel.sandbox.process import FIRST
@@ -109,6 +110,7 @@ class Session:
         self._paths = [path if isinstance(path, str) else None for path in paths]
         self._sizes: list[int] = []
         self._served: list[Served] = []
+        self._failed = 0
         try:
             specs = [self._spec(path) for path in paths]
             if options.sandbox:
@@ -151,7 +153,21 @@ class Session:
             with contextlib.suppress(OSError):
                 if path and size > (now := os.stat(path).st_size):  # noqa: PTH116
                     return f"has become shorter while it was open: {now} bytes of {size}"
-        return next(filter(None, (served.trouble() for served in self._served)), "")
+        said = next(filter(None, (served.trouble() for served in self._served)), "")
+        return said or self._failure()
+
+    def _failure(self) -> str:
+        """Whether anything could not be written that nobody may have been told of.
+
+        What fails while a file system is unmounted is no error of any call.
+        """
+        if not self._failed or self.options.read_only:
+            return ""
+        written = self.options.overlay if isinstance(self.options.overlay, str) else None
+        for path in filter(None, (written, *self._paths)):
+            if why := no_room(path):
+                return why
+        return f"{self._failed} requests to the disk have failed"
 
     def _boot_apart(self, specs: list[DiskSpec]) -> SandboxedKernel:
         from rumpel import sandbox
@@ -305,6 +321,12 @@ class Session:
         if self._stack:
             self._stack.close()
 
+    def _failures(self) -> int:
+        """How many requests to the disks have failed."""
+        if self.options.sandbox:
+            return self._remote.remote.failed
+        return sum(disk.stats.errors for disk in self.disks)
+
     def close(self) -> None:
         """Halt the kernel, which writes all that is to be written."""
         self.stop()
@@ -313,6 +335,7 @@ class Session:
                 with contextlib.suppress(OSError):  # in use: the halt ends that
                     self.undo()
                 self.kernel.halt()
+                self._failed = self._failures()
             self.kernel.close()
             why = self.trouble()
         except BaseException:

@@ -39,7 +39,11 @@ _REST = 64 << 20
 
 
 class RemoteKernel:
-    """A kernel in another process; see :class:`rumpel._native.Kernel` for its methods."""
+    """A kernel in another process; see :class:`rumpel._native.Kernel` for its methods.
+
+    Attributes:
+        failed: how many requests to its disks have failed, once it is halted.
+    """
 
     clock = None
     has_housekeeper = True
@@ -53,6 +57,7 @@ class RemoteKernel:
         self._state = "running"
         self._death: tuple[str, str, list[str]] = ("", "", [])
         self.release: str = ""
+        self.failed = 0
         self._end = weakref.finalize(self, process.end)
 
     @property
@@ -284,7 +289,10 @@ class RemoteKernel:
         """Sync, unmount, power off; the process ends."""
         if self._state != "running":
             return
-        self.ask("halt")
+        failed, _ = self.ask("halt")
+        if type(failed) is not int:
+            raise SandboxError("a sandbox sends nonsense")
+        self.failed = failed
         self._state = "halted"
         self._end()
 

@@ -103,9 +103,9 @@ class Worker:
         self.send(end, data)
 
     def halt(self) -> None:
-        """End."""
+        """End; how many requests to the disks have failed."""
         self._halt(_LAST)
-        self.send(None)
+        self.send(sum(disk.stats.errors for disk in self.disks))
 
     def run(self, module: str, function: str, *args: Any) -> None:
         """Iterate over what a function of one of the modules returns."""
