@@ -109,6 +109,15 @@ bool rumpel_net_is_held_up(const struct rumpel_net *net)
 	       __atomic_load_n(&joined->stalled, __ATOMIC_SEQ_CST);
 }
 
+void rumpel_net_send_joined(struct rumpel_net *net)
+{
+	struct rumpel_net *joined = net->joined;
+
+	if (joined && joined->transmit && rumpel_virtio_is_live(&joined->virtio) &&
+	    joined->virtio.device.kernel == net->virtio.device.kernel)
+		joined->transmit(joined);
+}
+
 void rumpel_net_set_stalled(struct rumpel_net *net, bool stalled)
 {
 	struct rumpel_net *joined = net->joined;

@@ -51,6 +51,8 @@ struct rumpel_net {
 	/* What comes in here goes out there: see rumpel_net_join(). */
 	struct rumpel_net *joined;
 	bool stalled; /* atomic: frames wait in the transmit queue for who takes them */
+	/* Holder of the token: sends what is in the transmit queue. NULL: as it comes. */
+	void (*transmit)(struct rumpel_net *net);
 	/* See to it that what was held up goes on. NULL: nothing is. */
 	void (*resume)(struct rumpel_net *net);
 	bool made_up_mac;
@@ -98,6 +100,11 @@ void rumpel_net_carrier(struct rumpel_net *net, bool there);
  * out? Under the lock of `net`, or holder of the token.
  */
 bool rumpel_net_is_held_up(const struct rumpel_net *net);
+/*
+ * Holder of the token, no lock: lets the joined one send first, so that it is
+ * known whether it can, before more comes in.
+ */
+void rumpel_net_send_joined(struct rumpel_net *net);
 /* Holder of the token, no lock: do frames wait in the transmit queue? */
 void rumpel_net_set_stalled(struct rumpel_net *net, bool stalled);
 /* Frees what rumpel_net_init made, but not `net`. */

@@ -49,11 +49,17 @@ static void link_resume(struct rumpel_net *net)
 	pthread_mutex_unlock(&end->in->lock);
 }
 
+static void link_send(struct rumpel_net *net)
+{
+	link_path_transmit(to_end(&net->virtio)->out);
+}
+
 static void link_service(struct rumpel_virtio *virtio)
 {
 	struct link_end *end = to_end(virtio);
 
 	link_path_transmit(end->out);
+	rumpel_net_send_joined(&end->net);
 	if (end->in->delay)
 		link_path_arrive(end->in);
 	else
@@ -171,6 +177,7 @@ static int end_create(const uint8_t mac[6], unsigned int mtu, struct link_end **
 		return error;
 	}
 	end->net.resume = link_resume;
+	end->net.transmit = link_send;
 	end->timer = (struct rumpel_timer){ .deadline = RUMPEL_NO_DEADLINE, .fire = link_fire };
 	*result = end;
 	return 0;

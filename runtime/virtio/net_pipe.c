@@ -68,6 +68,11 @@ static void pipe_writable(struct rumpel_watch *watch, short revents)
 	net_pipe_transmit(pipe);
 }
 
+static void pipe_send(struct rumpel_net *net)
+{
+	net_pipe_transmit(to_pipe(&net->virtio));
+}
+
 static void pipe_resume(struct rumpel_net *net)
 {
 	rumpel_device_notify(&net->virtio.device);
@@ -157,6 +162,7 @@ static int pipe_open(struct net_pipe *pipe, const struct rumpel_pipe *config)
 	if (!error)
 		error = duplicate(config->report, &pipe->report);
 	pipe->net.resume = pipe_resume;
+	pipe->net.transmit = pipe_send;
 	pipe->in.watch.ready = pipe_readable;
 	pipe->out.watch.ready = pipe_writable;
 	pipe->reader.format = config->read;

@@ -163,6 +163,7 @@ void net_pipe_receive(struct net_pipe *pipe)
 	if (!rumpel_queue_used_once(queue) || pipe->in.watch.fd < 0 ||
 	    __atomic_load_n(&pipe->paused, __ATOMIC_SEQ_CST))
 		return;
+	rumpel_net_send_joined(&pipe->net);
 	result = pipe_receive_some(pipe);
 	/* With no buffers it is the driver that tells when to go on, or the other's reader. */
 	if (pipe->in.watch.fd >= 0)
