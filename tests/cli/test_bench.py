@@ -36,8 +36,17 @@ ISSUE += ["copy-in"]  # which is our own
 ISSUE += ["blk-write", "blk-files"]
 ISSUE += ["image-start", "image-list", "image-read", "image-mount"]
 ISSUE += ["aio-1000", "clone"]
-ISSUE += ["nf-start", "nf-chain-10", "nf-forward", "nf-text", "nf-mangle"]
+ISSUE += [
+    "nf-start",
+    "nf-chain-10",
+    "nf-forward",
+    "nf-text",
+    "nf-goodput",
+    "nf-latency",
+    "nf-mangle",
+]
 ISSUE += ["intercept", "run-start", "run-local", "run-iperf3"]
+ISSUE += ["run-rr", "run-nginx", "run-redis", "run-user"]
 
 
 def _fake(options: Options) -> Iterator[Result]:

@@ -7,6 +7,7 @@ import os
 import resource
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -101,6 +102,29 @@ def test_programs_of_other_kinds(tmp_path: Path) -> None:
         done = rumpel_run("sh", "-c", f"{setuid}; echo $?")
         assert done.stdout == "126\n"
         assert f"rumpel: {setuid}: a setuid" in done.stderr
+
+
+REFUSE = """
+import os, struct, sys
+from rumpel import _native
+# seccomp(2): prctl(PR_SET_SECCOMP or PR_SET_SYSCALL_USER_DISPATCH) and seccomp() are EPERM.
+code = [
+    (0x20, 0, 0, 0), (0x15, 4, 0, 317), (0x15, 0, 4, 157),
+    (0x20, 0, 0, 16), (0x15, 1, 0, 22), (0x15, 0, 1, 59), (0x06, 0, 0, 0x50001),
+    (0x06, 0, 0, 0x7FFF0000),
+]
+_native.seccomp(b"".join(struct.pack("<HBBI", *each) for each in code))
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
+def test_a_host_that_lets_nobody_intercept() -> None:
+    """Neither dispatch nor filters: one line, and the program does not run."""
+    done = run([sys.executable, "-c", REFUSE, *RUN, "--", "echo", "started"])
+    said = "rumpel: this host has neither syscall user dispatch nor seccomp: "
+    assert done.stderr.startswith(said)
+    assert done.stderr.count("\n") == 1
+    assert (done.stdout, done.returncode) == ("", 126)
 
 
 def test_unknown_options() -> None:

@@ -157,6 +157,24 @@ def test_io_uring_is_refused(on_kernel: OnKernel) -> None:
     assert done.stdout == "38\n"
 
 
+MANY = """
+import os, resource, socket
+resource.setrlimit(resource.RLIMIT_NOFILE, (2000, 2000))
+fds = []
+for n in range(750):
+    fds += [os.open("/dev/null", os.O_RDONLY), socket.socket().detach()]
+for fd in fds:
+    os.close(fd)
+print(len(set(fds)), max(fds) - len(fds))
+"""
+
+
+def test_many_descriptors(on_kernel: OnKernel) -> None:
+    """The kernel's own are none that a program is given: 64 of them, and four of the agent's."""
+    done = on_kernel.run("--net", "none", program=["/usr/bin/python3", "-c", MANY])
+    assert done.stdout == "1500 70\n", done.stderr
+
+
 def test_in_parallel(on_kernel: OnKernel) -> None:
     """Each has a kernel of its own: the same port, at the same time."""
     results: list[str] = []

@@ -184,11 +184,13 @@ def test_passt_and_dhcp(on_kernel: OnKernel, tmp_path: Path) -> None:
     with subprocess.Popen(passt, stderr=subprocess.DEVNULL) as process:
         try:
             assert wait_until(path.exists)
-            script = "ip -4 -o addr show eth0; ip route"
+            script = "ip -4 -o addr show eth0; ip route; cat /etc/resolv.conf /proc/net/pnp"
             net = f"unix:{path},ip=dhcp"
             done = on_kernel.run("--net", net, program=["bash", "-c", script])
             assert " inet " in done.stdout, done.stderr
             assert "default via" in done.stdout
+            servers = [line for line in done.stdout.splitlines() if line[:10] == "nameserver"]
+            assert len(servers) >= 2, "the server's, and what the program reads: resolv.conf(5)"
         finally:
             process.kill()
 
@@ -217,6 +219,10 @@ def test_packet(on_kernel: OnKernel, lab: Lab) -> None:
         ("packet:nosuch", "nosuch: no interface of this name"),
         ("unix:/no/such", "/no/such: No such file or directory"),
         ("fd:777", "fd:777 is not open"),
+        ("vde:/no/such", "/no/such: No such file or directory"),
+        ("vde:/tmp,mtu=9000", "a VDE switch has 1500 at most"),
+        ("pcap", "pcap needs a name"),
+        ("pcap:/no/such/file", "No such file or directory"),
         ("none:x", "none has no name"),
         ("tap,ip=1.2.3.4", "lacks the length of the prefix"),
         ("tap,mtu=9", "mtu=9 is not between"),
@@ -228,6 +234,99 @@ def test_bad_networks(net: str, said: str) -> None:
     """Each says what is wrong with it, before anything starts."""
     with pytest.raises((ValueError, OSError, DeviceError), match=said):
         plan([Net.parse(net)])
+
+
+def test_what_goes_together() -> None:
+    """One client of DHCP is in the kernel; ports are the user-mode network's."""
+    with pytest.raises(ValueError, match="on one network only"):
+        plan([Net.parse("tap,ip=dhcp")] * 2)
+    with pytest.raises(ValueError, match="user-mode network"):
+        plan([Net.parse("none")], ["8080:80"])
+
+
+def test_vde(on_kernel: OnKernel, tmp_path: Path) -> None:
+    """Two kernels at one switch; its port is given back."""
+    path = tmp_path / "switch"
+    switch = [installed("vde_switch"), "-s", str(path), "-M", str(tmp_path / "console")]
+    with subprocess.Popen(switch, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as process:
+        try:
+            assert wait_until((path / "ctl").exists)
+            server = ["/usr/bin/python3", "-m", "http.server", "-d", "/etc", "80"]
+            with on_kernel.start("--net", f"vde:{path},ip=192.0.2.1/24", program=server):
+                retry = ["--retry-all-errors", "--retry", "40", "--retry-delay", "1"]
+                curl = ["curl", "-s", *retry, "http://192.0.2.1/passwd"]
+                net = f"vde:{path}/ctl,ip=192.0.2.2/24,mac=02:00:00:00:00:02"
+                assert on_kernel.run("--net", net, program=curl).stdout == PASSWD
+                assert not list(path.glob(".rumpel*"))
+        finally:
+            process.terminate()
+
+
+def test_not_a_switch(on_kernel: OnKernel, tmp_path: Path) -> None:
+    """What listens there and hangs up is an error at once."""
+    path = tmp_path / "socket"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        thread = threading.Thread(target=lambda: listener.accept()[0].close())
+        thread.start()
+        done = on_kernel.run("--net", f"vde:{path}", program=["echo", "started"])
+        thread.join()
+    assert done.stderr == f"rumpel: {path}: this is no VDE switch\n"
+    assert (done.stdout, done.returncode) == ("", 1)
+
+
+def test_a_wire_with_nobody(on_kernel: OnKernel, tmp_path: Path) -> None:
+    """What a program sends is in the capture, and nothing answers."""
+    capture = tmp_path / "pcap"
+    script = "ip neigh add 192.0.2.9 lladdr 02:00:00:00:00:09 dev eth0; "
+    script += "seq 1000 | while read n; do echo $n; done | nc -u -q 0 192.0.2.9 9"
+    net = f"pcap:{capture},ip=192.0.2.1/24,gw=192.0.2.7"
+    done = on_kernel.run("--net", net, program=["sh", "-c", script + "; ping -qc1 -W1 192.0.2.8"])
+    assert "1 packets transmitted, 0 received" in done.stdout, done.stderr
+    assert wait_until(on_kernel.is_over)
+    packets = run(["tcpdump", "-enr", str(capture)]).stdout
+    assert "02:00:00:00:00:09" in packets
+    assert "> 192.0.2.9.9: UDP" in packets
+    assert "who-has 192.0.2.8 tell 192.0.2.1" in packets
+
+
+def test_a_tap_that_is_not_ours(on_kernel: OnKernel, lab: Lab) -> None:
+    """No permission, or somebody has it: one line, and the program does not start."""
+    lab.run("ip", "tuntap", "add", "mode", "tap", "user", "12345", "tap1", check=True)
+    program = on_kernel.arguments("--net", "tap:tap1", program=["echo", "started"])
+    powerless = ["setpriv", "--bounding-set", "-net_admin", "--inh-caps", "-net_admin"]
+    done = run(lab.inside([*powerless, *program]), env=on_kernel.environment)
+    assert done.stderr == "rumpel: tap1: Operation not permitted\n"
+    assert (done.stdout, done.returncode) == ("", 1)
+    program = on_kernel.arguments(*lab.net, program=["echo", "started"])
+    held = on_kernel.arguments(*lab.net, program=["sh", "-c", "echo has it; read -r line"])
+    with subprocess.Popen(
+        lab.inside(held), stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=on_kernel.environment
+    ) as process:
+        assert process.stdout
+        assert process.stdout.readline() == b"has it\n"
+        done = run(lab.inside(program), env=on_kernel.environment)
+        assert done.stderr == "rumpel: tap0: Device or resource busy\n"
+        assert (done.stdout, done.returncode) == ("", 1)
+        process.communicate(b"\n", timeout=20)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "said"),
+    [
+        ("9.9", "9.9"),
+        ("/etc/passwd", "no kernel: "),
+        ("/etc", "no kernel: /etc: "),
+    ],
+)
+def test_kernels_that_are_none(on_kernel: OnKernel, kernel: str, said: str) -> None:
+    """A version that does not exist, a file that is no image, a directory."""
+    on_kernel.image = kernel
+    done = on_kernel.run("--net", "none", program=["echo", "started"])
+    assert said in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert (done.stdout, done.returncode) == ("", 1)
 
 
 def test_a_bad_network_is_one_line(on_kernel: OnKernel) -> None:

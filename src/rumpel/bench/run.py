@@ -4,15 +4,12 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 
+from rumpel.bench.lab import TAP, namespaces, need, on_kernel
 from rumpel.bench.options import Options
 from rumpel.bench.result import TARGET, Figure, Result
 from rumpel.errors import RumpelError
@@ -26,32 +23,31 @@ IPERF_BACK = Figure("run-iperf3-back", "Gbit/s", 1.0, "veth", "from the program"
 STARTS, RUNS, SECONDS = 11, 5, 1
 START_MS = 40.0
 PORT = "6379"
-CLI = [sys.executable, "-c", "from rumpel.cli import main; main()"]
 
 
 def start(options: Options) -> Iterator[Result]:
     """The whole process, with and without."""
-    ours = [*_run(options, "--net", "none"), "true"]
+    ours = [*on_kernel(options, "--net", "none"), "true"]
     took = [_seconds(ours) - _seconds(["true"]) for _ in range(STARTS)]
     yield START.result([s * 1e3 for s in took], [START_MS] * STARTS)
 
 
 def local(options: Options) -> Iterator[Result]:
     """A server and its clients on one kernel."""
-    _need("redis-server", "redis-benchmark")
+    need("redis-server", "redis-benchmark")
     for figure, depth in ((LOCAL, 1), (LOCAL_DEEP, 16)):
         values: tuple[list[float], list[float]] = ([], [])
         for _ in range(RUNS):
-            for side, prefix in enumerate((_run(options, "--net", "none"), [])):
+            for side, prefix in enumerate((on_kernel(options, "--net", "none"), [])):
                 values[side].append(_redis(prefix, depth))
         yield figure.result(*values)
 
 
 def iperf3(options: Options) -> Iterator[Result]:
     """Between network namespaces, one of which is the library kernel's."""
-    _need("iperf3", "ip")
-    with _namespaces() as (here, there):
-        tap = _run(options, "--net", "tap:tap0,ip=192.0.2.2/24,mtu=1500")
+    need("iperf3", "ip")
+    with namespaces() as (here, there):
+        tap = on_kernel(options, "--net", TAP)
         sides = ((here, [*here, *tap], "192.0.2.2"), (here, there, "198.51.100.2"))
         for figure, back in ((IPERF, []), (IPERF_BACK, ["-R"])):
             values: tuple[list[float], list[float]] = ([], [])
@@ -59,16 +55,6 @@ def iperf3(options: Options) -> Iterator[Result]:
                 for side, (client, server, address) in enumerate(sides):
                     values[side].append(_iperf3(client, server, address, back))
             yield figure.result(*values)
-
-
-def _run(options: Options, *more: str) -> list[str]:
-    return [*CLI, "run", "--kernel", options.path(), *more, "--"]
-
-
-def _need(*programs: str) -> None:
-    for program in programs:
-        if not shutil.which(program):
-            raise RumpelError(f"this benchmark needs {program}, see apt.txt")
 
 
 def _seconds(arguments: list[str]) -> float:
@@ -112,32 +98,3 @@ def _iperf3(client: list[str], server: list[str], address: str, more: list[str])
         listens.stdout.read()
     bits: float = json.loads(done.stdout)["end"]["sum_received"]["bits_per_second"]
     return bits / 1e9
-
-
-def _ip(text: str) -> None:
-    subprocess.run(["ip", *text.split()], check=True)
-
-
-@contextmanager
-def _namespaces() -> Iterator[tuple[list[str], list[str]]]:
-    """Two, joined by a veth; the first has a TAP device for the kernel, too."""
-    if os.geteuid():
-        raise RumpelError("this benchmark makes network namespaces, for which it must be root")
-    names = [f"rumpel-bench-{os.getpid()}-{side}" for side in "ab"]
-    inside: list[list[str]] = [["ip", "netns", "exec", name] for name in names]
-    made: list[str] = []
-    try:
-        for name in names:
-            _ip(f"netns add {name}")
-            made.append(name)
-        _ip(f"-n {names[0]} link add veth0 type veth peer name veth1 netns {names[1]}")
-        for side, name in enumerate(names):
-            _ip(f"-n {name} addr add 198.51.100.{side + 1}/24 dev veth{side}")
-            _ip(f"-n {name} link set veth{side} up")
-        _ip(f"-n {names[0]} tuntap add mode tap tap0")
-        _ip(f"-n {names[0]} addr add 192.0.2.1/24 dev tap0")
-        _ip(f"-n {names[0]} link set tap0 up")
-        yield inside[0], inside[1]
-    finally:
-        for name in made:
-            _ip(f"netns del {name}")

@@ -21,6 +21,7 @@ from rumpel.bench import (
     nf,
     nf_goodput,
     run,
+    run_servers,
     sockets,
     switching,
     tcp,
@@ -95,6 +96,10 @@ BENCHMARKS = (
     Benchmark("run-start", (run.START,), run.start),
     Benchmark("run-local", (run.LOCAL, run.LOCAL_DEEP), run.local),
     Benchmark("run-iperf3", (run.IPERF, run.IPERF_BACK), run.iperf3),
+    Benchmark("run-rr", (run_servers.RR,), run_servers.round_trips),
+    Benchmark("run-nginx", tuple(run_servers.NGINX.values()), run_servers.nginx),
+    Benchmark("run-redis", tuple(run_servers.REDIS.values()), run_servers.redis),
+    Benchmark("run-user", (run_servers.USER,), run_servers.user),
 )
 
 
@@ -102,7 +107,8 @@ def find(names: Sequence[str]) -> list[Benchmark]:
     """Choose benchmarks, in the table's order.
 
     Args:
-        names: of benchmarks or of their figures, or "nf" for all of chains; none chooses all.
+        names: of benchmarks or of their figures, or "nf" for all of chains and "run"
+            for all of programs; none chooses all.
 
     Raises:
         ValueError: if there is none of a name; the message has those that look alike.
@@ -110,7 +116,8 @@ def find(names: Sequence[str]) -> list[Benchmark]:
     if not names:
         return list(BENCHMARKS)
     known = {name: b for b in BENCHMARKS for name in (*(f.name for f in b.figures), b.name)}
-    groups = {"nf": [b for b in BENCHMARKS if b.name.startswith("nf-")]}
+    groups = {g: [b for b in BENCHMARKS if b.name.startswith(f"{g}-")] for g in ("nf", "run")}
+    groups["run"] += [known["intercept"]]
     for name in names:
         if name not in known and name not in groups:
             raise ValueError(f"there is no benchmark {name!r}; {_hint(name, list(known))}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import click
 
-from rumpel.cli.run import fail
+from rumpel.cli.run import fail, program
 from rumpel.run import launch_in
 
 
@@ -20,9 +20,11 @@ def command(name: str, arguments: tuple[str, ...]) -> None:
       rumpel exec web -- ip addr
       rumpel exec web -- ss -ltn
     """
-    if arguments[0] == "--" and len(arguments) > 1:
-        arguments = arguments[1:]
+    words = list(arguments)
+    if words[0] == "--" and len(words) > 1:
+        del words[0]
+    program(words[0])
     try:
-        launch_in(name, arguments)
+        launch_in(name, words)
     except Exception as e:
         fail(e)

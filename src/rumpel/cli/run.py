@@ -8,8 +8,9 @@ from typing import Any, NoReturn
 
 import click
 
+from rumpel.cli.run_config import configure
 from rumpel.errors import RumpelError
-from rumpel.run import Explain, Options, Trap, launch, launch_in
+from rumpel.run import Explain, Options, Trap, find_program, launch, launch_in
 from rumpel.run.nets import Net
 
 NAME_VARIABLE = "RUMPEL_KERNEL"
@@ -29,15 +30,31 @@ def _setting(text: str) -> tuple[str, str]:
     return name, value
 
 
+def _path(text: str) -> str:
+    path, equals, kernel = text.partition("=")
+    if equals and kernel != "kernel":
+        raise click.BadParameter(f"{text!r} is not DIR or DIR=kernel")
+    return path
+
+
 @click.command(context_settings={"allow_interspersed_args": False})
+@click.option(
+    "--config",
+    type=click.Path(exists=True, dir_okay=False, allow_dash=True),
+    is_eager=True,
+    expose_value=False,
+    callback=configure,
+    metavar="FILE.toml",
+    help="Options from a file; those of the command line come before.",
+)
 @click.option(
     "--net",
     "nets",
     type=_net,
     multiple=True,
     metavar="KIND[:NAME][,ip=A/N][,gw=A][,mtu=N][,mac=M][,offload=off]",
-    help="A network: user (the default), tap, packet:IF, unix:PATH, fd:N, none; "
-    "host leaves all calls to the host.",
+    help="A network: user (the default), tap, packet:IF, unix:PATH, vde:PATH, pcap:FILE, fd:N, "
+    "none; host leaves all calls to the host.",
 )
 @click.option("--publish", multiple=True, metavar="[ADDR:]HOST:PROGRAM", help="A port, user mode.")
 @click.option("--dns", multiple=True, metavar="ADDRESS", help="A name server.")
@@ -54,7 +71,21 @@ def _setting(text: str) -> tuple[str, str]:
 @click.option("--memory", type=click.IntRange(32), metavar="MIB", help="Of the kernel.")
 @click.option("--log", type=click.Path(dir_okay=False), help="What the kernel prints, appended.")
 @click.option("--name", metavar="NAME", help="For rumpel ps, exec and attach.")
-@click.option("--path", "paths", multiple=True, metavar="DIR", help="A subtree in the kernel.")
+@click.option(
+    "--path",
+    "paths",
+    type=_path,
+    multiple=True,
+    metavar="DIR[=kernel]",
+    help="A subtree in the kernel.",
+)
+@click.option(
+    "--image",
+    "images",
+    multiple=True,
+    metavar="IMAGE[:PARTITION]:/DIR",
+    help="A file system of an image, as a directory that programs see.",
+)
 @click.option(
     "--explain",
     type=click.Choice([e.name.lower() for e in Explain]),
@@ -92,6 +123,8 @@ def command(
       rumpel run --publish 8080:80 -- nginx -g 'daemon off;'
       rumpel run --net tap:tap0,ip=192.0.2.2/24,gw=192.0.2.1 -- iperf3 -s
       rumpel run --sysctl net.ipv4.tcp_congestion_control=bbr -- wget http://example.org/
+      rumpel run --image disk.img:2:/data -- sqlite3 /data/music.db .tables
+      rumpel run --config web.toml -- nginx -g 'daemon off;'
       rumpel run --explain counts --net host -- bash -c 'ls | wc -l'
     """
     fd = 2
@@ -99,6 +132,7 @@ def command(
         explain = explain or Explain.COUNTS.name
         fd = os.open(explain_to, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
     join = os.environ.get(NAME_VARIABLE)
+    program(arguments[0])
     try:
         if join and not given["nets"]:
             launch_in(join, arguments)
@@ -120,6 +154,10 @@ def _options(given: dict[str, Any]) -> Options:
         given["sysctl"] = dict(given["sysctl"])
     if "memory" in given:
         given["memory"] <<= 20
+    if "images" in given:
+        from rumpel.cli.run_images import find
+
+        given["images"] = [find(name, given) for name in given["images"]]
     return Options(**given)
 
 
@@ -127,10 +165,8 @@ def fail(error: Exception) -> NoReturn:
     """Say in one line why a program does not start.
 
     Raises:
-        ClickException: with the exit status that shells have for it.
+        ClickException: that says it.
     """
-    if isinstance(error, FileNotFoundError) and error.filename and error.strerror:
-        raise _NotFound(f"{error.filename}: {error.strerror}") from None
     if isinstance(error, OSError):
         where = f"{os.fsdecode(error.filename)}: " if error.filename else ""
         raise click.ClickException(f"{where}{error.strerror or error}") from None
@@ -139,7 +175,22 @@ def fail(error: Exception) -> NoReturn:
     raise error
 
 
-class _NotFound(click.ClickException):
-    """The program is missing: what shells say with this status."""
+def program(name: str) -> None:
+    """See that a program can be run, before anything starts.
 
+    Raises:
+        ClickException: with the exit status that shells have for it.
+    """
+    try:
+        find_program(name)
+    except OSError as error:
+        kind = _NotFound if isinstance(error, FileNotFoundError) else _CannotRun
+        raise kind(f"{error.filename}: {error.strerror}") from None
+
+
+class _CannotRun(click.ClickException):
+    exit_code = 126
+
+
+class _NotFound(click.ClickException):
     exit_code = 127

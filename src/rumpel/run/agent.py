@@ -8,6 +8,7 @@ import errno
 import os
 import resource
 import shutil
+import stat
 import struct
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -27,6 +28,10 @@ FLAG_SECCOMP, FLAG_COUNTS, FLAG_TRACE, FLAG_PYTHON, FLAG_MPTCP = 1, 4, 8, 16, 32
 
 HIGHEST_FD = 1024
 """The agent's descriptors are below this: a table of descriptors is copied with each fork."""
+
+
+_OF_PROGRAMS, _OF_SCRIPTS, _X86_64 = b"\x7fELF\x02\x01", b"#!", 62
+"""How files begin that can be executed: elf(5), execve(2)."""
 
 
 class AgentError(RumpelError):
@@ -51,19 +56,60 @@ class Trap(enum.Enum):
     """A seccomp filter, which every host has; setuid programs lose their power for it."""
 
 
-def find_program(name: str) -> str:
-    """Find a program as ``execvp`` does.
+def find_program(name: str, path: str | None = None, directory: str | os.PathLike[str] = "") -> str:
+    """Find a program as ``execvp`` does, and see that it can be run.
 
     Args:
-        name: a path, or a name that is looked for in ``PATH``.
+        name: a path, or a name that is looked for.
+        path: where; ``PATH`` by default.
+        directory: what a relative path is relative to.
 
     Raises:
         FileNotFoundError: if there is none.
+        PermissionError: if it may not be executed, or not be intercepted.
+        OSError: ENOEXEC if it is for another machine.
+
+    Example:
+        >>> find_program("sh")
+        '/bin/sh'
     """
-    found = name if "/" in name else shutil.which(name)
+    found = name if "/" in name else shutil.which(name, path=path)
     if not found:
         raise FileNotFoundError(errno.ENOENT, "no such program", name)
+    _check(os.path.join(directory, found), name)  # noqa: PTH118
     return found
+
+
+def _check(path: str, name: str) -> None:
+    """What execve(2) and the agent would say, before anything starts."""
+    try:
+        info = os.stat(path)  # noqa: PTH116
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, name) from None
+    if not stat.S_ISREG(info.st_mode) or not os.access(path, os.X_OK, effective_ids=True):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), name)
+    if _changes_identity(path, info):
+        reason = "a setuid or setgid program cannot be intercepted"
+        raise PermissionError(errno.EPERM, reason, name)
+    try:
+        with open(path, "rb") as file:
+            head = file.read(len(_OF_SCRIPTS) + 18)
+    except PermissionError:
+        reason = "a program that cannot be read cannot be intercepted"
+        raise PermissionError(errno.EACCES, reason, name) from None
+    ours = head[:6] == _OF_PROGRAMS and head[18:20] == _X86_64.to_bytes(2, "little")
+    if not ours and not head.startswith(_OF_SCRIPTS):
+        raise OSError(errno.ENOEXEC, "not a program for this CPU (x86-64)", name)
+
+
+def _changes_identity(path: str, info: os.stat_result) -> bool:
+    both = stat.S_ISGID | stat.S_IXGRP
+    user = info.st_mode & stat.S_ISUID and info.st_uid != os.geteuid()
+    group = info.st_mode & both == both and info.st_gid != os.getegid()
+    if not (user or group) or os.statvfs(path).f_flag & os.ST_NOSUID:
+        return False
+    with open("/proc/thread-self/status") as file:
+        return "NoNewPrivs:\t1\n" not in file.read()
 
 
 def execute(
@@ -102,16 +148,43 @@ def execute(
     See execve(2), whose errors a program that cannot be run gives in the end: the agent
     writes them in one line, and exits with 127 if there is no program, else with 126.
     """
-    path = os.fsencode(find_program(arguments[0]))
-    if len(path) >= PATH_MAX:
-        raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), arguments[0])
+    path = find_program(arguments[0])
     flags |= FLAG_PYTHON | trap.value | (explain.value if explain else 0)
-    lines = os.fsencode("\n".join(rules))
+    fds = place(message(path, rules, kernel, flags), explain_fd if explain else None)
+    os.execve(fds[FD_AGENT], list(arguments), os.environ if environment is None else environment)
+
+
+def message(path: str, rules: Sequence[str], kernel: int | None, flags: int) -> bytes:
+    """What the agent is told.
+
+    Args:
+        path: of the program.
+        rules: which calls are a library kernel's.
+        kernel: the first of that kernel's descriptors, if there is one.
+        flags: FLAG_*.
+
+    Raises:
+        OSError: ENAMETOOLONG.
+        ValueError: if there are more rules than the agent takes.
+    """
+    name, lines = os.fsencode(path), os.fsencode("\n".join(rules))
+    if len(name) >= PATH_MAX:
+        raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), path)
     if len(lines) >= RULES_MAX:
         raise ValueError("too many rules")
-    message = MESSAGE.pack(
-        MAGIC, VERSION, flags, 0, -1 if kernel is None else kernel, 0, path, lines
-    )
+    return MESSAGE.pack(MAGIC, VERSION, flags, 0, -1 if kernel is None else kernel, 0, name, lines)
+
+
+def place(told: bytes, explain_fd: int | None = None) -> list[int]:
+    """Open the agent's descriptors at their numbers, of which the first is executed.
+
+    Args:
+        told: a :func:`message`.
+        explain_fd: where it shall write who answered which calls.
+
+    Raises:
+        AgentError: if the agent is missing, or the numbers are not free.
+    """
     base = min(resource.getrlimit(resource.RLIMIT_NOFILE)[0], HIGHEST_FD) - FDS_RESERVED
     if base <= 2:
         raise AgentError("the limit of open files (ulimit -n) is too low")
@@ -121,11 +194,12 @@ def execute(
         raise AgentError(f"{AGENT} is missing: rumpel was not installed as a whole") from None
     _move(agent, base + FD_AGENT)
     memory = os.memfd_create("rumpel-agent")
-    os.write(memory, message)
+    os.write(memory, told)
     _move(memory, base + FD_MESSAGE)
-    if explain:
-        os.dup2(explain_fd, base + FD_EXPLAIN)
-    os.execve(base + FD_AGENT, list(arguments), os.environ if environment is None else environment)
+    if explain_fd is None:
+        return [base + FD_AGENT, base + FD_MESSAGE]
+    os.dup2(explain_fd, base + FD_EXPLAIN)
+    return [base + FD_AGENT, base + FD_MESSAGE, base + FD_EXPLAIN]
 
 
 def _move(fd: int, to: int) -> None:

@@ -10,14 +10,23 @@ import re
 import socket
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from rumpel.errors import BootError
 from rumpel.private import directory
 from rumpel.run import keeper
 
-__all__ = ["Instance", "NameTaken", "directory", "find", "instances", "name_for", "register"]
+__all__ = [
+    "Instance",
+    "Joined",
+    "NameTaken",
+    "directory",
+    "find",
+    "instances",
+    "name_for",
+    "register",
+]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_.-]")
@@ -54,23 +63,55 @@ class Instance:
         """Where its keeper listens."""
         return directory() / f"{self.name}.socket"
 
-    def join(self) -> int:
-        """Have its descriptors in this process; the number of the first."""
+    def join(self) -> Joined:
+        """Have its descriptors in this process."""
         try:
-            return keeper.join(self.socket)
+            return Joined(self.name, self.rules, self.flags, keeper.join(self.socket))
         except ConnectionRefusedError:
             raise BootError(f"the kernel {self.name} has ended") from None
 
 
-def name_for(program: str) -> str:
-    """A name for the kernel of a program that this process becomes.
+@dataclass
+class Joined:
+    """A kernel whose descriptors this process has.
+
+    Attributes:
+        name: of the instance.
+        rules: which calls are the kernel's.
+        flags: of the agent.
+        first: the number from which its descriptors are.
+        fds: these.
+    """
+
+    name: str
+    rules: list[str]
+    flags: int
+    first: int
+    fds: list[int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.fds = keeper.descriptors(self.first)
+
+    def close(self) -> None:
+        """Give them back."""
+        for fd in self.fds:
+            os.close(fd)
+        self.fds.clear()
+
+
+def name_for(program: str, number: int = 1) -> str:
+    """A name for the kernel of a program that this process becomes, or starts.
+
+    Args:
+        program: by name or path.
+        number: of the kernel, where a process has several.
 
     Example:
         >>> name_for("/usr/bin/g++").rpartition("-")[0]
         'g__'
     """
     stem = _NOT_IN_NAMES.sub("_", Path(program).name[:40]).lstrip("_.-")
-    return f"{stem or 'program'}-{os.getpid()}"
+    return f"{stem or 'program'}-{os.getpid()}" + (f"-{number}" if number > 1 else "")
 
 
 def register(instance: Instance) -> tuple[socket.socket, list[Path]]:

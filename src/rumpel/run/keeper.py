@@ -6,6 +6,7 @@ from __future__ import annotations
 import array
 import errno
 import os
+import re
 import resource
 import socket
 import struct
@@ -14,7 +15,7 @@ from pathlib import Path
 
 from rumpel.errors import BootError
 
-__all__ = ["COUNT", "KEEPER", "first_fd", "join", "start"]
+__all__ = ["COUNT", "KEEPER", "descriptors", "first_fd", "join", "start"]
 
 KEEPER = Path(__file__).with_name("rumpel-shared")
 
@@ -25,6 +26,7 @@ TIMEOUT = 20
 """Seconds that who joins waits for the keeper."""
 
 USUAL, AGENTS = 900, 4
+_ERROR = re.compile(r" \(error (\d+)\)$")
 _CONTROL = COUNT - 1
 """The last one keeps the kernel alive as long as a process has it."""
 
@@ -33,13 +35,21 @@ def first_fd() -> int:
     """The number from which a new kernel's descriptors are: programs do not use these.
 
     Raises:
-        BootError: if too few open files are allowed.
+        BootError: if too few open files are allowed, or too many are open.
     """
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     first = min(USUAL, limit - AGENTS - COUNT)
+    # Another kernel of this process may have the usual ones.
+    while first >= 16 and descriptors(first):
+        first -= COUNT
     if first < 16:
         raise BootError("the limit of open files (ulimit -n) is too low for a library kernel")
     return first
+
+
+def descriptors(first: int) -> list[int]:
+    """Which of a kernel's descriptors are open here."""
+    return [fd for fd in range(first, first + COUNT) if _is_open(fd)]
 
 
 def start(image: str, arguments: Iterable[str], pass_fds: Sequence[int] = ()) -> int:
@@ -114,6 +124,7 @@ def _receive(s: socket.socket) -> int:
     data, ancillary, _, _ = s.recvmsg(COUNT * 4, socket.CMSG_SPACE(COUNT * 4))
     if not ancillary:
         text = os.fsdecode(data).strip() or "the keeper of the kernel has ended"
+        text = _ERROR.sub(lambda number: f": {os.strerror(int(number[1]))}", text)
         raise BootError(f"no kernel: {text}")
     numbers.frombytes(data)
     received = array.array("i")
@@ -131,7 +142,23 @@ def _receive(s: socket.socket) -> int:
         os.dup2(fd, number, inheritable=True)
         if fd != number:
             os.close(fd)
+    _fill(numbers[0])
     return numbers[0]
+
+
+def _fill(first: int) -> None:
+    """Have something at the numbers that the kernel does not use: the host shall not give them.
+
+    For a program all of them are none. Where few are allowed some stay free: the kernel opens
+    files for a moment in its programs.
+    """
+    if resource.getrlimit(resource.RLIMIT_NOFILE)[0] <= first + COUNT + AGENTS:
+        return
+    null = os.open(os.devnull, os.O_PATH | os.O_CLOEXEC)
+    for number in range(first, first + COUNT):
+        if not _is_open(number):
+            os.dup2(null, number, inheritable=True)
+    os.close(null)
 
 
 def _is_open(fd: int) -> bool:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import time
 from collections.abc import Sequence
@@ -12,12 +13,14 @@ from pathlib import Path
 from typing import NoReturn
 
 from rumpel.errors import BootError
-from rumpel.run import agent, instance, keeper, policy
-from rumpel.run.nets import Net, plan
+from rumpel.run import agent, images, instance, keeper, nets, policy
+from rumpel.run.images import Image
+from rumpel.run.nets import Net
 
-__all__ = ["Options", "launch", "launch_in"]
+__all__ = ["Options", "launch", "launch_in", "start"]
 
 MEMORY = 256 << 20
+_count = itertools.count(1)
 
 
 @dataclass
@@ -25,7 +28,8 @@ class Options:
     """How a program is run.
 
     Attributes:
-        nets: the kernel's networks; one of the kind ``host`` means that there is no kernel.
+        nets: the kernel's networks, or what ``--net`` says of them; one of the kind ``host``
+            means that there is no kernel.
         dns: name servers that the program sees; none: those of its networks.
         publish: ports of the host that are the program's, in user mode.
         sysctl: settings of the kernel, by name.
@@ -37,10 +41,11 @@ class Options:
         log: a file for what the kernel prints.
         name: under which others find it; None makes one up.
         paths: subtrees that are the kernel's.
+        images: file systems of disk images that are mounted for the program.
         rules: more rules for whose calls are whose (:mod:`rumpel.run.policy`).
     """
 
-    nets: Sequence[Net] = (Net("user"),)
+    nets: Sequence[Net | str] = ("user",)
     dns: Sequence[str] = ()
     publish: Sequence[str] = ()
     sysctl: dict[str, str] = field(default_factory=dict)
@@ -52,7 +57,17 @@ class Options:
     log: str | None = None
     name: str | None = None
     paths: Sequence[str] = ()
+    images: Sequence[Image] = ()
     rules: Sequence[str] = ()
+
+    @property
+    def networks(self) -> list[Net]:
+        """Its networks, read.
+
+        Raises:
+            ValueError: with a text for people.
+        """
+        return [Net.parse(net) if isinstance(net, str) else net for net in self.nets]
 
 
 def launch(
@@ -75,20 +90,20 @@ def launch(
     Raises:
         FileNotFoundError: if there is no such program.
         BootError: if there is no such kernel.
-        OSError: if the host refuses what a network needs.
+        OSError: if the program cannot be run, or the host refuses what a network needs.
         ValueError: if an option makes no sense.
     """
-    if any(net.kind == "host" for net in options.nets):
-        agent.execute(arguments, explain=explain, explain_fd=explain_fd, trap=trap)
     agent.find_program(arguments[0])
-    made = _start(arguments, options)
+    if any(net.kind == "host" for net in options.networks):
+        agent.execute(arguments, explain=explain, explain_fd=explain_fd, trap=trap)
+    made = start(arguments, options)
     agent.execute(
         arguments,
         explain=explain,
         explain_fd=explain_fd,
         trap=trap,
         rules=made.rules,
-        kernel=made.kernel,
+        kernel=made.first,
         flags=made.flags,
     )
 
@@ -102,43 +117,50 @@ def launch_in(name: str, arguments: Sequence[str]) -> NoReturn:
     """
     found = instance.find(name)
     agent.find_program(arguments[0])
-    agent.execute(arguments, rules=found.rules, kernel=found.join(), flags=found.flags)
+    agent.execute(arguments, rules=found.rules, kernel=found.join().first, flags=found.flags)
 
 
-@dataclass
-class _Made:
-    kernel: int
-    rules: list[str]
-    flags: int
+def start(program: Sequence[str], options: Options) -> instance.Joined:
+    """Boot a kernel for programs: this process has its descriptors, and may execute them.
 
+    Args:
+        program: what ``rumpel ps`` says of it.
+        options: of the kernel.
 
-def _start(arguments: Sequence[str], options: Options) -> _Made:
-    from rumpel.booting import image_path
+    Raises:
+        BootError: if there is no such kernel.
+        OSError: if the host refuses what a network needs.
+        ValueError: if an option makes no sense.
+    """
+    image = options.version
+    if "/" not in image:
+        from rumpel.booting import image_path
 
-    version = options.version
-    image = version if "/" in version else image_path(version, options.profile)
+        image = image_path(image, options.profile)
     if not Path(image).is_file():
         raise BootError(f"no kernel: {image}: {os.strerror(errno.ENOENT)}")
-    rules = policy.rules_of(options.paths, options.rules)
+    rules = policy.rules_of(options.paths, [*images.rules(options.images), *options.rules])
     flags = agent.FLAG_MPTCP if options.mptcp else 0
     settings = [_sysctl(name, value) for name, value in options.sysctl.items()]
-    name = options.name or instance.name_for(arguments[0])
-    made = plan(options.nets, options.publish, options.pcap)
+    settings += images.arguments(options.images)
+    name = options.name or instance.name_for(program[0], next(_count))
+    made = nets.plan(options.networks, options.publish, options.pcap)
     files: list[Path] = []
     try:
         servers = options.dns or made.dns
         resolv = instance.directory() / f"{name}.resolv"
-        if servers:
+        asks = not servers and any("dhcp" in net.addresses for net in options.networks)
+        if servers or asks:
             rules.append(f"instead /etc/resolv.conf {resolv}")
         # First: as long as the name may be another's, so may the files that go by it.
         listener, records = instance.register(
             instance.Instance(
-                name, os.getpid(), list(arguments), options.version, time.time(), rules, flags
+                name, os.getpid(), list(program), options.version, time.time(), rules, flags
             )
         )
         files += records
         with listener:
-            if servers:
+            if servers or asks:
                 files.append(resolv)
                 resolv.write_text("".join(f"nameserver {server}\n" for server in servers))
             extra = [f"memory={options.memory}", f"listen={listener.fileno()}"]
@@ -151,13 +173,21 @@ def _start(arguments: Sequence[str], options: Options) -> _Made:
             if made.cmdline:
                 extra.append("cmdline=" + " ".join(made.cmdline))
             first = keeper.start(image, [*extra, *made.arguments, *settings], fds)
+            joined = instance.Joined(name, rules, flags, first)
     except BaseException:
         for path in files:
             path.unlink(missing_ok=True)
         raise
     finally:
         made.close()
-    return _Made(first, rules, flags)
+    try:
+        images.mount(options.images, joined)
+        if asks:
+            resolv.write_text(nets.told(joined))
+    except BaseException:
+        joined.close()
+        raise
+    return joined
 
 
 def _sysctl(name: str, value: str) -> str:

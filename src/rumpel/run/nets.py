@@ -7,24 +7,30 @@ import contextlib
 import ipaddress
 import os
 import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from rumpel.devices.nic import to_mac
 from rumpel.errors import DeviceError
 
-__all__ = ["KINDS", "Net", "Plan", "plan"]
+if TYPE_CHECKING:
+    from rumpel.run.instance import Joined
+
+__all__ = ["KINDS", "Net", "Plan", "plan", "told"]
 
 KINDS = {
     "user": "a network of this process's sockets, without privileges",
     "tap": "a TAP device of the host, tap:NAME",
     "packet": "a station on an interface of the host, packet:INTERFACE",
     "unix": "a stream of frames over a unix socket, unix:PATH (passt, QEMU)",
+    "vde": "a port of a VDE switch, vde:PATH",
+    "pcap": "a wire with nobody at its other end: what is sent is in a capture, pcap:FILE",
     "fd": "a descriptor that was inherited, fd:N: a TAP device or a socket of frames",
     "none": "the loopback interface alone",
     "host": "no kernel: all calls are the host's",
 }
-_NAMED = {"packet", "unix", "fd"}
+_NAMED = {"packet", "unix", "vde", "pcap", "fd"}
 _ATTRIBUTES = {"ip", "gw", "mtu", "mac", "offload"}
 
 
@@ -88,6 +94,8 @@ class Net:
                 raise ValueError(f"mtu={value} is not between 68 and 65535")
             return replace(self, mtu=int(value))
         if key == "mac":
+            from rumpel.devices.nic import to_mac
+
             to_mac(value)
             return replace(self, mac=value)
         if value not in ("on", "off"):
@@ -126,7 +134,7 @@ class Plan:
         self.fds.clear()
 
 
-def plan(nets: Iterable[Net], publish: Iterable[str] = (), pcap: str | None = None) -> Plan:
+def plan(nets: Iterable[Net], publish: Sequence[str] = (), pcap: str | None = None) -> Plan:
     """Make ready what the networks need: devices are open when this returns.
 
     Args:
@@ -139,16 +147,21 @@ def plan(nets: Iterable[Net], publish: Iterable[str] = (), pcap: str | None = No
         OSError: if the host refuses.
     """
     made = Plan(["up=lo"])
+    nets = list(nets)
+    if sum("dhcp" in net.addresses for net in nets) > 1:
+        raise ValueError("ip=dhcp: the kernel asks on one network only")
+    if publish and not any(net.kind == "user" for net in nets):
+        raise ValueError("ports are published by the user-mode network: --net user")
     try:
         for number, net in enumerate(net for net in nets if net.kind != "none"):
-            _add(made, net, f"eth{number}", list(publish), pcap if number == 0 else None)
+            _add(made, net, f"eth{number}", publish, pcap if number == 0 else None)
     except BaseException:
         made.close()
         raise
     return made
 
 
-def _add(made: Plan, net: Net, name: str, publish: list[str], pcap: str | None) -> None:
+def _add(made: Plan, net: Net, name: str, publish: Sequence[str], pcap: str | None) -> None:
     if net.kind == "user":
         from rumpel.run.user import open_user
 
@@ -167,6 +180,8 @@ def _add(made: Plan, net: Net, name: str, publish: list[str], pcap: str | None) 
         device += f",mac={net.mac.replace(':', '').lower()}"
     if not net.offload:
         device += ",plain=1"
+    if net.kind == "pcap":
+        pcap = net.name
     if pcap is not None:
         made.fds.append(os.open(pcap, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644))
         device += f",pcap={made.fds[-1]}"
@@ -174,6 +189,17 @@ def _add(made: Plan, net: Net, name: str, publish: list[str], pcap: str | None) 
     if "dhcp" in net.addresses:
         made.cmdline.append(f"ip=:::::{name}:dhcp")
     made.arguments += _settings(net, name)
+
+
+def told(kernel: Joined) -> str:
+    """What the server of DHCP said of names, as resolv.conf(5) has it; else the host's."""
+    from rumpel.run.popen import output
+
+    found = output(kernel, ["cat", "/proc/net/pnp"], ["path /proc/net/pnp"])[1]
+    lines = [line for line in found.splitlines() if line.startswith(("nameserver ", "domain "))]
+    if not any(line.startswith("nameserver ") for line in lines):
+        return Path("/etc/resolv.conf").read_text()
+    return "".join(f"{line}\n" for line in lines)
 
 
 def _settings(net: Net, name: str) -> Iterator[str]:
@@ -208,6 +234,18 @@ def _device(made: Plan, net: Net) -> str:
             except OSError as e:
                 raise DeviceError(f"{net.name}: {os.strerror(e.errno or 0)}") from None
             made.fds.append(s.detach())
+        return f"frames={made.fds[-1]}"
+    if net.kind == "vde":
+        from rumpel.run import vde
+
+        if net.mtu and net.mtu > vde.MTU:
+            raise ValueError(f"mtu={net.mtu}: a VDE switch has {vde.MTU} at most")
+        made.fds += vde.connect(net.name)
+        return f"frames={made.fds[-2]}"
+    if net.kind == "pcap":
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        theirs.close()
+        made.fds.append(ours.detach())
         return f"frames={made.fds[-1]}"
     if not net.name.isdigit():
         raise ValueError(f"fd:{net.name} is not a number")

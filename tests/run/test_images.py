@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""``rumpel run --image``: a program's files on a file system of the library kernel."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from rumpel.run import Image, Options, boot
+from tests.run.conftest import CLI, OnKernel, installed, run, wait_until
+
+pytestmark = pytest.mark.kernel
+
+DATABASE = """
+import sqlite3
+with sqlite3.connect("/data/music.db") as db:
+    db.execute("create table if not exists songs (name)")
+    db.execute("insert into songs values ('one'), ('two')")
+    print(db.execute("select count(*) from songs").fetchone()[0])
+"""
+
+
+def image(path: Path, fstype: str, size: int = 64 << 20) -> Path:
+    with path.open("wb") as file:
+        file.truncate(size)
+    quiet = ["-q"] if fstype != "btrfs" else ["-q", "-f"]
+    subprocess.run([installed(f"mkfs.{fstype}"), *quiet, path], check=True)
+    return path
+
+
+@pytest.mark.parametrize(("fstype", "size"), [("ext4", 64 << 20), ("xfs", 320 << 20)])
+def test_a_database(on_kernel: OnKernel, tmp_path: Path, fstype: str, size: int) -> None:
+    """It is there in the next run, and in the image, which is clean."""
+    disk = image(tmp_path / "disk.img", fstype, size)
+    program = ["/usr/bin/python3", "-c", DATABASE]
+    for count in ("2\n", "4\n"):
+        done = on_kernel.run("--net", "none", "--image", f"{disk}:/data", program=program)
+        assert (done.stdout, done.stderr) == (count, "")
+        assert wait_until(on_kernel.is_over)
+    listed = run([*CLI, "image", "ls", f"{disk}:/"]).stdout
+    assert "music.db" in listed
+    assert not Path("/data").exists()
+    if fstype == "ext4":
+        assert run([installed("e2fsck"), "-fn", str(disk)]).returncode == 0
+
+
+def test_partitions(on_kernel: OnKernel, tmp_path: Path) -> None:
+    """They are named as for rumpel image; several are at several places."""
+    disk = tmp_path / "disk.img"
+    parts = ["-p", "16M:ext4:first", "-p", "rest:vfat:SECOND"]
+    run([*CLI, "image", "create", str(disk), "64M", *parts], check=True)
+    options = ["--image", f"{disk}:1:/srv/one/deep", "--image", f"{disk}:LABEL=SECOND:/two"]
+    script = "echo a >/srv/one/deep/a; echo b >/two/b; grep -h /dev/vd /proc/mounts; cat /two/b"
+    options += ["--path", "/proc/mounts=kernel"]
+    done = on_kernel.run("--net", "none", *options, program=["sh", "-c", script])
+    mounted = [line.split()[:3] for line in done.stdout.splitlines()]
+    expected = [["/dev/vda1", "/srv/one/deep", "ext4"], ["/dev/vda2", "/two", "vfat"], ["b"]]
+    assert mounted == expected, done.stderr
+    assert wait_until(on_kernel.is_over)
+    assert run([*CLI, "image", "cat", f"{disk}:2:/b"]).stdout == "b\n"
+
+
+def test_from_python(on_kernel: OnKernel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the kernel is closed all is in the image."""
+    monkeypatch.setenv("XDG_RUNTIME_DIR", on_kernel.environment["XDG_RUNTIME_DIR"])
+    disk = image(tmp_path / "disk.img", "ext4")
+    options = Options(nets=["none"], version=on_kernel.image, images=[Image(str(disk), "/data")])
+    with boot(options) as k:
+        k.run(["cp", "/etc/passwd", "/data/passwd"], check=True)
+    got = run([*CLI, "image", "cat", f"{disk}:/passwd"])
+    assert got.stdout == Path("/etc/passwd").read_text(), got.stderr
+
+
+def test_mistakes(on_kernel: OnKernel, tmp_path: Path) -> None:
+    """Each is one line, and no program starts."""
+    disk = image(tmp_path / "disk.img", "ext4")
+    empty = tmp_path / "empty.img"
+    empty.write_bytes(bytes(1 << 20))
+    qcow2 = tmp_path / "disk.qcow2"
+    run([installed("qemu-img"), "create", "-q", "-f", "qcow2", str(qcow2), "1M"], check=True)
+    for name, said in (
+        (f"{disk}", "is not IMAGE[:PARTITION]:/DIR"),
+        (f"{disk}:7:/data", "has no partition 7"),
+        (f"{disk}:/", "an image must be at an absolute path"),
+        (f"{empty}:/data", "cannot be mounted at /data: Invalid argument"),
+        (f"{qcow2}:/data", "is qcow2, and this works on raw images only"),
+        (f"{tmp_path}/none.img:/data", "no such image"),
+    ):
+        done = on_kernel.run("--net", "none", "--image", name, program=["echo", "started"])
+        assert said in done.stderr
+        assert done.stderr.count("\n") == 1
+        assert done.stdout == ""
+        assert done.returncode
+    hold = ["--net", "none", "--name", "holds", "--image", f"{disk}:/data"]
+    with on_kernel.start(*hold, program=["sleep", "60"]):
+        assert wait_until(lambda: "holds" in run([*CLI, "ps"], env=on_kernel.environment).stdout)
+        done = on_kernel.run("--net", "none", "--image", f"{disk}:/data", program=["true"])
+        assert "in use" in done.stderr
+        assert done.returncode == 1
