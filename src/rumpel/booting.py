@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from rumpel import _native, syscalls
+from rumpel.build.lookup import image_path
 from rumpel.clock import VirtualClock
-from rumpel.errors import BootError
 from rumpel.given import check_claims, check_kind, listed
 from rumpel.kernel import Kernel
 from rumpel.log import LogTarget, destination
@@ -20,31 +20,7 @@ if TYPE_CHECKING:
     from rumpel.devices import Device, Nic
     from rumpel.kernel import AnyPath
 
-__all__ = ["boot", "image_path"]
-
-_found: dict[tuple[str, str], str] = {}
-"""Paths of images: looking for one again takes a millisecond."""
-
-
-def image_path(version: str, profile: str) -> str:
-    """Where the image of a kernel is.
-
-    Raises:
-        BootError: if there is none.
-    """
-    path = _found.get((version, profile))
-    if path is not None and os.path.exists(path):  # noqa: PTH110 (this is faster)
-        return path
-    from rumpel.build import find_image
-
-    image = find_image(version, profile)
-    if image is None:
-        raise BootError(
-            f"there is no image of Linux {version} with the profile {profile!r} yet; "
-            f"make one: rumpel kernel build {version} --profile {profile}"
-        )
-    path = _found[version, profile] = str(image.path)
-    return path
+__all__ = ["boot"]
 
 
 def boot(

@@ -30,8 +30,8 @@ LogHandler = Union[Callable[["LogRecord"], object], "logging.Logger"]
 LogTarget = Union[LogHandler, "HasFileno", int]
 """The same, or where the kernel's records are written to."""
 
-_ESCAPE = re.compile(rb"\\x([0-9a-f]{2})")
-_BARE = re.compile("0x[0-9a-f]{8,16}")
+_ESCAPE = rb"\\x([0-9a-f]{2})"
+_BARE = "0x[0-9a-f]{8,16}"
 _TAIL = 100
 """How many records a panic keeps."""
 
@@ -75,7 +75,7 @@ def parse(data: bytes) -> Iterator[LogRecord]:
         except ValueError:
             continue
         if b"\\x" in text:
-            text = _ESCAPE.sub(lambda m: bytes.fromhex(m[1].decode()), text)
+            text = re.sub(_ESCAPE, lambda m: bytes.fromhex(m[1].decode()), text)
         yield LogRecord(level, time, text.decode(errors="replace"))
 
 
@@ -255,14 +255,15 @@ def _reason(records: Sequence[LogRecord]) -> str:
 def _backtrace(records: Sequence[LogRecord], image: bytes, base: int) -> list[str]:
     """The frames of the call trace that follows the first complaint, innermost first."""
     frames = _frames(records)
-    if not any(_BARE.fullmatch(frame) for frame in frames):
+    if not any(re.fullmatch(_BARE, frame) for frame in frames):
         return frames
     from rumpel.symbols import of_image
 
     symbols = of_image(image, base)
     # A return address is behind the call: the call itself says which function.
     return [
-        (_BARE.fullmatch(frame) and symbols.name(int(frame, 16) - 1)) or frame for frame in frames
+        (re.fullmatch(_BARE, frame) and symbols.name(int(frame, 16) - 1)) or frame
+        for frame in frames
     ]
 
 

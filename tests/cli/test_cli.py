@@ -81,3 +81,17 @@ def test_version_and_help_load_no_command(tmp_path: Path) -> None:
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "kernel" in shown.stdout
     assert shown.stdout.endswith("False\n")
+
+
+@pytest.mark.parametrize(
+    ("args", "status"), [(["--version"], 0), (["image", "ls", "none.img"], 1), (["nope"], 2)]
+)
+def test_the_program_ends_at_once(tmp_path: Path, args: list[str], status: int) -> None:
+    """What was printed is there, its status is right, and what waits for the end is done."""
+    code = "import atexit, sys; from rumpel.cli import program; atexit.register(print, 'at exit');"
+    code += f" sys.argv = ['rumpel', *{args!r}]; program()"
+    words = [sys.executable, "-c", code]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == status
+    assert done.stdout.splitlines()[-1] == "at exit"
+    assert len(done.stdout.splitlines()) + len(done.stderr.splitlines()) == 2

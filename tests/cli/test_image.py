@@ -120,6 +120,9 @@ def test_copies_between(run: Run, disk: Path, tree: Path, tmp_path: Path) -> Non
     run("cp", "disk.img:/tree", "disk.img:/copy")
     run("cp", "disk.img:/copy", "two.img:LABEL=root:/copy")
     run("cp", "two.img:LABEL=root:/copy/etc/passwd", "two.img:1:/")
+    run("cp", "two.img:2:/copy/etc/*o*", "two.img:1:/")
+    assert run("ls", "two.img:1:").lines == ["group", "hosts", "passwd"]
+    assert "No such file" in run("cp", "two.img:2:/none*", "two.img:1:/", status=1).error
     run("cp", "two.img:1:/passwd", "two.img:2:/copy/su", "out", status=1)
     (tmp_path / "out").mkdir()
     run("cp", "two.img:1:/passwd", "two.img:2:/copy", "out")

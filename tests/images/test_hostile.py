@@ -181,7 +181,7 @@ def test_names_that_lead_out_of_a_walk() -> None:
         [top, file, ["file/below", honest, None]],
     ):
         with pytest.raises(SandboxError, match="nonsense"):
-            list(entries([(message, b"") for message in messages], "/"))
+            list(entries([(messages, b"")], "/"))
     for message in (
         ["../up", honest, None],
         ["/up", honest, None],
@@ -194,5 +194,8 @@ def test_names_that_lead_out_of_a_walk() -> None:
         ["none", 7, None],
     ):
         with pytest.raises(SandboxError, match="nonsense"):
-            list(entries([(top, b""), (message, b"")], "/"))
-    assert [found.path for found in entries([(top, b""), (file, b"")], "/")] == ["", "file"]
+            list(entries([([top, message], b"")], "/"))
+    for batch in (5, None, ["", "", ""], [5], [["short"]], {"a": 1}):
+        with pytest.raises(SandboxError, match="nonsense"):
+            list(entries([([top], b""), (batch, b"")], "/"))
+    assert [found.path for found in entries([([top], b""), ([file], b"")], "/")] == ["", "file"]

@@ -378,7 +378,11 @@ def test_mistakes(disk: Path, here: Path, tmp_path: Path) -> None:
     rumpel("mount", disk, here)
     other = tmp_path / "other"
     other.mkdir()
-    assert "in use" in rumpel("mount", disk, other, code=1)
+    told = f"{disk}: in use: it is mounted at {here}: work there, or rumpel image umount {here}"
+    assert rumpel("mount", disk, other, code=1) == f"rumpel: {told}\n"
+    for command in ("ls", "check", "resize"):
+        words = (disk, "+1M") if command == "resize" else (disk,)
+        assert told in rumpel(command, *words, code=1)
     assert not os.path.ismount(other)
     with (here / "file").open("w"):
         assert "is busy" in rumpel("umount", here, code=1)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""``rumpel image`` as a whole process, beside a loop mount by the host's kernel and debugfs.
+"""``rumpel image`` as a whole process: how it begins, and large files beside a loop mount.
 
-The tree is /usr/share/doc, or as much of it as there is. Loop mounts need root.
+Loop mounts need root.
 """
 
 from __future__ import annotations
@@ -23,44 +23,54 @@ from rumpel.errors import RumpelError
 RUNS = 5
 SIZE = 1 << 30
 FILE = 256 << 20
-TREE = "/usr/share/doc"
 START = 150.0
+TREE = "/usr/share/doc"
+"""Or as much of it as there is."""
 
-_LOOP = "mount -o loop"
+MKFS = {
+    "ext4": ("mke2fs", "-q", "-F", "-t", "ext4"),
+    "xfs": ("mkfs.xfs", "-q", "-f"),
+    "btrfs": ("mkfs.btrfs", "-q", "-f"),
+    "vfat": ("mkfs.vfat",),
+}
+
+LOOP = "mount -o loop"
 IMAGE_START = Figure(
     "image-start", "ms", 1, TARGET, "rumpel image ls of an empty ext4 image of 1 GB"
 )
-LIST = Figure("image-list", "s", 1, _LOOP, f"rumpel image find of {TREE}; find")
-EXTRACT = Figure("image-extract", "s", 1, _LOOP, f"rumpel image cp of {TREE} out of it; cp -a")
-INSERT = Figure("image-insert", "s", 1, _LOOP, f"rumpel image cp of {TREE} into it; cp -a, sync")
-DEBUGFS = Figure("image-extract-debugfs", "s", 1, "debugfs rdump", "image-extract beside debugfs")
-READ = Figure("image-read", "MB/s", 0.9, _LOOP, "rumpel image cp of 256 MB out, cold", more=True)
-WRITE = Figure("image-write", "MB/s", 0.9, _LOOP, "rumpel image cp of 256 MB in", more=True)
+READ = Figure("image-read", "MB/s", 0.9, LOOP, "rumpel image cp of 256 MB out, cold", more=True)
+WRITE = Figure("image-write", "MB/s", 0.9, LOOP, "rumpel image cp of 256 MB in", more=True)
 
 
 class ImageBench:
     """An image, and what is done with it by either side."""
 
-    def __init__(self, here: Path, kernel: str) -> None:
+    def __init__(self, here: Path, options: Options) -> None:
         self.here = here
-        self.kernel = kernel
+        program = Path(sys.executable).with_name("rumpel")
+        code = [sys.executable, "-c", "from rumpel.cli import main; main()"]
+        self.program = [str(program)] if program.exists() else code
+        kernel = ["--kernel", options.image or options.version]
+        self.kernel = [*kernel, "--profile", options.profile]
         self.image = here / "disk.img"
         self.mounted = here / "mounted"
         self.out = here / "out"
         self.mounted.mkdir()
 
-    def make(self) -> None:
+    def make(self, kind: str = "ext4") -> None:
         """An empty image."""
         self.image.unlink(missing_ok=True)
         with self.image.open("wb") as file:
             file.truncate(SIZE)
-        run(["mke2fs", "-q", "-F", "-t", "ext4", self.image])
+        run([*MKFS[kind], self.image])
 
-    def ours(self, *args: object) -> float:
+    def command(self, name: str, *args: object) -> list[str]:
+        """A command of ``rumpel image``."""
+        return [*self.program, "image", name, *self.kernel, *map(str, args)]
+
+    def ours(self, name: str, *args: object) -> float:
         """Run ``rumpel image``; the seconds that it took."""
-        program = [sys.executable, "-c", "from rumpel.cli import main; main()", "image"]
-        name, *rest = map(str, args)
-        return timed(lambda: run([*program, name, "--kernel", self.kernel, *rest]))
+        return timed(lambda: run(self.command(name, *args)))
 
     @contextmanager
     def loop(self) -> Iterator[None]:
@@ -106,8 +116,9 @@ def timed(work: Callable[[], object]) -> float:
 @contextmanager
 def bench(options: Options) -> Iterator[ImageBench]:
     """A directory for images, and what works on them."""
+    options.path()  # says what is missing before anything is measured
     with tempfile.TemporaryDirectory(prefix="rumpel-bench-") as here:
-        yield ImageBench(Path(here), options.path())
+        yield ImageBench(Path(here), options)
 
 
 def start(options: Options) -> Iterator[Result]:
@@ -117,37 +128,6 @@ def start(options: Options) -> Iterator[Result]:
         b.ours("ls", b.image)
         times = [b.ours("ls", b.image) * 1e3 for _ in range(RUNS * 3)]
         yield IMAGE_START.result(times, [START] * len(times))
-
-
-def trees(options: Options) -> Iterator[Result]:
-    """Copy a tree in, list it, and copy it out, in turn with the host."""
-    need_root()
-    into: tuple[list[float], list[float]] = ([], [])
-    listed: tuple[list[float], list[float]] = ([], [])
-    out: tuple[list[float], list[float], list[float]] = ([], [], [])
-    with bench(options) as b:
-        run(["cp", "-a", TREE, b.here / "tree"])  # and so it is in the page cache
-        for _ in range(RUNS):
-            b.make()
-            into[1].append(
-                b.host("sh", "-c", f"cp -a {b.here}/tree {b.mounted}/tree && sync -f {b.mounted}")
-            )
-            b.make()
-            into[0].append(b.ours("cp", b.here / "tree", f"{b.image}:/tree"))
-            listed[1].append(b.host("find", b.mounted))
-            listed[0].append(b.ours("find", b.image))
-            shutil.rmtree(b.out, ignore_errors=True)
-            out[1].append(b.host("cp", "-a", b.mounted / "tree", b.out))
-            shutil.rmtree(b.out)
-            out[0].append(b.ours("cp", f"{b.image}:/tree", b.out))
-            shutil.rmtree(b.out)
-            b.out.mkdir()
-            rdump = ["debugfs", "-R", f"rdump /tree {b.out}", b.image]
-            out[2].append(timed(lambda command=rdump: run(command)))  # type: ignore[misc]
-    yield LIST.result(*listed)
-    yield EXTRACT.result(out[0], out[1])
-    yield DEBUGFS.result(out[0], out[2])
-    yield INSERT.result(*into)
 
 
 def files(options: Options) -> Iterator[Result]:

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -37,7 +36,7 @@ def mounts(options: Options) -> Iterator[Result]:
             run(["cp", "-a", TREE, b.mounted / "tree"])
         for _ in range(RUNS):
             for figure, work in _WORK.items():
-                for side, mount in enumerate((_ours, _fuse2fs)):
+                for side, mount in enumerate((_ours, fuse2fs)):
                     with mount(b) as top:
                         command = f"{work.format(top)} > /dev/null"
                         times[figure][side].append(timed(_shell(command)))
@@ -51,17 +50,18 @@ def _shell(command: str) -> Callable[[], object]:
 
 @contextmanager
 def _ours(b: ImageBench) -> Iterator[Path]:
-    program = [sys.executable, "-c", "from rumpel.cli import main; main()", "image"]
-    run([*program, "mount", "--kernel", b.kernel, b.image, b.mounted])
+    run(b.command("mount", b.image, b.mounted))
     try:
         yield b.mounted
     finally:
-        run([*program, "umount", b.mounted])
+        run([*b.program, "image", "umount", b.mounted])
 
 
 @contextmanager
-def _fuse2fs(b: ImageBench) -> Iterator[Path]:
-    with subprocess.Popen(["fuse2fs", "-f", b.image, b.mounted], stderr=subprocess.DEVNULL) as it:
+def fuse2fs(b: ImageBench) -> Iterator[Path]:
+    """The image mounted by fuse2fs."""
+    command, quiet = ["fuse2fs", "-f", str(b.image), str(b.mounted)], subprocess.DEVNULL
+    with subprocess.Popen(command, stdout=quiet, stderr=quiet) as it:
         try:
             while not b.mounted.is_mount():
                 if it.poll() is not None:

@@ -25,6 +25,7 @@ from rumpel.bench import (
     sockets,
     switching,
     tcp,
+    trees,
     wire,
 )
 from rumpel.bench.options import Options
@@ -70,10 +71,9 @@ BENCHMARKS = (
     Benchmark("blk-write", (disks.WRITE, disks.READ), disks.stream),
     Benchmark("blk-files", (disks.FILES,), disks.files),
     Benchmark("image-start", (images.IMAGE_START,), images.start),
-    Benchmark(
-        "image-list", (images.LIST, images.EXTRACT, images.DEBUGFS, images.INSERT), images.trees
-    ),
+    Benchmark("image-list", tuple(trees.FIGURES.values()), trees.trees),
     Benchmark("image-read", (images.READ, images.WRITE), images.files),
+    Benchmark("image-fs", tuple(trees.FS_FIGURES.values()), trees.kinds),
     Benchmark("image-mount", (mounts.FIND, mounts.CAT, mounts.TAR), mounts.mounts),
     Benchmark("aio-1000", (aio.AIO,), aio.thousand),
     Benchmark("clone", (clone.CLONE, clone.PYTHON), clone.clone),
@@ -107,8 +107,8 @@ def find(names: Sequence[str]) -> list[Benchmark]:
     """Choose benchmarks, in the table's order.
 
     Args:
-        names: of benchmarks or of their figures, or "nf" for all of chains and "run"
-            for all of programs; none chooses all.
+        names: of benchmarks or of their figures, or "nf" for all of chains, "run" for all of
+            programs, "images" for all of images; none chooses all.
 
     Raises:
         ValueError: if there is none of a name; the message has those that look alike.
@@ -118,6 +118,7 @@ def find(names: Sequence[str]) -> list[Benchmark]:
     known = {name: b for b in BENCHMARKS for name in (*(f.name for f in b.figures), b.name)}
     groups = {g: [b for b in BENCHMARKS if b.name.startswith(f"{g}-")] for g in ("nf", "run")}
     groups["run"] += [known["intercept"]]
+    groups["images"] = [b for b in BENCHMARKS if b.name.startswith("image-")]
     for name in names:
         if name not in known and name not in groups:
             raise ValueError(f"there is no benchmark {name!r}; {_hint(name, list(known))}")

@@ -20,30 +20,18 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from rumpel.build import roots
 from rumpel.errors import BuildError
 
-PACKAGE = Path(__file__).resolve().parents[1]
-
-
-def _data_root() -> Path:
-    installed = PACKAGE / "_data"
-    return installed if installed.is_dir() else PACKAGE.parents[1]
-
-
-def _cache_root() -> Path:
-    told = os.environ.get("RUMPEL_CACHE")
-    if told:
-        return Path(told).expanduser().absolute()
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "rumpel"
+PACKAGE = Path(roots.PACKAGE)
 
 
 @dataclass(frozen=True)
 class Layout:
     """The directories of one builder; tests make their own."""
 
-    data: Path = field(default_factory=_data_root)
-    cache: Path = field(default_factory=_cache_root)
+    data: Path = field(default_factory=lambda: Path(roots.data_root()))
+    cache: Path = field(default_factory=lambda: Path(roots.cache_root()))
     packaged: Path = PACKAGE / "_images"
     system_sources: Path = Path("/usr/src")
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rumpel.build.layout import Layout
 from rumpel.build.memo import fingerprint, remember
+from rumpel.build.roots import which
 from rumpel.errors import BuildError
 
 CC = "gcc"
@@ -51,21 +52,12 @@ def missing_header(log: str) -> str | None:
     return None
 
 
-def _which(name: str) -> str | None:
-    """As shutil.which, which takes long to import for each boot."""
-    for directory in os.get_exec_path():
-        path = os.path.join(directory, name)  # noqa: PTH118
-        if os.access(path, os.X_OK) and os.path.isfile(path):  # noqa: PTH113
-            return path
-    return None
-
-
 def compiler(layout: Layout) -> str | None:
     """What the compiler calls itself, or None if there is none.
 
     Asked anew only when the program's file changes.
     """
-    found = _which(CC)
+    found = which(CC)
     if found is None:
         return None
 

@@ -7,7 +7,13 @@ they are called, and there is one dependency instead of four.
 
 from __future__ import annotations
 
+import atexit
+import contextlib
+import gc
+import os
 import sys
+import threading
+from collections.abc import Sequence
 
 from rumpel.cli.row import Row
 
@@ -26,22 +32,49 @@ COMMANDS = (
 )
 
 
+_WITHOUT = ("mount", "umount", "commit")
+"""Commands of images that have no kernel, or one that needs more."""
+
+
+def _boots(words: Sequence[str]) -> bool:
+    return not {"--no-sandbox", "--help"} & {*words}
+
+
 def main() -> None:
     """Run the command line."""
-    if (
-        sys.argv[1:2] == ["image"]
-        and sys.argv[2:3] not in (["mount"], ["umount"])
-        and not {"--no-sandbox", "--help"} & set(sys.argv)
-    ):
-        # The process of its kernel starts while click is imported here.
-        from rumpel.sandbox.process import prestart
+    words = sys.argv[1:]
+    if words[:1] == ["image"] and words[1:2] and words[1] not in _WITHOUT and _boots(words):
+        # Its kernel boots while click is imported here.
+        from rumpel.images.prestart import prestart
 
-        prestart()
-    if sys.argv[1:2] == ["nf"]:
+        prestart(words)
+    if words[:1] == ["nf"]:
         # A stage is there before click would be.
         from rumpel.cli.nf_run import quick
 
-        quick(sys.argv[2:])
+        quick(words[1:])
     from rumpel.cli.table import LazyGroup, run
 
     run(LazyGroup("rumpel", COMMANDS, "The Linux kernel as a library."))
+
+
+def program() -> None:
+    """The command line as a process, which begins and ends without what only costs time.
+
+    Modules make thousands of objects that stay, so nothing is looked for that could be thrown
+    away; and in the end all is done that was asked for, but objects are not taken apart.
+    """
+    if sys.argv[1:2] == ["image"]:
+        gc.disable()  # LazyGroup enables it again
+    try:
+        main()
+        code: object = 0
+    except SystemExit as ended:
+        code = ended.code or 0
+    if isinstance(code, int) and threading.active_count() == 1:
+        with contextlib.suppress(OSError, ValueError):  # the interpreter will say so
+            for stream in (sys.stdout, sys.stderr):
+                stream.flush()
+            atexit._run_exitfuncs()
+            os._exit(code)
+    sys.exit(code)  # type: ignore[arg-type]

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import signal
@@ -35,6 +36,8 @@ class LazyGroup(click.Group):
         command = importlib.import_module(row.module).command
         if not isinstance(command, click.Command):
             raise TypeError(f"{row.module}.command is no click command")
+        if not isinstance(command, LazyGroup):
+            gc.enable()  # all is imported
         return command
 
     def invoke(self, ctx: click.Context) -> object:
@@ -77,7 +80,7 @@ def run(group: click.Group) -> None:
     except RumpelError as e:
         fail(str(e), 1)
     except OSError as e:
-        fail(f"{e.filename}: {e.strerror}" if isinstance(e.filename, str) else str(e), 1)
+        fail(f"{e.filename}: {e.strerror}" if e.filename and e.strerror else str(e), 1)
 
 
 def fail(message: str, code: int) -> None:

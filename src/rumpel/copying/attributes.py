@@ -45,18 +45,23 @@ def checked(values: Any, rel: str) -> Attributes:
 def _fits(attributes: Attributes) -> bool:
     mode, uid, gid, atime, mtime, names, xattrs = attributes
     return (
-        all(isinstance(each, int) for each in attributes[:6])
+        {*map(type, attributes[:6])} == {int}
         and 0 <= mode < 1 << 32
-        and all(-1 <= each < 1 << 32 for each in (uid, gid))
-        and all(abs(each) < _LAST for each in (atime, mtime))
+        and -1 <= uid < 1 << 32
+        and -1 <= gid < 1 << 32
+        and -_LAST < atime < _LAST
+        and -_LAST < mtime < _LAST
         and names >= 0
-        and all(
-            isinstance(name, str)
-            and isinstance(value, str)
-            and "\0" not in name
-            and max(value, default="") <= "\xff"
-            for name, value in xattrs
-        )
+        and (xattrs == [] or all(_is_xattr(name, value) for name, value in xattrs))
+    )
+
+
+def _is_xattr(name: Any, value: Any) -> bool:
+    return (
+        isinstance(name, str)
+        and isinstance(value, str)
+        and "\0" not in name
+        and max(value, default="") <= "\xff"
     )
 
 
@@ -70,7 +75,7 @@ def check_name(name: str, rel: str) -> None:
 def check_text(text: str, rel: str) -> None:
     """Refuse what no path can be."""
     try:
-        fits = b"\0" not in os.fsencode(text)
+        fits = "\0" not in text if text.isascii() else b"\0" not in os.fsencode(text)
     except UnicodeEncodeError:
         fits = False
     if not fits:

@@ -28,6 +28,8 @@ import stat
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from rumpel.copying.ahead import Ahead
+
 __all__ = ["NO_XATTRS", "Item", "attributes_of", "read_tree", "xattr_names"]
 
 Item = tuple[list[Any], Any]
@@ -45,6 +47,7 @@ def read_tree(
     one_file_system: bool = False,
     exclude: Sequence[str] = (),
     follow: bool = False,
+    jobs: int = 1,
 ) -> Iterator[Item]:
     """Read a file or a tree.
 
@@ -55,6 +58,7 @@ def read_tree(
         exclude: patterns, as of :mod:`fnmatch`; what they fit, by its name or its path, is
             left out with all that is below.
         follow: if the top is a symbolic link, read what it leads to.
+        jobs: if more than one, look ahead at so many files at once.
 
     Raises:
         OSError: if there is nothing at ``top``.
@@ -67,12 +71,14 @@ def read_tree(
         [('d', ''), ('d', 'a')]
     """
     status = os.stat(top, follow_symlinks=follow)
-    reader = _Reader(os, top, exclude, status.st_dev if one_file_system else None)
+    reader = _Reader(os, top, exclude, status.st_dev if one_file_system else None, jobs)
     return reader.run(status, 0 if follow else host.O_NOFOLLOW)
 
 
 class _Reader:
-    def __init__(self, os: Any, top: str, exclude: Sequence[str], device: int | None) -> None:
+    def __init__(
+        self, os: Any, top: str, exclude: Sequence[str], device: int | None, jobs: int
+    ) -> None:
         self.os = os
         self.top = top
         self.excluded = _matcher(exclude)
@@ -80,10 +86,13 @@ class _Reader:
         self.first_names: dict[tuple[int, int], str] = {}
         # Descriptor and path of the directories that are being read, and what is left of them.
         self.stack: list[tuple[int, str, Iterator[str]]] = []
-        self.nofollow = 0
+        self.jobs = jobs
+        self.ahead: Ahead | None = None
 
     def run(self, status: host.stat_result, nofollow: int) -> Iterator[Item]:
         try:
+            if self.jobs > 1:
+                self.ahead = Ahead(self.os, self.jobs)
             yield from self.entry(None, self.top, "", status, nofollow)
             while self.stack:
                 fd, path, names = self.stack[-1]
@@ -91,6 +100,8 @@ class _Reader:
                     below = f"{path}/{name}" if path else name
                     if self.excluded is not None and self.excluded(name, below):
                         continue
+                    if self.ahead:
+                        self.ahead.passed()
                     depth = len(self.stack)
                     yield from self.entry(fd, name, below, None, host.O_NOFOLLOW)
                     if len(self.stack) > depth:
@@ -99,6 +110,8 @@ class _Reader:
                     self.stack.pop()
                     self.os.close(fd)
         finally:
+            if self.ahead:
+                self.ahead.close()
             for fd, _, _ in self.stack:
                 self.os.close(fd)
 
@@ -124,6 +137,9 @@ class _Reader:
                 del self.first_names[found.st_dev, found.st_ino]
             yield ["x", rel, str(error)], b""
 
+    def path(self, rel: str) -> str:
+        return f"{self.top.rstrip('/')}/{rel}" if rel else self.top
+
     def is_known(self, rel: str, status: host.stat_result) -> bool:
         """Was this seen before under another name?"""
         if status.st_nlink < 2:
@@ -145,12 +161,13 @@ class _Reader:
         except BaseException:
             self.os.close(fd)
             raise
+        if self.ahead:
+            self.ahead.enter(self.path(rel), names)
         self.stack.append((fd, rel, iter(names)))
         return item, b""
 
     def other(self, at: int | None, name: str, rel: str, status: host.stat_result) -> list[Any]:
-        path = f"{self.top.rstrip('/')}/{rel}" if rel else self.top
-        attributes = attributes_of(status, self.xattrs(path, follow_symlinks=False))
+        attributes = attributes_of(status, self.xattrs(self.path(rel), follow_symlinks=False))
         if stat.S_ISLNK(status.st_mode):
             return ["l", rel, attributes, self.os.readlink(name, dir_fd=at)]
         return ["s", rel, attributes, status.st_rdev]

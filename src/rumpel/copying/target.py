@@ -12,7 +12,7 @@ import contextlib
 import errno
 import os as host
 import stat
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -31,6 +31,7 @@ __all__ = ["Writer"]
 
 _DIRECTORY = host.O_RDONLY | host.O_DIRECTORY | host.O_NOFOLLOW
 _CREATE = host.O_WRONLY | host.O_CREAT | host.O_EXCL | host.O_NOFOLLOW
+_SPECIAL = stat.S_ISUID | stat.S_ISGID | stat.S_ISVTX
 _DEFAULT_ACL, _ACL = "system.posix_acl_default", "system.posix_acl_access"
 _REFUSED = (*NO_XATTRS, errno.EINVAL, errno.ENODATA, errno.ENOSPC, errno.E2BIG, errno.EDQUOT)
 """Of an owner, a time or an attribute: what a file system has no way or no room to keep."""
@@ -43,6 +44,8 @@ class _Directory(NamedTuple):
     fd: int
     attributes: Attributes
     has_default_acl: bool
+    is_plain: bool
+    """What is made in it is ours, and has the mode that is asked for."""
 
 
 class _Open(NamedTuple):
@@ -54,6 +57,8 @@ class _Open(NamedTuple):
     fd: int
     attributes: Attributes
     inherits: bool
+    is_done: bool
+    """Owner and mode are what they shall be."""
 
 
 class Writer:
@@ -66,6 +71,10 @@ class Writer:
         source: what it is copied from, for messages.
         owner: user and group for all of it, instead of those that items have.
         progress: called after each entry, and after each piece of a large file.
+
+    Attributes:
+        copied: what was made so far.
+        errors: what could not be: source, target, and why.
     """
 
     def __init__(
@@ -90,6 +99,10 @@ class Writer:
         self._position = 0
         self._linkable: set[str] = set()
         self._has_top = False
+        # Who makes files, and what bits they have not whatever is asked for.
+        self._ids = os.geteuid(), os.getegid()
+        self._umask = os.umask(0o077)
+        os.umask(self._umask)
 
     def run(self, items: Iterable[Item]) -> Copied:
         """Make all.
@@ -97,9 +110,20 @@ class Writer:
         Raises:
             shutil.Error: at the end, with what could not be made.
         """
+        for _ in self.steps(items):
+            pass
+        if self.errors:
+            from shutil import Error
+
+            raise Error(self.errors)
+        return self.copied
+
+    def steps(self, items: Iterable[Item]) -> Iterator[None]:
+        """The same, an item for each step; :attr:`errors` are what could not be made."""
         try:
             for item, data in items:
                 self._item(item, data)
+                yield
             self._interrupted()
             while self._stack:
                 self._leave()
@@ -107,11 +131,6 @@ class Writer:
             self._abandon()
             while self._stack:
                 self.os.close(self._stack.pop().fd)
-        if self.errors:
-            from shutil import Error
-
-            raise Error(self.errors)
-        return self.copied
 
     def _item(self, item: list[Any], data: Any) -> None:
         kind = item[0]
@@ -198,7 +217,7 @@ class Writer:
             self.os.mkdir(name, 0o755, dir_fd=at)
         fd = self.os.open(name, _DIRECTORY & ~host.O_NOFOLLOW | nofollow, dir_fd=at)
         attributes = Attributes(*attributes_of(self.os.fstat(fd), []))
-        self._stack.append(_Directory(rel, fd, attributes, False))
+        self._stack.append(_Directory(rel, fd, attributes, False, False))
 
     def _paths(self, rel: str) -> tuple[str, str]:
         if not rel:
@@ -243,17 +262,31 @@ class Writer:
     # Directories
 
     def _enter(self, at: int | None, name: str, rel: str, attributes: Attributes) -> None:
-        flags = _DIRECTORY
+        flags, made = _DIRECTORY, False
         try:
             self.os.mkdir(name, 0o700, dir_fd=at)
+            made = True
         except FileExistsError:
             # What is given for the target may be a link to a directory; what is below may not.
             if not rel:
                 flags &= ~host.O_NOFOLLOW
         fd = self.os.open(name, flags, dir_fd=at)
         has_default_acl = _DEFAULT_ACL in xattr_names(self.os, fd)
-        self._stack.append(_Directory(rel, fd, attributes, has_default_acl))
+        plain = made and not has_default_acl and self._is_plain(self.os.fstat(fd))
+        self._stack.append(_Directory(rel, fd, attributes, has_default_acl, plain))
         self.copied.directories += 1
+
+    def _is_plain(self, made: host.stat_result) -> bool:
+        """Does the file system keep owners and modes as they are asked for?
+
+        Args:
+            made: a directory that was just made with mode 700.
+        """
+        return (
+            made.st_uid == self._ids[0]
+            and made.st_gid == self._ids[1]
+            and stat.S_IMODE(made.st_mode) == 0o700
+        )
 
     def _leave(self) -> None:
         """Set a directory's attributes, which comes last: entries change its times."""
@@ -269,9 +302,20 @@ class Writer:
 
     def _file(self, at: int | None, name: str, rel: str, attributes: Attributes, data: Any) -> None:
         create = self.os.open
-        fd = self._replace(at, name, lambda: create(name, _CREATE, 0o600, dir_fd=at))
-        inherits = bool(self._stack and self._stack[-1].has_default_acl)
-        self._open = _Open(rel, name, at, fd, attributes, inherits)
+        here = self._stack[-1] if self._stack else None
+        mode = stat.S_IMODE(attributes.mode)
+        # Nobody else may read what is not yet all there, and not yet his.
+        ours = bool(
+            here
+            and here.is_plain
+            and (attributes.uid, attributes.gid) == self._ids
+            and not attributes.xattrs
+            and not mode & (self._umask | _SPECIAL)
+        )
+        first = mode if ours else 0o600
+        fd = self._replace(at, name, lambda: create(name, _CREATE, first, dir_fd=at))
+        inherits = bool(here and here.has_default_acl)
+        self._open = _Open(rel, name, at, fd, attributes, inherits, ours)
         self._position = 0
         if data is not None:
             self._write(data)
@@ -316,7 +360,10 @@ class Writer:
         file = self._open
         assert file
         try:
-            self._keep(file.fd, file.rel, file.attributes, file.inherits)
+            if file.is_done:
+                self._keep_times(file.fd, file.rel, file.attributes)
+            else:
+                self._keep(file.fd, file.rel, file.attributes, file.inherits)
         except BaseException:
             self._abandon()
             raise
@@ -353,8 +400,11 @@ class Writer:
                     to.removexattr(fd, name)
         for name, value in attributes.xattrs:
             self._try(rel, name, to.setxattr, fd, name, value.encode("latin-1"))
+        self._keep_times(fd, rel, attributes)
+
+    def _keep_times(self, fd: int, rel: str, attributes: Attributes) -> None:
         times = attributes.atime, attributes.mtime
-        self._try(rel, "times", partial(to.utime, ns=times), fd)
+        self._try(rel, "times", partial(self.os.utime, ns=times), fd)
 
     def _keep_by_name(
         self, at: int | None, name: str, rel: str, attributes: Attributes, is_link: bool

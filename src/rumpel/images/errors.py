@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ImageError", "LockedError", "redacted"]
 
-_SECRET = re.compile(r"(?<=://)[^/@\s]*@|\?[^\s:'\"]*")
+_SECRET = r"(?<=://)[^/@\s]*@|\?[^\s:'\"]*"
 
 
 class ImageError(RumpelError):
@@ -48,4 +48,4 @@ class LockedError(ImageError):
 
 def redacted(text: str) -> str:
     """A text without the passwords and signatures that URLs in it may have."""
-    return _SECRET.sub("", text)
+    return re.sub(_SECRET, "", text)

@@ -39,8 +39,8 @@ _MAGIC = (
     ("zstd", 0, b"\x28\xb5\x2f\xfd"),
 )
 _DESCRIPTOR = b"# Disk DescriptorFile"
-_EXTENT = re.compile(r'(?:RW|RDONLY|NOACCESS) \d+ [A-Z]+(?: "([^"]*)"(?: \d+)?)?')
-_SETTING = re.compile(r'([\w.]+) *= *(?:"([^"]*)"|([^"]*))')
+_EXTENT = r'(?:RW|RDONLY|NOACCESS) \d+ [A-Z]+(?: "([^"]*)"(?: \d+)?)?'
+_SETTING = r'([\w.]+) *= *(?:"([^"]*)"|([^"]*))'
 _MOST_TEXT = 64 << 10
 _MOST_NAME = 1023
 _BACKING_FORMAT = 0xE2792ACA
@@ -186,7 +186,7 @@ def _described(name: str, text: str) -> tuple[tuple[str, ...], dict[str, str]]:
     settings: dict[str, str] = {}
     for line in text.split("\n"):
         line = line.strip()
-        extent, setting = _EXTENT.fullmatch(line), _SETTING.fullmatch(line)
+        extent, setting = re.fullmatch(_EXTENT, line), re.fullmatch(_SETTING, line)
         if extent:
             files += [extent[1]] if extent[1] is not None else []
         elif setting:

@@ -17,7 +17,7 @@ _MOST = 1 << 96
 
 
 class Found(NamedTuple):
-    """An entry of a tree; see :func:`rumpel.images.jobs.walk`.
+    """An entry of a tree; see :func:`rumpel.images.walking.walk`.
 
     Attributes:
         path: relative to where the walk began, which is "".
@@ -48,7 +48,7 @@ def entries(messages: Iterable[tuple[Any, Any]], top: str) -> Iterator[Found]:
     """The entries of which a walk tells, each below a directory that it told of before.
 
     Args:
-        messages: of :func:`rumpel.images.jobs.walk`, which may run in a sandbox.
+        messages: of :func:`rumpel.images.walking.walk`, which may run in a sandbox.
         top: the path where it began.
 
     Raises:
@@ -58,34 +58,45 @@ def entries(messages: Iterable[tuple[Any, Any]], top: str) -> Iterator[Found]:
     failed: OSError | None = None
     above: list[str] = []
     is_first = True
-    for (rel, numbers, target), _ in messages:
-        if numbers is None:
-            failed = failed or OSError(errno.EIO, str(target), f"{top.rstrip('/')}/{rel}")
-            continue
-        entry = _checked(rel, numbers, target)
-        if not is_first:
-            parent = entry.path.rpartition("/")[0]
-            while above and above[-1] != parent:
-                above.pop()
-        if not (above or is_first) or is_first != (not entry.path):
-            raise SandboxError(f"a sandbox sends nonsense about {entry.path!r}")
-        if stat.S_ISDIR(entry.mode):
-            above.append(entry.path)
-        is_first = False
-        yield entry
+    for batch, _ in messages:
+        for rel, numbers, target in _listed(batch):
+            if numbers is None:
+                failed = failed or OSError(errno.EIO, str(target), f"{top.rstrip('/')}/{rel}")
+                continue
+            entry = _checked(rel, numbers, target)
+            if not is_first:
+                parent = entry.path.rpartition("/")[0]
+                while above and above[-1] != parent:
+                    above.pop()
+            if not (above or is_first) or is_first != (not entry.path):
+                raise SandboxError(f"a sandbox sends nonsense about {entry.path!r}")
+            if stat.S_ISDIR(entry.mode):
+                above.append(entry.path)
+            is_first = False
+            yield entry
     if failed:
         raise failed
+
+
+def _listed(batch: Any) -> list[Any]:
+    if not isinstance(batch, list) or not all(isinstance(e, list) and len(e) == 3 for e in batch):
+        raise SandboxError("a sandbox sends nonsense")
+    return batch
 
 
 def _checked(rel: Any, numbers: Any, target: Any) -> Found:
     """One of them, whose name may become one on the host."""
     try:
-        path, entry = str(rel), Found._make([str(rel), *numbers, target])
+        path = str(rel)
+        entry = Found._make((path, *numbers, target))
+        # Once for all of them: there may be a million.
+        fits = {*map(type, numbers)} == {int} and -_MOST < min(numbers) <= max(numbers) < _MOST
     except TypeError as error:
         raise SandboxError("a sandbox sends nonsense") from error
+    inside = f"/{path}/"
     if (
-        any(part in ("", ".", "..") or "\0" in part for part in path.split("/") if path)
-        or not all(isinstance(each, int) and abs(each) < _MOST for each in entry[1:-1])
+        (path and any(part in inside for part in ("//", "/./", "/../", "\0")))
+        or not fits
         or not isinstance(target, str | None)
     ):
         raise SandboxError(f"a sandbox sends nonsense about {path!r}")

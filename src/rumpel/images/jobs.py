@@ -7,7 +7,6 @@ iterated over say their results in messages and bytes; the others read such from
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import json
 import os as host
@@ -18,14 +17,18 @@ from typing import TYPE_CHECKING, Any, Protocol
 from rumpel.copying.source import read_tree
 from rumpel.copying.target import Writer
 from rumpel.images.features import features
+from rumpel.images.mounting import attach, detach
 from rumpel.images.probe import SIZE, probe, probe_end, table
+from rumpel.images.walking import walk
 
 if TYPE_CHECKING:
     from rumpel.kernel import Kernel
 
 __all__ = [
     "Where",
+    "attach",
     "content",
+    "detach",
     "devices",
     "duplicate",
     "read",
@@ -39,6 +42,10 @@ __all__ = [
 Message = tuple[Any, Any]
 _BUFFER = 256 << 10
 _MOST_TOLD = 256 << 10
+_READ_AHEAD = b"2048"
+"""In KiB."""
+_OFTEN, _MUCH = 64, 8 << 20
+"""Entries and bytes after which a copy tells how far it is."""
 
 
 class Where(Protocol):
@@ -54,11 +61,16 @@ class Where(Protocol):
 
 
 def read(
-    where: Where, path: str, exclude: list[str], follow: bool, one_file_system: bool
+    where: Where, path: str, exclude: list[str], follow: bool, one_file_system: bool, jobs: int
 ) -> Iterator[Message]:
     """A tree, as items of :mod:`rumpel.copying.source`."""
     return read_tree(
-        where.kernel.os, path, exclude=exclude, follow=follow, one_file_system=one_file_system
+        where.kernel.os,
+        path,
+        exclude=exclude,
+        follow=follow,
+        one_file_system=one_file_system,
+        jobs=jobs,
     )
 
 
@@ -66,12 +78,17 @@ def write(
     where: Where, items: Iterable[Message], target: str, source: str, owner: list[int] | None
 ) -> dict[str, Any]:
     """Make a tree of items; counts, and what was lost or failed."""
-    import shutil
+    writer = _writer(where, target, source, owner)
+    for _ in writer.steps(items):
+        pass
+    return _written(writer)
 
-    to = (owner[0], owner[1]) if owner else None
-    writer = Writer(where.kernel.os, target, source, owner=to)
-    with contextlib.suppress(shutil.Error):  # told below
-        writer.run(items)
+
+def _writer(where: Where, target: str, source: str, owner: list[int] | None) -> Writer:
+    return Writer(where.kernel.os, target, source, owner=(owner[0], owner[1]) if owner else None)
+
+
+def _written(writer: Writer) -> dict[str, Any]:
     copied = vars(writer.copied).copy()
     copied["lost"] = [
         (lost.path, lost.what, lost.error.errno, lost.error.strerror) for lost in copied["lost"]
@@ -92,16 +109,32 @@ def _first(told: list[Any], last: Callable[[int], tuple[Any, ...]]) -> list[Any]
 
 
 def duplicate(
-    where: Where, source: str, target: str, exclude: list[str], owner: list[int] | None
+    where: Where,
+    source: str,
+    target: str,
+    exclude: list[str],
+    owner: list[int] | None,
+    progress: bool,
+    jobs: int,
 ) -> Iterator[Message]:
-    """Copy a tree within the file system; the message is as that of :func:`write`."""
+    """Copy a tree within the file system; the last message is as that of :func:`write`.
+
+    With ``progress`` there are others before: ``{"copied": counts so far}``.
+    """
     os = where.kernel.os
     real = os.path.realpath(target)
     inside = os.path.realpath(source).rstrip("/") + "/"
     if stat.S_ISDIR(os.lstat(source).st_mode) and f"{real}/".startswith(inside):
         raise OSError(errno.EINVAL, "cannot copy a directory into itself", source)
-    items = read_tree(os, source, exclude=exclude)
-    yield write(where, items, target, source, owner), b""
+    writer = _writer(where, target, source, owner)
+    said = 0
+    items = read_tree(os, source, exclude=exclude, jobs=jobs)
+    for number, _ in enumerate(writer.steps(items)):
+        copied = writer.copied
+        if progress and (number % _OFTEN == 0 or copied.bytes - said > _MUCH):
+            said = copied.bytes
+            yield {"copied": {**vars(copied), "lost": []}}, b""
+    yield _written(writer), b""
 
 
 def content(where: Where, path: str) -> Iterator[Message]:
@@ -117,61 +150,6 @@ def content(where: Where, path: str) -> Iterator[Message]:
             yield 0, data
     finally:
         os.close(fd)
-
-
-def walk(where: Where, path: str, depth: int, follow: bool) -> Iterator[Message]:
-    """The entries of a tree, each before what is in it, in the order of their names.
-
-    Args:
-        where: the worker.
-        path: of its top.
-        depth: how far down; 0 is the top alone, below 0 all.
-        follow: if the top is a symbolic link, take what it leads to.
-
-    Returns:
-        ``[path, statistics, where a symbolic link leads]`` each, paths relative to the top;
-        or ``[path, None, reason]``.
-    """
-    os = where.kernel.os
-    yield from _walk(os, path, "", depth, os.stat(path, follow_symlinks=follow))
-
-
-def _walk(os: Any, path: str, rel: str, depth: int, status: host.stat_result) -> Iterator[Message]:
-    target = os.readlink(path) if stat.S_ISLNK(status.st_mode) else None
-    yield [rel, _numbers(status), target], b""
-    if not depth or not stat.S_ISDIR(status.st_mode):
-        return
-    try:
-        names = sorted(os.listdir(path))
-    except OSError as error:
-        yield [rel, None, error.strerror], b""
-        return
-    for name in names:
-        below = f"{rel}/{name}" if rel else name
-        full = f"{path.rstrip('/')}/{name}"
-        try:
-            found = os.stat(full, follow_symlinks=False)
-        except OSError as error:
-            yield [below, None, error.strerror], b""
-        else:
-            yield from _walk(os, full, below, depth - 1, found)
-
-
-def _numbers(status: host.stat_result) -> list[int]:
-    return [
-        status.st_mode,
-        status.st_ino,
-        status.st_dev,
-        status.st_nlink,
-        status.st_uid,
-        status.st_gid,
-        status.st_size,
-        status.st_atime_ns,
-        status.st_mtime_ns,
-        status.st_ctime_ns,
-        status.st_blocks,
-        status.st_rdev,
-    ]
 
 
 def remove(where: Where, path: str) -> Iterator[Message]:
@@ -209,9 +187,19 @@ def devices(where: Where) -> Iterator[Message]:
         top = f"/sys/block/{disk}"
         if not (disk.startswith(_VOLUMES) or os.path.exists(f"{top}/device")):
             continue
+        _read_ahead(os, top)
         below = [name for name in os.listdir(top) if os.path.exists(f"{top}/{name}/partition")]
         for name in (disk, *sorted(below, key=_by_number)):
             yield _device(os, top if name == disk else f"{top}/{name}", name), b""
+
+
+def _read_ahead(os: Any, disk: str) -> None:
+    """Have large files read in large pieces: each is a call of the host."""
+    fd = os.open(f"{disk}/queue/read_ahead_kb", host.O_WRONLY)
+    try:
+        os.write(fd, _READ_AHEAD)
+    finally:
+        os.close(fd)
 
 
 _VOLUMES = ("dm-", "md")

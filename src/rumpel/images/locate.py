@@ -12,7 +12,7 @@ from typing import NamedTuple
 __all__ = ["HERE", "Location", "parse", "parse_any"]
 
 _ONE = r"[A-Za-z][A-Za-z0-9+.-]+://[^/:]*(?::\d+)?"
-_URL = re.compile(rf"{_ONE}(?:(?:/|::(?:{_ONE})?)(?:[^:]|::(?:{_ONE})?)*)?")
+_URL = rf"{_ONE}(?:(?:/|::(?:{_ONE})?)(?:[^:]|::(?:{_ONE})?)*)?"
 """With a port, and others behind it as fsspec chains them."""
 
 
@@ -63,8 +63,12 @@ def parse(text: str) -> Location:
     return _parse(text)
 
 
+def _url(text: str) -> re.Match[str] | None:
+    return re.match(_URL, text) if "://" in text else None
+
+
 def _parse(text: str) -> Location:
-    if url := _URL.match(text):
+    if url := _url(text):
         return _split(url[0], text[url.end() + 1 :]) if url[0] != text else Location(text)
     if _is_image(text):
         return Location(text)
@@ -97,7 +101,7 @@ def _split(image: str, rest: str) -> Location:
 
 
 def _is_image(path: str) -> bool:
-    if _URL.match(path):
+    if _url(path):
         return True
     try:
         mode = os.stat(path).st_mode  # noqa: PTH116

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 from rumpel.images.errors import ImageError
 
-__all__ = ["held", "lock", "open_file"]
+__all__ = ["held", "in_use", "lock", "open_file"]
 
 _FLOCK = struct.Struct("hh4xqqi4x")
 
@@ -61,7 +61,19 @@ def held(image: str, read_only: bool) -> Iterator[None]:
         except OSError as error:
             if error.errno != errno.EBUSY:
                 raise
-            raise ImageError(image, "in use: another process has the image open") from None
+            raise ImageError(image, in_use(image)) from None
         yield
     finally:
         os.close(fd)
+
+
+def in_use(image: str) -> str:
+    """Why an image cannot be opened that somebody else has locked, and what to do."""
+    from rumpel.images.fuse.mounts import mounts
+
+    path = os.path.realpath(image)
+    for mounted in mounts():
+        if mounted.source == path:
+            where = mounted.directory
+            return f"in use: it is mounted at {where}: work there, or rumpel image umount {where}"
+    return "in use: another process has the image open"

@@ -14,6 +14,7 @@ from rumpel.errors import SandboxError
 from rumpel.images.choose import choose, is_above
 from rumpel.images.device import Device
 from rumpel.images.errors import ImageError, LockedError
+from rumpel.images.prestart import JOBS, KERNEL, MEMORY, MODULES, PROFILE
 from rumpel.images.room import no_room
 from rumpel.images.sources import name_of, open_source
 from rumpel.sandbox.disks import DiskSpec
@@ -28,9 +29,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Options", "Service", "Session"]
 
-_JOBS = "rumpel.images.jobs"
-_PARTS = ("shutil", "rumpel.copying.target")
-"""What the kernel's side may need once it can import no more."""
 _PIECE = 1 << 20
 _MADE_OF = ("crypto_LUKS", "linux_raid_member", "LVM2_member")
 """What volumes are made of."""
@@ -56,9 +54,9 @@ class Options(NamedTuple):
     read_only: bool = False
     overlay: str | bool | None = None
     sandbox: bool = True
-    memory: int | str = "64M"
-    version: str = "6.12"
-    profile: str = "default"
+    memory: int | str = MEMORY
+    version: str = KERNEL
+    profile: str = PROFILE
     timeout: float | None = 300.0
     format: str | None = None
     backing: bool = False
@@ -180,7 +178,7 @@ class Session:
             image=options.version if "/" in options.version else None,
             version=options.version,
             profile=options.profile,
-            modules=(_JOBS, *_PARTS, *([service.module] if service else [])),
+            modules=(*MODULES, *([service.module] if service else [])),
             fds=[
                 *(served.connection.fileno() for served in self._served),
                 *(service.fds if service else ()),
@@ -206,13 +204,24 @@ class Session:
     def run(self, function: str, *args: Any) -> Iterator[tuple[Any, Any]]:
         """Iterate over what a function of :mod:`rumpel.images.jobs` says."""
         if self.options.sandbox:
-            series = self._remote.remote.stream("run", _JOBS, function, *args)
+            series = self._remote.remote.stream("run", JOBS, function, *args)
         else:
             from rumpel.images import jobs
 
             series = getattr(jobs, function)(self, *args)
         self._series.add(series)
         return series
+
+    def ask(self, function: str, *args: Any) -> Any:
+        """The last message of a function of :mod:`rumpel.images.jobs`.
+
+        Raises:
+            SandboxError: if there is none.
+        """
+        answers = [message for message, _ in self.run(function, *args)]
+        if not answers:
+            raise SandboxError(f"{self.name}: a sandbox sends nonsense")
+        return answers[-1]
 
     def serve(self, *args: Any) -> None:
         """Run the service's function ``serve`` with its descriptors and these arguments.
@@ -245,7 +254,7 @@ class Session:
     def feed(self, items: Iterable[tuple[Any, Any]], function: str, *args: Any) -> Any:
         """Call a function of :mod:`rumpel.images.jobs` that reads items."""
         if self.options.sandbox:
-            return self._remote.remote.feed(items, "feed", _JOBS, function, *args)
+            return self._remote.remote.feed(items, "feed", JOBS, function, *args)
         from rumpel.images import jobs
 
         return getattr(jobs, function)(self, items, *args)
@@ -327,11 +336,20 @@ class Session:
             return self._remote.remote.failed
         return sum(disk.stats.errors for disk in self.disks)
 
+    @property
+    def is_lost_without_harm(self) -> bool:
+        """Is there nothing that has to be written, and the kernel in a process of its own?"""
+        options = self.options
+        kept = not options.read_only and options.overlay is not True
+        return options.sandbox and not kept and not isinstance(options.overlay, str)
+
     def close(self) -> None:
         """Halt the kernel, which writes all that is to be written."""
         self.stop()
         try:
-            if self.kernel.state == "running":
+            if self.is_lost_without_harm and self.kernel.state == "running":
+                self._remote.remote.kill()
+            elif self.kernel.state == "running":
                 with contextlib.suppress(OSError):  # in use: the halt ends that
                     self.undo()
                 self.kernel.halt()
@@ -349,5 +367,7 @@ class Session:
 
 def _of_image(error: OSError, name: str) -> OSError:
     if error.errno == errno.EBUSY:
-        return OSError(errno.EBUSY, "in use: another process has the image open", name)
+        from rumpel.images.locks import in_use
+
+        return OSError(errno.EBUSY, in_use(name), name)
     return error

@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 __all__ = ["check", "check_raw", "header_of", "is_url", "name_of", "open_source", "open_url"]
 
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+_URL = r"[A-Za-z][A-Za-z0-9+.-]+://"
 _BLOCK, _BLOCKS = 512 << 10, 64
 """Of what is fetched: how much at once, and how much is kept."""
 
 
 def is_url(image: object) -> bool:
     """Is it a name for fsspec, not the path of a file?"""
-    return isinstance(image, str) and bool(_URL.match(image))
+    return isinstance(image, str) and "://" in image and bool(re.match(_URL, image))
 
 
 def name_of(image: Any) -> str:

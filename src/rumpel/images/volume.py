@@ -17,17 +17,16 @@ from rumpel.images.copied import copied, counted
 from rumpel.images.device import Device
 from rumpel.images.errors import ImageError
 from rumpel.images.found import Found, entries
+from rumpel.images.mounting import TOP, attach, go_in, go_out, mount_device
 from rumpel.images.session import Options, Service, Session
 
 if TYPE_CHECKING:
     from rumpel.kernel import Kernel
 
-__all__ = ["Volume", "open_volume"]
+__all__ = ["OTHER", "Volume", "open_volume"]
 
-_TOP, _OTHER = "/mnt", "/other"
-_NOSUID, _NODEV, _NOATIME = 2, 4, 1024
-_MOUNTED_AS = {"ntfs": "ntfs3"}
-"""Where the kernel has another name for what is there."""
+OTHER = "/other"
+"""Where another partition is while it is copied from."""
 
 
 def open_volume(
@@ -100,34 +99,20 @@ class Volume:
 
     def _mount(self) -> None:
         options = self.session.options
+        device, read_only = self.device, options.read_only
         try:
-            self._mount_device(self.device, _TOP, options.read_only)
+            if device.kind:
+                args = "attach", device.path, device.kind, read_only
+                self._outside = int(self.session.ask(*args))
+            else:
+                # To try all that there are is not for who can import nothing more.
+                ((self._outside, _),) = attach(self.session, device.path, "", read_only)
+        except (TypeError, ValueError):
+            raise SandboxError(f"{self.name}: a sandbox sends nonsense") from None
         except OSError as error:
             if error.errno == errno.EROFS and not options.overlay:
                 raise _NeedsRecovery from None
             raise ImageError(self.name, self._why(error)) from None
-        self._outside = self.kernel.os.open("/", host.O_RDONLY | host.O_DIRECTORY)
-        self._go_in()
-
-    def _mount_device(self, device: Device, top: str, read_only: bool) -> None:
-        kind = _MOUNTED_AS.get(device.kind, device.kind) or None
-        flags = _NOSUID | _NODEV | _NOATIME
-        try:
-            self.kernel.mount(device.path, top, kind, flags=flags, read_only=read_only)
-        except OSError as error:
-            # As mount(8): of what can only be read, nobody has to say so.
-            if read_only or error.errno not in (errno.EROFS, errno.EACCES):
-                raise
-            self.kernel.mount(device.path, top, kind, flags=flags, read_only=True)
-
-    def _go_in(self) -> None:
-        """Make it the root, so that absolute symbolic links lead where they should."""
-        self.kernel.os.chroot(_TOP)
-        self.kernel.os.chdir("/")
-
-    def _go_out(self) -> None:
-        self.kernel.os.fchdir(self._outside)
-        self.kernel.os.chroot(".")
 
     def _why(self, error: OSError) -> str:
         kind, text = self.device.kind, error.strerror
@@ -170,9 +155,10 @@ class Volume:
         exclude: Sequence[str] = (),
         follow: bool = False,
         one_file_system: bool = False,
+        jobs: int = 1,
     ) -> Iterator[tuple[list[Any], Any]]:
         """A tree as items of :mod:`rumpel.copying.source`."""
-        args = path, list(exclude), follow, one_file_system
+        args = path, list(exclude), follow, one_file_system, jobs
         return self.session.run("read", *args)
 
     def copy_out(
@@ -184,11 +170,22 @@ class Volume:
         follow: bool = False,
         owner: tuple[int, int] | None = None,
         progress: Progress | None = None,
+        jobs: int = 1,
     ) -> Copied:
-        """Copy a file or a tree to the host; see :meth:`rumpel.Kernel.copy_out`."""
+        """Copy a file or a tree to the host; see :meth:`rumpel.Kernel.copy_out`.
+
+        Args:
+            source: in the file system.
+            target: of the host.
+            exclude: patterns of what is left out.
+            follow: if the source is a symbolic link, copy what it leads to.
+            owner: user and group of all of it.
+            progress: called with what was copied so far.
+            jobs: how many files are looked at ahead, at once.
+        """
         from rumpel.copying.target import Writer
 
-        items = self.items(source, exclude=exclude, follow=follow)
+        items = self.items(source, exclude=exclude, follow=follow, jobs=jobs)
         writer = Writer(host, target, source, owner=owner, progress=progress)
         try:
             return writer.run(items)
@@ -204,11 +201,12 @@ class Volume:
         follow: bool = False,
         owner: tuple[int, int] | None = None,
         progress: Progress | None = None,
+        jobs: int = 1,
     ) -> Copied:
-        """Copy a file or a tree from the host; see :meth:`rumpel.Kernel.copy_in`."""
+        """Copy a file or a tree from the host; see :meth:`copy_out`."""
         from rumpel.copying.source import read_tree
 
-        items = read_tree(host, source, exclude=exclude, follow=follow)
+        items = read_tree(host, source, exclude=exclude, follow=follow, jobs=jobs)
         return self.write(items, target, source, owner=owner, progress=progress)
 
     def write(
@@ -238,10 +236,14 @@ class Volume:
         exclude: Sequence[str] = (),
         owner: tuple[int, int] | None = None,
         progress: Progress | None = None,
+        jobs: int = 1,
     ) -> Copied:
         """Copy a file or a tree within the file system."""
-        args = source, target, list(exclude), list(owner) if owner else None
-        ((answer, _),) = self.session.run("duplicate", *args)
+        args = source, target, list(exclude), list(owner) if owner else None, bool(progress), jobs
+        answer: Any = None
+        for answer, _ in self.session.run("duplicate", *args):
+            if progress and isinstance(answer, dict) and "errors" not in answer:
+                progress(copied({"errors": (), **answer}))
         return copied(answer)
 
     def copy_from(
@@ -253,24 +255,51 @@ class Volume:
         exclude: Sequence[str] = (),
         owner: tuple[int, int] | None = None,
         progress: Progress | None = None,
+        jobs: int = 1,
     ) -> Copied:
         """Copy a file or a tree from another partition of the image."""
         other = choose(self.session.name, self.devices, partition)
         options: dict[str, Any] = {"exclude": exclude, "owner": owner, "progress": progress}
+        options["jobs"] = jobs
         if other == self.device:
             return self.copy_within(source, target, **options)
-        self._go_out()
-        try:
-            self._mount_device(other, _OTHER, True)
+        with self._beside(other):
+            # Links lead where they lead in their own file system, not in the kernel's.
+            source = f"{OTHER}{self._real(OTHER, source)}"
+            target = f"{TOP}{self._real(TOP, target)}"
+            return self.copy_within(source, target, **options)
+
+    def find_from(self, partition: str | None, pattern: str) -> list[str]:
+        """What a pattern names in another partition of the image; or a path that is there."""
+        other = choose(self.session.name, self.devices, partition)
+        if other == self.device:
+            return self._find(pattern)
+        os = self.kernel.os
+        with self._beside(other):
+            os.chroot(OTHER)
+            os.chdir("/")
             try:
-                # Links lead where they lead in their own file system, not in the kernel's.
-                source = f"{_OTHER}{self._real(_OTHER, source)}"
-                target = f"{_TOP}{self._real(_TOP, target)}"
-                return self.copy_within(source, target, **options)
+                return self._find(pattern)
             finally:
-                self.kernel.umount(_OTHER)
+                go_out(self.kernel, self._outside)
+
+    def _find(self, pattern: str) -> list[str]:
+        if self.kernel.os.path.lexists(pattern):
+            return [pattern]
+        return sorted(self.kernel.glob.glob(pattern, recursive=True))
+
+    @contextlib.contextmanager
+    def _beside(self, other: Device) -> Iterator[None]:
+        """Have the kernel's own root, and another partition in it as well."""
+        go_out(self.kernel, self._outside)
+        try:
+            mount_device(self.kernel, other.path, OTHER, other.kind, True)
+            try:
+                yield
+            finally:
+                self.kernel.umount(OTHER)
         finally:
-            self._go_in()
+            go_in(self.kernel)
 
     def _real(self, top: str, path: str) -> str:
         """A path without links in a file system that is mounted; the last name may be one."""
@@ -280,11 +309,11 @@ class Volume:
         try:
             path = f"/{path}"
             parent, name = os.path.split(path)
-            if name in ("", ".", "..") or (top == _TOP and os.path.isdir(path)):
+            if name in ("", ".", "..") or (top == TOP and os.path.isdir(path)):
                 return str(os.path.realpath(path))
             return str(os.path.join(os.path.realpath(parent), name))
         finally:
-            self._go_out()
+            go_out(self.kernel, self._outside)
 
     # Snapshots
 
@@ -329,23 +358,9 @@ class Volume:
     # The end
 
     def _unmount(self) -> None:
-        os = self.kernel.os
         if self._outside < 0:
             return
-        if not self.read_only:
-            # What could not be written is an error here and nowhere else.
-            top = os.open("/", host.O_RDONLY | host.O_DIRECTORY)
-            try:
-                self.kernel.syscall("syncfs", top)
-            finally:
-                os.close(top)
-        self._go_out()
-        try:
-            self.kernel.umount(_TOP)
-        except BaseException:
-            self._go_in()
-            raise
-        os.close(self._outside)
+        self.session.ask("detach", self._outside, not self.read_only)
         self._outside = -1
 
     def close(self) -> None:
@@ -359,7 +374,8 @@ class Volume:
             return
         self.session.stop()
         try:
-            self._unmount()
+            if not self.session.is_lost_without_harm:
+                self._unmount()
         except OSError as error:
             # A file is open, of which all is written by now: the halt ends its users.
             if error.errno != errno.EBUSY:

@@ -134,7 +134,7 @@ def start(program: Sequence[str], options: Options) -> instance.Joined:
     """
     image = options.version
     if "/" not in image:
-        from rumpel.booting import image_path
+        from rumpel.build.lookup import image_path
 
         image = image_path(image, options.profile)
     if not Path(image).is_file():

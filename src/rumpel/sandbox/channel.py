@@ -28,7 +28,12 @@ _MOST = 64 << 20
 _MOST_HEAD = 1 << 20
 """JSON becomes up to 25 times as long in memory."""
 
+_LARGE, _LITTLE = 64 << 10, 4 << 10
+"""Of bytes that belong to a message: from how many on they are received where they stay, and how
+much is received ahead when such are expected."""
+
 _encode = json.JSONEncoder(check_circular=False, separators=(",", ":")).encode
+_scan = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
 
 
 def encode(message: Any) -> bytes:
@@ -70,6 +75,7 @@ class Channel:
         self._gathered = 0
         self._in = bytearray(_GATHER)
         self._start = self._end = 0
+        self._ahead = _GATHER
         self._poll = select.poll()
         self._poll.register(connection, select.POLLIN)
 
@@ -126,9 +132,13 @@ class Channel:
         if head > _MOST_HEAD or size > _MOST:
             raise SandboxError("a sandbox sends nonsense")
         try:
-            message = json.loads(self._take(head))
-        except (ValueError, RecursionError) as error:
+            text = self._take(head).decode()
+            message, end = _scan(text, 0)
+        except (ValueError, RecursionError, StopIteration) as error:
             raise SandboxError("a sandbox sends nonsense") from error
+        if end != len(text):
+            raise SandboxError("a sandbox sends nonsense")
+        self._ahead = _LITTLE if size > _LARGE else _GATHER
         return message, self._take(size) if size else b""
 
     def _take(self, size: int) -> bytes | bytearray:
@@ -140,19 +150,19 @@ class Channel:
         return bytes(memoryview(self._in)[self._start - size : self._start])
 
     def _fill(self, have: int, size: int) -> bytes | bytearray:
-        if size > len(self._in):
+        if size > _LARGE:
             return self._large(have, size)
         view = memoryview(self._in)
         view[:have] = view[self._start : self._end]
         while have < size:
-            have += self._into(view[have:])
+            have += self._into(view[have : max(size, self._ahead)])
         self._start, self._end = size, have
         return bytes(view[:size])
 
     def _large(self, have: int, size: int) -> bytearray:
         whole = bytearray(size)
         view = memoryview(whole)
-        view[:have] = self._in[self._start : self._end]
+        view[:have] = memoryview(self._in)[self._start : self._end]
         self._start = self._end = 0
         while have < size:
             have += self._into(view[have:])

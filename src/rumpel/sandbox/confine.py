@@ -6,7 +6,6 @@ from __future__ import annotations
 import contextlib
 import os
 import resource
-import tempfile
 import threading
 from collections.abc import Callable
 
@@ -18,6 +17,7 @@ __all__ = ["confine", "prepare"]
 _CLONE_NEWUTS, _CLONE_NEWIPC = 0x04000000, 0x08000000
 _CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
 _NOBODY = 65534
+_TEMPORARY = ("/tmp", "/var/tmp", "/dev/shm")
 
 
 def prepare() -> Callable[[], None]:
@@ -55,13 +55,17 @@ def prepare() -> Callable[[], None]:
 def _leave_files() -> None:
     """Have a root directory that is empty, and in which nothing can be made: it is removed."""
     os.chdir("/")
-    with contextlib.suppress(OSError):
-        empty = tempfile.mkdtemp(prefix="rumpel-")
-        try:
-            os.chdir(empty)
-        finally:
-            os.rmdir(empty)  # noqa: PTH106
-        os.chroot(".")
+    for directory in _TEMPORARY:
+        # Not tempfile, which takes long to import.
+        empty = f"{directory}/rumpel-{os.urandom(16).hex()}"
+        with contextlib.suppress(OSError):
+            os.mkdir(empty, 0o700)  # noqa: PTH102
+            try:
+                os.chdir(empty)
+            finally:
+                os.rmdir(empty)  # noqa: PTH106
+            os.chroot(".")
+            return
 
 
 def confine(limits: dict[str, int], leave_files: Callable[[], None]) -> None:

@@ -7,11 +7,11 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
-from rumpel.booting import image_path
+from rumpel.build.lookup import image_path
 from rumpel.kernel import Kernel
 from rumpel.sandbox.disks import DiskSpec
 from rumpel.sandbox.native import RemoteKernel
-from rumpel.sandbox.process import take
+from rumpel.sandbox.process import Setup, take
 from rumpel.sizes import to_bytes
 
 if TYPE_CHECKING:
@@ -80,22 +80,20 @@ def boot(
         ...     k.mount("/dev/vda1", "/mnt", "vfat")
         ...     k.os.listdir("/mnt")
     """
-    setup = {
-        "image": image_path(version, profile) if image is None else os.fspath(image),
-        "memory": to_bytes(memory),
-        "cmdline": cmdline,
-        "disks": [DiskSpec(*disk) for disk in disks],
-        "modules": list(modules),
-        "housekeeper": housekeeper,
-        "confined": confined,
-        "directory": os.getcwd(),  # noqa: PTH109
-    }
-    process = take(name or (disks[0].path if disks else "sandbox"), fds)
+    setup = Setup(
+        os.path.abspath(image_path(version, profile) if image is None else image),  # noqa: PTH100
+        to_bytes(memory),
+        tuple(modules),
+        cmdline,
+        housekeeper,
+        confined,
+    )
+    process = take(name or (disks[0].path if disks else "sandbox"), setup, fds)
     # On a busy machine an interpreter may take its time to start.
     process.set_timeout(None if timeout is None else max(timeout, _START))
     native = RemoteKernel(process)
     try:
-        native.start(setup)
+        native.start(setup, os.getcwd(), [DiskSpec(*disk) for disk in disks])  # noqa: PTH109
         process.set_timeout(timeout)
     except BaseException:
         native.close()

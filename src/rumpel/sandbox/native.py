@@ -17,7 +17,7 @@ import errno
 import os
 import threading
 import weakref
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rumpel import _native
@@ -26,7 +26,8 @@ from rumpel.sandbox.channel import Channel, Silence, encode
 from rumpel.sandbox.process import SOON
 
 if TYPE_CHECKING:
-    from rumpel.sandbox.process import Process
+    from rumpel.sandbox.disks import DiskSpec
+    from rumpel.sandbox.process import Process, Setup
 
 __all__ = ["RemoteCall", "RemoteKernel"]
 
@@ -78,13 +79,17 @@ class RemoteKernel:
         Raises:
             OSError, KernelPanic, SandboxError, ...: as the answer says.
         """
-        head = encode(request)
+        return self._answer(encode(request), data)
+
+    def _answer(self, head: bytes = b"", data: Any = b"") -> tuple[Any, Any]:
+        """What comes back for a request, if one is sent, or for the one before."""
         self._check_thread()
         with self._lock:
             self._check()
             try:
                 self._thread = threading.get_ident()
-                self._channel.put(head, data)
+                if head:
+                    self._channel.put(head, data)
                 self._channel.flush()
                 message, answer = self._channel.receive()
             except BaseException as error:
@@ -256,9 +261,12 @@ class RemoteKernel:
 
     # What a kernel does
 
-    def start(self, setup: dict[str, Any]) -> None:
-        """Boot."""
-        self.release = str(self.ask("start", setup)[0])
+    def start(self, setup: Setup, directory: str, disks: Sequence[DiskSpec]) -> None:
+        """Boot, if that has not begun yet, and plug disks in."""
+        if self._process.setup is None:
+            self._process.boot(setup)
+        self.release = str(self._answer()[0])
+        self.ask("start", directory, disks)
 
     def bind(
         self,
@@ -295,6 +303,13 @@ class RemoteKernel:
         self.failed = failed
         self._state = "halted"
         self._end()
+
+    def kill(self) -> None:
+        """End the process at once, of whose disks none was to be written to."""
+        if self._state == "running" and self._process.ours:
+            self._process.kill()
+            self._state = "halted"
+            self._end()
 
     def close(self) -> None:
         """End the process, if it still runs: it halts the kernel first."""

@@ -10,21 +10,43 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from rumpel.errors import SandboxError
 from rumpel.sandbox.channel import Channel
 
-__all__ = ["FIRST", "KEEP", "Process", "outwait", "prestart", "take"]
+__all__ = ["FIRST", "KEEP", "Process", "Setup", "outwait", "prestart", "take"]
 
 _LOG_SIZE = 4 << 20
 KEEP = ("LD_LIBRARY_PATH", "ASAN_OPTIONS", "LSAN_OPTIONS")
 """All of the environment that a child needs."""
+_ROOM = 1 << 20
+"""What may be on its way, as far as the host allows: each waits less for the other."""
 _TAIL = 12
 FIRST = 5
 """The descriptor that the child finds the first of its own as."""
 SOON = 20.0
 """How long a process may take to end that was interrupted: more than it gives itself."""
+
+
+class Setup(NamedTuple):
+    """What a kernel is booted with, before it is known what for; see :func:`rumpel.sandbox.boot`.
+
+    Attributes:
+        image: the path of the kernel's image.
+        memory: in bytes.
+        modules: what else the child imports.
+        cmdline: more parameters.
+        housekeeper: is there a thread for an idle kernel?
+        confined: shall it lose its privileges?
+    """
+
+    image: str
+    memory: int
+    modules: tuple[str, ...]
+    cmdline: str = ""
+    housekeeper: bool = False
+    confined: bool = True
 
 
 class Process:
@@ -33,16 +55,22 @@ class Process:
     Args:
         name: of what it works on, for messages.
         fds: descriptors that it finds as :data:`FIRST` and so on.
+
+    Attributes:
+        setup: what it was told to boot; nobody has received its answer to that.
     """
 
     def __init__(self, name: str, fds: Sequence[int] = ()) -> None:
         self.name = name
+        self.setup: Setup | None = None
         self.timeout: float | None = None
         self._parent = os.getpid()
         self._log = _memory_file("rumpel-log")
         self._errors = _memory_file("rumpel-errors")
         self.status: int | None = None
         ours, theirs = _socket.socketpair()
+        for end in (ours, theirs):
+            end.setsockopt(_socket.SOL_SOCKET, _socket.SO_SNDBUF, _ROOM)
         try:
             self._pid = self._spawn(theirs.fileno(), fds)
         finally:
@@ -53,7 +81,7 @@ class Process:
     def _spawn(self, connection: int, fds: Sequence[int]) -> int:
         package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # noqa: PTH100, PTH120
         code = (
-            f"import sys, os; sys.path.insert(0, {package!r});"
+            f"import gc, sys, os; gc.disable(); sys.path.insert(0, {package!r});"
             f" os.closerange({FIRST + len(fds)}, 1 << 20);"
             " from rumpel.sandbox.worker import main; main()"
         )
@@ -74,6 +102,13 @@ class Process:
             for fd in spare:
                 os.close(fd)
 
+    def boot(self, setup: Setup) -> None:
+        """Tell it to boot a kernel."""
+        self.setup = setup
+        self.channel.send(("boot", setup._asdict()))
+        with contextlib.suppress(EOFError):  # who asks for the answer will learn why
+            self.channel.flush()
+
     def set_timeout(self, seconds: float | None) -> None:
         """How long it may be silent when it should answer, and how long its end may take."""
         self.timeout = seconds
@@ -81,7 +116,7 @@ class Process:
 
     def kill(self) -> None:
         """End it at once: its disks are as if their plug had been pulled."""
-        if self.status is None:
+        if self.status is None and self.ours:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self._pid, signal.SIGKILL)
 
@@ -154,19 +189,24 @@ class Process:
 _spare: list[Process] = []
 
 
-def prestart() -> None:
-    """Start a process that the next :func:`take` will give: it imports what it needs meanwhile."""
+def prestart(setup: Setup) -> None:
+    """Start a process that the next :func:`take` will give: it boots its kernel meanwhile."""
     if not _spare:
-        _spare.append(Process("sandbox"))
+        process = Process("sandbox")
+        process.boot(setup)
+        _spare.append(process)
 
 
-def take(name: str, fds: Sequence[int] = ()) -> Process:
-    """A process for a kernel: the one that was started before, or a new one."""
-    if not _spare or fds or not _spare[0].ours:
-        return Process(name, fds)
-    process = _spare.pop()
-    process.name = name
-    return process
+def take(name: str, setup: Setup, fds: Sequence[int] = ()) -> Process:
+    """A process for a kernel: the one that was started before, if it is such, or a new one."""
+    process = _spare.pop() if _spare else None
+    if process and not fds and process.setup == setup and process.ours:
+        process.name = name
+        return process
+    if process:
+        process.kill()
+        process.end()
+    return Process(name, fds)
 
 
 def _memory_file(name: str) -> int:

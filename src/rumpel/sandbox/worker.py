@@ -2,17 +2,19 @@
 """The child's end: a kernel that nobody trusts, and what is asked of it.
 
 ``python -I -S`` executes :func:`main` with nothing of the parent's memory and environment. It
-opens the disks, boots, gives up all that it can do to the host, and only then lets the kernel
+boots, opens the disks, gives up all that it can do to the host, and only then lets the kernel
 see a disk. When the parent hangs up, or dies, the kernel is halted: its file systems are clean.
 """
 
 from __future__ import annotations
 
 import _socket
+import gc
 import os
 import select
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from typing import Any
@@ -33,6 +35,8 @@ CONNECTION, LOG = 3, 4
 _GRACE, _HALT, _LAST = 3, 60, 600
 """Seconds, when the parent has hung up, for the call in progress; for a halt while it lasts;
 for a halt after it, as there may be much to write."""
+_DUE = 0.1
+"""Seconds for which a part of an answer may wait for more."""
 _ROOM = 512 << 20
 """Memory besides the kernel's: Python, copies of what is read, overlays' tables."""
 
@@ -60,33 +64,38 @@ class Worker:
 
     # Requests
 
-    def start(self, setup: dict[str, Any]) -> None:
-        """Boot, lock the door, and plug the disks in."""
+    def boot(self, setup: dict[str, Any]) -> None:
+        """Boot; what the kernel will read is not known yet."""
         for name in setup["modules"]:
             import_module(name)
-        # Where the parent is now; it may have been elsewhere when it started this process.
-        os.chdir(setup["directory"])
-        specs = [DiskSpec(*spec) for spec in setup["disks"]]
-        disks = [spec.open() for spec in specs]
-        leave_files = confine.prepare() if setup["confined"] else None
+        self._memory = setup["memory"]
+        self._leave_files = confine.prepare() if setup["confined"] else None
         self.kernel = boot(
             image=setup["image"],
-            memory=setup["memory"],
+            memory=self._memory,
             housekeeper=setup["housekeeper"],
             cmdline=setup["cmdline"],
             log=LOG,
         )
         # Parts that are made when they are first used would be imported then.
         assert self.kernel.os.path
-        if leave_files:
-            limits = _limits(specs, setup["memory"])
-            confine.confine(limits, leave_files)
+        gc.enable()  # all is imported
+        self.send(self.kernel.release)
+
+    def start(self, directory: str, disks: list[Any]) -> None:
+        """Open the disks, lock the door, and plug them in."""
+        # Where the parent is now; it may have been elsewhere when it started this process.
+        os.chdir(directory)
+        specs = [DiskSpec(*spec) for spec in disks]
+        opened = [spec.open() for spec in specs]
+        if self._leave_files:
+            confine.confine(_limits(specs, self._memory), self._leave_files)
         threading.Thread(target=self.watch, daemon=True).start()
         _native.end_after_hangup(CONNECTION, 3 * _GRACE)
-        for disk in disks:
+        for disk in opened:
             self.kernel.plug(disk)
-        self.disks = disks
-        self.send(self.kernel.release)
+        self.disks = opened
+        self.send(None)
 
     def bind(self, nr: int, name: str, keywords: dict[str, int]) -> None:
         """Make a system call ready; its number is the answer."""
@@ -109,10 +118,17 @@ class Worker:
 
     def run(self, module: str, function: str, *args: Any) -> None:
         """Iterate over what a function of one of the modules returns."""
+        channel, due = self._channel, 0.0
         for message, data in getattr(import_module(module), function)(self, *args):
-            # It says something only if it wants no more of this.
-            if self._channel.put(encode(("ok", message)), data) and self._channel.waiting():
-                break
+            sent = channel.put(encode(("ok", message)), data)
+            if not sent and time.monotonic() > due:
+                channel.flush()
+                sent = True
+            if sent:
+                due = time.monotonic() + _DUE
+                # It says something only if it wants no more of this.
+                if channel.waiting():
+                    break
         self.send(None)
 
     def stop(self) -> None:
@@ -210,6 +226,7 @@ class Worker:
 
 
 _REQUESTS: dict[str, Callable[..., None]] = {
+    "boot": Worker.boot,
     "start": Worker.start,
     "bind": Worker.bind,
     "now": Worker.now,

@@ -32,6 +32,10 @@ def command(how: How, names: tuple[str, ...], repair: bool, verbose: bool) -> No
 
     Without a partition all of an image are checked. With --repair the kernel mounts each first,
     which replays its journal.
+
+    \b
+    Example:
+      rumpel image check --repair disk.img:2
     """
     if how.overlay or (repair and how.read_only):
         raise click.UsageError("these programs know no --overlay; --repair is not --read-only")

@@ -17,7 +17,12 @@ from rumpel.cli.image.modes import change
 @click.argument("names", nargs=-1, required=True, metavar="IMAGE[:PARTITION]:PATH...")
 @click.option("-R", "recursive", is_flag=True, help="All that is below, too.")
 def command(how: How, mode: str, names: tuple[str, ...], recursive: bool) -> None:
-    """Change modes: octal, or such as u+x,go-w."""
+    """Change modes: octal, or such as u+x,go-w.
+
+    \b
+    Example:
+      rumpel image chmod u+x,go-w disk.img:/usr/local/bin/tool
+    """
     change(mode, 0, False)
     with Images(how, writes=True) as images:
         for place in images.places(names):

@@ -18,7 +18,12 @@ from rumpel.images.volume import Volume
 @click.option("-R", "recursive", is_flag=True, help="All that is below, too.")
 @click.option("-h", "link", is_flag=True, help="Symbolic links themselves.")
 def command(how: How, owner: str, names: tuple[str, ...], recursive: bool, link: bool) -> None:
-    """Change owners: numbers, or names of the image's own /etc/passwd and /etc/group."""
+    """Change owners: numbers, or names of the image's own /etc/passwd and /etc/group.
+
+    \b
+    Example:
+      rumpel image chown -R www-data:www-data disk.img:/srv
+    """
     with Images(how, writes=True) as images:
         for place in images.places(names):
             with images.attempt(place.name):

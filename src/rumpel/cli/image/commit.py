@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import errno
+
 import click
 
 
@@ -12,7 +14,19 @@ import click
 @click.option("--format", metavar="FORMAT", help="Of the image; by default what its content says.")
 @click.option("--backing", is_flag=True, help="Let it name files in other directories.")
 def command(image: str, overlay: str, format: str | None, backing: bool) -> None:
-    """Put what was written to OVERLAY (--overlay) into IMAGE; the overlay is empty then."""
-    from rumpel.images.commit import commit
+    """Put what was written to OVERLAY (--overlay) into IMAGE; the overlay is empty then.
 
-    commit(image, overlay, format, backing)
+    \b
+    Example:
+      rumpel image commit disk.img changes.qcow2
+    """
+    from rumpel.images.commit import commit
+    from rumpel.images.errors import ImageError
+    from rumpel.images.locks import in_use
+
+    try:
+        commit(image, overlay, format, backing)
+    except OSError as error:
+        if error.errno != errno.EBUSY:
+            raise
+        raise ImageError(image, in_use(image)) from None

@@ -41,6 +41,10 @@ owner = click.option(
     help="Owner of all that is written.",
 )  # fmt: skip
 progress = click.option("--progress", is_flag=True, help="Show a bar on a terminal.")
+jobs = click.option(
+    "--jobs", "-j", type=click.IntRange(1, 64), default=1, show_default=True, metavar="N",
+    help="Look ahead at N files at once, where the disk or the network is slow.",
+)  # fmt: skip
 
 
 def _owner(value: str | None) -> tuple[int, int] | None:

@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import posixpath
+import re
 import shutil
 from collections import Counter
 from collections.abc import Callable
@@ -18,6 +20,7 @@ from rumpel.cli.image.common import (
     Place,
     bar,
     exclude,
+    jobs,
     options,
     owner,
     progress,
@@ -25,6 +28,7 @@ from rumpel.cli.image.common import (
 )
 from rumpel.copying import Copied
 from rumpel.images.locate import Location, parse_any
+from rumpel.images.volume import OTHER
 
 
 @click.command()
@@ -35,6 +39,7 @@ from rumpel.images.locate import Location, parse_any
 @exclude
 @owner
 @progress
+@jobs
 def command(
     how: How,
     sources: tuple[str, ...],
@@ -43,6 +48,7 @@ def command(
     exclude: tuple[str, ...],
     owner: tuple[int, int] | None,
     progress: bool,
+    jobs: int,
 ) -> None:
     """Copy files and trees into, out of, within and between images, as cp -a does.
 
@@ -67,17 +73,13 @@ def command(
         for name, location in zip(sources, ends, strict=True):
             with images.attempt(name), bar(progress) as update:
                 path = place.path if place else target
-                options = {"exclude": exclude, "owner": owner, "progress": update}
+                options: dict[str, Any] = {"exclude": exclude, "owner": owner, "progress": update}
+                options["jobs"] = jobs
                 if place and location and _same_disk(place, location):
-                    final = posixpath.join(path, _name(location.path or "/")) if into else path
-                    _copied(
-                        images,
-                        place.volume.copy_from,
-                        location.partition,
-                        location.path or "/",
-                        final,
-                        **options,
-                    )
+                    for found in _found(place, location):
+                        final = posixpath.join(path, _name(found)) if into else path
+                        args = location.partition, found, final
+                        _copied(images, place.volume.copy_from, *args, **options)
                     continue
                 for source in _sources(images, name, location):
                     final = posixpath.join(path, _name(source)) if into else path
@@ -88,6 +90,17 @@ def _same_disk(place: Place, location: Location) -> bool:
     """Is it another partition of the target's image? That is open already, to be written."""
     same = os.path.realpath(location.image) == os.path.realpath(place.volume.session.name)
     return same and location.partition != place.partition
+
+
+def _found(place: Place, location: Location) -> list[str]:
+    """What is meant in another partition of the target's image."""
+    path = location.path or "/"
+    if not set(path) & set("*?["):
+        return [path]
+    found = place.volume.find_from(location.partition, path)
+    if not found:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+    return found
 
 
 def _sources(images: Images, name: str, location: Location | None) -> list[Place | str]:
@@ -119,7 +132,8 @@ def _copy(
     elif source.volume is to.volume:
         _copied(images, to.volume.copy_within, source.path, target, **options)
     else:
-        items = source.volume.items(source.path, exclude=options.pop("exclude"))
+        ahead = {"exclude": options.pop("exclude"), "jobs": options.pop("jobs")}
+        items = source.volume.items(source.path, **ahead)
         _copied(images, to.volume.write, items, target, source.path, **options)
 
 
@@ -129,7 +143,9 @@ def _copied(images: Images, copy: Callable[..., Copied], *args: Any, **options: 
         said(images, copy(*args, **options))
     except shutil.Error as error:
         for path, _, why in error.args[0]:
-            images.complain(f"{path}: {why}")
+            # As OSError has it, with names that may be those of the sandbox.
+            reason = re.sub(r"^\[Errno \d+\] ([^:]*).*", r"\1", why)
+            images.complain(f"{path.removeprefix(OTHER)}: {reason}")
 
 
 def said(images: Images, copied: Copied) -> None:

@@ -18,6 +18,7 @@ from rumpel.cli.image.cp import said
 from rumpel.devices import Disk
 from rumpel.images.errors import ImageError
 from rumpel.images.locate import Location
+from rumpel.images.locks import in_use
 from rumpel.images.tools import copy_range, mkfs, run
 from rumpel.sizes import to_bytes
 
@@ -135,7 +136,7 @@ def _check(image: str, final: Path, force: bool) -> None:
         Disk(final)
     except OSError as error:
         if error.errno == errno.EBUSY:
-            raise ImageError(image, "in use: another process has the image open") from None
+            raise ImageError(image, in_use(str(final))) from None
 
 
 def _part(text: str) -> Part:

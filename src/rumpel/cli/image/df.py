@@ -18,7 +18,12 @@ from rumpel.images.locate import parse
 @click.option("-i", "inodes", is_flag=True, help="Inodes instead of bytes.")
 @as_json
 def command(how: How, names: tuple[str, ...], human: bool, inodes: bool, as_json: bool) -> None:
-    """Tell how full file systems are, in bytes."""
+    """Tell how full file systems are, in bytes.
+
+    \b
+    Example:
+      rumpel image df -h disk.img:2 other.img
+    """
     rows: list[dict[str, Any]] = []
     with Images(how) as images:
         for name in names:

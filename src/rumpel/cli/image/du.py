@@ -28,7 +28,12 @@ def command(
     apparent_size: bool,
     as_json: bool,
 ) -> None:
-    """Tell what takes room, in bytes. Files with several names count once."""
+    """Tell what takes room, in bytes. Files with several names count once.
+
+    \b
+    Example:
+      rumpel image du -h disk.img:/var
+    """
     rows: list[dict[str, object]] = []
     with Images(how) as images:
         for place in images.places(names):

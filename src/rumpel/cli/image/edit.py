@@ -27,6 +27,10 @@ def command(how: How, name: str) -> None:
     """Edit a file with $VISUAL or $EDITOR. Nothing is written if it is left as it was.
 
     What cannot be written to the image is kept in a temporary directory.
+
+    \b
+    Example:
+      rumpel image edit disk.img:LABEL=root:/etc/fstab
     """
     location = parse(name)
     with Images(how, writes=True) as images, images.attempt(name):

@@ -66,14 +66,13 @@ def command(
     now = time.time()
 
     def fits(each: Found, path: str) -> bool:
-        age = (now - each.mtime / 1e9) / 86400
         mode = stat.S_IMODE(each.mode)
         return (
             (pattern is None or fnmatchcase(path.rpartition("/")[2], pattern))
             and (path_pattern is None or fnmatchcase(path, path_pattern))
             and (kind is None or stat.S_IFMT(each.mode) == _TYPES[kind])
             and (length is None or _compare(each.size, sign, number))
-            and (mtime is None or _compare(int(age), day_sign, days))
+            and (mtime is None or _compare(_days(now, each.mtime), day_sign, days))
             and (perm is None or _has(mode, perm_kind, bits))
             and (uid is None or each.uid == uid)
         )
@@ -96,6 +95,10 @@ def command(
                         show(path)
     if as_json:
         show_json(every)
+
+
+def _days(now: float, ns: int) -> int:
+    return int((now - ns / 1e9) / 86400)
 
 
 def _signed(text: str | None, option: str) -> tuple[str, int]:

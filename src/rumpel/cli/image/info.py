@@ -21,7 +21,12 @@ from rumpel.images.sources import header_of, is_url
 @click.argument("names", nargs=-1, required=True, metavar="IMAGE...")
 @as_json
 def command(how: How, names: tuple[str, ...], as_json: bool) -> None:
-    """Tell what images are: format, partition table, file systems, labels, UUIDs, features."""
+    """Tell what images are: format, partition table, file systems, labels, UUIDs, features.
+
+    \b
+    Example:
+      rumpel image info disk.img
+    """
     every = []
     with Images(how) as images:
         for name in names:

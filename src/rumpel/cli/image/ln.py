@@ -4,13 +4,15 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
 import posixpath
 from typing import Any
 
 import click
 
-from rumpel.cli.image.common import How, Images, options
-from rumpel.images.locate import parse
+from rumpel.cli.image.common import How, Images, Place, options
+from rumpel.images.locate import parse, parse_any
 
 
 @click.command()
@@ -20,7 +22,7 @@ from rumpel.images.locate import parse
 @click.option("-s", "symbolic", is_flag=True, help="A symbolic link, to whatever TARGET says.")
 @click.option("-f", "force", is_flag=True, help="Replace what is there.")
 def command(how: How, target: str, name: str, symbolic: bool, force: bool) -> None:
-    """Make a link; TARGET is a path in the image's file system.
+    """Make a link; TARGET is a path in the image's file system, with the image's name or without.
 
     \b
     Example:
@@ -29,6 +31,8 @@ def command(how: How, target: str, name: str, symbolic: bool, force: bool) -> No
     with Images(how, writes=True) as images, images.attempt(name):
         place = images.place(parse(name))
         os, path = place.volume.kernel.os, place.path
+        if not symbolic:
+            target = _within(images, target, place)
         if os.path.isdir(path) and not os.path.islink(path):
             path = posixpath.join(path, posixpath.basename(target.rstrip("/")))
         link = os.symlink if symbolic else os.link
@@ -44,6 +48,16 @@ def command(how: How, target: str, name: str, symbolic: bool, force: bool) -> No
                 with contextlib.suppress(OSError):
                     os.unlink(new)
                 raise
+
+
+def _within(images: Images, target: str, place: Place) -> str:
+    """The path of what shall have one more name."""
+    location = parse_any(target)
+    if location is None:
+        return target
+    if not images.is_in(location, place.volume):
+        raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), target)
+    return location.path or "/"
 
 
 def _is_same(os: Any, target: str, path: str) -> bool:

@@ -16,7 +16,12 @@ from rumpel.images.locate import parse
 @click.option("-p", "parents", is_flag=True, help="Those above as well; they may be there.")
 @click.option("-m", "mode", default="755", show_default=True, help="Mode, octal or as of chmod.")
 def command(how: How, names: tuple[str, ...], parents: bool, mode: str) -> None:
-    """Make directories."""
+    """Make directories.
+
+    \b
+    Example:
+      rumpel image mkdir -p -m 750 disk.img:/srv/data
+    """
     bits = change(mode, 0o777, True)
     with Images(how, writes=True) as images:
         for name in names:

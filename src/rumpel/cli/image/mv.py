@@ -16,7 +16,12 @@ from rumpel.images.locate import parse
 @click.argument("sources", nargs=-1, required=True, metavar="IMAGE[:PARTITION]:PATH...")
 @click.argument("target", metavar="IMAGE[:PARTITION]:PATH")
 def command(how: How, sources: tuple[str, ...], target: str) -> None:
-    """Rename or move files and directories within a file system."""
+    """Rename or move files and directories within a file system.
+
+    \b
+    Example:
+      rumpel image mv disk.img:/etc/hosts.new disk.img:/etc/hosts
+    """
     with Images(how, writes=True) as images:
         to = images.place(parse(target))
         os = to.volume.kernel.os

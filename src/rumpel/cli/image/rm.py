@@ -17,7 +17,12 @@ from rumpel.cli.image.common import How, Images, options
 @click.option("-f", "force", is_flag=True, help="No complaint if there is none.")
 @click.option("-d", "empty", is_flag=True, help="Empty directories.")
 def command(how: How, names: tuple[str, ...], recursive: bool, force: bool, empty: bool) -> None:
-    """Remove files and trees."""
+    """Remove files and trees.
+
+    \b
+    Example:
+      rumpel image rm -r disk.img:/var/tmp/build
+    """
     with Images(how, writes=True) as images:
         for place in images.places(names, may_be_none=force):
             os = place.volume.kernel.os

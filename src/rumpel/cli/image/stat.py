@@ -29,7 +29,12 @@ _KINDS = {
 @click.option("-L", "follow", is_flag=True, help="Of what symbolic links lead to.")
 @as_json
 def command(how: How, names: tuple[str, ...], follow: bool, as_json: bool) -> None:
-    """Tell all about files: also extended attributes."""
+    """Tell all about files: also extended attributes.
+
+    \b
+    Example:
+      rumpel image stat disk.img:/etc/passwd
+    """
     every: list[dict[str, object]] = []
     with Images(how) as images:
         for place in images.places(names):

@@ -18,7 +18,12 @@ from rumpel.images.found import Found
 @click.option("-L", "depth", type=click.IntRange(min=1), help="How far down.")
 @as_json
 def command(how: How, names: tuple[str, ...], depth: int | None, as_json: bool) -> None:
-    """Show trees, as tree(1)."""
+    """Show trees, as tree(1).
+
+    \b
+    Example:
+      rumpel image tree -L 2 disk.img:2:/usr
+    """
     every: list[dict[str, object]] = []
     with Images(how) as images:
         for place in images.places(names):

@@ -18,7 +18,12 @@ _FITRIM = 0xC0185879
 @options
 @click.argument("names", nargs=-1, required=True, metavar="IMAGE[:PARTITION]...")
 def command(how: How, names: tuple[str, ...]) -> None:
-    """Give unused room back to the host, as fstrim: the image's file gets holes."""
+    """Give unused room back to the host, as fstrim: the image's file gets holes.
+
+    \b
+    Example:
+      rumpel image trim disk.img:2
+    """
     with Images(how, writes=True) as images:
         for name in names:
             with images.attempt(name):

@@ -14,6 +14,10 @@ def command(directory: str) -> None:
     """Unmount what is mounted with rumpel image mount, and wait until all is in the image.
 
     fusermount3 -u and umount do not wait for that.
+
+    \b
+    Example:
+      rumpel image umount mnt
     """
     from rumpel.images.fuse.mount import unmount
 

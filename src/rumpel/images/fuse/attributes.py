@@ -74,12 +74,17 @@ class Attributes:
 
     def _packed(self, found: tuple[int, ...]) -> bytes:
         """Attributes as the host takes them."""
-        blksize, nlink, uid, gid, mode, ino, size, blocks, atime, atime_ns = found[:10]
-        ctime, ctime_ns, mtime, mtime_ns, major, minor, *device = found[10:]
-        times = atime, mtime, ctime, atime_ns, mtime_ns, ctime_ns
-        ino = self.number(ino, device[0] << 32 | device[1])
+        return fuse.ATTR.pack(*self._attributes(found))
+
+    def _attributes(self, found: tuple[int, ...]) -> tuple[int, ...]:
+        blksize, nlink, uid, gid, mode, ino, size, blocks, atime, atime_ns, *rest = found
+        ctime, ctime_ns, mtime, mtime_ns, major, minor, dev_major, dev_minor = rest
         rdev = (minor & 0xFF) | major << 8 | (minor & ~0xFF) << 12
-        return fuse.ATTR.pack(ino, size, blocks, *times, mode, nlink, uid, gid, rdev, blksize, 0)
+        ino = self.number(ino, dev_major << 32 | dev_minor)
+        return (
+            *(ino, size, blocks, atime, mtime, ctime, atime_ns, mtime_ns, ctime_ns),
+            *(mode, nlink, uid, gid, rdev, blksize, 0),
+        )
 
     def number(self, ino: int, device: int) -> int:
         """An inode's number for the host, to which all is one device.
@@ -99,7 +104,7 @@ class Attributes:
 
     def _told(self, parent: Node, name: bytes, found: tuple[int, ...]) -> bytes:
         node, forever = self.nodes.tell(self._of(found), parent, name), fuse.FOREVER
-        return fuse.ENTRY_OUT.pack(node.id, 0, forever, forever, 0, 0) + self._packed(found)
+        return fuse.ENTRY_ATTR.pack(node.id, 0, forever, forever, 0, 0, *self._attributes(found))
 
     def getattr(self, id: int, body: memoryview) -> bytes:
         """Attributes of a file."""

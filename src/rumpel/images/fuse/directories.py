@@ -21,7 +21,7 @@ __all__ = ["Directories"]
 _DIRENT = Struct("<QqHB")
 _BUFFER = 32 << 10
 _KEEP = 32
-_NO_ENTRY = bytes(fuse.ENTRY_OUT.size + fuse.ATTR.size)
+_NO_ENTRY = bytes(fuse.ENTRY_ATTR.size)
 
 
 class _Open:

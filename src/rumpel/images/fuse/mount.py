@@ -22,9 +22,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import IO, Any, NamedTuple
+from typing import IO, Any
 
 from rumpel.images.errors import ImageError
+from rumpel.images.fuse.mounts import Mounted, mounts
 from rumpel.images.fuse.outcome import kept, opened, outcome
 from rumpel.images.session import Options, Service
 from rumpel.images.sources import is_url, name_of
@@ -109,34 +110,12 @@ def unmount(directory: str) -> None:
             raise ImageError(directory, f"not all may be in the image: {why}")
 
 
-class _Mounted(NamedTuple):
-    """A mount: its device's numbers, and the image."""
-
-    device: str
-    source: str
-    read_only: bool
-
-
-def _mounted(directory: str) -> _Mounted:
+def _mounted(directory: str) -> Mounted:
     """What is mounted there; no links lead there."""
-    found = None
-    for line in Path("/proc/self/mountinfo").read_bytes().split(b"\n"):
-        # Who may mount may call it by any bytes.
-        words = line.split(b" ")
-        if b"-" not in words:
-            continue
-        kind, source, options = words[words.index(b"-") + 1 :][:3]
-        if kind == b"fuse.rumpel" and _unescaped(words[4]) == directory:
-            read_only = b"ro" in options.split(b",")
-            found = _Mounted(words[2].decode(), _unescaped(source), read_only)
-    if found is None:
+    found = [each for each in mounts() if each.directory == directory]
+    if not found:
         raise ImageError(directory, "no image is mounted there")
-    return found
-
-
-def _unescaped(text: bytes) -> str:
-    """A name of /proc/self/mountinfo, which has octal digits for blanks and the like."""
-    return os.fsdecode(re.sub(rb"\\(\d{3})", lambda match: bytes([int(match[1], 8)]), text))
+    return found[-1]
 
 
 def _is_held(image: str) -> bool:

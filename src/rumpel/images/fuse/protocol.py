@@ -44,6 +44,7 @@ ATTR = Struct("<QQQqqqIIIIIIIIII")
 ATTR_OUT = Struct("<QII")
 ENTRY_OUT = Struct("<QQQQII")
 """Node, generation, how long the name and the attributes are valid, in s and ns."""
+ENTRY_ATTR = Struct(ENTRY_OUT.format + ATTR.format[1:])
 DIRENT = Struct("<QQII")
 """Inode, offset of what follows, length of the name, type."""
 INIT_IN = Struct("<IIII")

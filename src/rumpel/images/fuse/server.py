@@ -14,6 +14,7 @@ from __future__ import annotations
 import errno
 import os as host
 import select
+import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -39,6 +40,10 @@ _FLAGS = (
     | fuse.HANDLE_KILLPRIV_V2
 )
 _BACKGROUND = 16
+_SPIN = 60_000
+"""Nanoseconds for which more requests are looked for before they are waited for."""
+_OFTEN = 256
+"""Requests after which it is seen whether this shall end."""
 _GONE = (errno.ENODEV, errno.ECONNABORTED)
 
 
@@ -114,12 +119,27 @@ class _Server(Files):
         poll = select.poll()
         poll.register(self._device, select.POLLIN)
         poll.register(stop, 0)
-        count = 0
-        while all(fd != stop for fd, _ in poll.poll()):
-            try:
-                count += self._take(buffer)
-            except _Unmounted:
-                break
+        # Whoever asks waits for the answer, and asks again: to sleep meanwhile, and be woken on
+        # another CPU, takes longer than to answer.
+        patience = _SPIN if len(host.sched_getaffinity(0)) > 1 else 0
+        count, until = 0, 0
+        try:
+            while True:
+                if self._take(buffer):
+                    count, until = count + 1, 0
+                    if count % _OFTEN:
+                        continue
+                elif not until:
+                    until = time.monotonic_ns() + patience
+                    continue
+                elif time.monotonic_ns() < until:
+                    continue
+                timeout = None if until else 0
+                if any(fd == stop for fd, _ in poll.poll(timeout)):
+                    break
+                until = 0
+        except _Unmounted:
+            pass
         return count
 
     def _take(self, buffer: bytearray) -> bool:

@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What kernels for images are booted with; one can be on its way before anything else is known.
+
+Imports next to nothing: that is what the command line begins with.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Sequence
+
+from rumpel.errors import RumpelError
+
+__all__ = ["JOBS", "KERNEL", "MEMORY", "MODULES", "PROFILE", "prestart"]
+
+KERNEL, PROFILE, MEMORY = "6.12", "default", "64M"
+JOBS = "rumpel.images.jobs"
+MODULES = (JOBS, "fnmatch", "rumpel.devices", "rumpel.mounts")
+"""What the kernel's side may need once it can import no more."""
+
+
+def prestart(argv: Sequence[str]) -> None:
+    """Start the process of a command's kernel: it boots while it is seen what there is to do.
+
+    Args:
+        argv: the command's arguments, of which a guess is made. If that is wrong it was in vain.
+    """
+    from rumpel.build.lookup import image_path
+    from rumpel.sandbox.process import Setup, prestart
+    from rumpel.sizes import to_bytes
+
+    with contextlib.suppress(RumpelError, ValueError, OSError):
+        version, memory = _given(argv, "--kernel", KERNEL), _given(argv, "--memory", MEMORY)
+        profile = _given(argv, "--profile", PROFILE)
+        image = version if "/" in version else image_path(version, profile)
+        prestart(Setup(os.path.abspath(image), to_bytes(memory), MODULES))  # noqa: PTH100
+
+
+def _given(argv: Sequence[str], option: str, default: str) -> str:
+    """An option's value."""
+    for word, following in zip(argv, [*argv[1:], default], strict=True):
+        if word == option:
+            return following
+        if word.startswith(f"{option}="):
+            return word[len(option) + 1 :]
+    return default
