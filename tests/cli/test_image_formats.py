@@ -13,7 +13,7 @@ from tests.cli.conftest import Run
 from tests.images.server import serving
 from tests.images.tools import ENV
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.once]
 
 
 def qemu_img(*args: object) -> None:

@@ -25,7 +25,7 @@ from tests.cli.conftest import Run
 from tests.conftest import VERSION
 from tests.images.tools import check
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.once]
 
 
 def test_create_replaces_at_the_end(run: Run, tree: Path, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from tests.conftest import VERSION
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.once]
 
 PAGE = (Path(__file__).parents[2] / "docs" / "images.md").read_text()
 _CHANGING = (

@@ -19,7 +19,7 @@ from rumpel.images.formats import detect, look
 from rumpel.sandbox.launch import command
 from tests.images.tools import check
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.once]
 
 QEMU = {"qcow2": "qcow2", "vmdk": "vmdk", "vhd": "vpc", "vhdx": "vhdx", "vdi": "vdi"}
 

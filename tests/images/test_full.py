@@ -18,7 +18,7 @@ from tests.conftest import VERSION
 from tests.images.tool import RUMPEL
 from tests.images.tools import check, make
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.once]
 
 SIZES = {"ext4": 32, "xfs": 304, "btrfs": 128, "f2fs": 64, "vfat": 32, "exfat": 32}
 

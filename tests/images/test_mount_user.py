@@ -18,6 +18,7 @@ from tests.images.server import serving
 from tests.images.tools import check, make
 
 pytestmark = [
+    pytest.mark.once,
     pytest.mark.kernel,
     pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else"),
     pytest.mark.skipif(not os.access("/dev/fuse", os.W_OK), reason="there is no /dev/fuse"),

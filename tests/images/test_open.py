@@ -20,7 +20,7 @@ from rumpel.images import ImageError
 from tests.conftest import VERSION
 from tests.images.tools import check
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.once]
 
 
 def test_partitions_by_number_and_name(two_partitions: Path, opened: Any) -> None:

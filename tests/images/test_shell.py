@@ -19,7 +19,7 @@ from rumpel.cli.image.prompt import ImageCompleter
 from tests.conftest import VERSION
 from tests.images.tools import check
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.once]
 
 _RUMPEL = [sys.executable, "-c", "from rumpel.cli import main; main()", "image", "shell"]
 

@@ -16,7 +16,7 @@ from tests.conftest import VERSION
 from tests.images.tool import RUMPEL
 from tests.images.tools import check, make
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.once]
 
 _BUSY = "in use: another process has the image open"
 

@@ -19,7 +19,7 @@ from tests.nf.tools import chain, nf
 
 __all__ = ["namespace"]
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.once]
 
 
 def answers(namespace: Namespace, address: str) -> bool:

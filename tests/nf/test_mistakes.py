@@ -10,7 +10,7 @@ import pytest
 
 from tests.nf.tools import nf, shell
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.once]
 
 
 @pytest.mark.parametrize(

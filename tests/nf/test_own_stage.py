@@ -14,7 +14,7 @@ import pytest
 from rumpel.nf import StageError, find
 from tests.nf.tools import RUMPEL, echo_request, line, nf, shell
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.once]
 
 GUIDE = Path(__file__).parents[2] / "docs" / "chains.md"
 

@@ -13,7 +13,7 @@ import pytest
 
 from tests.nf.tools import echo_request, line, nf, shell
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.once]
 
 
 def test_ping_through_plain_pipes(default_image: str) -> None:

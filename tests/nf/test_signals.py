@@ -16,7 +16,7 @@ import pytest
 
 from rumpel.packets import PacketReader
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.once]
 
 PATIENCE = 30
 WORDS = [sys.executable, "-c", "from rumpel.cli import main; main()", "nf", "chain"]

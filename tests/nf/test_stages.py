@@ -15,7 +15,7 @@ import pytest
 
 from tests.nf.tools import chain, echo_request, line, nf, shell
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.once]
 
 
 def ping(image: str, middle: str, address: str = "10.0.0.2", size: int = 56) -> str:
