@@ -6,6 +6,7 @@ RUMPEL_KILLS says how many for each file system; without it few, whose moments a
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import signal
@@ -113,7 +114,8 @@ def kill(process: subprocess.Popen[bytes], who: str) -> None:
     except FileNotFoundError:
         kernels = []  # it has ended
     for pid in kernels:
-        os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
     if who != "kernel":
         process.kill()
 

@@ -69,6 +69,8 @@ def test_all_options(on_kernel: OnKernel, tmp_path: Path) -> None:
         ("nets = []", "there is no option 'nets'; there are net, publish"),
         ("net = [", "Invalid"),
         ("net = {name = 'tap0'}", "net needs a kind"),
+        ("net = 3", "there is no network '3'"),
+        ("net = [['tap']]", "net is not ['tap']"),
         ("net = 'color'", "there is no network 'color'"),
         ("net = {kind = 'tap', speed = 9}", "'speed=9' is none of"),
         ("mptcp = 1", "mptcp is true or false, not 1"),

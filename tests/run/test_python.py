@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -18,7 +19,7 @@ import pytest
 
 import rumpel
 from rumpel.errors import BootError, KernelClosed
-from rumpel.run import Options, SharedKernel, boot, instances, join
+from rumpel.run import AgentError, Options, SharedKernel, agent, boot, instances, join
 from tests.run.conftest import installed, wait_until
 
 pytestmark = pytest.mark.kernel
@@ -73,7 +74,7 @@ def test_exceptions_are_those_of_subprocess(k: SharedKernel, tmp_path: Path) -> 
         k.run(["sh", "-c", "echo so; exit 7"], check=True, capture_output=True)
     assert (failed.value.returncode, failed.value.output) == (7, b"so\n")
     with pytest.raises(subprocess.TimeoutExpired) as late:
-        k.run(["sh", "-c", "echo first; exec sleep 60"], timeout=0.5, capture_output=True)
+        k.run(["sh", "-c", "echo first; exec sleep 60"], timeout=5, capture_output=True)
     assert late.value.output == b"first\n"
     with pytest.raises(FileNotFoundError):
         k.run(["/no/such"])
@@ -87,6 +88,22 @@ def test_exceptions_are_those_of_subprocess(k: SharedKernel, tmp_path: Path) -> 
         k.run(["./text"], cwd=tmp_path)
     with pytest.raises(ValueError, match="no program"):
         k.run([])
+    assert k.run(["true"]).returncode == 0
+
+
+def test_descriptors_that_are_in_use(k: SharedKernel, tmp_path: Path) -> None:
+    """The agent's numbers, if this process has them: they stay what they were."""
+    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    taken = min(soft, agent.HIGHEST_FD) - agent.FDS_RESERVED
+    with (tmp_path / "file").open("wb", buffering=0) as file:
+        os.dup2(file.fileno(), taken)
+        try:
+            with pytest.raises(AgentError, match=f"descriptor {taken} is in use"):
+                k.run(["true"])
+            os.write(taken, b"mine")
+        finally:
+            os.close(taken)
+    assert (tmp_path / "file").read_bytes() == b"mine"
     assert k.run(["true"]).returncode == 0
 
 

@@ -60,7 +60,9 @@ def _value(where: str, option: click.Option, value: Any) -> Any:
     if not isinstance(value, list):
         value = [value]
     if option.name == "nets":
-        return [_net(where, each) if isinstance(each, dict) else each for each in value]
+        return [
+            _net(where, each) if isinstance(each, dict) else _text(where, each) for each in value
+        ]
     return [_text(where, each) for each in value]
 
 

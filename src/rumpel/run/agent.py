@@ -188,6 +188,9 @@ def place(told: bytes, explain_fd: int | None = None) -> list[int]:
     base = min(resource.getrlimit(resource.RLIMIT_NOFILE)[0], HIGHEST_FD) - FDS_RESERVED
     if base <= 2:
         raise AgentError("the limit of open files (ulimit -n) is too low")
+    for fd in range(base, base + (2 if explain_fd is None else 3)):
+        if fd != explain_fd and _is_open(fd):
+            raise AgentError(f"descriptor {fd} is in use, and is needed: give it another number")
     try:
         agent = os.open(AGENT, os.O_PATH)
     except FileNotFoundError:
@@ -200,6 +203,14 @@ def place(told: bytes, explain_fd: int | None = None) -> list[int]:
         return [base + FD_AGENT, base + FD_MESSAGE]
     os.dup2(explain_fd, base + FD_EXPLAIN)
     return [base + FD_AGENT, base + FD_MESSAGE, base + FD_EXPLAIN]
+
+
+def _is_open(fd: int) -> bool:
+    try:
+        os.fstat(fd)
+    except OSError:
+        return False
+    return True
 
 
 def _move(fd: int, to: int) -> None:

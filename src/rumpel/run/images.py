@@ -52,6 +52,8 @@ def arguments(images: Sequence[Image]) -> list[str]:
         if "," in path:
             raise ValueError(f"the name of an image must have no comma: {path}")
         os.close(os.open(path, os.O_RDWR | os.O_CLOEXEC))
+    if len(disks) > 26:
+        raise ValueError(f"{len(disks)} images are too many: at most 26")
     return [f"disk={path}" for path in disks]
 
 

@@ -64,7 +64,7 @@ def rules_of(paths: Iterable[str] = (), more: Iterable[str] = ()) -> list[str]:
         more: further rules.
 
     Raises:
-        ValueError: if a path is not absolute, or a family has no such name.
+        ValueError: if a path is not absolute, a family has no such name, or there is a newline.
 
     Example:
         >>> rules_of(["/data"])[-1]
@@ -81,6 +81,8 @@ def _absolute(path: str) -> PurePosixPath:
 
 
 def _numbered(rule: str) -> str:
+    if "\n" in rule:
+        raise ValueError(f"a rule, or a path, must have no newline: {rule!r}")
     kind, _, name = rule.partition(" ")
     if kind != "family" or name.isdigit():
         return rule
