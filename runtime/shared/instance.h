@@ -54,7 +54,8 @@ struct rumpel_space {
 	uint64_t low,
 		high; /* where pages of them are, at most: since it was last told of a flush */
 	uint32_t wanted,
-		acked; /* shoot.c: what it has been told, and has done; the latter a futex */
+		acked, /* shoot.c: what it has been told, and has done; the latter a futex */
+		excused; /* what nobody who has heard of it had to do at once */
 };
 
 enum process_state {
@@ -147,7 +148,7 @@ struct rumpel_instance {
 	uint32_t next_owner;
 	long owners_epoll; /* pid 1's descriptor + 1 */
 	struct rumpel_space *first_space;
-	uint32_t shots; /* shoot.c: a futex of the keeper's */
+	uint32_t shots, shots_done; /* shoot.c: what the keeper is asked, and has done; futexes */
 	uint32_t slots; /* that were ever in use, from the first on */
 	uint32_t spaces; /* so far */
 	uint32_t lost; /* enum lost; the first who finds it says so */

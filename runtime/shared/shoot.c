@@ -9,9 +9,9 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/syscall.h>
-#include <unistd.h>
 
 #include "../bare/bare.h"
 
@@ -92,22 +92,87 @@ static bool tell(const struct rumpel_space *space)
 	return may;
 }
 
-/* The letter of proc_pid_stat(5), or 0. */
+static bool is_touched(const struct rumpel_space *space, uint64_t start, uint64_t end)
+{
+	return space->high > start && space->low < end;
+}
+
+static bool is_other(const struct rumpel_space *space)
+{
+	return space != rumpel_self->process->space && space != instance->processes->space;
+}
+
+/*
+ * The keeper tells, too, and looks who cannot touch anything. The token is held meanwhile, so
+ * that it finds all spaces as they are and tells nobody who executes a program. False: it is gone,
+ * and with it the kernel.
+ */
+static bool ask_keeper(void)
+{
+	uint32_t shots = __atomic_add_fetch(&instance->shots, 1, __ATOMIC_SEQ_CST), done;
+
+	rumpel_futex_wake(&instance->shots, 1);
+	while ((done = atomic_get(&instance->shots_done)) != shots) {
+		if (shared_is_over(instance->keeper))
+			return false;
+		rumpel_futex_wait(&instance->shots_done, done, rumpel_host_now() + INTERVAL);
+	}
+	return true;
+}
+
+static bool is_settled(const struct rumpel_space *space)
+{
+	return is_acked(space) || atomic_get(&space->excused) == space->wanted;
+}
+
+void shared_shoot(uint64_t start, uint64_t end)
+{
+	struct rumpel_space *space;
+	bool all = true;
+
+	for (space = instance->first_space; space; space = space->next) {
+		if (!is_other(space) || !is_touched(space, start, end))
+			continue;
+		__atomic_fetch_add(&space->wanted, 1, __ATOMIC_SEQ_CST);
+		if (!tell(space))
+			all = false;
+	}
+	if (!all)
+		ask_keeper();
+	for (space = instance->first_space; space; space = space->next) {
+		if (!is_other(space) || !is_touched(space, start, end))
+			continue;
+		while (!is_settled(space)) {
+			uint32_t acked = atomic_get(&space->acked);
+
+			if (!is_acked(space) &&
+			    rumpel_futex_wait(&space->acked, acked, rumpel_host_now() + INTERVAL) ==
+				    -ETIMEDOUT &&
+			    !ask_keeper())
+				break;
+		}
+		if (is_acked(space))
+			space->low = space->high = 0;
+	}
+}
+
+/*
+ * ---- in the keeper: it may signal those who are another user's, and a file that it opens
+ * is at a number that no program sees ----
+ */
+
+/* The letter of proc_pid_stat(5), 0: there is no such process, or '?'. */
 static char state_of(int pid)
 {
-	char path[32] = "/proc/", text[256], digits[12], *at = digits + sizeof(digits) - 1, *end;
-	ssize_t len;
-	int fd;
+	char path[32], text[256], *end;
+	long fd, len;
 
-	for (*at = 0; pid; pid /= 10)
-		*--at = (char)('0' + pid % 10);
-	strcpy(path + 6, at);
-	strcpy(path + strlen(path), "/stat");
-	fd = open(path, O_RDONLY);
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	fd = bare_syscall(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
-		return 0;
-	len = read(fd, text, sizeof(text) - 1);
-	close(fd);
+		return fd == -ENOENT ? 0 : '?';
+	len = bare_syscall(SYS_read, fd, text, sizeof(text) - 1);
+	bare_syscall(SYS_close, fd);
 	text[len > 0 ? len : 0] = 0;
 	end = strrchr(text, ')');
 	return end && end[1] ? end[2] : 0;
@@ -131,60 +196,26 @@ static bool may_touch(const struct rumpel_space *space)
 	return false;
 }
 
-static bool is_touched(const struct rumpel_space *space, uint64_t start, uint64_t end)
-{
-	return space->high > start && space->low < end;
-}
-
-static bool is_other(const struct rumpel_space *space)
-{
-	return space != rumpel_self->process->space && space != instance->processes->space;
-}
-
-void shared_shoot(uint64_t start, uint64_t end)
-{
-	struct rumpel_space *space;
-
-	for (space = instance->first_space; space; space = space->next) {
-		if (!is_other(space) || !is_touched(space, start, end))
-			continue;
-		__atomic_fetch_add(&space->wanted, 1, __ATOMIC_SEQ_CST);
-		if (!tell(space)) {
-			__atomic_fetch_add(&instance->shots, 1, __ATOMIC_SEQ_CST);
-			rumpel_futex_wake(&instance->shots, 1);
-		}
-	}
-	for (space = instance->first_space; space; space = space->next) {
-		if (!is_other(space) || !is_touched(space, start, end))
-			continue;
-		while (!is_acked(space)) {
-			uint32_t acked = atomic_get(&space->acked);
-
-			if (is_acked(space) ||
-			    rumpel_futex_wait(&space->acked, acked, rumpel_host_now() + INTERVAL) !=
-				    -ETIMEDOUT)
-				continue;
-			if (!may_touch(space))
-				break;
-			tell(space);
-		}
-		if (is_acked(space))
-			space->low = space->high = 0;
-	}
-}
-
-/* ---- in the keeper: for those who may not signal others, since they are another user's ---- */
-
 static void *shooter_main(void *argument)
 {
 	(void)argument;
 	for (;;) {
 		uint32_t shots = atomic_get(&instance->shots);
 
-		for (struct rumpel_space *space = instance->first_space; space; space = space->next)
-			if (!is_acked(space))
-				tell(space);
-		rumpel_futex_wait(&instance->shots, shots, NEVER);
+		if (shots == relaxed_get(&instance->shots_done)) {
+			rumpel_futex_wait(&instance->shots, shots, NEVER);
+			continue;
+		}
+		for (struct rumpel_space *space = instance->first_space; space;
+		     space = space->next) {
+			if (is_acked(space))
+				continue;
+			tell(space);
+			if (!may_touch(space))
+				atomic_set(&space->excused, space->wanted);
+		}
+		atomic_set(&instance->shots_done, shots);
+		rumpel_futex_wake(&instance->shots_done, 1);
 	}
 	return NULL;
 }

@@ -4,7 +4,10 @@
 
 #include <linux/filter.h>
 #include <linux/if_packet.h>
+#include <linux/seccomp.h>
 #include <netinet/in.h>
+#include <stddef.h>
+#include <sys/prctl.h>
 
 static const struct sockaddr_in server = { .sin_family = AF_INET,
 					   .sin_port = 0x5000, /* 80 */
@@ -135,6 +138,7 @@ static void mappings(void)
 
 struct moments {
 	volatile int mapped, changed, seen;
+	bool opens_nothing; /* who replaces, on the host */
 };
 
 static void *share_page(void)
@@ -199,6 +203,21 @@ static void compute(void *argument)
 	moments->seen = 1;
 }
 
+static void forbid_open(void)
+{
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_openat, 1, 0),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_open, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog program = { sizeof(code) / sizeof(*code), code };
+
+	EQUAL(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+	EQUAL(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program), 0);
+}
+
 /* The old pages go back to the kernel, others come in their place. */
 static void replace(void *argument)
 {
@@ -206,6 +225,8 @@ static void replace(void *argument)
 	struct moments *moments = argument;
 	long fd = open_file(), other = call(SYS_open, ptr("/other"), O_RDWR | O_CREAT, 0600);
 
+	if (moments->opens_nothing)
+		forbid_open();
 	EQUAL(call(SYS_ftruncate, fd, 0), 0);
 	memset(text, 'x', FILE_SIZE);
 	for (int i = 0; i < 4; i++)
@@ -234,7 +255,10 @@ static void taken_away(void)
 	guest_end(&guest, 0);
 }
 
-/* It is stopped meanwhile: nobody waits for it, and it sees what there is afterwards. */
+/*
+ * It is stopped meanwhile: nobody waits for it, and it sees what there is afterwards. What the
+ * other one is, is not looked up in the program's descriptors.
+ */
 static void taken_from_stopped(void)
 {
 	struct guest guest = guest_start(NULL);
@@ -242,6 +266,7 @@ static void taken_from_stopped(void)
 	pid_t pid = spawn(compute, moments), other;
 	int status;
 
+	moments->opens_nothing = true;
 	wait_until(&moments->mapped);
 	kill(pid, SIGSTOP);
 	EQUAL(waitpid(pid, &status, WUNTRACED), pid);
