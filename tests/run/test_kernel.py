@@ -101,6 +101,24 @@ def test_a_signal_ends_a_program_in_a_call(on_kernel: OnKernel) -> None:
         assert process.wait(10) == -signal.SIGTERM
 
 
+SHORT_LIVES = """
+import collections, random, subprocess, time
+ends = collections.Counter()
+for i in range(300):
+    child = subprocess.Popen(["sleep", "10"])
+    time.sleep(random.random() * 0.006)
+    child.terminate()
+    ends[child.wait()] += 1
+print(dict(ends))
+"""
+
+
+def test_a_signal_ends_a_program_that_begins(on_kernel: OnKernel) -> None:
+    """One that comes while the agent makes a program ready is not lost, and not another."""
+    done = on_kernel.run("--net", "none", program=["/usr/bin/python3", "-c", SHORT_LIVES])
+    assert (done.stdout, done.stderr) == ("{-15: 300}\n", "")
+
+
 def test_who_is_killed_takes_nobody_along(on_kernel: OnKernel) -> None:
     """A process that is killed while it waits is gone for the kernel, and that is all."""
     script = """

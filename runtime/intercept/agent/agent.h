@@ -131,7 +131,7 @@ long agent_sigreturn(struct ucontext *uc);
 long agent_clone(long nr, long a0, long a1, long a2, long a3, long a4, struct thread *child);
 _Noreturn void agent_exit_thread(struct thread *t, long status);
 _Noreturn void agent_resume(struct thread *t);
-_Noreturn void agent_jump(uint64_t entry, uint64_t rsp);
+_Noreturn void agent_on_stack(struct thread *t, void (*function)(struct thread *t));
 
 /* dispatch.c */
 long dispatch(struct thread *t);

@@ -103,7 +103,7 @@ static long executable(struct thread *t, int dir, uint64_t path_at, uint64_t arg
 	put_name(name, dir, path);
 	fd = program_open(dir, path, flags);
 	if (fd == -EPERM)
-		complain(path, fd, NULL);
+		complain(path, fd, program_refusal(fd));
 	error = fd < 0 ? fd : program_check(fd);
 	/* Other processes go on with the descriptors: they shall find nothing of ours there. */
 	if (!error && t->files->processes) {

@@ -281,11 +281,17 @@ int kernel_attach(struct thread *t)
 
 void kernel_attached(struct thread *t)
 {
+	mask_t others = ~SIGNAL_BIT(SIGSYS), mask;
 	struct __kernel_timespec now;
 
-	/* A handler for each look at the clock is too dear. */
+	/*
+	 * A handler for each look at the clock is too dear. It may be blocked by now, for a
+	 * signal that is put off, and the trap would kill.
+	 */
+	host(__NR_rt_sigprocmask, SIG_SETMASK, &others, &mask, sizeof(mask_t));
 	if (t->local.clock_gettime)
 		t->local.clock_gettime(1 /* CLOCK_MONOTONIC */, (struct timespec *)&now);
+	host(__NR_rt_sigprocmask, SIG_SETMASK, &mask, 0, sizeof(mask_t));
 	if (vdso_traps)
 		t->local.clock_gettime = NULL;
 }

@@ -136,7 +136,7 @@ static void resolve(struct start *s)
 		path = s->scripts[depth].interpreter;
 		fd = program_open(AT_FDCWD, path, 0);
 		if (fd < 0)
-			fail(path, fd, NULL);
+			fail(path, fd, program_refusal(fd));
 		host(__NR_close, s->fd);
 		s->fd = fd;
 	}
@@ -152,7 +152,9 @@ static void map(struct start *s)
 		fail(message.path, error, NULL);
 	if (s->program.interpreter[0]) {
 		fd = program_open(AT_FDCWD, s->program.interpreter, 0);
-		error = fd < 0 ? fd : elf_read(fd, &s->interpreter);
+		if (fd < 0)
+			fail(s->program.interpreter, fd, program_refusal(fd));
+		error = elf_read(fd, &s->interpreter);
 		/* It is placed by the host, as those without an interpreter are. */
 		s->interpreter.interpreter[0] = 0;
 		if (!error)
@@ -212,11 +214,33 @@ static void forget_python(void)
 	message.flags &= ~(uint32_t)FLAG_PYTHON;
 }
 
+/* The rest, on the thread's stack: from here on a signal may come that is put off until it leaves. */
+static void enter(struct thread *t)
+{
+	int error;
+
+	thread_install(t);
+	signals_begin();
+	if (kernel_present) {
+		error = kernel_attach(t);
+		if (error)
+			fail("the library kernel", error, NULL);
+	}
+	error = trap_calls(!(message.flags & FLAG_FILTERED));
+	if (error)
+		fail("this host has neither syscall user dispatch nor seccomp", error, NULL);
+	if (seccomp_traps)
+		message.flags |= FLAG_FILTERED;
+	if (kernel_present)
+		kernel_attached(t);
+	agent_resume(t);
+}
+
 _Noreturn void agent_main(uint64_t *stack)
 {
 	static struct start s;
 	struct thread *t;
-	int error, agent_fd = receive(stack);
+	int agent_fd = receive(stack);
 
 	forget_python();
 	s.stack = stack;
@@ -227,7 +251,7 @@ _Noreturn void agent_main(uint64_t *stack)
 	if (host(__NR_fcntl, s.fd, F_GETFD) < 0)
 		s.fd = program_open(AT_FDCWD, message.path, 0);
 	if (s.fd < 0)
-		fail(message.path, s.fd, NULL);
+		fail(message.path, s.fd, program_refusal(s.fd));
 	resolve(&s);
 	map(&s);
 	names_begin(s.fd);
@@ -252,20 +276,7 @@ _Noreturn void agent_main(uint64_t *stack)
 	if (policy_begin())
 		host(__NR_exit_group, EXIT_CANNOT);
 	explain_begin();
-	thread_install(t);
-	signals_begin();
-	if (kernel_present) {
-		error = kernel_attach(t);
-		if (error)
-			fail("the library kernel", error, NULL);
-	}
-	error = trap_calls(!(message.flags & FLAG_FILTERED));
-	if (error)
-		fail("this host has neither syscall user dispatch nor seccomp", error, NULL);
-	if (seccomp_traps)
-		message.flags |= FLAG_FILTERED;
-	if (kernel_present)
-		kernel_attached(t);
-	agent_jump(s.program.interpreter[0] ? s.interpreter.entry : s.program.entry,
-		   (uint64_t)s.stack);
+	t->regs.rip = s.program.interpreter[0] ? s.interpreter.entry : s.program.entry;
+	t->regs.rsp = (uint64_t)s.stack;
+	agent_on_stack(t, enter);
 }

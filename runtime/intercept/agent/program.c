@@ -76,6 +76,11 @@ int program_open(int dir, const char *path, int flags)
 	return fd;
 }
 
+const char *program_refusal(int error)
+{
+	return error == -EPERM ? "a setuid or setgid program cannot be intercepted" : NULL;
+}
+
 int program_head(int fd, char head[HEAD_SIZE])
 {
 	long n = host(__NR_pread64, fd, head, HEAD_SIZE, 0);

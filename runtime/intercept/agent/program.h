@@ -13,6 +13,8 @@
 
 /* A file that may be executed: its descriptor, or a negative errno as of execve. */
 int program_open(int dir, const char *path, int flags);
+/* What is to be said of an error of program_open(), in words of ours; NULL: as of any other. */
+const char *program_refusal(int error);
 /* Its first bytes, the rest is 0: a negative errno, or 0. */
 int program_head(int fd, char head[HEAD_SIZE]);
 /*

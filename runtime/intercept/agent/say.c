@@ -29,7 +29,7 @@ static const struct {
 } errors[] = {
 	{ ENOENT, "No such file or directory" },
 	{ EACCES, "Permission denied" },
-	{ EPERM, "a setuid or setgid program cannot be intercepted" },
+	{ EPERM, "Operation not permitted" },
 	{ ENOEXEC, "not a program for this CPU (x86-64)" },
 	{ ELIBBAD, "its interpreter is damaged" },
 	{ ELOOP, "too many interpreters, or symbolic links" },

@@ -347,6 +347,9 @@ void signals_begin(void)
 
 	/* Those of a kernel have nothing to do with the call that they come in. */
 	signal_install(SIGSYS, kernel_present ? SA_RESTART : 0, NULL);
+	/* Before there are others, which remember the mask. */
+	host(__NR_rt_sigprocmask, SIG_UNBLOCK, &sigsys, &mask, sizeof(mask_t));
+	t->held = mask & KEPT_SIGNALS;
 	for (int sig = 1; kernel_present && sig <= SIGNALS; sig++) {
 		if (sig == SIGSYS || !signal_ends(sig))
 			continue;
@@ -356,6 +359,4 @@ void signals_begin(void)
 		if (old.handler == (uint64_t)SIG_DFL || signal_is_kept(sig))
 			signal_install(sig, 0, NULL);
 	}
-	host(__NR_rt_sigprocmask, SIG_UNBLOCK, &sigsys, &mask, sizeof(mask_t));
-	t->held = mask & KEPT_SIGNALS;
 }

@@ -79,9 +79,20 @@ LABEL(agent_exit)
 	jmp 1b
 LABEL(agent_exit_end)
 
-/* agent_resume(thread): the end of a thread's first way through the agent. */
+/* agent_on_stack(thread, function): what a thread does on its own stack, for good. */
+LABEL(agent_on_stack)
+	mov T_STACK(%rdi), %rsp
+	xor %ebp, %ebp
+	call *%rsi
+	ud2
+
+/*
+ * agent_resume(thread): the end of a thread's first way through the agent. Where a
+ * program begins all registers are 0 but its stack's, as execve leaves them.
+ */
 LABEL(agent_resume)
 	mov T_STACK(%rdi), %rsp
+	xor %r11d, %r11d
 	jmp agent_exit
 
 /*
@@ -158,26 +169,6 @@ LABEL(agent_exit_thread)
 	movl $0, T_USED(%rdx)
 	syscall
 	ud2
-
-/* agent_jump(entry, rsp): the program begins, with registers as execve leaves them. */
-LABEL(agent_jump)
-	mov %rdi, %rcx
-	mov %rsi, %rsp
-	xor %eax, %eax
-	xor %ebx, %ebx
-	xor %edx, %edx
-	xor %esi, %esi
-	xor %edi, %edi
-	xor %ebp, %ebp
-	xor %r8d, %r8d
-	xor %r9d, %r9d
-	xor %r10d, %r10d
-	xor %r11d, %r11d
-	xor %r12d, %r12d
-	xor %r13d, %r13d
-	xor %r14d, %r14d
-	xor %r15d, %r15d
-	jmp *%rcx
 
 	.bss
 	.balign 16
