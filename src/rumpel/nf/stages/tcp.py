@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from rumpel.kernel import Kernel
 
 _CHUNK = 1 << 18
-_INFO = struct.Struct("=24x I 92x Q 16x I")
-"""Of struct tcp_info: tcpi_unacked, tcpi_bytes_acked, tcpi_notsent_bytes."""
+_INFO = struct.Struct("=B 23x I 92x Q 16x I")
+"""Of struct tcp_info: tcpi_state, tcpi_unacked, tcpi_bytes_acked, tcpi_notsent_bytes."""
+_TCP_CLOSE = 7
 _LOOK, _PAUSE = 0.001, 0.05
 """Seconds between two looks at what is acknowledged: at first, and at most."""
 _IDLE = 1.0
@@ -66,7 +67,7 @@ class Tcp(Client):
                     f"{self.there[0]} port {self.there[1]}: {str(error) or 'timed out'}"
                 )
             receiver = asyncio.ensure_future(self._receive(k, sock))
-            sent = 0
+            sent, lost = 0, ""
             try:
                 async for data in self.chunks(k, _CHUNK):
                     await k.aio.sock_sendall(sock, data)
@@ -74,7 +75,7 @@ class Tcp(Client):
                 lost = await self._arrived(k, sock, sent, receiver)
                 sock.shutdown(k.socket.SHUT_WR)
             except OSError as error:
-                return self._fail(str(error))
+                return self._fail(lost or str(error))
             failed = await receiver or lost
             if self.options.mptcp:
                 print(f"MPTCP: {outcome(k, sock)}", file=sys.stderr)
@@ -90,18 +91,24 @@ class Tcp(Client):
         It has to be known before the connection is closed: an MPTCP socket that falls back
         while it sends may forget what it has not sent yet (Linux 6.12 does, 7.2 does not).
         """
-        idle, pause = 0.0, _LOOK
+        idle, pause, before = 0.0, _LOOK, 0
         while not (receiver.done() and receiver.result()):
             got = acknowledged(sock) if self.options.mptcp else None
-            waiting = True
+            closed, patience = False, _IDLE
             if got is None:
                 info = sock.getsockopt(k.socket.IPPROTO_TCP, k.socket.TCP_INFO, _INFO.size)
-                unacknowledged, got, unsent = _INFO.unpack(info)
+                state, unacknowledged, got, unsent = _INFO.unpack(info)
                 got -= 1  # the SYN
                 waiting = unacknowledged + unsent > 0
+                # Of what was not sent before a reset it still says so.
+                closed = state == _TCP_CLOSE
+            else:
+                # Whether anything is under way, only its subflows know, which may come and go.
+                waiting = got > before or not receiver.done()
+                patience, before = max(_IDLE, self.options.timeout), got
             if got >= sent:
                 return ""
-            if not waiting and idle > _IDLE:
+            if closed or (not waiting and idle > patience):
                 return f"the connection was cut off: the other end has {got} bytes of {sent}"
             await asyncio.sleep(pause)
             idle = 0.0 if waiting else idle + pause
