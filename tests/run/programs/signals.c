@@ -58,6 +58,24 @@ static void wait_until_asleep(pid_t pid)
 	}
 }
 
+/* Until it is no longer pending for a process, which may wait for a CPU as long as it likes. */
+static void wait_until_taken(pid_t pid, int sig)
+{
+	char path[40], text[4000], *pending;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", pid);
+	for (;; usleep(1000)) {
+		int fd = open(path, O_RDONLY);
+		ssize_t n = read(fd, text, sizeof(text) - 1);
+
+		close(fd);
+		text[n > 0 ? n : 0] = 0;
+		pending = strstr(text, "ShdPnd:");
+		if (pending && !(strtoull(pending + 7, NULL, 16) & 1ull << (sig - 1)))
+			return;
+	}
+}
+
 static void restartable(void)
 {
 	int fds[2];
@@ -73,7 +91,8 @@ static void restartable(void)
 		if (!child) {
 			wait_until_asleep(parent);
 			kill(parent, SIGUSR1);
-			usleep(50000);
+			/* A read that finds data when it wakes is not interrupted. */
+			wait_until_taken(parent, SIGUSR1);
 			_exit(write(fds[1], "x", 1) != 1);
 		}
 		errno = 0;
