@@ -235,6 +235,9 @@ bool shared_range_has(const struct rumpel_space *space, uint64_t address);
 
 /* Token not held: by `task` or the agent (NULL). What nobody has any more in [start, end) is unmapped. */
 long shared_unmap(struct rumpel_task *task, uint64_t start, uint64_t end);
+/* [start, end) is the space's no longer: the last one that had a part of it unmaps that. */
+long shared_let_go(struct rumpel_space *space, struct rumpel_task *task, uint64_t start,
+		   uint64_t end);
 /* The same of all that the space has, unless others use it, too: then it is put. */
 void shared_space_leave(struct rumpel_space *space, struct rumpel_task *task);
 

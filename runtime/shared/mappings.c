@@ -120,8 +120,7 @@ static int exchange(uint64_t start, uint64_t end, uint64_t new, uint64_t new_end
 /* Another process may have a part of it yet, from before it was forked. */
 static long unmap(uint64_t start, uint64_t end)
 {
-	int error = exchange(start, end, 0, 0);
-	long result = error ? error : shared_unmap(rumpel_self->task, start, end);
+	long result = shared_let_go(rumpel_self->process->space, rumpel_self->task, start, end);
 
 	if (!result &&
 	    mmap((void *)start, end - start, PROT_NONE,
@@ -147,6 +146,7 @@ long shared_mappings_call(long nr, const unsigned long args[6])
 		error = exchange(start, end, result, end_of(result, args[2]));
 	if (!error)
 		return result;
-	unmap(result, end_of(result, nr == SYS_mmap ? len : args[2]));
+	/* It is nobody's: there was no memory to say whose. */
+	shared_unmap(rumpel_self->task, result, end_of(result, nr == SYS_mmap ? len : args[2]));
 	return error;
 }

@@ -128,16 +128,17 @@ static bool is_settled(const struct rumpel_space *space)
 void shared_shoot(uint64_t start, uint64_t end)
 {
 	struct rumpel_space *space;
-	bool all = true;
+	bool ask = false;
 
 	for (space = instance->first_space; space; space = space->next) {
 		if (!is_other(space) || !is_touched(space, start, end))
 			continue;
+		/* Who has not answered the last time is stopped or dead: it is not waited for again. */
+		ask |= !is_acked(space);
 		__atomic_fetch_add(&space->wanted, 1, __ATOMIC_SEQ_CST);
-		if (!tell(space))
-			all = false;
+		ask |= !tell(space);
 	}
-	if (!all)
+	if (ask)
 		ask_keeper();
 	for (space = instance->first_space; space; space = space->next) {
 		if (!is_other(space) || !is_touched(space, start, end))
@@ -161,13 +162,13 @@ void shared_shoot(uint64_t start, uint64_t end)
  * is at a number that no program sees ----
  */
 
-/* The letter of proc_pid_stat(5), 0: there is no such process, or '?'. */
-static char state_of(int pid)
+/* The letter of proc_pid_stat(5), 0: there is no such thread, or '?'. */
+static char state_of(int pid, const char *tid)
 {
-	char path[32], text[256], *end;
+	char path[64], text[256], *end;
 	long fd, len;
 
-	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	snprintf(path, sizeof(path), "/proc/%d/task/%s/stat", pid, tid);
 	fd = bare_syscall(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return fd == -ENOENT ? 0 : '?';
@@ -182,17 +183,52 @@ static char state_of(int pid)
  * One that is stopped hears of it before it goes on, one in an uninterruptible call of the
  * host's before that returns.
  */
+static bool thread_may_touch(int pid, const char *tid)
+{
+	char state = state_of(pid, tid);
+
+	return state && !strchr("TtDZX", state);
+}
+
+struct host_dirent {
+	uint64_t ino;
+	int64_t off;
+	uint16_t len;
+	uint8_t type;
+	char name[];
+};
+
+/* Any thread of it: the first one may have ended, or wait, while others run. */
+static bool process_may_touch(int pid)
+{
+	char path[32], entries[2048] __attribute__((aligned(8)));
+	bool may = false;
+	long fd, len;
+
+	snprintf(path, sizeof(path), "/proc/%d/task", pid);
+	fd = bare_syscall(SYS_openat, AT_FDCWD, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return fd != -ENOENT;
+	while (!may && (len = bare_syscall(SYS_getdents64, fd, entries, sizeof(entries))) > 0) {
+		const struct host_dirent *entry;
+
+		for (long at = 0; at < len && !may; at += entry->len) {
+			entry = (const struct host_dirent *)(entries + at);
+			may = entry->name[0] != '.' && thread_may_touch(pid, entry->name);
+		}
+	}
+	bare_syscall(SYS_close, fd);
+	return may;
+}
+
 static bool may_touch(const struct rumpel_space *space)
 {
 	const struct rumpel_process *process;
 	unsigned int at = 1;
 
-	while ((process = next_of(space, &at))) {
-		char state = state_of(process_pid(process));
-
-		if (state && !strchr("TtDZX", state))
+	while ((process = next_of(space, &at)))
+		if (process_may_touch(process_pid(process)))
 			return true;
-	}
 	return false;
 }
 

@@ -115,13 +115,14 @@ bool shared_range_has(const struct rumpel_space *space, uint64_t address)
 	return find(space, address);
 }
 
-/* Somebody's range that `at` is in, or the first one behind it; or NULL. */
-static const struct rumpel_range *nearest(uint64_t at)
+/* Somebody's range that `at` is in, or the first one behind it, but for one space's; or NULL. */
+static const struct rumpel_range *nearest(uint64_t at, const struct rumpel_space *but)
 {
 	const struct rumpel_range *best = NULL;
 
 	for (const struct rumpel_space *space = instance->first_space; space; space = space->next)
-		for (const struct rumpel_range *range = space->ranges; range; range = range->next)
+		for (const struct rumpel_range *range = space->ranges; range && space != but;
+		     range = range->next)
 			if (range->end > at && (!best || range->start < best->start))
 				best = range;
 	return best;
@@ -132,9 +133,17 @@ static uint64_t next_free(uint64_t *start, uint64_t end)
 {
 	const struct rumpel_range *range;
 
-	while ((range = nearest(*start)) && range->start <= *start && *start < end)
+	while ((range = nearest(*start, NULL)) && range->start <= *start && *start < end)
 		*start = range->end;
 	return range && range->start < end ? range->start : end;
+}
+
+static long kernel_unmap(struct rumpel_task *task, uint64_t start, uint64_t end)
+{
+	const unsigned long args[6] = { start, end - start };
+
+	return task ? rumpel_task_call(task, SYS_munmap, args)
+		    : rumpel_agent_call(instance->kernel, SYS_munmap, args);
 }
 
 long shared_unmap(struct rumpel_task *task, uint64_t start, uint64_t end)
@@ -148,37 +157,90 @@ long shared_unmap(struct rumpel_task *task, uint64_t start, uint64_t end)
 		rumpel_token_take(kernel);
 		stop = next_free(&start, end);
 		rumpel_leave(kernel, false);
-		if (start < stop) {
-			const unsigned long args[6] = { start, stop - start };
-
-			result = task ? rumpel_task_call(task, SYS_munmap, args)
-				      : rumpel_agent_call(kernel, SYS_munmap, args);
-		}
+		if (start < stop)
+			result = kernel_unmap(task, start, stop);
 		start = stop > start ? stop : end;
 	}
+	return result;
+}
+
+/* ---- a space lets go of what it has ---- */
+
+struct piece {
+	uint64_t start, end;
+	bool last; /* nobody else has any of it: it is to be unmapped */
+};
+
+/*
+ * Token held. A piece of what the space has in [start, end), all of which somebody else has or
+ * nobody, is its own no longer: 1; there is none: 0, or -ENOMEM. Both at once, so that of two that
+ * let go one is the last: what the other unmapped might be somebody's again.
+ */
+static int take_piece(struct rumpel_space *space, uint64_t start, uint64_t end, struct piece *piece)
+{
+	const struct rumpel_range *range = space->ranges, *other;
+	int error;
+
+	while (range && (range->end <= start || range->start >= end))
+		range = range->next;
+	if (!range)
+		return 0;
+	piece->start = range->start > start ? range->start : start;
+	piece->end = range->end < end ? range->end : end;
+	other = nearest(piece->start, space);
+	piece->last = !other || other->start > piece->start;
+	if (other && piece->last && other->start < piece->end)
+		piece->end = other->start;
+	else if (!piece->last && other->end < piece->end)
+		piece->end = other->end;
+	error = shared_range_remove(space, piece->start, piece->end);
+	return error ? error : 1;
+}
+
+long shared_let_go(struct rumpel_space *space, struct rumpel_task *task, uint64_t start,
+		   uint64_t end)
+{
+	struct rumpel_kernel *kernel = instance->kernel;
+	long result;
+
+	do {
+		struct piece piece;
+
+		rumpel_token_take(kernel);
+		result = take_piece(space, start, end, &piece);
+		rumpel_leave(kernel, false);
+		if (result <= 0 || !piece.last)
+			continue;
+		result = kernel_unmap(task, piece.start, piece.end);
+		if (!result) {
+			result = 1;
+			continue;
+		}
+		rumpel_token_take(kernel);
+		shared_range_add(space, piece.start, piece.end);
+		rumpel_leave(kernel, false);
+	} while (result > 0);
 	return result;
 }
 
 void shared_space_leave(struct rumpel_space *space, struct rumpel_task *task)
 {
 	struct rumpel_kernel *kernel = instance->kernel;
+	struct piece piece;
+	int left;
 
-	for (;;) {
-		struct rumpel_range *range = NULL;
-		uint64_t start, end;
-
+	do {
+		left = 0;
 		rumpel_token_take(kernel);
-		if (space && space->users == 1 && (range = space->ranges)) {
-			start = range->start;
-			end = range->end;
-			space->ranges = range->next;
-			free(range);
-		} else {
-			shared_space_put(space);
+		if (space && space->users == 1) {
+			/* Nobody runs there who could touch anything. */
+			space->low = space->high = 0;
+			left = take_piece(space, 0, UINT64_MAX, &piece);
 		}
+		if (left <= 0)
+			shared_space_put(space);
 		rumpel_leave(kernel, false);
-		if (!range)
-			return;
-		shared_unmap(task, start, end);
-	}
+		if (left > 0 && piece.last)
+			kernel_unmap(task, piece.start, piece.end);
+	} while (left > 0);
 }

@@ -9,7 +9,7 @@
  * started), execute.c (execve), dispatch.c (from a call to its answer), calls.h
  * (the table of calls), policy.c (host or kernel), thread.c, signal.c and
  * sigcalls.c, trap.c and patch.c (how calls are caught), files.c (descriptors),
- * owner.c (their signals), names.c (/proc/self/exe), memory.c, explain.c; kernel.h (a library kernel),
+ * owner.c (their signals), names.c (/proc/self/exe), memory.c, wait.c, explain.c; kernel.h (a library kernel),
  * poll.c, epoll.c, transfer.c, splice.c (calls with descriptors of both).
  */
 #ifndef AGENT_H
@@ -77,6 +77,7 @@ struct thread {
 	mask_t handler_mask; /* blocked while the handler of a deferred signal runs, besides its own */
 	mask_t call_mask; /* of a call that has one for its duration */
 	bool has_call_mask;
+	bool shot; /* a signal came that was the kernel's: see wait.c */
 	bool carrying; /* the next SIGSYS is info's signal */
 	bool cleared; /* a child whose handlers the host has taken away (CLONE_CLEAR_SIGHAND) */
 	mask_t held; /* of KEPT_SIGNALS: those that the program has blocked */
@@ -177,6 +178,9 @@ long call_sized_mask(struct thread *t);
 long mask_begin(struct thread *t, uint64_t mask_at);
 void mask_end(struct thread *t);
 long call_io_pgetevents(struct thread *t);
+
+/* wait.c: call_host(), which goes on after signals that are not the program's. */
+long call_waiting(struct thread *t, long nr, const long args[6]);
 
 /* trap.c */
 extern bool seccomp_traps;

@@ -111,7 +111,8 @@ long call_through(struct thread *t)
 {
 	const struct regs *r = &t->regs;
 
-	return call_host(r->nr, r->rdi, r->rsi, r->rdx, r->r10, r->r8, r->r9);
+	return call_waiting(t, r->nr,
+			    (const long[6]){ r->rdi, r->rsi, r->rdx, r->r10, r->r8, r->r9 });
 }
 
 long call_with(struct thread *t, int n, long value)

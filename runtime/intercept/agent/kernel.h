@@ -14,6 +14,8 @@ struct pollfd;
 
 /* Is there one? Without, all calls are the host's. */
 extern bool kernel_present;
+/* This process is one of its: also a child that shares memory, before it is told its name there. */
+extern bool kernel_ready;
 /* The first of its descriptors, of which there are KERNEL_FDS. */
 extern int kernel_fds;
 #define KERNEL_FDS RUMPEL_SHARED_FDS

@@ -19,7 +19,7 @@
 #define SO_SNDTIMEO 67
 #define SOL_SOCKET 1
 
-bool kernel_present;
+bool kernel_present, kernel_ready;
 int kernel_fds = -1;
 
 void kernel_begin(int fds)
@@ -276,6 +276,7 @@ int kernel_attach(struct thread *t)
 	open_faults(t);
 	error = rumpel_shared->attach(kernel_fds);
 	close_faults(t);
+	kernel_ready = !error;
 	return error;
 }
 

@@ -62,8 +62,10 @@ static long wait_divided(struct thread *t, struct pollfd *all, unsigned int coun
 	int ready = 0, tries = 2;
 
 	if (!both->kernel_count) {
-		result = call_host(__NR_ppoll, (long)both->host, both->host_count, (long)timeout, 0,
-				   sizeof(mask_t), 0);
+		const long host_args[6] = { (long)both->host, both->host_count, (long)timeout, 0,
+					    sizeof(mask_t) };
+
+		result = call_waiting(t, __NR_ppoll, host_args);
 		return result > 0 ? join(all, count, both) : result;
 	}
 	do {

@@ -182,7 +182,7 @@ static long with_mask(struct thread *t, long args[6], int at, uint64_t mask_at)
 	t->call_mask = mask & ~UNBLOCKABLE;
 	args[at] = (long)&mask;
 	t->has_call_mask = true;
-	result = call_host(t->regs.nr, args[0], args[1], args[2], args[3], args[4], args[5]);
+	result = call_waiting(t, t->regs.nr, args);
 	t->has_call_mask = false;
 	return result;
 }
@@ -241,6 +241,7 @@ long call_sized_mask(struct thread *t)
 		uint64_t mask, size;
 	} given, stripped;
 	mask_t mask;
+	long result;
 
 	if (!t->regs.r9)
 		return call_through(t);
@@ -254,9 +255,9 @@ long call_sized_mask(struct thread *t)
 	stripped.mask = (uint64_t)&mask;
 	stripped.size = sizeof(mask);
 	t->call_mask = mask & ~UNBLOCKABLE;
+	args[5] = (long)&stripped;
 	t->has_call_mask = true;
-	long result =
-		call_host(t->regs.nr, args[0], args[1], args[2], args[3], args[4], (long)&stripped);
+	result = call_waiting(t, t->regs.nr, args);
 	t->has_call_mask = false;
 	return result;
 }

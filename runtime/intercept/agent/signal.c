@@ -89,6 +89,12 @@ bool signal_ends(int sig)
 	return kernel_present;
 }
 
+/* The kernel takes pages away from mappings: shared/shoot.c. */
+static bool is_shot(const siginfo_t *info)
+{
+	return info->si_code == SI_QUEUE && info->si_value.sival_ptr == (void *)RUMPEL_SHARED_MAGIC;
+}
+
 /* The program's registers at the end of a call. */
 static void context_of(const struct thread *t, struct sigcontext *c)
 {
@@ -249,7 +255,13 @@ static void on_signal(int sig, siginfo_t *info, struct ucontext *uc)
 	siginfo_t deferred;
 
 	/* The kernel goes on after its faults as if nothing had been. */
-	if (t->local.process && (SIGNAL_BIT(sig) & KEPT_SIGNALS) && kernel_fault(sig, info, uc))
+	if ((t->local.process || kernel_ready) && (SIGNAL_BIT(sig) & KEPT_SIGNALS) &&
+	    kernel_fault(sig, info, uc)) {
+		t->shot |= is_shot(info);
+		return;
+	}
+	/* Sent to the program that this process executed before: nothing is mapped yet. */
+	if (is_shot(info))
 		return;
 	if (sig == SIGSYS && is_trap(info)) {
 		trapped(info, uc);
@@ -345,7 +357,7 @@ void signals_begin(void)
 	mask_t sigsys = SIGNAL_BIT(SIGSYS), mask;
 	struct action old;
 
-	/* Those of a kernel have nothing to do with the call that they come in. */
+	/* Those of a kernel (SIGBUS, too) have nothing to do with the call that they come in. */
 	signal_install(SIGSYS, kernel_present ? SA_RESTART : 0, NULL);
 	/* Before there are others, which remember the mask. */
 	host(__NR_rt_sigprocmask, SIG_UNBLOCK, &sigsys, &mask, sizeof(mask_t));
@@ -357,6 +369,6 @@ void signals_begin(void)
 		if (old.handler == (uint64_t)SIG_IGN)
 			t->signals->actions[sig].handler = old.handler;
 		if (old.handler == (uint64_t)SIG_DFL || signal_is_kept(sig))
-			signal_install(sig, 0, NULL);
+			signal_install(sig, sig == SIGBUS ? SA_RESTART : 0, NULL);
 	}
 }

@@ -10,7 +10,7 @@
 
 #define FILES 1024
 
-bool kernel_present = true;
+bool kernel_present = true, kernel_ready;
 int kernel_fds = 1 << 29; /* beyond all */
 
 /* 0: closed, else what F_GETFD says, and 2. In memory of the process: a copy after a fork. */
