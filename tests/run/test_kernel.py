@@ -78,6 +78,16 @@ def test_linux_holds(on_kernel: OnKernel, build: Build, name: str) -> None:
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
 
 
+def test_pages_that_are_taken_away_are_nobodys_signal(on_kernel: OnKernel, build: Build) -> None:
+    """Sleeps and waits go on, and children of vfork live, while others unmap what they had."""
+    done = on_kernel.run("--net", "none", program=[str(build("pages", "dynamic"))])
+    assert (done.stdout.split("\n")[-2:], done.stderr, done.returncode) == (
+        ["failures: 0", ""],
+        "",
+        0,
+    ), done.stdout
+
+
 def test_the_host_has_another_network(on_kernel: OnKernel) -> None:
     """A port that is taken on the host is free, and the interfaces are the kernel's."""
     done = on_kernel.sh("ip -o link; cat /proc/net/dev")
