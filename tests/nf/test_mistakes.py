@@ -31,6 +31,8 @@ pytestmark = [pytest.mark.kernel, pytest.mark.once]
         ("tunnel wireguard", "WireGuard needs a way back"),
         ("filter 'nonsense'", "nft does not take the rules"),
         ("host 10.0.0.2 --http 80", "not a port and a directory: '80'"),
+        ("tcp 10.0.0.2 80 --timeout inf", "is not a finite number"),
+        ("chain --file /bin/true", "/bin/true is not a chain: it is no text"),
         ("mux", "Missing argument 'FILE...'"),
     ],
 )

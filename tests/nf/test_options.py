@@ -44,6 +44,9 @@ WRONG = [
     "mangle --file /etc",
     "tcp 10.0.0.2 http",
     "tcp 10.0.0.2 65536",
+    "tcp 10.0.0.2 80 --timeout inf",
+    "ping 10.0.0.2 -i nan",
+    "ping 10.0.0.2 -i -1",
     "ping -h",
     "ping --help",
 ]

@@ -28,12 +28,14 @@ def environment(tmp_path: Path) -> dict[str, str]:
     assert example is not None
     code = "".join(x[4:] + "\n" for x in example[1].splitlines() if x)
     assert code.count("\n") <= 20
+    code += "import click\nclass Clicks(Stage):\n    params = [click.Argument(['word'])]\n"
     (tmp_path / "my_package.py").write_text(code)
     info = tmp_path / "my_package-1.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: my-package\nVersion: 1\n")
     (info / "entry_points.txt").write_text(
         "[rumpel.nf]\nquota = my_package:Quota\nbroken = my_package:nothing\nnumber = math:pi\n"
+        "clicks = my_package:Clicks\n"
     )
     return {**os.environ, "PYTHONPATH": str(tmp_path)}
 
@@ -56,12 +58,13 @@ def test_the_guides_stage(default_image: str, environment: dict[str, str]) -> No
     assert "1 sent, 1 answered" in done.stderr
 
 
-@pytest.mark.parametrize("name", ["broken", "number"])
+@pytest.mark.parametrize("name", ["broken", "number", "clicks"])
 def test_what_is_no_stage(default_image: str, environment: dict[str, str], name: str) -> None:
     """An entry point that leads nowhere, or to something else, is one line."""
     done = shell(nf(default_image, name), env=environment)
     assert done.returncode == 2
     assert f"the stage '{name}'" in done.stderr
+    assert ("rumpel.nf.Option" in done.stderr) == (name == "clicks")
     assert done.stderr.count("\n") == 1
     # The others are as ever.
     assert "bridge" in shell(f"{RUMPEL} nf --help", env=environment).stdout

@@ -142,11 +142,15 @@ def _host_goodput(client: list[str], server: list[str], address: str, path: str)
     python = [sys.executable, "-c"]
     receiver = [*server, *python, _RECEIVER, str(PORT)]
     with subprocess.Popen(receiver, stdout=subprocess.PIPE, text=True) as listens:
-        assert listens.stdout is not None
-        if listens.stdout.readline() != "listens\n":
-            raise RumpelError("the host's receiver does not start")
-        _output([*client, *python, _SENDER, address, str(PORT), path])
-        return _rate(listens.stdout.read())
+        try:
+            assert listens.stdout is not None
+            if listens.stdout.readline() != "listens\n":
+                raise RumpelError("the host's receiver does not start")
+            _output([*client, *python, _SENDER, address, str(PORT), path])
+            return _rate(listens.stdout.read())
+        except BaseException:
+            listens.kill()  # it may wait for ever for somebody to connect
+            raise
 
 
 # ---- the same in namespaces of the host ----

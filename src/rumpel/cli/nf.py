@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -113,10 +114,20 @@ def _type(type: Any) -> Any:
         case IntRange():
             return click.IntRange(type.min, type.max)
         case FloatRange():
-            return click.FloatRange(type.min, min_open=type.min_open)
+            return _Finite(type.min, min_open=type.min_open)
         case ExistingFile():
             return click.Path(exists=True, dir_okay=False)
     return type
+
+
+class _Finite(click.FloatRange):
+    """Without inf and nan, which Python takes for numbers."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is not a finite number.", param, ctx)
+        return number
 
 
 command = _Stages(

@@ -116,10 +116,13 @@ def run_chain_command(make: Make, values: dict[str, Any]) -> int:
 
 
 def _read(path: str) -> str:
-    if path == "-":
-        return sys.stdin.read()
-    with open(path) as file:
-        return file.read()
+    try:
+        if path == "-":
+            return sys.stdin.read()
+        with open(path) as file:
+            return file.read()
+    except UnicodeDecodeError:
+        raise StageError(f"{path} is not a chain: it is no text") from None
 
 
 class _NotQuick(Exception):
@@ -161,4 +164,7 @@ def quick(words: Sequence[str]) -> None:
 
         print(f"rumpel: {escaped(str(error))}", file=sys.stderr)
         code = 1
+    except KeyboardInterrupt:
+        print("rumpel: interrupted", file=sys.stderr)
+        code = 130
     sys.exit(code)

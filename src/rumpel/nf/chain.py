@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
 import shlex
 import shutil
 import signal
@@ -18,8 +17,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from rumpel import _native
 from rumpel.booting import boot
 from rumpel.errors import RumpelError
-from rumpel.nf.ending import SIGNALS, Ended, ended_by_signals, poll_with_signals
-from rumpel.nf.ends import BROKEN_PIPE, Ends
+from rumpel.nf.ending import GRACE, SIGNALS, Ended, ended_by_signals
+from rumpel.nf.ends import Ends
+from rumpel.nf.processes import Processes
 from rumpel.nf.stage import LEFT, RIGHT, Stage, StageError, is_stage, suggestion
 from rumpel.packets import PacketFormat
 
@@ -31,8 +31,6 @@ __all__ = ["Make", "Member", "Program", "parse", "run_chain"]
 Direction = Literal[">", "<", "<>"]
 Make = Callable[[str, list[str]], Stage]
 """Makes a stage of its name and arguments."""
-NO_MATCH = 1
-"""What grep, cmp and others say when there was nothing: no failure."""
 
 
 class Program:
@@ -218,8 +216,9 @@ def run_chain(
     Returns:
         The exit code: that of the member that failed, whose name is said on standard error.
     """
-    with ended_by_signals():
-        processes = _Processes()
+    # Longer than the stages have, and then some time to end what is left of them.
+    with ended_by_signals(GRACE + 2):
+        processes = Processes()
         try:
             _begin(chain, linux or {}, write, processes)
         except Ended as error:
@@ -231,7 +230,7 @@ def _begin(
     chain: Sequence[Member | Program],
     linux: Mapping[str, Any],
     write: PacketFormat,
-    processes: _Processes,
+    processes: Processes,
 ) -> None:
     """Start all, and let them begin."""
     wires = _Wires()
@@ -331,62 +330,3 @@ def _fork(run: Callable[..., int], member: Member, ends: Ends, wires: _Wires, st
         with contextlib.suppress(OSError, ValueError):
             sys.stderr.flush()
         os._exit(code)
-
-
-class _Processes:
-    """The members' processes, and their ends."""
-
-    def __init__(self) -> None:
-        self._poll = poll_with_signals()
-        # By descriptors that say when they end.
-        self._names: dict[int, str] = {}
-        self._pids: dict[int, int] = {}
-        self._programs: list[Popen[bytes]] = []
-        self._code = 0
-
-    def add(self, process: int | Popen[bytes], name: str) -> None:
-        """Have an eye on one: a stage's number, or a program."""
-        if not isinstance(process, int):
-            # Kept: one that is forgotten is waited for by whoever finds it.
-            self._programs.append(process)
-            process = process.pid
-        fd = os.pidfd_open(process)
-        self._names[fd], self._pids[fd] = name, process
-        self._poll.register(fd, select.POLLIN)
-
-    def interrupt(self, error: Ended) -> None:
-        """Pass a signal on to all."""
-        self._code = self._code or error.code
-        self._kill(error.number)
-
-    def _kill(self, number: int) -> None:
-        for fd in self._pids:
-            with contextlib.suppress(ProcessLookupError):
-                signal.pidfd_send_signal(fd, number)
-
-    def wait(self) -> int:
-        """Wait for all; the exit code is that of the first that failed, which is named."""
-        while self._pids:
-            try:
-                for fd, _ in self._poll.poll():
-                    if fd in self._pids:
-                        self._ended(fd)
-            except Ended as error:
-                self.interrupt(error)
-        for program in self._programs:
-            program.returncode = 0  # it is gone: seen here
-        return self._code
-
-    def _ended(self, fd: int) -> None:
-        self._poll.unregister(fd)
-        os.close(fd)
-        name, pid = self._names.pop(fd), self._pids.pop(fd)
-        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-        if code < 0:
-            code = 128 - code
-        if self._code or code in (0, BROKEN_PIPE):
-            return
-        if code == NO_MATCH and not is_stage(name):
-            return
-        self._code = code
-        print(f"rumpel nf chain: {name} ended with {code}", file=sys.stderr)

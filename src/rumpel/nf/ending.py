@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import asyncio
 
-__all__ = ["SIGNALS", "Ended", "ended_by_signals", "poll_with_signals", "wake_by_signals"]
+__all__ = [
+    "GRACE",
+    "SIGNALS",
+    "Ended",
+    "Poll",
+    "ended_by_signals",
+    "signals_held_back",
+    "wake_by_signals",
+]
 
 GRACE = 2
 """Seconds to clean up in; then the process ends without."""
@@ -37,25 +45,30 @@ class Ended(KeyboardInterrupt):
 
 
 @contextlib.contextmanager
-def ended_by_signals() -> Iterator[None]:
+def ended_by_signals(grace: int = GRACE) -> Iterator[None]:
     """Let SIGINT, SIGTERM and SIGHUP raise :class:`Ended`, once.
 
     Those that are ignored (nohup(1)), or that somebody else deals with, are left alone.
+
+    Args:
+        grace: seconds to clean up in.
     """
     global _reader
     # Python allows no other thread to have handlers.
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    asked = False
+    asked = armed = False
+    owner = os.getpid()
 
     def end(number: int, _: object) -> None:
         # A chain and its stages may get it from each other, too: once is enough.
-        nonlocal asked
-        if not asked:
-            asked = True
+        # And a forked process has the handlers of its parent before and behind its own.
+        nonlocal asked, armed
+        if not asked and os.getpid() == owner:
+            asked = armed = True
             # Whatever the cleaning up may wait for: by default SIGALRM ends the process.
-            signal.alarm(GRACE)
+            signal.alarm(grace)
             raise Ended(number)
 
     ours = {n: handler for n in SIGNALS if _is_ours(handler := signal.getsignal(n))}
@@ -68,7 +81,8 @@ def ended_by_signals() -> Iterator[None]:
         yield
     finally:
         asked = True
-        signal.alarm(0)
+        if armed:  # else it is the caller's, if there is one
+            signal.alarm(0)
         for number, handler in ours.items():
             signal.signal(number, handler)
         _reader = before[0]
@@ -83,16 +97,40 @@ def _is_ours(handler: object) -> bool:
     return default or getattr(handler, "__module__", "") == __name__
 
 
-def poll_with_signals() -> select.poll:
-    """Make a poll that a signal ends, even one that came just before.
+@contextlib.contextmanager
+def signals_held_back() -> Iterator[None]:
+    """Nothing is raised within; what comes meanwhile is raised at the end."""
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+class Poll:
+    """A poll(2) that a signal ends, even one that came just before.
 
     The exception is raised when Python has looked for signals the last time, and does not
     look again before something happens.
     """
-    poll = select.poll()
-    if _reader >= 0:
-        poll.register(_reader, select.POLLIN)
-    return poll
+
+    def __init__(self) -> None:
+        self._poll = select.poll()
+        self._reader = _reader
+        self.register = self._poll.register
+        self.unregister = self._poll.unregister
+        if self._reader >= 0:
+            self.register(self._reader, select.POLLIN)
+
+    def poll(self, timeout: float | None = None) -> list[int]:
+        """Wait for so many milliseconds; the descriptors where something happened."""
+        happened = [fd for fd, _ in self._poll.poll(timeout)]
+        if self._reader in happened:
+            happened.remove(self._reader)
+            # It has ended this poll, and shall not end all that follow.
+            with contextlib.suppress(BlockingIOError):
+                os.read(self._reader, 4096)
+        return happened
 
 
 def wake_by_signals(loop: asyncio.AbstractEventLoop) -> None:

@@ -14,7 +14,7 @@ from rumpel.devices.link import Link
 from rumpel.devices.pipe import PipeNic
 from rumpel.kernel import Kernel
 from rumpel.nf.chain import Member, Program
-from rumpel.nf.ending import Ended, ended_by_signals, poll_with_signals
+from rumpel.nf.ending import Ended, Poll, ended_by_signals
 from rumpel.nf.ends import BROKEN_PIPE
 from rumpel.nf.runner import MTU, pipe, settle
 from rumpel.nf.stage import LEFT, RIGHT, Side, StageError
@@ -125,7 +125,7 @@ def _live(
     streams = [nic for nic in others if isinstance(nic, PipeNic)]
     for stream in streams:
         stream.resume()
-    poll = poll_with_signals()
+    poll = Poll()
     for stream in streams:
         poll.register(stream, select.POLLIN)
     with Work({m.stage: k for m, k in zip(members, kernels, strict=True)}) as work:
@@ -142,7 +142,7 @@ def _live(
     return code
 
 
-def _wait(poll: select.poll, clock: object, work: Work) -> None:
+def _wait(poll: Poll, clock: object, work: Work) -> None:
     """Wait for events. A virtual clock has nobody else who lets its kernels run."""
     if isinstance(clock, VirtualClock):
         work.sleep(STEP)
@@ -152,7 +152,7 @@ def _wait(poll: select.poll, clock: object, work: Work) -> None:
 
 
 def _until_end(
-    poll: select.poll,
+    poll: Poll,
     clock: object,
     work: Work,
     streams: Sequence[PipeNic],

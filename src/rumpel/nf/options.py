@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from math import isfinite
 from typing import Any
 
 __all__ = ["Argument", "Choice", "ExistingFile", "FloatRange", "IntRange", "Option", "parse"]
@@ -48,7 +49,7 @@ class IntRange:
 
 
 class FloatRange:
-    """A number from one on, or above it."""
+    """A finite number from one on, or above it."""
 
     def __init__(self, min: float, *, min_open: bool = False) -> None:
         self.min, self.min_open = min, min_open
@@ -56,7 +57,7 @@ class FloatRange:
     def __call__(self, word: str) -> float:
         """The number."""
         number = float(word)
-        if number < self.min or (self.min_open and number == self.min):
+        if not isfinite(number) or number < self.min or (self.min_open and number == self.min):
             raise ValueError(word)
         return number
 

@@ -22,11 +22,11 @@ from rumpel.nf.stages.ping import near
 
 __all__ = ["Program"]
 
-_CLI = [sys.executable, "-c", "from rumpel.cli import main; main()"]
+_CLI = [sys.executable, "-P", "-c", "from rumpel.cli import main; main()"]
 _PREFIX = {4: 24, 6: 64}
 """Bits of the network that the program is on, where it finds its gateway."""
-PATIENCE = 2.0
-"""Seconds that it has to end in."""
+PATIENCE = 1.0
+"""Seconds that it has to end in: the stage itself has no more than GRACE."""
 
 
 class Program:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from rumpel.booting import boot
 from rumpel.devices.pipe import PipeNic
 from rumpel.kernel import Kernel
-from rumpel.nf.ending import poll_with_signals
+from rumpel.nf.ending import Poll
 from rumpel.nf.ends import BROKEN_PIPE, Ends, let_go
 from rumpel.nf.stage import LEFT, RIGHT, Side, Stage
 from rumpel.nf.wire import name_ports, waiting
@@ -185,7 +185,7 @@ class _Life:
         self.open = self.sources | {side for side in stage.ports if streams[side].reads}
 
     def run(self) -> int:
-        poll = poll_with_signals()
+        poll = Poll()
         for stream in self.streams.values():
             poll.register(stream, select.POLLIN)
         ports = [(side, self.streams[side]) for side in self.stage.ports]

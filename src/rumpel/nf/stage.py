@@ -10,12 +10,12 @@ from types import MappingProxyType, SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from rumpel.errors import RumpelError
+from rumpel.nf.options import Argument, Option
 
 if TYPE_CHECKING:
     from rumpel.devices import Nic
     from rumpel.kernel import Kernel
     from rumpel.nf.ends import Ends
-    from rumpel.nf.options import Argument, Option
     from rumpel.packets import PacketFormat
 
 __all__ = ["LEFT", "RIGHT", "Side", "Stage", "StageError", "find", "is_stage", "names"]
@@ -49,6 +49,8 @@ class Stage:
             to it. Not where packets are to be seen as they are on a wire.
         unfusable: why it cannot be in a process with others, if it cannot.
         needs_answers: what it runs makes no sense any more once nothing can come back.
+        is_gone: for a :meth:`run` that is no coroutine, which nobody can cancel: is there
+            nobody behind the ports any more?
         linux: which kernel it gets: ``version`` or ``image``, as :func:`rumpel.boot` has them.
         interfaces: the devices of the kernel, by name, when it is configured.
 
@@ -70,6 +72,7 @@ class Stage:
 
     def __init__(self, **options: Any) -> None:
         self.options = SimpleNamespace(**options)
+        self.is_gone: Callable[[], bool] = lambda: False
 
     @property
     def port(self) -> Side:
@@ -237,6 +240,10 @@ def find(name: str) -> type[Stage]:
             raise StageError(f"the stage {name!r} cannot be loaded: {error}") from None
     if not (isinstance(found, type) and issubclass(found, Stage)):
         raise StageError(f"the stage {name!r} is no class derived from rumpel.nf.Stage")
+    if not all(isinstance(each, (Option, Argument)) for each in found.params):
+        raise StageError(
+            f"the params of the stage {name!r} must be of rumpel.nf.Option and rumpel.nf.Argument"
+        )
     return found
 
 

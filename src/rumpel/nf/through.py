@@ -15,7 +15,7 @@ from collections.abc import Callable, Container, Sequence
 from typing import TYPE_CHECKING
 
 from rumpel import _native
-from rumpel.nf.ending import poll_with_signals
+from rumpel.nf.ending import Poll
 from rumpel.nf.ends import BROKEN_PIPE, Ends, let_go
 from rumpel.nf.stage import LEFT, RIGHT, Side
 from rumpel.packets import FORMATS, PacketFormat
@@ -190,7 +190,7 @@ def through(
 def _live(stage: PacketStage, ways: Sequence[_Way], name: str) -> int:
     due = time.monotonic() + (stage.interval or 0)
     while not all(way.is_over for way in ways):
-        poll = poll_with_signals()
+        poll = Poll()
         for way in ways:
             if way.waiting and way.output:
                 poll.register(way.output.fd, select.POLLOUT)
@@ -199,7 +199,7 @@ def _live(stage: PacketStage, ways: Sequence[_Way], name: str) -> int:
         timeout = None
         if stage.interval is not None:
             timeout = max(0.0, due - time.monotonic()) * 1e3
-        happened = {fd for fd, _ in poll.poll(timeout)}
+        happened = poll.poll(timeout)
         for way in ways:
             if not way.go_on(happened, stage, name) and way.side == LEFT:
                 return BROKEN_PIPE

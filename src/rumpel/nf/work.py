@@ -67,8 +67,11 @@ class Work:
             stage: the stage.
             k: its kernel.
             wires: descriptors and what is called when they are readable. If that says so,
-                nobody is there any more, and a stage that is a coroutine ends.
+                nobody is there any more, and a stage that is a coroutine ends; another one
+                may ask (:attr:`Stage.is_gone`).
         """
+        if wires:
+            stage.is_gone = lambda: any(is_gone() for is_gone in wires.values())
         result = stage.run(k)
         if not isinstance(result, Coroutine):
             return result

@@ -9,13 +9,15 @@ import sys
 from typing import TYPE_CHECKING
 
 from rumpel.netlink import parse_address
-from rumpel.nf.options import Argument, IntRange, Option
+from rumpel.nf.options import Argument, FloatRange, IntRange, Option
 from rumpel.nf.stage import RIGHT, Stage, StageError
 
 if TYPE_CHECKING:
     from rumpel.kernel import Kernel
 
 _HEAD = struct.Struct("!BBHHH")
+_LOOK = 1.0
+"""Seconds between two looks at whether anybody is there."""
 _ECHO = {socket.AF_INET: (8, 0), socket.AF_INET6: (128, 129)}
 
 
@@ -36,9 +38,9 @@ class Ping(Stage):
     params = (
         Argument("destination"),
         Option("--count", "-c", type=IntRange(1), default=4, help="Requests."),
-        Option("--interval", "-i", type=float, default=0.2, help="Seconds between them."),
+        Option("--interval", "-i", type=FloatRange(0), default=0.2, help="Seconds between them."),
         Option("--size", "-s", type=IntRange(8, 65000), default=56, help="Bytes of data."),
-        Option("--wait", "-W", type=float, default=1.0, help="Seconds for the last answer."),
+        Option("--wait", "-W", type=FloatRange(0), default=1.0, help="Seconds to wait at last."),
         Option("--address", metavar="ADDRESS", help="Our own.  [default: one near by]"),
     )
 
@@ -56,31 +58,36 @@ class Ping(Stage):
         family = socket.AF_INET6 if ":" in self.options.destination else socket.AF_INET
         protocol = socket.IPPROTO_ICMPV6 if family == socket.AF_INET6 else socket.IPPROTO_ICMP
         k.sysctl["net.ipv4.ping_group_range"] = "0 2147483647"
-        answered = 0
+        answered = sent = 0
         with k.socket.socket(family, socket.SOCK_DGRAM, protocol) as sock:
             for sequence in range(1, self.options.count + 1):
+                if self.is_gone():
+                    break
                 start = k.clock.now
                 data = struct.pack("!d", start).ljust(self.options.size, b".")
                 kind = _ECHO[family][0]
                 sock.sendto(
                     _HEAD.pack(kind, 0, 0, 0, sequence) + data, (self.options.destination, 0)
                 )
+                sent = sequence
                 last = sequence == self.options.count
                 patience = self.options.wait if last else self.options.interval
                 while answered < sequence or not last:
                     left = start + patience - k.clock.now
-                    if left <= 0:
+                    if left <= 0 or self.is_gone():
                         break
-                    sock.settimeout(left)
+                    sock.settimeout(min(left, _LOOK))
                     try:
                         answer, source = sock.recvfrom(65536)
                     except TimeoutError:
-                        break
+                        continue
                     if len(answer) < _HEAD.size + 8:
                         continue  # not one of ours
                     answered += 1
                     self._tell(k, answer, source[0])
-        print(f"{self.options.count} sent, {answered} answered", file=sys.stderr)
+        print(f"{sent} sent, {answered} answered", file=sys.stderr)
+        if sent < self.options.count:
+            return self.left_alone()
         return 0 if answered == self.options.count or self.port in self.one_way else 1
 
     def _tell(self, k: Kernel, answer: bytes, source: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rumpel.nf.options import Choice, Option
+from rumpel.nf.options import Choice, FloatRange, Option
 from rumpel.nf.stage import Stage, StageError
 
 if TYPE_CHECKING:
@@ -27,13 +27,13 @@ class Shape(Stage):
 
     offloads = False
     params = (
-        Option("--delay", type=float, metavar="SECONDS", help="Each packet's."),
-        Option("--jitter", type=float, metavar="SECONDS", help="By which it varies."),
-        Option("--loss", type=float, metavar="FRACTION", help="Packets that are lost."),
-        Option("--reorder", type=float, metavar="FRACTION", help="That are not delayed."),
-        Option("--duplicate", type=float, metavar="FRACTION", help="That come twice."),
-        Option("--corrupt", type=float, metavar="FRACTION", help="With one bit wrong."),
-        Option("--rate", type=float, metavar="BITS", help="Bits a second."),
+        Option("--delay", type=FloatRange(0), metavar="SECONDS", help="Each packet's."),
+        Option("--jitter", type=FloatRange(0), metavar="SECONDS", help="By which it varies."),
+        Option("--loss", type=FloatRange(0), metavar="FRACTION", help="Packets that are lost."),
+        Option("--reorder", type=FloatRange(0), metavar="FRACTION", help="That are not delayed."),
+        Option("--duplicate", type=FloatRange(0), metavar="FRACTION", help="That come twice."),
+        Option("--corrupt", type=FloatRange(0), metavar="FRACTION", help="With one bit wrong."),
+        Option("--rate", type=FloatRange(0), metavar="BITS", help="Bits a second."),
         Option("--limit", type=int, default=1000, metavar="PACKETS", help="That wait at most."),
         Option("--seed", type=int, help="Of chance: the same packets in each run."),
         Option("--direction", type=Choice(list(_SIDES)), default="right", help="Which way."),

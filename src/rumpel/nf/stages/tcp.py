@@ -10,7 +10,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from rumpel.nf.mptcp import IPPROTO_MPTCP, acknowledged, outcome
-from rumpel.nf.options import Option
+from rumpel.nf.options import FloatRange, Option
 from rumpel.nf.stage import StageError
 from rumpel.nf.stages.client import Client
 
@@ -42,7 +42,12 @@ class Tcp(Client):
     params = (
         *Client.params,
         Option("--mptcp", is_flag=True, help="Offer Multipath TCP."),
-        Option("--timeout", type=float, default=10.0, help="Seconds to connect within."),
+        Option(
+            "--timeout",
+            type=FloatRange(0, min_open=True),
+            default=10.0,
+            help="Seconds to connect within.",
+        ),
     )
 
     def configure(self, k: Kernel) -> None:

@@ -8,7 +8,7 @@ import contextlib
 import sys
 from typing import TYPE_CHECKING, Any
 
-from rumpel.nf.options import IntRange, Option
+from rumpel.nf.options import FloatRange, IntRange, Option
 from rumpel.nf.stages.client import Client
 
 if TYPE_CHECKING:
@@ -30,7 +30,9 @@ class Udp(Client):
     params = (
         *Client.params,
         Option("--size", type=IntRange(1, 65507), default=1024, help="Of a datagram."),
-        Option("--wait", "-W", type=float, default=1.0, help="Seconds of silence at the end."),
+        Option(
+            "--wait", "-W", type=FloatRange(0), default=1.0, help="Seconds of silence at the end."
+        ),
     )
 
     async def run(self, k: Kernel) -> int:
