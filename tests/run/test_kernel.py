@@ -46,11 +46,49 @@ print(1, flush=True)
 server.accept()
 """
 
+ASKS = """
+import fcntl, os, socket, sys
+told = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+told.bind(("127.0.0.1", 7777))
+told.set_inheritable(True)
+fcntl.fcntl(told, fcntl.F_SETOWN, os.getpid())
+fcntl.fcntl(told, fcntl.F_SETFL, os.O_ASYNC)
+os.execv(sys.executable, [sys.executable, "-c", sys.argv[1], str(told.fileno())])
+"""
+
+ASKS_NO_MORE = """
+import fcntl, signal, socket, sys, time
+signals = []
+signal.signal(signal.SIGIO, lambda *_: signals.append(1))
+told, peer = socket.socket(fileno=int(sys.argv[1])), socket.socket(type=socket.SOCK_DGRAM)
+def send():
+    peer.sendto(b"x", told.getsockname())
+    assert told.recv(1) == b"x"
+send()
+for _ in range(1000):
+    if not signals:
+        time.sleep(0.01)
+print(bool(signals))
+fcntl.fcntl(told, fcntl.F_SETFL, 0)
+time.sleep(0.05)
+signals.clear()
+send()
+time.sleep(0.05)
+print(signals)
+"""
+
 
 def test_echo(on_kernel: OnKernel) -> None:
     """Python talks to itself over a kernel that nobody else can reach."""
     done = on_kernel.run("--net", "none", program=["/usr/bin/python3", "-c", ECHO])
     assert (done.stdout, done.stderr, done.returncode) == ("ok 3\n", "", 0)
+
+
+def test_signals_asked_for_before_an_exec(on_kernel: OnKernel) -> None:
+    """A program that clears the O_ASYNC that it has inherited gets no SIGIO any more."""
+    program = ["/usr/bin/python3", "-c", ASKS, ASKS_NO_MORE]
+    done = on_kernel.run("--net", "none", program=program)
+    assert (done.stdout, done.stderr, done.returncode) == ("True\n[]\n", "", 0)
 
 
 @pytest.mark.parametrize("name", ["mixed", "calls"])

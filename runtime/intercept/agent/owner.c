@@ -9,9 +9,6 @@
 
 #include "files.h"
 
-/* Has this process, or one that it was forked from, ever set one? */
-static bool any;
-
 bool owner_has(int command)
 {
 	switch (command) {
@@ -27,12 +24,6 @@ bool owner_has(int command)
 	return false;
 }
 
-static long set(int fd, const struct rumpel_owner *owner)
-{
-	any = true;
-	return kernel_set_owner(fd, owner);
-}
-
 /* As F_SETOWN says it: a group is negative. */
 static long set_id(int fd, struct rumpel_owner *owner, int id)
 {
@@ -40,7 +31,7 @@ static long set_id(int fd, struct rumpel_owner *owner, int id)
 	owner->id = id < 0 ? -id : id;
 	if (id && host(__NR_kill, id, 0) == -ESRCH)
 		return -ESRCH;
-	return set(fd, owner);
+	return kernel_set_owner(fd, owner);
 }
 
 static int get_id(const struct rumpel_owner *owner)
@@ -58,7 +49,7 @@ static long set_ex(int fd, struct rumpel_owner *owner, uint64_t from)
 		return -EINVAL;
 	owner->type = ex.type;
 	owner->id = ex.pid;
-	return set(fd, owner);
+	return kernel_set_owner(fd, owner);
 }
 
 static long set_async(int fd, struct rumpel_owner *owner, bool on)
@@ -66,17 +57,18 @@ static long set_async(int fd, struct rumpel_owner *owner, bool on)
 	if (owner->async == on)
 		return 0;
 	owner->async = on;
-	return set(fd, owner);
+	return kernel_set_owner(fd, owner);
 }
 
-/* The flag itself is the kernel's, which has nobody to tell. */
+/* The flag itself is the kernel's, which has nobody to tell: another program may have set it. */
 static long set_flags(struct thread *t, int fd)
 {
-	bool on = t->regs.rdx & FASYNC;
+	const unsigned long get[6] = { (unsigned long)fd, F_GETFL };
+	bool on = t->regs.rdx & FASYNC, was = !on && kernel_call_with(t, __NR_fcntl, get) & FASYNC;
 	struct rumpel_owner owner;
 	long result = kernel_call(t);
 
-	if (result || (!on && !any))
+	if (result || (!on && !was))
 		return result;
 	result = kernel_get_owner(fd, &owner);
 	return result ? result : set_async(fd, &owner, on);
@@ -109,7 +101,7 @@ long owner_fcntl(struct thread *t)
 		if (argument > SIGNALS)
 			return -EINVAL;
 		owner.signal = (int)argument;
-		return set(fd, &owner);
+		return kernel_set_owner(fd, &owner);
 	}
 	return owner.signal;
 }
