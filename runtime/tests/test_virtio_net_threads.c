@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "../virtio/net.h"
 #include "nic.h"
 
 #define RX_SIZE 2048
@@ -181,10 +182,56 @@ static void test_resets(void)
 	}
 }
 
+struct asker {
+	struct rumpel_net *net;
+	pthread_t thread;
+	unsigned int asked; /* atomic */
+	bool stop; /* atomic */
+};
+
+/* What whoever runs a kernel does all the time of an interface that is joined. */
+static void *ask(void *argument)
+{
+	struct asker *asker = argument;
+
+	while (!__atomic_load_n(&asker->stop, __ATOMIC_RELAXED)) {
+		rumpel_net_send_joined(asker->net);
+		rumpel_net_is_held_up(asker->net);
+		rumpel_net_set_stalled(asker->net, true);
+		rumpel_net_set_stalled(asker->net, false);
+		__atomic_fetch_add(&asker->asked, 1, __ATOMIC_RELAXED);
+	}
+	return NULL;
+}
+
+/* An interface that was unplugged is freed while the other one goes on. */
+static void test_freed(void)
+{
+	for (int i = 0; i < 200; i++) {
+		struct rumpel_device *stays[2], *goes[2];
+		struct asker asker = { 0 };
+
+		EQUAL(rumpel_net_link(0, 1500, NULL, NULL, stays), 0);
+		EQUAL(rumpel_net_link(0, 1500, NULL, NULL, goes), 0);
+		EQUAL(rumpel_net_join(stays[0], goes[0]), 0);
+		asker.net = (struct rumpel_net *)stays[0];
+		EQUAL(pthread_create(&asker.thread, NULL, ask, &asker), 0);
+		while (__atomic_load_n(&asker.asked, __ATOMIC_RELAXED) < 10)
+			sched_yield();
+		rumpel_device_free(goes[0]);
+		__atomic_store_n(&asker.stop, true, __ATOMIC_RELAXED);
+		pthread_join(asker.thread, NULL);
+		rumpel_device_free(goes[1]);
+		rumpel_device_free(stays[0]);
+		rumpel_device_free(stays[1]);
+	}
+}
+
 static const struct test tests[] = {
 	{ test_both_ways, "all frames arrive whole, in order, once" },
 	{ test_delay, "also with delay" },
 	{ test_resets, "also while drivers and kernels come and go" },
+	{ test_freed, "of two that are joined one may be freed while the other is busy" },
 };
 
 TEST_MAIN(tests)

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <linux/virtio_ids.h>
+#include <sched.h>
 #include <stddef.h>
 #include <string.h>
 #include <sys/random.h>
@@ -101,32 +102,62 @@ int rumpel_net_join(struct rumpel_device *device, struct rumpel_device *other)
 	return 0;
 }
 
-bool rumpel_net_is_held_up(const struct rumpel_net *net)
+struct rumpel_net *rumpel_net_borrow(struct rumpel_net *net)
 {
-	const struct rumpel_net *joined = net->joined;
+	struct rumpel_net *joined;
 
-	return joined && joined->virtio.device.kernel == net->virtio.device.kernel &&
-	       __atomic_load_n(&joined->stalled, __ATOMIC_SEQ_CST);
+	if (!__atomic_load_n(&net->joined, __ATOMIC_RELAXED))
+		return NULL;
+	/* In this order: part() looks at them the other way round. */
+	__atomic_fetch_add(&net->borrowed, 1, __ATOMIC_SEQ_CST);
+	joined = __atomic_load_n(&net->joined, __ATOMIC_SEQ_CST);
+	/* Only of one kernel the token is held of both. */
+	if (joined && joined->virtio.device.kernel == net->virtio.device.kernel)
+		return joined;
+	rumpel_net_give_back(net);
+	return NULL;
+}
+
+void rumpel_net_give_back(struct rumpel_net *net)
+{
+	__atomic_fetch_sub(&net->borrowed, 1, __ATOMIC_SEQ_CST);
+}
+
+bool rumpel_net_is_held_up(struct rumpel_net *net)
+{
+	const struct rumpel_net *joined = rumpel_net_borrow(net);
+	bool is;
+
+	if (!joined)
+		return false;
+	is = __atomic_load_n(&joined->stalled, __ATOMIC_SEQ_CST);
+	rumpel_net_give_back(net);
+	return is;
 }
 
 void rumpel_net_send_joined(struct rumpel_net *net)
 {
-	struct rumpel_net *joined = net->joined;
+	struct rumpel_net *joined = rumpel_net_borrow(net);
 
-	if (joined && joined->transmit && rumpel_virtio_is_live(&joined->virtio) &&
-	    joined->virtio.device.kernel == net->virtio.device.kernel)
+	if (!joined)
+		return;
+	if (joined->transmit && rumpel_virtio_is_live(&joined->virtio))
 		joined->transmit(joined);
+	rumpel_net_give_back(net);
 }
 
 void rumpel_net_set_stalled(struct rumpel_net *net, bool stalled)
 {
-	struct rumpel_net *joined = net->joined;
+	struct rumpel_net *joined;
 
 	if (__atomic_exchange_n(&net->stalled, stalled, __ATOMIC_SEQ_CST) == stalled || stalled)
 		return;
-	if (joined && joined->resume && rumpel_virtio_is_live(&joined->virtio) &&
-	    joined->virtio.device.kernel == net->virtio.device.kernel)
+	joined = rumpel_net_borrow(net);
+	if (!joined)
+		return;
+	if (joined->resume && rumpel_virtio_is_live(&joined->virtio))
 		joined->resume(joined);
+	rumpel_net_give_back(net);
 }
 
 bool rumpel_net_is_stalled(const struct rumpel_device *device)
@@ -138,19 +169,16 @@ bool rumpel_net_is_stalled(const struct rumpel_device *device)
 	       __atomic_load_n(&((const struct rumpel_net *)virtio)->stalled, __ATOMIC_SEQ_CST);
 }
 
-/* Who sends to the other one looks at us. */
+/* Who runs the other one's kernel, or sends to it, looks at us. */
 static void part(struct rumpel_net *net)
 {
 	struct rumpel_net *joined = net->joined;
-	struct rumpel_virtio *virtio = joined ? &joined->virtio : NULL;
 
 	if (!joined)
 		return;
-	if (virtio->ops->lock)
-		virtio->ops->lock(virtio);
-	joined->joined = NULL;
-	if (virtio->ops->unlock)
-		virtio->ops->unlock(virtio);
+	__atomic_store_n(&joined->joined, NULL, __ATOMIC_SEQ_CST);
+	while (__atomic_load_n(&joined->borrowed, __ATOMIC_SEQ_CST))
+		sched_yield();
 	if (joined->resume)
 		joined->resume(joined);
 }

@@ -49,7 +49,8 @@ struct rumpel_net {
 	struct virtio_net_config config;
 	struct rumpel_capture capture;
 	/* What comes in here goes out there: see rumpel_net_join(). */
-	struct rumpel_net *joined;
+	struct rumpel_net *joined; /* atomic */
+	unsigned int borrowed; /* atomic: who is at the joined one, which is not freed meanwhile */
 	bool stalled; /* atomic: frames wait in the transmit queue for who takes them */
 	/* Holder of the token: sends what is in the transmit queue. NULL: as it comes. */
 	void (*transmit)(struct rumpel_net *net);
@@ -99,7 +100,13 @@ void rumpel_net_carrier(struct rumpel_net *net, bool there);
  * Would what comes in only be lost behind the driver, since it waits on its way
  * out? Under the lock of `net`, or holder of the token.
  */
-bool rumpel_net_is_held_up(const struct rumpel_net *net);
+bool rumpel_net_is_held_up(struct rumpel_net *net);
+/*
+ * Under the lock of `net`, or holder of the token: the joined one, if it is of the same kernel,
+ * or NULL. Another thread that frees it waits until it has been given back.
+ */
+struct rumpel_net *rumpel_net_borrow(struct rumpel_net *net);
+void rumpel_net_give_back(struct rumpel_net *net);
 /*
  * Holder of the token, no lock: lets the joined one send first, so that it is
  * known whether it can, before more comes in.

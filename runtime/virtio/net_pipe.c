@@ -15,15 +15,16 @@ static struct net_pipe *to_pipe(struct rumpel_virtio *virtio)
 	return (struct net_pipe *)virtio;
 }
 
-struct net_pipe *net_pipe_joined(const struct net_pipe *pipe)
+struct net_pipe *net_pipe_borrow(struct net_pipe *pipe)
 {
-	struct rumpel_net *joined = pipe->net.joined;
+	struct rumpel_net *joined = rumpel_net_borrow(&pipe->net);
 
-	/* Only of one kernel the token is held of both. */
-	if (!joined || joined->virtio.ops != pipe->net.virtio.ops ||
-	    joined->virtio.device.kernel != pipe->net.virtio.device.kernel)
+	if (!joined)
 		return NULL;
-	return to_pipe(&joined->virtio);
+	if (joined->virtio.ops == pipe->net.virtio.ops)
+		return to_pipe(&joined->virtio);
+	rumpel_net_give_back(&pipe->net);
+	return NULL;
 }
 
 void net_pipe_tell(const struct net_pipe *pipe, enum rumpel_pipe_event event)

@@ -32,8 +32,8 @@ struct net_pipe {
 	struct rumpel_net_rx rx;
 };
 
-/* Where lines go that are no packets, or NULL. */
-struct net_pipe *net_pipe_joined(const struct net_pipe *pipe);
+/* Where lines go that are no packets, until rumpel_net_give_back(); or NULL. */
+struct net_pipe *net_pipe_borrow(struct net_pipe *pipe);
 void net_pipe_tell(const struct net_pipe *pipe, enum rumpel_pipe_event event);
 
 /* ---- net_pipe_out.c ---- */

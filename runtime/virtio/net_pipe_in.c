@@ -25,12 +25,11 @@ static void pipe_report(const struct net_pipe *pipe, const char *why)
 }
 
 /* False: there is no room. */
-static bool pipe_pass(struct net_pipe *pipe, const struct rumpel_packet *found)
+static bool pass_to(struct net_pipe *joined, const struct rumpel_packet *found)
 {
-	struct net_pipe *joined = net_pipe_joined(pipe);
 	char *at;
 
-	if (!joined || joined->out.watch.fd < 0 || joined->format != RUMPEL_PACKETS_TEXT)
+	if (joined->out.watch.fd < 0 || joined->format != RUMPEL_PACKETS_TEXT)
 		return true;
 	at = rumpel_stream_room(&joined->out, found->len + 1);
 	if (!at && net_pipe_flush(joined) && joined->out.watch.fd >= 0)
@@ -46,6 +45,16 @@ static bool pipe_pass(struct net_pipe *pipe, const struct rumpel_packet *found)
 	if (at[found->len - 1] != '\n')
 		joined->out.bytes[joined->out.end++] = '\n';
 	return true;
+}
+
+static bool pipe_pass(struct net_pipe *pipe, const struct rumpel_packet *found)
+{
+	struct net_pipe *joined = net_pipe_borrow(pipe);
+	bool passed = !joined || pass_to(joined, found);
+
+	if (joined)
+		rumpel_net_give_back(&pipe->net);
+	return passed;
 }
 
 /* 0; -EMSGSIZE: it cannot be had; -EAGAIN: no receive buffers; -EIO: broken. */
@@ -155,7 +164,7 @@ void net_pipe_receive(struct net_pipe *pipe)
 {
 	struct rumpel_virtio *virtio = &pipe->net.virtio;
 	struct rumpel_queue *queue = rumpel_net_rx_queue(&pipe->net);
-	struct net_pipe *joined = net_pipe_joined(pipe);
+	struct net_pipe *joined;
 	uint16_t before = queue->next_used;
 	int result;
 
@@ -173,8 +182,12 @@ void net_pipe_receive(struct net_pipe *pipe)
 	if (queue->next_used != before && rumpel_queue_wants_interrupt(queue))
 		rumpel_virtio_interrupt(virtio);
 	/* Lines went straight through. */
-	if (joined && joined->out.start < joined->out.end)
-		net_pipe_flush(joined);
+	joined = net_pipe_borrow(pipe);
+	if (joined) {
+		if (joined->out.start < joined->out.end)
+			net_pipe_flush(joined);
+		rumpel_net_give_back(&pipe->net);
+	}
 	if (result == -EIO)
 		rumpel_virtio_break(virtio);
 }
