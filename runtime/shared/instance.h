@@ -111,7 +111,7 @@ struct file_owner {
 	uint64_t inode; /* 0: none */
 	struct rumpel_owner owner;
 	int fd; /* its number where that was said */
-	bool skips; /* the next thing that is told of it: it was so before */
+	uint32_t use; /* of the entry: the epoll may have files of earlier ones */
 	uint32_t
 		request; /* a futex: the keeper is to see to it, by pid 1's descriptor - 1; 0: done */
 };
@@ -147,6 +147,7 @@ struct rumpel_instance {
 	struct file_owner owners[MOST_OWNERS];
 	uint32_t next_owner;
 	long owners_epoll; /* pid 1's descriptor + 1 */
+	pthread_mutex_t owners_lock; /* the keeper's threads: who asks that epoll */
 	struct rumpel_space *first_space;
 	uint32_t shots, shots_done; /* shoot.c: what the keeper is asked, and has done; futexes */
 	uint32_t slots; /* that were ever in use, from the first on */

@@ -18,6 +18,11 @@
 /* An epoll knows a file by a descriptor's number, too: this is it for all, for a moment. */
 #define NUMBER 100000
 #define EVENTS 16
+/* A request that the keeper sees to: from then on the descriptor is its own to close. */
+#define SERVED UINT32_MAX
+#define NO_KEY UINT64_MAX
+
+#define agent(nr, ...) rumpel_agent_call(kernel, nr, (const unsigned long[6]){ __VA_ARGS__ })
 
 /* ---- in any process ---- */
 
@@ -30,13 +35,19 @@ static struct file_owner *find(uint64_t inode)
 	return NULL;
 }
 
-/* Token held. In turn: sockets that are closed do not say so. */
+/* Token held. In turn: sockets that are closed do not say so. NULL: each has a request. */
 static struct file_owner *take(uint64_t inode)
 {
-	struct file_owner *owner = &instance->owners[instance->next_owner++ % MOST_OWNERS];
+	struct file_owner *owner;
 
-	*owner = (struct file_owner){ .inode = inode };
-	return owner;
+	for (unsigned int i = 0; i < MOST_OWNERS; i++) {
+		owner = &instance->owners[instance->next_owner++ % MOST_OWNERS];
+		if (atomic_get(&owner->request))
+			continue;
+		*owner = (struct file_owner){ .inode = inode, .use = owner->use + 1 };
+		return owner;
+	}
+	return NULL;
 }
 
 static long inode_of(int fd, uint64_t *inode)
@@ -64,30 +75,53 @@ int shared_get_owner(int fd, struct rumpel_owner *result)
 	return 0;
 }
 
+/* Until the keeper has seen to what there is. 0, or the kernel's end. */
+static int wait_for(struct file_owner *owner)
+{
+	struct rumpel_kernel *kernel = instance->kernel;
+	uint32_t request;
+
+	while ((request = atomic_get(&owner->request)) && !rumpel_kernel_end(kernel)) {
+		if (rumpel_futex_wait(&owner->request, request, rumpel_host_now() + NS_PER_SEC) !=
+		    -ETIMEDOUT)
+			continue;
+		rumpel_token_take(kernel);
+		rumpel_look_around(kernel);
+		rumpel_leave(kernel, false);
+	}
+	return rumpel_kernel_end(kernel);
+}
+
 int shared_set_owner(int fd, const struct rumpel_owner *wanted)
 {
 	struct rumpel_kernel *kernel = instance->kernel;
 	struct file_owner *owner;
-	uint32_t request;
+	uint32_t before;
 	uint64_t inode;
 	long number = inode_of(fd, &inode);
+	int error;
 
 	if (!number)
 		number = shared_give(fd);
 	if (number < 0)
 		return (int)number;
 	rumpel_token_take(kernel);
-	owner = find(inode);
-	if (!owner)
-		owner = take(inode);
+	while (!(owner = find(inode)) && !(owner = take(inode))) {
+		rumpel_leave(kernel, false);
+		error = wait_for(instance->owners);
+		if (error)
+			return error;
+		rumpel_token_take(kernel);
+	}
 	owner->owner = *wanted;
 	owner->fd = fd;
-	atomic_set(&owner->request, (uint32_t)number + 1);
+	before = __atomic_exchange_n(&owner->request, (uint32_t)number + 1, __ATOMIC_SEQ_CST);
 	rumpel_leave(kernel, false);
 	shared_notify();
-	while ((request = atomic_get(&owner->request)) && !rumpel_kernel_end(kernel))
-		rumpel_futex_wait(&owner->request, request, rumpel_host_now() + NS_PER_SEC);
-	return rumpel_kernel_end(kernel);
+	/* Another thread's: what it wanted is overwritten, and it waits for this one. */
+	if (before && before != SERVED)
+		agent(SYS_close, before - 1);
+	return wait_for(owner);
 }
 
 /* ---- in the keeper ---- */
@@ -108,36 +142,58 @@ static void send(const struct file_owner *owner, int signal, uint32_t events)
 			     signal);
 }
 
-static void tell(const struct epoll_event *event)
+/* What an event says of whose file it is: not of the one that had the entry before. */
+static uint64_t key_of(const struct file_owner *owner)
 {
-	struct file_owner *owner = &instance->owners[event->data.u32 % MOST_OWNERS];
-	bool skips = owner->skips;
-
-	owner->skips = false;
-	if (!owner->owner.id || skips)
-		return;
-	if (event->events & EPOLLPRI)
-		send(owner, SIGURG, event->events);
-	if (owner->owner.async)
-		send(owner, owner->owner.signal ? owner->owner.signal : SIGIO, event->events);
+	return (uint64_t)owner->use << 32 | (uint64_t)(owner - instance->owners);
 }
 
-static void *owners_main(void *argument)
+static void tell(uint64_t key, uint32_t events)
 {
-	struct rumpel_task *task = argument;
+	const struct file_owner *owner = &instance->owners[(uint32_t)key % MOST_OWNERS];
+
+	if (!owner->owner.id || key_of(owner) != key)
+		return;
+	if (events & EPOLLPRI)
+		send(owner, SIGURG, events);
+	if (owner->owner.async)
+		send(owner, owner->owner.signal ? owner->owner.signal : SIGIO, events);
+}
+
+/* Locked. All that there is; of the file with that key, if any, but what it `shows` anyway. */
+static void fetch(struct rumpel_kernel *kernel, uint64_t key, uint32_t shows)
+{
 	struct epoll_event events[EVENTS];
 	long count;
 
 	do {
-		count = task_call(task, SYS_epoll_wait, (unsigned long)instance->owners_epoll - 1,
-				  (unsigned long)events, EVENTS, (unsigned long)-1);
-		for (long i = 0; i < count; i++)
-			tell(&events[i]);
-	} while (count >= 0 || count == -EINTR);
-	return NULL;
+		count = agent(SYS_epoll_wait, (unsigned long)instance->owners_epoll - 1,
+			      (unsigned long)events, EVENTS, 0);
+		for (long i = 0; i < count; i++) {
+			uint32_t old = events[i].data.u64 == key ? shows : 0;
+
+			if (events[i].events & ~old)
+				tell(events[i].data.u64, events[i].events);
+		}
+	} while (count == EVENTS);
 }
 
-#define agent(nr, ...) rumpel_agent_call(kernel, nr, (const unsigned long[6]){ __VA_ARGS__ })
+static void *owners_main(void *argument)
+{
+	struct rumpel_kernel *kernel = instance->kernel;
+	struct pollfd epoll = { (int)instance->owners_epoll - 1, POLLIN, 0 };
+	long result;
+
+	do {
+		result = task_call(argument, SYS_poll, (unsigned long)&epoll, 1, (unsigned long)-1);
+		if (result <= 0)
+			continue;
+		pthread_mutex_lock(&instance->owners_lock);
+		fetch(kernel, NO_KEY, 0);
+		pthread_mutex_unlock(&instance->owners_lock);
+	} while (result >= 0 || result == -EINTR);
+	return NULL;
+}
 
 static long begin(struct rumpel_kernel *kernel)
 {
@@ -153,30 +209,45 @@ static long begin(struct rumpel_kernel *kernel)
 	return error ? error : -pthread_create(&thread, NULL, owners_main, task);
 }
 
-static void serve(struct rumpel_kernel *kernel, struct file_owner *owner)
+/*
+ * An epoll begins with what there is, a signal comes when there is more: so what it begins
+ * with is fetched here, before anybody is told that it has begun. Also what came before of a
+ * file that it knows.
+ */
+static void enter(struct rumpel_kernel *kernel, const struct file_owner *owner, long number)
 {
-	unsigned long number = owner->request - 1;
-	struct epoll_event event = {
-		.events = EPOLLPRI | EPOLLET,
-		.data.u32 = (uint32_t)(owner - instance->owners),
-	};
+	unsigned long epoll = instance->owners_epoll - 1;
+	struct epoll_event event = { .events = EPOLLPRI | EPOLLET, .data.u64 = key_of(owner) };
+	struct pollfd now = { NUMBER, 0, 0 };
 
 	if (owner->owner.async)
 		event.events |= EPOLLIN | EPOLLOUT | EPOLLRDHUP;
-	if (instance->owners_epoll || begin(kernel) == 0) {
-		unsigned long epoll = instance->owners_epoll - 1;
-		struct pollfd now = { NUMBER, (short)event.events, 0 };
+	now.events = (short)event.events;
+	pthread_mutex_lock(&instance->owners_lock);
+	agent(SYS_dup3, number, NUMBER, O_CLOEXEC);
+	agent(SYS_poll, (unsigned long)&now, 1, 0);
+	fetch(kernel, NO_KEY, 0);
+	agent(SYS_epoll_ctl, epoll, EPOLL_CTL_DEL, NUMBER, 0);
+	if (owner->owner.id)
+		agent(SYS_epoll_ctl, epoll, EPOLL_CTL_ADD, NUMBER, (unsigned long)&event);
+	agent(SYS_close, NUMBER);
+	fetch(kernel, event.data.u64, (uint32_t)(unsigned short)now.revents);
+	pthread_mutex_unlock(&instance->owners_lock);
+}
 
-		agent(SYS_dup3, number, NUMBER, O_CLOEXEC);
-		agent(SYS_epoll_ctl, epoll, EPOLL_CTL_DEL, NUMBER, 0);
-		/* An epoll begins with what there is, a signal comes when there is more. */
-		owner->skips = agent(SYS_poll, (unsigned long)&now, 1, 0) > 0;
-		if (owner->owner.id)
-			agent(SYS_epoll_ctl, epoll, EPOLL_CTL_ADD, NUMBER, (unsigned long)&event);
-		agent(SYS_close, NUMBER);
-	}
-	agent(SYS_close, number);
-	atomic_set(&owner->request, 0);
+static void serve(struct rumpel_kernel *kernel, struct file_owner *owner)
+{
+	uint32_t request;
+
+	/* Again, if there is another one by then. */
+	do {
+		request = __atomic_exchange_n(&owner->request, SERVED, __ATOMIC_SEQ_CST);
+		if (instance->owners_epoll || begin(kernel) == 0)
+			enter(kernel, owner, request - 1);
+		agent(SYS_close, request - 1);
+		request = SERVED;
+	} while (!__atomic_compare_exchange_n(&owner->request, &request, 0, false, __ATOMIC_SEQ_CST,
+					      __ATOMIC_SEQ_CST));
 	rumpel_futex_wake(&owner->request, INT32_MAX);
 }
 
