@@ -23,14 +23,23 @@ void rumpel_jobs_init(struct rumpel_jobs *jobs)
 	jobs->tail = &jobs->head;
 }
 
-/* Whoever had the lock may have been killed (shared/) as it put a job at the end. */
-static void lock(struct rumpel_jobs *jobs)
+/*
+ * Locked, as `error` says of it. Whoever had the lock before may have been killed (shared/) as
+ * it put a job at the end.
+ */
+static int locked(struct rumpel_jobs *jobs, int error)
 {
-	if (likely(pthread_mutex_lock(&jobs->lock) != EOWNERDEAD))
-		return;
+	if (likely(error != EOWNERDEAD))
+		return error;
 	jobs->queued = 0;
 	for (jobs->tail = &jobs->head; *jobs->tail; jobs->tail = &(*jobs->tail)->next)
 		jobs->queued++;
+	return 0;
+}
+
+static void lock(struct rumpel_jobs *jobs)
+{
+	locked(jobs, pthread_mutex_lock(&jobs->lock));
 }
 
 /* Locked. */
@@ -74,7 +83,7 @@ static bool wait_for_more(struct rumpel_jobs *jobs)
 	clock_gettime(CLOCK_MONOTONIC, &until);
 	until.tv_sec += WORKER_PATIENCE;
 	jobs->idle++;
-	error = pthread_cond_timedwait(&jobs->more, &jobs->lock, &until);
+	error = locked(jobs, pthread_cond_timedwait(&jobs->more, &jobs->lock, &until));
 	jobs->idle--;
 	return !error || jobs->head;
 }
@@ -167,7 +176,7 @@ void rumpel_jobs_exit(struct rumpel_jobs *jobs)
 	jobs->stop = true;
 	pthread_cond_broadcast(&jobs->more);
 	while (jobs->workers)
-		pthread_cond_wait(&jobs->gone, &jobs->lock);
+		locked(jobs, pthread_cond_wait(&jobs->gone, &jobs->lock));
 	pthread_mutex_unlock(&jobs->lock);
 	/* What was not begun finds that its device is detached. */
 	run_all(jobs);

@@ -143,7 +143,8 @@ static int cond_wait(pthread_cond_t *cond, pthread_mutex_t *mutex, uint64_t limi
 
 	pthread_mutex_unlock(mutex);
 	error = rumpel_futex_wait(changes, seen, limit);
-	pthread_mutex_lock(mutex);
+	if (pthread_mutex_lock(mutex) == EOWNERDEAD)
+		return EOWNERDEAD;
 	return error == -ETIMEDOUT ? ETIMEDOUT : 0;
 }
 

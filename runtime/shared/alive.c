@@ -64,7 +64,10 @@ static bool has_died(const struct rumpel_process *process)
 /* The keeper may wait for what the asking thread has, and not come to say it. */
 bool shared_has_died(uint32_t tid)
 {
-	return shared_is_dead(tid) || is_gone(shared_tid_process(tid));
+	const struct rumpel_process *process = shared_tid_process(tid);
+
+	/* Once: the number may be freed in between. */
+	return !process || process_state(process) == PROCESS_GONE || is_gone(process);
 }
 
 /* ---- the kernel after a death ---- */
@@ -114,7 +117,13 @@ static void repair(struct rumpel_kernel *kernel)
 		rumpel_vcpu_handle(kernel, kernel->vcpu->exit, NULL);
 	kernel->runnable = true;
 	rumpel_vcpu_run(kernel, NULL);
+	/* Who leads may be told already that it does not, or its call be over: it asks again. */
+	kernel->leader = NULL;
+	if (kernel->leader_fd >= 0)
+		rumpel_eventfd_signal(kernel->leader_fd);
+	kernel->leader_fd = -1;
 	rumpel_wake_all(kernel);
+	rumpel_futex_wake(&kernel->kick, INT32_MAX);
 }
 
 void shared_rob(uint32_t tid)

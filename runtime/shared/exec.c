@@ -89,6 +89,28 @@ static void rob_siblings(const struct rumpel_process *process)
 		shared_rob(tid);
 }
 
+/*
+ * Nor do they make the children that they were about to make: one that is not there yet is
+ * an orphan. So is one that has been made but has not begun, for which the keeper waits.
+ */
+static void leave_children(struct rumpel_process *process)
+{
+	bool found = false;
+
+	for (unsigned int i = 1; i < atomic_get(&instance->slots); i++) {
+		struct rumpel_process *child = &instance->processes[i];
+
+		if (process_state(child) != PROCESS_FORKED ||
+		    process_pid(child) != process_pid(process))
+			continue;
+		child->parent_word = 0;
+		atomic_set(&child->parent, process);
+		found = true;
+	}
+	if (found)
+		shared_notify();
+}
+
 /* What other threads did in the kernel ends: they are gone. */
 int shared_attach_again(struct rumpel_process *process)
 {
@@ -118,6 +140,7 @@ int shared_attach_again(struct rumpel_process *process)
 		rumpel_token_take(kernel);
 	}
 	rumpel_leave(kernel, false);
+	leave_children(process);
 	atomic_set(&process->only, 0);
 	shared_space_leave(old, process->first);
 	return (int)task_call(process->first, RUMPEL_CALL_EXEC, 0);

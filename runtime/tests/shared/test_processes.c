@@ -309,6 +309,8 @@ static void failed_exec(void)
 	leader = spawn(wait_for_ever, NULL);
 	usleep(50000);
 	expect_status(spawn(fail_to_exec, NULL), 0);
+	/* Not while it is in the kernel, for what has just ended. */
+	usleep(50000);
 	kill(leader, SIGKILL);
 	expect_status(leader, SIGKILL);
 	guest_end(&guest, 0);
@@ -383,6 +385,40 @@ static void orphans(void)
 	guest_end(&guest, 0);
 }
 
+/* A fork has begun when another thread execs, or this one: the child will never be. */
+static void exec_in_fork(void *argument)
+{
+	char text[2][16];
+	uint64_t child;
+	int ends[2];
+
+	(void)argument;
+	EQUAL(call(SYS_socketpair, AF_UNIX, SOCK_STREAM, 0, ptr(ends)), 0);
+	EQUAL(rumpel_shared->fork_begin(0, &child), 0);
+	for (int i = 0; i < 2; i++)
+		snprintf(text[i], sizeof(text[i]), "%d", ends[i]);
+	EQUAL(rumpel_shared->exec_begin(), 0);
+	execl("/proc/self/exe", "test_processes", "--close", text[0], text[1], NULL);
+	abort();
+}
+
+static int close_and_see(char **argv)
+{
+	char byte;
+
+	alarm(30);
+	EQUAL(attach(), 0);
+	EQUAL(call(SYS_close, atoi(argv[2])), 0);
+	EQUAL(call(SYS_read, atoi(argv[3]), ptr(&byte), 1), 0);
+	leave(0);
+	return 0;
+}
+
+static void unborn(void)
+{
+	in_guest(exec_in_fork);
+}
+
 static const struct test tests[] = {
 	{ vfork_children, "a child of vfork has descriptors of its own" },
 	{ stopped, "a process that is stopped holds nobody up" },
@@ -392,12 +428,15 @@ static const struct test tests[] = {
 	{ exit_while_calling, "an exit while others are on their way into the kernel" },
 	{ failed_exec, "an exec that fails leaves waits of other threads as they were" },
 	{ orphans, "a child whose parent was killed as it forked" },
+	{ unborn, "a child that an exec keeps from being made has no descriptors" },
 };
 
 int main(int argc, char **argv)
 {
 	if (argc == 4 && !strcmp(argv[1], "--exec"))
 		return exec_child(argv);
+	if (argc == 4 && !strcmp(argv[1], "--close"))
+		return close_and_see(argv);
 	if (argc == 3 && !strcmp(argv[1], "--again"))
 		return exec_chain(atoi(argv[2]));
 	return test_main(argc, argv, tests, sizeof(tests) / sizeof(*tests));
