@@ -46,7 +46,7 @@ def test_another_shared_object_is_no_image() -> None:
 
 def test_an_image_that_was_not_built(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("RUMPEL_CACHE", str(tmp_path))
-    monkeypatch.setattr("rumpel.booting._found", {})
+    monkeypatch.setattr("rumpel.build.lookup._found", {})
     says(
         BootError,
         "there is no image of Linux 6.12 with the profile 'tiny' yet; "

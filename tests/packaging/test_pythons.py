@@ -148,7 +148,7 @@ def test_another_python(version: str, tmp_path: Path) -> None:
         archive.extractall(installed)
     run = subprocess.run(
         [python, "-W", "error", "-c", PROGRAM],
-        env={"PYTHONPATH": str(installed), "HOME": "/nowhere", "PATH": os.environ["PATH"]},
+        env={"PYTHONPATH": str(installed), "HOME": str(tmp_path), "PATH": os.environ["PATH"]},
         capture_output=True,
         text=True,
         timeout=120,

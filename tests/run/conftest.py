@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -153,13 +154,13 @@ def wait_until(condition: Callable[[], bool], seconds: float = 20) -> bool:
 
 
 @pytest.fixture
-def on_kernel(default_image: str, tmp_path: Path) -> Iterator[OnKernel]:
+def on_kernel(default_image: str) -> Iterator[OnKernel]:
     """Run programs on kernels; none of these is left behind."""
-    names = tmp_path / "names"
-    names.mkdir()
-    runner = OnKernel(default_image, names)
-    yield runner
-    assert wait_until(runner.is_over), "a kernel outlives its programs"
+    # A test's own directory is too long for sockets.
+    with tempfile.TemporaryDirectory(prefix="run-") as names:
+        runner = OnKernel(default_image, Path(names))
+        yield runner
+        assert wait_until(runner.is_over), "a kernel outlives its programs"
 
 
 class Lab:

@@ -99,3 +99,12 @@ def test_a_keeper_that_does_not_answer_is_an_error(monkeypatch: pytest.MonkeyPat
         instance.find("slow").join()
     with register(made("silent"))[0], pytest.raises(BootError, match="does not answer"):
         instance.find("silent").join()
+
+
+def test_a_directory_that_is_too_long(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Paths of sockets have a limit, of which Linux names neither path nor length."""
+    directory = tmp_path / ("d" * 100)
+    directory.mkdir()
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(directory))
+    with pytest.raises(ValueError, match=f"{directory}.* is too long for a socket"):
+        register(made("web"))

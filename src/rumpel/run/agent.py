@@ -71,7 +71,7 @@ def find_program(name: str, path: str | None = None, directory: str | os.PathLik
 
     Example:
         >>> find_program("sh")
-        '/bin/sh'
+        '...bin/sh'
     """
     found = name if "/" in name else shutil.which(name, path=path)
     if not found:

@@ -30,6 +30,8 @@ __all__ = [
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_.-]")
+_SUN_PATH = 107
+"""How many bytes the path of a unix socket may have: unix(7)."""
 
 
 class NameTaken(BootError):
@@ -122,10 +124,14 @@ def register(instance: Instance) -> tuple[socket.socket, list[Path]]:
 
     Raises:
         NameTaken: if it is in use.
-        ValueError: if it is not fit to be a name.
+        ValueError: if it is not fit to be a name, or to be that of a socket where it would lie.
     """
     if not _NAME.fullmatch(instance.name):
         raise ValueError(f"{instance.name!r} is not a name: letters, digits, and _ . - in it")
+    if len(os.fsencode(instance.socket)) > _SUN_PATH:
+        raise ValueError(
+            f"{instance.socket} is too long for a socket: name the kernel, or set XDG_RUNTIME_DIR"
+        )
     if _is_alive(instance.socket):
         raise NameTaken(f"there is a kernel {instance.name} already")
     record = directory() / f"{instance.name}.json"

@@ -49,6 +49,8 @@ class RemoteKernel:
     clock = None
     has_housekeeper = True
     in_process = False
+    # What is known of a panic here is what a call was told.
+    panic_told = True
 
     def __init__(self, process: Process) -> None:
         self._process = process
