@@ -9,9 +9,9 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from rumpel import _native, syscalls
+from rumpel.arguments import check_claims, check_kind, listed
 from rumpel.build.lookup import image_path
 from rumpel.clock import VirtualClock
-from rumpel.given import check_claims, check_kind, listed
 from rumpel.kernel import Kernel
 from rumpel.log import LogTarget, destination
 from rumpel.sizes import to_bytes

@@ -12,9 +12,9 @@ from types import ModuleType, TracebackType
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 from rumpel import _native, syscalls
+from rumpel.arguments import check_claims, check_kind
 from rumpel.clock import HostClock, VirtualClock
 from rumpel.errors import KernelClosed, KernelPanic
-from rumpel.given import check_claims, check_kind
 from rumpel.log import Forwarder, Log, LogHandler
 from rumpel.parts import PARTS
 

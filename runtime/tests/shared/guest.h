@@ -36,6 +36,23 @@ struct guest {
 	int control;
 };
 
+/* Zeroed memory that a fork shares. */
+static inline void *share_page(void)
+{
+	void *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	CHECK(page != MAP_FAILED);
+	return page;
+}
+
+/* Another process gets there; for 20 s, or the test fails. */
+static inline void wait_until(volatile int *is)
+{
+	for (int i = 0; i < 20000 && !*is; i++)
+		usleep(1000);
+	CHECK(*is);
+}
+
 static volatile int faults; /* so far, in this process */
 
 static inline void on_fault(int number, siginfo_t *info, void *context)

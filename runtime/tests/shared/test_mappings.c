@@ -141,21 +141,6 @@ struct moments {
 	bool opens_nothing; /* who replaces, on the host */
 };
 
-static void *share_page(void)
-{
-	void *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-
-	CHECK(page != MAP_FAILED);
-	return page;
-}
-
-static void wait_until(volatile int *is)
-{
-	for (int i = 0; i < 20000 && !*is; i++)
-		usleep(1000);
-	CHECK(*is);
-}
-
 static long open_file(void)
 {
 	long fd = call(SYS_open, ptr("/mapped"), O_RDWR | O_CREAT, 0600);

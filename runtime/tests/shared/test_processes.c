@@ -322,21 +322,6 @@ struct moments {
 	volatile int forked, begin, result, used, end;
 };
 
-static void *share_page(void)
-{
-	void *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-
-	CHECK(page != MAP_FAILED);
-	return page;
-}
-
-static void wait_until(volatile int *is)
-{
-	for (int i = 0; i < 20000 && !*is; i++)
-		usleep(1000);
-	CHECK(*is);
-}
-
 static void die_in_fork(void *argument)
 {
 	struct moments *moments = argument;

@@ -10,20 +10,6 @@ struct moments {
 	volatile int strangers, turn, touched, told, over;
 };
 
-static struct moments *share_moments(void)
-{
-	void *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-
-	CHECK(page != MAP_FAILED);
-	return page;
-}
-
-static void wait_until(volatile int *moment)
-{
-	while (!*moment)
-		usleep(100);
-}
-
 static volatile char *map(long fd)
 {
 	long at = call(SYS_mmap, 0, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
@@ -86,7 +72,7 @@ static void let_go_together(void *argument)
 static void let_go(void)
 {
 	struct guest guest = guest_start(NULL);
-	struct moments *moments = share_moments();
+	struct moments *moments = share_page();
 	pid_t strangers[STRANGERS], pair;
 
 	for (int i = 0; i < STRANGERS; i++)
@@ -137,7 +123,7 @@ static void truncate_as_another(void *argument)
 static void another_user(void)
 {
 	struct guest guest = guest_start(NULL);
-	struct moments *moments = share_moments();
+	struct moments *moments = share_page();
 	pid_t owner = spawn(begin_late, moments), teller;
 
 	wait_until(&moments->touched);

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Checks of the devices that a caller gives to a kernel.
+"""Checks of arguments: the devices that a caller gives to a kernel.
 
 They are found by their attributes: to import all devices takes as long as a boot.
 """
