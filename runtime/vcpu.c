@@ -25,6 +25,8 @@ static void relax(struct rumpel_kernel *kernel)
 {
 	rumpel_devices_serve(kernel);
 	rumpel_expire(kernel);
+	if (atomic_get(&kernel->jobs.queued))
+		rumpel_jobs_delegate(&kernel->jobs);
 	if (!kernel->clock && !atomic_get(&kernel->vcpu->pending))
 		sched_yield();
 }
@@ -70,7 +72,8 @@ void rumpel_vcpu_handle(struct rumpel_kernel *kernel, unsigned int exit,
 			return;
 		}
 		relaxed_set(&kernel->where, WHERE_HOST);
-		if (until && is_enough(kernel, until))
+		/* One that spins has not taken up the request yet: nobody may come with another. */
+		if (until && exit != RUMPEL_EXIT_RELAX && is_enough(kernel, until))
 			return;
 		rumpel_devices_serve(kernel);
 		rumpel_expire(kernel);

@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import errno
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
+from tests.api.test_disks import ext4
 from tests.conftest import Boot
 
 NO_MEMORY = (errno.ENOMEM, errno.ENFILE, errno.EAGAIN)
@@ -67,4 +69,25 @@ def test_kernel_threads_find_memory_that_callers_cannot_use_up(boot: Boot) -> No
     with pytest.raises(OSError, match=r"memory|files|temporarily|space"):
         for number in range(100_000):
             k.net.add_link(f"a{number}", kind="veth", peer=f"b{number}")
+    assert k.os.getpid() == 1
+
+
+@pytest.mark.kernel
+def test_writers_of_files_find_memory_or_an_error(boot: Boot, tmp_path: Path) -> None:
+    """Six threads, a disk, and very little memory."""
+    k = boot(memory="16M", disks=[ext4(tmp_path / "disk.img", None, "256M")])
+    k.mount("/dev/vda", "/mnt", "ext4")
+    errors: list[OSError] = []
+
+    def write(number: int) -> None:
+        try:
+            with k.open(f"/mnt/{number}", "wb", buffering=0) as file:
+                for _ in range(30):
+                    file.write(bytes(1 << 20))
+        except OSError as error:
+            errors.append(error)
+
+    with ThreadPoolExecutor(6) as threads:
+        list(threads.map(write, range(6)))
+    assert {error.errno for error in errors} <= {*NO_MEMORY, errno.ENOSPC}
     assert k.os.getpid() == 1

@@ -7,6 +7,7 @@ import asyncio
 import os
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -18,7 +19,7 @@ import pytest
 import rumpel
 from rumpel.images import ImageError
 from tests.conftest import VERSION
-from tests.images.tools import check
+from tests.images.tools import check, make
 
 pytestmark = [pytest.mark.kernel, pytest.mark.once]
 
@@ -44,6 +45,36 @@ def test_partitions_that_are_not_there(two_partitions: Path, opened: Any) -> Non
         opened(two_partitions, "LABEL=nix")
     with pytest.raises(ImageError, match="'root' names no partition"):
         opened(two_partitions, "root")
+
+
+def test_a_disk_that_has_a_partition_table_by_chance(opened: Any, tmp_path: Path) -> None:
+    """What Acorn's PowerTec controllers used is known by a sum of 8 bits and nothing else."""
+    path = make(tmp_path / "disk.img", "xfs", 320)
+    with path.open("r+b") as file:
+        sector = file.read(511)
+        file.write(bytes([(0x2A + sum(sector)) % 256]))
+    image = opened(path, read_only=True)
+    assert [device.kind for device in image.volume.devices] == ["xfs"]
+
+
+def test_a_cd_that_is_a_disk_too(opened: Any, tmp_path: Path) -> None:
+    """Installers come so: the first partition begins with the CD, the second is its EFI system."""
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "tree" / "README").write_text("a CD\n")
+    path, efi = tmp_path / "cd.iso", make(tmp_path / "efi", "vfat", 4)
+    command = ["genisoimage", "-quiet", "-R", "-V", "CD", "-o", path, tmp_path / "tree"]
+    subprocess.run(command, check=True, capture_output=True)
+    start = path.stat().st_size // 512
+    with path.open("r+b") as file:
+        file.seek(0, os.SEEK_END)
+        file.write(efi.read_bytes())
+        file.seek(446)
+        for kind, first, count in ((0x17, 0, start), (0xEF, start, efi.stat().st_size // 512)):
+            file.write(struct.pack("<4x B 3x II", kind, first, count))
+        file.seek(510)
+        file.write(b"\x55\xaa")
+    assert opened(path, read_only=True).cat("/README") == b"a CD\n"
+    assert opened(path, 2, read_only=True).volume.device.kind == "vfat"
 
 
 def test_what_is_no_image(opened: Any, tmp_path: Path) -> None:

@@ -59,6 +59,9 @@ def _only(name: str, devices: Sequence[Device]) -> Device:
     parts = [each for each in devices if each.number or each.volume]
     mountable = _distinct(_uppermost([each for each in parts if each.mountable], devices))
     whole = devices[0]
+    # Of a hybrid of CD and disk, or a file system that happens to look like a partition table.
+    if whole.mountable and any(each.number and not each.start for each in parts):
+        return whole
     if not mountable:
         if whole.mountable:
             return whole

@@ -7,6 +7,7 @@
 #include <linux/init.h>
 #include <linux/ioport.h>
 #include <linux/platform_device.h>
+#include <linux/shrinker.h>
 #include <asm/host.h>
 
 static struct platform_device *slots[RUMPEL_MAX_DEVICES];
@@ -26,12 +27,24 @@ long rumpel_device_plug(unsigned long slot)
 long rumpel_device_unplug(unsigned long slot)
 {
 	platform_device_unregister(slots[slot]);
-	slots[slot] = NULL;
 	return 0;
+}
+
+/* Whoever has to find memory must not keep a disk from writing out what is to be had. */
+static unsigned long serve_devices(struct shrinker *shrinker, struct shrink_control *control)
+{
+	cpu_relax();
+	return SHRINK_EMPTY;
 }
 
 static int __init devices_init(void)
 {
+	struct shrinker *shrinker = shrinker_alloc(0, "devices");
+
+	if (!shrinker)
+		return -ENOMEM;
+	shrinker->count_objects = serve_devices;
+	shrinker_register(shrinker);
 	for (unsigned int slot = 0; slot < rumpel_params.devices; slot++)
 		rumpel_device_plug(slot);
 	return 0;

@@ -11,8 +11,6 @@
 #include <linux/sched/task.h>
 #include <asm/host.h>
 
-static struct linux_binfmt init_binfmt;
-
 static int load_init(struct linux_binprm *bprm)
 {
 	int err;
@@ -23,7 +21,6 @@ static int load_init(struct linux_binprm *bprm)
 	if (err)
 		return err;
 	setup_new_exec(bprm);
-	set_binfmt(&init_binfmt);
 	finalize_exec(bprm);
 	current->thread.caller = rumpel_params.init;
 	current->thread.regs.caller = rumpel_params.init;

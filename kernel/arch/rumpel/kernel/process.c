@@ -3,7 +3,6 @@
  * Tasks are stackful coroutines on one virtual CPU.
  */
 #include <linux/cpu.h>
-#include <linux/irqflags.h>
 #include <linux/ptrace.h>
 #include <linux/sched.h>
 #include <linux/sched/debug.h>
@@ -39,9 +38,7 @@ static void __noreturn task_entry(void)
 
 int copy_thread(struct task_struct *p, const struct kernel_clone_args *args)
 {
-	p->thread = (struct thread_struct){};
-	p->thread.fn = args->fn;
-	p->thread.arg = args->fn_arg;
+	p->thread = (struct thread_struct){ .fn = args->fn, .arg = args->fn_arg };
 	if (!args->fn) {
 		p->thread.caller = (struct rumpel_caller *)args->stack;
 		p->thread.regs.caller = p->thread.caller;

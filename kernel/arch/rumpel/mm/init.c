@@ -6,7 +6,6 @@
 #include <linux/memblock.h>
 #include <linux/mm.h>
 #include <linux/mman.h>
-#include <linux/pfn.h>
 #include <linux/sched/mm.h>
 #include <asm/pgalloc.h>
 #include <asm/sections.h>
