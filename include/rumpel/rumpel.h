@@ -339,6 +339,8 @@ RUMPEL_API int rumpel_block_overlay(struct rumpel_overlay *overlay, struct rumpe
 enum rumpel_net_flags {
 	/* Checksums and segmentation are the kernel's: plain frames only. */
 	RUMPEL_NET_NO_OFFLOADS = 1 << 0,
+	/* Of AF_XDP: by the host's network stack, also if the driver could. */
+	RUMPEL_NET_XDP_GENERIC = 1 << 1,
 };
 
 /*
@@ -420,6 +422,25 @@ RUMPEL_API int rumpel_net_tap(int fd, unsigned int flags, const uint8_t mac[6], 
  */
 RUMPEL_API int rumpel_net_packet(const char *interface, unsigned int flags, const uint8_t mac[6],
 				 unsigned int mtu, struct rumpel_device **device);
+
+/* Who leads frames away from an interface of the host, from the slowest to the fastest. */
+enum rumpel_xdp_mode {
+	RUMPEL_XDP_GENERIC, /* the host's network stack */
+	RUMPEL_XDP_NATIVE, /* the interface's driver */
+	RUMPEL_XDP_ZEROCOPY, /* the hardware, right into memory of this process */
+};
+
+/*
+ * An interface that takes over a queue of an interface of the host (AF_XDP): what
+ * comes there comes here and not to the host, which has it back when the device is freed
+ * or the process ends. mtu 0: as that interface. -EPERM: takes CAP_NET_RAW, CAP_NET_ADMIN and
+ * CAP_BPF; -EPROTOTYPE: it does not carry Ethernet; -EBUSY: an XDP program or another
+ * socket has it; -ECHRNG: it has no such queue; -EMSGSIZE: the MTU is over 3,818; -ENOBUFS:
+ * RLIMIT_MEMLOCK; -EAFNOSUPPORT: the host has no AF_XDP.
+ */
+RUMPEL_API int rumpel_net_xdp(const char *interface, unsigned int queue, unsigned int flags,
+			      const uint8_t mac[6], unsigned int mtu, enum rumpel_xdp_mode *mode,
+			      struct rumpel_device **device);
 
 /* Frames that a kernel sends, without offloads; they are gone when this returns. */
 typedef void rumpel_net_transmit(void *opaque, const struct iovec *frames, size_t count);

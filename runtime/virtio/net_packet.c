@@ -8,15 +8,13 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <net/ethernet.h>
-#include <net/if.h>
-#include <net/if_arp.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 #include <linux/if_packet.h>
 
+#include "net_interface.h"
 #include "net_vnet.h"
 
 /* Every version has headers of this length; others only since 6.6. */
@@ -123,28 +121,9 @@ static int set(int fd, int option, int value)
 	return setsockopt(fd, SOL_PACKET, option, &value, sizeof(value)) < 0 ? -errno : 0;
 }
 
-/* The index of an interface that carries Ethernet. */
-static int index_of(int fd, const char *name)
-{
-	struct ifreq request = { 0 };
-
-	if (strlen(name) >= IFNAMSIZ)
-		return -ENODEV;
-	strcpy(request.ifr_name, name);
-	if (ioctl(fd, SIOCGIFHWADDR, &request) < 0)
-		return -errno;
-	if (request.ifr_hwaddr.sa_family != ARPHRD_ETHER &&
-	    request.ifr_hwaddr.sa_family != ARPHRD_LOOPBACK)
-		return -EPROTOTYPE;
-	if (ioctl(fd, SIOCGIFINDEX, &request) < 0)
-		return -errno;
-	return request.ifr_ifindex;
-}
-
 /* Everything before bind(): until then no frame comes. */
 static int set_up(int fd, int index)
 {
-	struct packet_mreq promiscuous = { .mr_ifindex = index, .mr_type = PACKET_MR_PROMISC };
 	struct sockaddr_ll address = {
 		.sll_family = AF_PACKET,
 		.sll_protocol = htons(ETH_P_ALL),
@@ -161,11 +140,10 @@ static int set_up(int fd, int index)
 	if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size)) < 0)
 		setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
 	/* Our address is not the interface's. */
-	if (setsockopt(fd, SOL_PACKET, PACKET_ADD_MEMBERSHIP, &promiscuous, sizeof(promiscuous)) <
-		    0 ||
-	    bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
-		return -errno;
-	return 0;
+	error = net_interface_promiscuous(fd, index);
+	if (!error && bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
+		error = -errno;
+	return error;
 }
 
 int rumpel_net_packet(const char *interface, unsigned int flags, const uint8_t mac[6],
@@ -178,7 +156,7 @@ int rumpel_net_packet(const char *interface, unsigned int flags, const uint8_t m
 
 	if (fd < 0)
 		return -errno;
-	error = index_of(fd, interface);
+	error = net_interface_index(fd, interface);
 	if (error > 0)
 		error = set_up(fd, error);
 	if (error) {
@@ -187,7 +165,7 @@ int rumpel_net_packet(const char *interface, unsigned int flags, const uint8_t m
 	}
 	packet = calloc(1, sizeof(*packet));
 	if (!mtu)
-		mtu = net_vnet_host_mtu(interface);
+		mtu = net_interface_mtu(interface);
 	return net_vnet_init(packet ? &packet->vnet : NULL, &packet_ops, fd, PACKET_HEADER,
 			     features, mac, mtu, device);
 }

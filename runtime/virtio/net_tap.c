@@ -10,6 +10,7 @@
 #include <unistd.h>
 #include <linux/if_tun.h>
 
+#include "net_interface.h"
 #include "net_vnet.h"
 
 /* Bits that the headers of older systems lack. */
@@ -131,7 +132,7 @@ int rumpel_net_tap(int tap, unsigned int flags, const uint8_t mac[6], unsigned i
 	if (header)
 		ioctl(fd, TUNSETOFFLOAD, 0); /* no driver, no features */
 	if (!mtu)
-		mtu = net_vnet_host_mtu(request.ifr_name);
+		mtu = net_interface_mtu(request.ifr_name);
 	return net_vnet_init(calloc(1, sizeof(struct net_vnet)), &tap_ops, fd,
 			     header ? header_len : 0, features, mac, mtu, device);
 }

@@ -8,12 +8,9 @@
 #include "net_vnet.h"
 
 #include <errno.h>
-#include <net/if.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #define VNET_BATCH 16 /* frames before the driver hears of them */
@@ -388,19 +385,4 @@ int net_vnet_init(struct net_vnet *vnet, const struct net_vnet_ops *ops, int fd,
 	vnet->expected = RUMPEL_NET_FRAME_MIN;
 	*device = &vnet->net.virtio.device;
 	return 0;
-}
-
-unsigned int net_vnet_host_mtu(const char *name)
-{
-	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	struct ifreq request = { 0 };
-	unsigned int mtu = 0;
-
-	if (fd < 0)
-		return 0;
-	strncpy(request.ifr_name, name, IFNAMSIZ - 1);
-	if (!ioctl(fd, SIOCGIFMTU, &request))
-		mtu = request.ifr_mtu;
-	close(fd);
-	return mtu > RUMPEL_NET_MTU_MAX ? RUMPEL_NET_MTU_MAX : mtu;
 }

@@ -48,7 +48,4 @@ int net_vnet_init(struct net_vnet *vnet, const struct net_vnet_ops *ops, int fd,
 		  uint64_t features, const uint8_t mac[6], unsigned int mtu,
 		  struct rumpel_device **device);
 
-/* The MTU of an interface of the network namespace that this thread is in, or 0. */
-unsigned int net_vnet_host_mtu(const char *name);
-
 #endif

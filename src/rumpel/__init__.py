@@ -66,6 +66,7 @@ if TYPE_CHECKING:
         UserNet,
         Vde,
         Vsock,
+        XdpNic,
     )
     from rumpel.kernel import Kernel
     from rumpel.log import Log, LogRecord
@@ -112,6 +113,7 @@ __all__ = [
     "Vde",
     "VirtualClock",
     "Vsock",
+    "XdpNic",
     "boot",
 ]
 
@@ -141,6 +143,7 @@ _WHERE = {
         "UserNet",
         "Vde",
         "Vsock",
+        "XdpNic",
     ),
     "booting": ("boot",),
     "kernel": ("Kernel",),

@@ -55,7 +55,9 @@ READ_ONLY: int
 """Flag of :func:`block_file` and :func:`block_memory`."""
 
 NO_OFFLOADS: int
-"""Flag of :func:`net_tap` and :func:`net_packet`: plain frames only."""
+"""Flag of :func:`net_tap`, :func:`net_packet` and :func:`net_xdp`: plain frames only."""
+XDP_GENERIC: int
+"""Flag of :func:`net_xdp`: by the host's network stack, also if the driver could."""
 CAPTURE_PCAPNG: int
 """Flag of :meth:`Device.capture`: in pcapng format."""
 PACKETS_ANY: int
@@ -443,6 +445,14 @@ def net_vde(
 
 def net_packet(interface: str, flags: int = 0, mac: bytes | None = None, mtu: int = 0, /) -> Device:
     """Make an interface on the network of one of the host's; MTU 0 is that one's."""
+
+def net_xdp(
+    interface: str, queue: int = 0, flags: int = 0, mac: bytes | None = None, mtu: int = 0, /
+) -> tuple[Device, int]:
+    """Make an interface that takes over a queue of one of the host's; MTU 0 is that one's.
+
+    The number is how: 0 by the host's stack, 1 by the driver, 2 without a copy.
+    """
 
 def net_unix(
     path: str | bytes | PathLike[str],

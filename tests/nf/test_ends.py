@@ -94,7 +94,8 @@ def test_a_tap_in_a_pipeline(default_image: str, namespace: Namespace) -> None:
                 os.killpg(process.pid, signal.SIGKILL)
 
 
-def test_an_interface_of_the_host(default_image: str, namespace: Namespace) -> None:
+@pytest.mark.parametrize("option", ["", "--xdp"])
+def test_an_interface_of_the_host(default_image: str, namespace: Namespace, option: str) -> None:
     """A station on the network of a veth, behind a filter: it answers one address' pings."""
     other = Namespace()
     try:
@@ -103,7 +104,7 @@ def test_an_interface_of_the_host(default_image: str, namespace: Namespace) -> N
         other.address("out", "10.0.0.1/24")
         namespace.ip("link set in up")
         text = (
-            f"packet in --netns {namespace.name} | filter 'ip daddr 10.0.0.3 drop' |"
+            f"packet in {option} --netns {namespace.name} | filter 'ip daddr 10.0.0.3 drop' |"
             " host 10.0.0.2 10.0.0.3"
         )
         words = [sys.executable, "-c", "from rumpel.cli import main; main()", "nf", "chain"]

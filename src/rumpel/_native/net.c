@@ -83,6 +83,28 @@ static PyObject *net_packet(PyObject *module, PyObject *args)
 	return device_wrap(module, handle, NULL);
 }
 
+/* net_xdp(interface, queue, flags, mac, mtu) -> (device, mode) */
+static PyObject *net_xdp(PyObject *module, PyObject *args)
+{
+	unsigned int queue = 0, flags = 0, mtu = 0;
+	struct rumpel_device *handle;
+	enum rumpel_xdp_mode mode;
+	const uint8_t *address;
+	PyObject *mac = NULL;
+	const char *name;
+	int error;
+
+	if (!PyArg_ParseTuple(args, "s|IIOI:net_xdp", &name, &queue, &flags, &mac, &mtu) ||
+	    mac_of(mac, &address) < 0)
+		return NULL;
+	error = rumpel_net_xdp(name, queue, flags, address, mtu, &mode, &handle);
+	if (error) {
+		error_of_device(error, "a socket of AF_XDP", PyTuple_GET_ITEM(args, 0));
+		return NULL;
+	}
+	return Py_BuildValue("Ni", device_wrap(module, handle, NULL), (int)mode);
+}
+
 /* net_unix(path, flags, again_ns, mac, mtu) */
 static PyObject *net_unix(PyObject *module, PyObject *args)
 {
@@ -197,6 +219,7 @@ PyMethodDef net_functions[] = {
 	{ "net_link", net_link, METH_VARARGS, NULL },
 	{ "net_vde", net_vde, METH_VARARGS, NULL },
 	{ "net_packet", net_packet, METH_VARARGS, NULL },
+	{ "net_xdp", net_xdp, METH_VARARGS, NULL },
 	{ "net_unix", net_unix, METH_VARARGS, NULL },
 	{ "net_datagram", net_datagram, METH_VARARGS, NULL },
 	{ "net_callback", net_callback, METH_VARARGS, NULL },

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from rumpel.devices.usernet import Forward, UserNet
     from rumpel.devices.vde import Vde
     from rumpel.devices.vsock import Vsock
+    from rumpel.devices.xdp import XdpNic
 
 __all__ = [
     "Console",
@@ -56,6 +57,7 @@ __all__ = [
     "UserNet",
     "Vde",
     "Vsock",
+    "XdpNic",
     "to_mac",
 ]
 
@@ -86,6 +88,7 @@ _MODULES = {
     "UserNet": "usernet",
     "Vde": "vde",
     "Vsock": "vsock",
+    "XdpNic": "xdp",
     "to_mac": "nic",
 }
 

@@ -18,7 +18,8 @@ class Packet(Stage):
     """Be on the network of an interface of the host, at an end of a chain.
 
     By a packet socket: the chain sees what comes from that network, and sends there; the
-    host itself it does not reach (see tap for that). It ends when the chain does.
+    host itself it does not reach (see tap for that). With --xdp the host no longer sees what
+    comes there, so that a filter is one for real. It ends when the chain does.
 
     \b
     Example (as root):
@@ -29,6 +30,7 @@ class Packet(Stage):
     params = (
         Argument("interface"),
         Option("--netns", metavar="NAME", help="The host's network namespace that it is in."),
+        Option("--xdp", is_flag=True, help="Take the interface over from the host (AF_XDP)."),
     )
 
     def nics(self) -> dict[str, Nic]:
@@ -37,10 +39,11 @@ class Packet(Stage):
         Raises:
             StageError: if it cannot be had.
         """
-        from rumpel.devices import PacketNic
+        from rumpel.devices import PacketNic, XdpNic
 
+        kind = XdpNic if self.options.xdp else PacketNic
         try:
-            return {"outside": PacketNic(self.options.interface, netns=self.options.netns)}
+            return {"outside": kind(self.options.interface, netns=self.options.netns)}
         except OSError as error:
             raise StageError(f"{self.options.interface}: {error}") from None
 
