@@ -166,7 +166,8 @@ def test_a_process_that_dies(cable: Namespace) -> None:
 def test_taken(boot: Boot, cable: Namespace) -> None:
     """Who comes second is told, and the first one does not notice."""
     kernel, _ = neighbours(boot, cable)
-    for options in ({}, {"mode": "generic"}, {"queue": 1}):
+    attempts: list[dict[str, Any]] = [{}, {"mode": "generic"}, {"queue": 1}]
+    for options in attempts:
         with pytest.raises(OSError, match="XDP program already") as caught:
             XdpNic("wire", netns=cable.name, **options)
         assert caught.value.errno == errno.EBUSY
