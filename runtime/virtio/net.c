@@ -231,6 +231,15 @@ int rumpel_net_gather(struct rumpel_net *net, struct rumpel_net_rx *rx, size_t l
 	return 1;
 }
 
+/* Most headers are in one piece. */
+static inline void write_header(struct rumpel_net_rx *rx, size_t skip, const void *data, size_t len)
+{
+	if (rx->iov[0].iov_len >= RUMPEL_NET_HEADER)
+		memcpy((char *)rx->iov[0].iov_base + skip, data, len);
+	else
+		rumpel_iov_write(rx->iov, rx->iov_count, skip, data, len);
+}
+
 void rumpel_net_deliver(struct rumpel_net *net, struct rumpel_net_rx *rx, size_t len)
 {
 	struct rumpel_queue *queue = rumpel_net_rx_queue(net);
@@ -243,8 +252,7 @@ void rumpel_net_deliver(struct rumpel_net *net, struct rumpel_net_rx *rx, size_t
 		rumpel_queue_put(queue, rx->head[used++], n);
 		len -= n;
 	}
-	rumpel_iov_write(rx->iov, rx->iov_count, offsetof(struct virtio_net_hdr_v1, num_buffers),
-			 &used, sizeof(used));
+	write_header(rx, offsetof(struct virtio_net_hdr_v1, num_buffers), &used, sizeof(used));
 	/* The buffers of one frame must be seen together (5.1.6.4.1). */
 	rumpel_queue_take(queue, used);
 	rumpel_queue_publish(queue);
@@ -321,7 +329,7 @@ int rumpel_net_hand_over(struct rumpel_net *net, struct rumpel_net_rx *rx,
 			return -EMSGSIZE;
 		header->flags = 0;
 	}
-	rumpel_iov_write(rx->iov, rx->iov_count, 0, header, sizeof(*header));
+	write_header(rx, 0, header, sizeof(*header));
 	rumpel_net_record(net, rx->iov, rx->iov_count, RUMPEL_NET_HEADER, len - RUMPEL_NET_HEADER);
 	rumpel_net_deliver(net, rx, len);
 	return 0;
