@@ -22,8 +22,6 @@ imported when it is first used.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from rumpel.errors import (
     BootError,
     BuildError,
@@ -38,6 +36,7 @@ from rumpel.errors import (
     TaskExited,
 )
 
+TYPE_CHECKING = False  # as typing has it, which takes as long to import as a kernel to boot
 if TYPE_CHECKING:
     from rumpel import aio as aio
     from rumpel.booting import boot

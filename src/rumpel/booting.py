@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rumpel.devices import Device, Nic
     from rumpel.kernel import AnyPath
 
-__all__ = ["boot"]
+__all__ = ["adopt", "boot"]
 
 
 def boot(
@@ -99,6 +99,16 @@ def boot(
         devices=[d._native for d in every],
     )
     kernel = Kernel(native, clock, every, handler)
+    _ignore_signals(native)
+    return kernel
+
+
+def adopt(native: _native.Kernel) -> Kernel:
+    """Make a kernel of one that was booted without devices, log and clock of its own.
+
+    For those who boot before they have imported anything.
+    """
+    kernel = Kernel(native, None, [], None)
     _ignore_signals(native)
     return kernel
 

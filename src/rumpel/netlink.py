@@ -9,8 +9,8 @@ Source: netlink(7), rtnetlink(7), include/uapi/linux/rtnetlink.h.
 
 from __future__ import annotations
 
+import _socket as socket  # which is quick to import
 import errno
-import socket
 import struct
 from collections.abc import Callable
 from functools import partial
@@ -78,7 +78,7 @@ def parse_address(text: str) -> tuple[int, bytes, int]:
 
     Example:
         >>> parse_address("10.0.2.15/24")
-        (<AddressFamily.AF_INET: 2>, b'\\n\\x00\\x02\\x0f', 24)
+        (2, b'\\n\\x00\\x02\\x0f', 24)
     """
     address, _, length = text.partition("/")
     family = socket.AF_INET6 if ":" in address else socket.AF_INET

@@ -92,7 +92,9 @@ def test_another_compiler(layout: Layout, tmp_path: Path, monkeypatch: pytest.Mo
         _path()
 
 
-@pytest.mark.parametrize("kept", ["", "[]", "{}", '{"image": "/x", "cc": 1, "inputs": 7}', "\xff"])
+@pytest.mark.parametrize(
+    "kept", ["", "/x", "/x\ngcc", "/x\n/usr/bin/gcc\n1 2 3 4 /", "\n\n\n", "\xff"]
+)
 def test_a_damaged_memory(layout: Layout, kept: str) -> None:
     """Is as none."""
     image = ensure_image(layout=layout)
@@ -113,7 +115,7 @@ def test_names_that_are_none(layout: Layout) -> None:
 
 def test_it_imports_little() -> None:
     """What a command begins with."""
-    heavy = "{'dataclasses', 'pathlib', 'inspect', 'click', 'subprocess', 'tempfile'}"
+    heavy = "{'dataclasses', 'pathlib', 'inspect', 'click', 'subprocess', 'typing', 'json', 're'}"
     code = "import sys; before = {*sys.modules}; import rumpel.build.lookup;"
     code += f"print(*{heavy} & ({{*sys.modules}} - before))"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -13,8 +13,7 @@ Where a ready image is is asked by every boot, so ``lookup`` imports and reads l
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rumpel.build.ensure import (
         DEFAULT_PROFILE,

@@ -8,15 +8,15 @@ no imports.
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
-from typing import TYPE_CHECKING, Any
 
 from rumpel.build import roots
 from rumpel.errors import BootError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from rumpel.build.image import Image
 
 __all__ = ["image_path"]
@@ -45,12 +45,12 @@ def _look_up(version: str, profile: str) -> str:
     cache, data = roots.cache_root(), roots.data_root()
     # One for each checkout that uses the cache.
     name = f"{version}-{profile}-{data}".replace("/", "%")
-    file = f"{cache}/state/found-{name}.json"
+    file = f"{cache}/state/found-{name}"
     cc = roots.which(_CC)
     known = _kept(file, cc)
     if known is not None:
         return known
-    before = _state(_inputs(cache, data, version, profile, cc))
+    before = _lines(_inputs(cache, data, version, profile, cc))
     from rumpel.build.ensure import find_image
 
     image = find_image(version, profile)
@@ -67,38 +67,46 @@ def _kept(file: str, cc: str | None) -> str | None:
     """What is remembered, if it is still true."""
     try:
         with open(file, encoding="utf-8") as opened:
-            row = json.load(opened)
-        if row["cc"] == cc and _state(row["inputs"]) == row["inputs"]:
-            return str(row["image"])
-    except (OSError, ValueError, KeyError, TypeError):
-        pass
+            image, kept_cc, *lines = opened.read().split("\n")
+    except (OSError, ValueError):
+        return None
+    if (
+        lines
+        and kept_cc == str(cc)
+        and all(line == _line(line.split(" ", 4)[-1]) for line in lines)
+    ):
+        return image
     return None
 
 
-def _keep(file: str, cc: str | None, before: dict[str, Any], image: Image) -> None:
+def _keep(file: str, cc: str | None, before: list[str], image: Image) -> None:
     from pathlib import Path
 
     from rumpel.build.memo import write_atomic
 
     path = str(image.path)
     files = [path, f"{os.path.dirname(path)}/image.json"]  # noqa: PTH120
-    row = {"image": path, "cc": cc, "inputs": {**before, **_state(files)}}
-    with contextlib.suppress(OSError):
+    rows = [path, str(cc), *before, *_lines(files)]
+    if any("\n" in row for row in rows):
+        return  # a name of a directory may have anything
+    try:
         os.makedirs(os.path.dirname(file), exist_ok=True)  # noqa: PTH103, PTH120
-        write_atomic(Path(file), json.dumps(row))
+        write_atomic(Path(file), "\n".join(rows))
+    except OSError:
+        pass
 
 
-def _state(paths: Any) -> dict[str, Any]:
-    """What tells whether files are the same: size, inode and change times; None of what is none."""
-    found: dict[str, Any] = {}
-    for path in paths:
-        try:
-            st = os.stat(path)  # noqa: PTH116
-        except (OSError, ValueError):
-            found[path] = None
-        else:
-            found[path] = [st.st_size, st.st_mtime_ns, st.st_ctime_ns, st.st_ino]
-    return found
+def _line(path: str) -> str:
+    """What tells whether a file is the same: size, change times, inode; none of what is none."""
+    try:
+        st = os.stat(path)  # noqa: PTH116
+    except (OSError, ValueError):
+        return f"- - - - {path}"
+    return f"{st.st_size} {st.st_mtime_ns} {st.st_ctime_ns} {st.st_ino} {path}"
+
+
+def _lines(paths: Iterable[str]) -> list[str]:
+    return [_line(path) for path in paths]
 
 
 def _inputs(cache: str, data: str, version: str, profile: str, cc: str | None) -> list[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from rumpel.errors import RumpelError
@@ -17,6 +18,7 @@ from rumpel.nf.options import Argument, Choice, Option, parse
 from rumpel.nf.stage import LEFT, RIGHT, Side, Stage, StageError, find, is_stage
 
 if TYPE_CHECKING:
+    from rumpel.cli.nf_start import Start
     from rumpel.nf.chain import Make
 
 __all__ = ["CHAIN", "COMMON", "Misused", "quick", "run_chain_command", "run_stage"]
@@ -61,13 +63,16 @@ class Misused(StageError):
     """Options that are not for this, or not together: click says so, with the way to the help."""
 
 
-def run_stage(name: str, stage: type[Stage], values: dict[str, Any]) -> int:
+def run_stage(
+    name: str, stage: type[Stage], values: dict[str, Any], start: Start | None = None
+) -> int:
     """Be a stage between standard input and output; the exit code.
 
     Args:
         name: the stage's.
         stage: its class.
         values: of its own options and of :data:`COMMON`.
+        start: has its kernel, if it is there already.
     """
     from rumpel.nf.ends import descriptors
 
@@ -86,17 +91,20 @@ def run_stage(name: str, stage: type[Stage], values: dict[str, Any]) -> int:
     with ended_by_signals():
         try:
             ends = descriptors(made, returns)
-            return made.process(ends, f"rumpel nf {name}", linux=linux, write=write)
+            kernel = start.take(linux) if start else None
+            full = f"rumpel nf {name}"
+            return made.process(ends, full, linux=linux, write=write, kernel=kernel)
         except Ended as error:
             return error.code
 
 
-def run_chain_command(make: Make, values: dict[str, Any]) -> int:
+def run_chain_command(make: Make, values: dict[str, Any], start: Start | None = None) -> int:
     """Run a chain; the exit code.
 
     Args:
         make: makes a stage of its name and its line.
         values: of :data:`CHAIN`.
+        start: has the kernel whose copies the stages get, if it is there already.
     """
     from rumpel.nf.chain import parse as parse_chain
     from rumpel.nf.chain import run_chain
@@ -107,7 +115,8 @@ def run_chain_command(make: Make, values: dict[str, Any]) -> int:
     linux = _which(values)
     stages = parse_chain(text if file is None else _read(file), make)
     if not (values["fuse"] or values["virtual"]):
-        return run_chain(stages, linux=linux, write=values["write"])
+        take = partial(start.take, linux) if start else None
+        return run_chain(stages, linux=linux, write=values["write"], take=take)
     from rumpel.clock import VirtualClock
     from rumpel.nf.fused import run_fused
 
@@ -137,8 +146,13 @@ def _make(name: str, words: list[str]) -> Stage:
     return stage(**values)
 
 
-def quick(words: Sequence[str]) -> None:
-    """Run ``rumpel nf WORDS`` and exit; return if click is to have a look at it."""
+def quick(words: Sequence[str], start: Start) -> None:
+    """Run ``rumpel nf WORDS`` and exit; return if click is to have a look at it.
+
+    Args:
+        words: the command's.
+        start: may have its kernel.
+    """
     if not words or (words[0] != "chain" and not is_stage(words[0])):
         return
     name, *rest = words
@@ -147,7 +161,7 @@ def quick(words: Sequence[str]) -> None:
             values = parse(CHAIN, rest)
             if values is None:
                 return
-            code = run_chain_command(_make, values)
+            code = run_chain_command(_make, values, start)
         else:
             try:
                 stage = find(name)
@@ -156,7 +170,7 @@ def quick(words: Sequence[str]) -> None:
             values = parse((*stage.params, *COMMON), rest)
             if values is None:
                 return
-            code = run_stage(name, stage, values)
+            code = run_stage(name, stage, values, start)
     except (_NotQuick, Misused):
         return
     except (RumpelError, OSError) as error:
@@ -167,4 +181,6 @@ def quick(words: Sequence[str]) -> None:
     except KeyboardInterrupt:
         print("rumpel: interrupted", file=sys.stderr)
         code = 130
+    finally:
+        start.close()
     sys.exit(code)

@@ -26,6 +26,8 @@ from rumpel.packets import PacketFormat
 if TYPE_CHECKING:
     from subprocess import Popen
 
+    from rumpel.kernel import Kernel
+
 __all__ = ["Make", "Member", "Program", "parse", "run_chain"]
 
 Direction = Literal[">", "<", "<>"]
@@ -205,6 +207,7 @@ def run_chain(
     *,
     linux: Mapping[str, Any] | None = None,
     write: PacketFormat = "text",
+    take: Callable[[], Kernel | None] | None = None,
 ) -> int:
     """Run a chain until it ends, a process for each member.
 
@@ -212,6 +215,7 @@ def run_chain(
         chain: stages and programs.
         linux: which kernel: ``version`` or ``image``, as :func:`rumpel.boot` has them.
         write: how packets are written to standard output.
+        take: gives such a kernel, without any device, if there is one already.
 
     Returns:
         The exit code: that of the member that failed, whose name is said on standard error.
@@ -220,7 +224,7 @@ def run_chain(
     with ended_by_signals(GRACE + 2):
         processes = Processes()
         try:
-            _begin(chain, linux or {}, write, processes)
+            _begin(chain, linux or {}, write, processes, take)
         except Ended as error:
             processes.interrupt(error)
         return processes.wait()
@@ -231,6 +235,7 @@ def _begin(
     linux: Mapping[str, Any],
     write: PacketFormat,
     processes: Processes,
+    take: Callable[[], Kernel | None] | None,
 ) -> None:
     """Start all, and let them begin."""
     wires = _Wires()
@@ -259,7 +264,7 @@ def _begin(
             processes.add(program.start(stdin, stdout), program.name)
         start = _Start(len(stages))
         # Each stage gets a copy of it: a fork is much faster than a boot.
-        kernel = boot(**linux)
+        kernel = (take() if take else None) or boot(**linux)
         for member, ends in stages:
             run = partial(member.stage.process, ends, linux=linux, write=write, kernel=kernel)
             processes.add(_fork(run, member, ends, wires, start), member.name)

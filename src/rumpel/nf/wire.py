@@ -9,7 +9,7 @@ Source: rtnetlink(7), include/uapi/linux/fib_rules.h, Documentation/networking/i
 
 from __future__ import annotations
 
-import socket
+import _socket as socket  # which is quick to import
 import struct
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, NamedTuple
