@@ -7,6 +7,7 @@ its first bytes on, so that its start is not.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import select
@@ -19,6 +20,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from rumpel.bench.nf_host import HostRouters, host_routers
 from rumpel.bench.options import Options
 from rumpel.bench.result import TARGET, Figure, Result
 from rumpel.errors import RumpelError
@@ -36,12 +38,20 @@ CHAIN = Figure("nf-chain-10", "ms", 1, TARGET, "exec of a chain of ten to the fi
 FORWARD = Figure(
     "nf-forward", "1/s", 1, TARGET, "64-byte frames through route, pcap to pcap", more=True
 )
+BESIDE_HOST = Figure(
+    "nf-forward-netns",
+    "1/s",
+    0.5,
+    "netns",
+    "the same, beside a router that is a namespace",
+    more=True,
+)
 FUSED_FORWARD = Figure(
     "nf-forward-fused",
     "1/s",
     1,
     TARGET,
-    "the same through four fused ones: times four, a second of CPU",
+    "the same through four fused ones: times four, a second of CPU beyond that of their start",
     more=True,
 )
 TEXT = Figure("nf-text", "1/s", 1, TARGET, "the same as text, through grep -v", more=True)
@@ -123,17 +133,33 @@ def chain(options: Options) -> Iterator[Result]:
 def forward(options: Options) -> Iterator[Result]:
     """Frames through route, and through four of them in one process."""
     fused = " | ".join(["route"] * FUSED)
-    alone, together = [], []
-    with stream(FRAMES) as file:
+    alone, together, host = [], [], []
+    with stream(FRAMES) as file, stream(1) as one, contextlib.ExitStack() as stack:
+        # Who is not root has no namespaces.
+        peer = None if os.geteuid() else stack.enter_context(host_routers(1, frame(), FRAMES))
         for _ in range(RUNS):
             alone.append(_rate(command(options, "route", "--format", "pcap"), file))
-            before = _cpu()
             words = command(options, "chain", "--fuse", "--format", "pcap", fused)
+            # To start and to end is not to forward.
+            idle, _ = _cost(words, one)
             # What is too much for a cable is lost, as on any: what came through counts.
-            passed, _ = _pass(words, file)
-            together.append(passed * FUSED / (_cpu() - before))
+            took, passed = _cost(words, file)
+            together.append(passed * FUSED / (took - idle))
+            if peer:
+                host.append(_host_rate(peer))
     yield FORWARD.result(alone, [300_000.0] * RUNS)
+    if peer:
+        yield BESIDE_HOST.result(alone, host)
     yield FUSED_FORWARD.result(together, [1_000_000.0] * RUNS)
+
+
+def _host_rate(routers: HostRouters) -> float:
+    with routers.run() as receiver:
+        assert receiver.stdout is not None
+        count, took = _count(receiver.stdout.fileno())
+    if count < FRAMES / 2:
+        raise RumpelError(f"only {count:.0f} packets came through the host's namespaces")
+    return count / took
 
 
 def text(options: Options) -> Iterator[Result]:
@@ -203,21 +229,32 @@ def _pass(words: Sequence[str], file: Path, *, text: bool = False) -> tuple[floa
         last = subprocess.Popen(grep, stdin=program.stdout, stdout=subprocess.PIPE)
         assert program.stdout is not None
         program.stdout.close()
-    first, total, units = 0.0, 0, 0
-    skipped = 0
     assert last.stdout is not None
-    fd = last.stdout.fileno()
-    while data := os.read(fd, 1 << 18):
-        total += len(data)
-        units += data.count(b"\n") if text else 0
-        if not first:
-            first, skipped = time.perf_counter(), units if text else total
-    took = time.perf_counter() - first
+    result = _count(last.stdout.fileno(), text=text)
     for process in (last, program):
         if process.wait() and process is last:
             raise RumpelError(f"{words[-1]!r} ended with {process.returncode}")
     last.stdout.close()
-    return units - skipped if text else (total - skipped) / 76, took
+    return result
+
+
+def _count(fd: int, *, text: bool = False) -> tuple[float, float]:
+    """Frames that are read behind the first ones, and the seconds between these and the last."""
+    first = last = 0.0
+    skipped = total = 0
+    while data := os.read(fd, 1 << 18):
+        total += data.count(b"\n") if text else len(data)
+        last = time.perf_counter()
+        if not first:
+            first, skipped = last, total
+    return (total - skipped) / (1 if text else 76), last - first
+
+
+def _cost(words: Sequence[str], file: Path) -> tuple[float, float]:
+    """Seconds of CPU that a program takes for a file of frames, and how many come through."""
+    before = _cpu()
+    passed, _ = _pass(words, file)
+    return _cpu() - before, passed
 
 
 def _cpu() -> float:

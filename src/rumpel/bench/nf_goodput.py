@@ -8,16 +8,14 @@ them. The sender and the receiver do the same on both sides: read a file, count 
 
 from __future__ import annotations
 
-import os
 import re
 import statistics
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from itertools import pairwise
 
+from rumpel.bench.namespaces import namespaces
 from rumpel.bench.nf import command
 from rumpel.bench.options import Options
 from rumpel.bench.result import Figure, Result
@@ -54,11 +52,11 @@ def goodput(options: Options) -> Iterator[Result]:
         file.truncate(SIZE)
         for n in LENGTHS:
             pipes, fused, host = [], [], []
-            with _namespaces(n) as (client, server, address):
+            with namespaces(_stages(n)) as at:
                 for _ in range(RUNS):
                     pipes.append(_chain_goodput(options, n, file.name))
                     fused.append(_chain_goodput(options, n, file.name, "--fuse"))
-                    host.append(_host_goodput(client, server, address, file.name))
+                    host.append(_host_goodput(at.client, at.server, at.address, file.name))
             yield GOODPUT[n].result(pipes, host)
             yield FUSED[n].result(fused, host)
 
@@ -67,12 +65,12 @@ def latency(options: Options) -> Iterator[Result]:
     """Round-trip times: the median of many."""
     for n in LENGTHS:
         pipes, fused, host = [], [], []
-        with _namespaces(n) as (client, _, address):
+        with namespaces(_stages(n)) as at:
             for _ in range(RUNS):
                 pipes.append(_chain_latency(options, n))
                 fused.append(_chain_latency(options, n, "--fuse"))
-                ping = ["ping", "-c", str(PINGS), "-i", "0.01", address]
-                host.append(_median(_output([*client, *ping]), r"time=([\d.]+) ms"))
+                ping = ["ping", "-c", str(PINGS), "-i", "0.01", at.address]
+                host.append(_median(_output([*at.client, *ping]), r"time=([\d.]+) ms"))
         yield LATENCY[n].result(pipes, host)
         yield FUSED_LATENCY[n].result(fused, host)
 
@@ -121,7 +119,7 @@ import socket, sys, time
 server = socket.create_server(("", int(sys.argv[1])))
 print("listens", flush=True)
 sock, _ = server.accept()
-count, start, buffer = 0, time.monotonic(), bytearray(1 << 18)
+count, start, buffer = 0, time.monotonic(), bytearray(1 << 20)
 while got := sock.recv_into(buffer):
     count += got
 took = time.monotonic() - start
@@ -130,7 +128,7 @@ print(f"{count} bytes in {took:.3f} s: {count / took / 1e6:.1f} MB/s")
 _SENDER = """
 import socket, sys
 with socket.create_connection((sys.argv[1], int(sys.argv[2]))) as sock, open(sys.argv[3], "rb") as file:
-    while data := file.read(1 << 18):
+    while data := file.read(1 << 20):
         sock.sendall(data)
     sock.shutdown(socket.SHUT_WR)
     while sock.recv(1 << 18):
@@ -151,55 +149,3 @@ def _host_goodput(client: list[str], server: list[str], address: str, path: str)
         except BaseException:
             listens.kill()  # it may wait for ever for somebody to connect
             raise
-
-
-# ---- the same in namespaces of the host ----
-
-_RULES = {
-    "nat": """table ip nat {
-        chain post { type nat hook postrouting priority 100; oifname right masquerade; }
-    }""",
-    "filter": """table ip filter {
-        chain forward { type filter hook forward priority 0; tcp dport 22 drop; }
-    }""",
-}
-
-
-@contextmanager
-def _namespaces(n: int) -> Iterator[tuple[list[str], list[str], str]]:
-    """A client, so many stages and a server; how to run there, and the server's address."""
-    if os.geteuid():
-        raise RumpelError("this benchmark makes network namespaces, for which it must be root")
-    names = [f"rumpel-bench-{os.getpid()}-{i}" for i in range(n + 2)]
-    made: list[str] = []
-    try:
-        for name in names:
-            _ip(f"netns add {name}")
-            made.append(name)
-        for link, (here, there) in enumerate(pairwise(names)):
-            _ip(f"-n {here} link add right type veth peer name left netns {there}")
-            for at, side, last in ((here, "right", 1), (there, "left", 2)):
-                _ip(f"-n {at} addr add 10.77.{link}.{last}/24 dev {side}")
-                _ip(f"-n {at} link set {side} up")
-        for number, name in enumerate(names):
-            if number < n:
-                _ip(f"-n {name} route add 10.77.{n}.0/24 via 10.77.{number}.2")
-            for link in range(number - 1):
-                _ip(f"-n {name} route add 10.77.{link}.0/24 via 10.77.{number - 1}.1")
-        for name, stage in zip(names[1:], _stages(n), strict=False):
-            _output([*_inside(name), "sysctl", "-q", "net.ipv4.ip_forward=1"])
-            rules = _RULES.get(stage.split()[0])
-            if rules:
-                _output([*_inside(name), "nft", rules])
-        yield _inside(names[0]), _inside(names[-1]), f"10.77.{n}.2"
-    finally:
-        for name in made:
-            _ip(f"netns del {name}")
-
-
-def _inside(name: str) -> list[str]:
-    return ["ip", "netns", "exec", name]
-
-
-def _ip(text: str) -> None:
-    subprocess.run(["ip", *text.split()], check=True)

@@ -79,7 +79,7 @@ BENCHMARKS = (
     Benchmark("clone", (clone.CLONE, clone.PYTHON), clone.clone),
     Benchmark("nf-start", (nf.START,), nf.start),
     Benchmark("nf-chain-10", (nf.CHAIN,), nf.chain),
-    Benchmark("nf-forward", (nf.FORWARD, nf.FUSED_FORWARD), nf.forward),
+    Benchmark("nf-forward", (nf.FORWARD, nf.BESIDE_HOST, nf.FUSED_FORWARD), nf.forward),
     Benchmark("nf-text", (nf.TEXT, nf.TCPDUMP), nf.text),
     Benchmark(
         "nf-goodput",

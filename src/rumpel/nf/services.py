@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["accept", "discard", "echo", "echo_datagrams", "http", "listen"]
 
 CHUNK = 1 << 18
+DISCARD = 1 << 20
+"""So much at once of what is not looked at: Python costs more than the copy."""
 HEAD = 1 << 16
 """Bytes of the longest head of a request."""
 _INDEX = ("index.html", "index.htm")
@@ -89,7 +91,7 @@ async def echo_datagrams(k: Kernel, sock: Any) -> None:
 async def discard(k: Kernel, sock: Any) -> None:
     """RFC 863, and tell how fast it came."""
     count, start = 0, k.clock.now
-    buffer = bytearray(CHUNK)
+    buffer = bytearray(DISCARD)
     while got := await k.aio.sock_recv_into(sock, buffer):
         count += got
     took = k.clock.now - start
