@@ -152,11 +152,24 @@ struct rumpel_shared_ops {
 	 * ucontext_t. True: it was the kernel's, or a page of one of its mappings; return from
 	 * the handler. A queued SIGBUS or SIGSYS says that pages of mappings are no longer there,
 	 * and the kernel waits for it: one of the two must not be blocked in any thread, for long.
+	 * False: the program's, as info says it by now: a page beyond the end of a file is SIGBUS.
 	 */
 	bool (*fault)(int signal, void *info, void *context);
 	/* Is the thread in the middle of kernel code? Any handler may ask. */
 	bool (*inside)(const struct rumpel_local *local, uintptr_t ip, uintptr_t sp);
 };
+
+/*
+ * Is a SIGSYS or SIGBUS the kernel's (see fault())? The host forgets what a queued signal says
+ * when it has queued as many as RLIMIT_SIGPENDING allows: then it is as if nobody had sent it.
+ * code, pid and value are those of siginfo_t.
+ */
+static inline bool rumpel_shared_is_shot(int code, int pid, const void *value)
+{
+	if (code == -1 /* SI_QUEUE */)
+		return value == (const void *)RUMPEL_SHARED_MAGIC;
+	return code == 0 /* SI_USER */ && !pid;
+}
 
 #define rumpel_shared ((const struct rumpel_shared_ops *)RUMPEL_SHARED_TABLE)
 

@@ -53,8 +53,8 @@ __attribute__((used)) static void serve(struct touch *touch)
 	bare_syscall(SYS_sigaltstack, &outer, NULL);
 }
 
-/* True: it may try again. */
-static bool serve_touch(uint64_t address, bool write, const ucontext_t *context)
+/* True: it may try again; false: *info says what the program gets. */
+static bool serve_touch(uint64_t address, bool write, const ucontext_t *context, siginfo_t *info)
 {
 	struct touch touch = { .address = address, .write = write, .mask = &context->uc_sigmask };
 	void *function = serve, *argument = &touch, *stack;
@@ -75,6 +75,10 @@ static bool serve_touch(uint64_t address, bool write, const ucontext_t *context)
 		     : "rax", "rbx", "rcx", "rdx", "rsi", "r8", "r9", "r10", "r11", "memory", "cc");
 	bare_syscall(SYS_munmap, area, SERVICE);
 	rumpel_self->error = error;
+	if (touch.signal == SIGBUS) {
+		info->si_signo = SIGBUS;
+		info->si_code = BUS_ADRERR;
+	}
 	return !touch.signal;
 }
 
@@ -104,7 +108,7 @@ bool shared_fault(int number, void *information, void *context)
 	/* A wild jump is told by the stack it was made on. */
 	if (!is_kernel_text(fault.ip) && (fault.ip != fault.address || !shared_is_kernel(fault.sp)))
 		return number == SIGSEGV && is_mapping(fault.address) &&
-		       serve_touch(fault.address, fault.write, context);
+		       serve_touch(fault.address, fault.write, context, information);
 	if (number == SIGSEGV && shared_fault_in(fault.address, fault.write))
 		return true;
 	if (kernel->image->fault(&fault) < 0) {

@@ -233,6 +233,8 @@ int shared_range_add(struct rumpel_space *space, uint64_t start, uint64_t end);
 int shared_range_remove(struct rumpel_space *space, uint64_t start, uint64_t end);
 int shared_range_copy(const struct rumpel_space *from, struct rumpel_space *to);
 bool shared_range_has(const struct rumpel_space *space, uint64_t address);
+/* Token held. Has another space any of [start, end)? */
+bool shared_range_is_others(const struct rumpel_space *space, uint64_t start, uint64_t end);
 
 /* Token not held: by `task` or the agent (NULL). What nobody has any more in [start, end) is unmapped. */
 long shared_unmap(struct rumpel_task *task, uint64_t start, uint64_t end);

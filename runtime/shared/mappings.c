@@ -129,6 +129,30 @@ static long unmap(uint64_t start, uint64_t end)
 	return result;
 }
 
+static bool is_others(uint64_t start, uint64_t len)
+{
+	struct rumpel_kernel *kernel = instance->kernel;
+	bool is;
+
+	rumpel_token_take(kernel);
+	is = shared_range_is_others(rumpel_self->process->space, start, end_of(start, len));
+	rumpel_leave(kernel, false);
+	return is;
+}
+
+/*
+ * Would a call replace or move what another process has too, from before a fork? For the kernel
+ * both have the same, which would be taken away from the other.
+ */
+static bool takes_from_others(long nr, const unsigned long args[6])
+{
+	if (nr == SYS_mmap)
+		return (args[3] & (MAP_FIXED | MAP_FIXED_NOREPLACE)) == MAP_FIXED &&
+		       is_others(args[0], args[1]);
+	return nr == SYS_mremap && (is_others(args[0], args[1]) ||
+				    ((args[3] & MREMAP_FIXED) && is_others(args[4], args[2])));
+}
+
 long shared_mappings_call(long nr, const unsigned long args[6])
 {
 	uint64_t start = args[0], len = args[1], end = end_of(start, len);
@@ -137,6 +161,8 @@ long shared_mappings_call(long nr, const unsigned long args[6])
 
 	if (nr == SYS_munmap && is_mapping(start, len) && len)
 		return unmap(start, end);
+	if (takes_from_others(nr, args))
+		return -ENOMEM;
 	result = shared_call_any(nr, args);
 	if (result < 0 || nr == SYS_munmap)
 		return result;

@@ -26,7 +26,7 @@ bool shared_shot(const siginfo_t *info)
 	int error = rumpel_self->error;
 	uint32_t wanted;
 
-	if (info->si_code != SI_QUEUE || info->si_value.sival_ptr != (void *)RUMPEL_SHARED_MAGIC)
+	if (!rumpel_shared_is_shot(info->si_code, info->si_pid, info->si_value.sival_ptr))
 		return false;
 	/* A child that is about to begin has its parent's; it is told again. */
 	if (process && process_pid(process) != (int)bare_syscall(SYS_getpid))

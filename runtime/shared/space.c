@@ -128,6 +128,13 @@ static const struct rumpel_range *nearest(uint64_t at, const struct rumpel_space
 	return best;
 }
 
+bool shared_range_is_others(const struct rumpel_space *space, uint64_t start, uint64_t end)
+{
+	const struct rumpel_range *range = nearest(start, space);
+
+	return range && range->start < end;
+}
+
 /* The next part of [*start, end) that nobody has: it ends at the result. */
 static uint64_t next_free(uint64_t *start, uint64_t end)
 {

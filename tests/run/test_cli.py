@@ -126,6 +126,21 @@ def test_a_host_that_lets_nobody_intercept() -> None:
     assert (done.stdout, done.returncode) == ("", 126)
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--publish", "8080:80", "--mptcp"], "publish, mptcp"),
+        (["--pcap", "x"], "pcap"),
+        (["--net", "none"], "others"),
+    ],
+)
+def test_what_takes_a_kernel(options: list[str], said: str) -> None:
+    """Where there is none, it is refused and not ignored."""
+    done = rumpel_run(*options, "--", "echo", "started")
+    assert done.stderr == f"rumpel: the network host has no kernel: {said} cannot be had with it\n"
+    assert (done.stdout, done.returncode) == ("", 1)
+
+
 def test_unknown_options() -> None:
     """What is not an option of ours is not a program either; the program's own are its own."""
     done = rumpel_run("--explian", "trace", "--", "true")

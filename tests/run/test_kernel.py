@@ -126,6 +126,39 @@ def test_pages_that_are_taken_away_are_nobodys_signal(on_kernel: OnKernel, build
     ), done.stdout
 
 
+def test_pages_that_are_taken_away_without_room_for_signals(
+    on_kernel: OnKernel, build: Build
+) -> None:
+    """What tells of them is known by itself where the host forgets what it says."""
+    program = ["prlimit", "--sigpending=0", str(build("pages", "dynamic"))]
+    done = on_kernel.run("--net", "none", program=program)
+    assert (done.stdout.split("\n")[-2:], done.stderr, done.returncode) == (
+        ["failures: 0", ""],
+        "",
+        0,
+    ), done.stdout
+
+
+BEYOND = """
+import mmap, os
+os.mkdir("/kernels")
+file = os.open("/kernels/file", os.O_RDWR | os.O_CREAT)
+os.ftruncate(file, 8192)
+memory = mmap.mmap(file, 8192)
+memory[0] = 1
+os.ftruncate(file, 4096)
+print(memory[0], flush=True)
+memory[5000]
+"""
+
+
+def test_beyond_the_end_of_a_mapped_file(on_kernel: OnKernel) -> None:
+    """It is SIGBUS, as mmap(2) has it, and not SIGSEGV."""
+    options = ["--net", "none", "--path", "/kernels"]
+    done = on_kernel.run(*options, program=["/usr/bin/python3", "-c", BEYOND])
+    assert (done.stdout, done.returncode) == ("1\n", -signal.SIGBUS)
+
+
 def test_the_host_has_another_network(on_kernel: OnKernel) -> None:
     """A port that is taken on the host is free, and the interfaces are the kernel's."""
     done = on_kernel.sh("ip -o link; cat /proc/net/dev")

@@ -83,6 +83,12 @@ def test_publish(on_kernel: OnKernel) -> None:
         joined = on_kernel.environment | {"RUMPEL_KERNEL": "web"}
         curl = ["curl", "-s", "http://127.0.0.1/passwd"]
         assert run([*CLI, "run", "--", *curl], env=joined).stdout == PASSWD
+        # Who joins may ask who answers, and nothing of the kernel that runs.
+        done = run([*CLI, "run", "--explain", "counts", "--", "ip", "link"], env=joined)
+        assert " kernel: socket=" in done.stderr
+        done = run([*CLI, "run", "--mptcp", "--sysctl", "a=b", "--", "echo"], env=joined)
+        assert "joins a kernel that runs: --sysctl, --mptcp is for one that is made" in done.stderr
+        assert (done.stdout, done.returncode) == ("", 2)
         # What is taken, is: nothing starts.
         done = on_kernel.run("--publish", f"{port}:80", program=["true"])
         assert "Address already in use" in done.stderr
@@ -111,8 +117,19 @@ def test_settings_and_log(on_kernel: OnKernel, tmp_path: Path) -> None:
     assert on_kernel.run(*options, program=program).stdout == "7\n"
     assert wait_until(lambda: "Linux version" in log.read_text())
     done = on_kernel.run("--net", "none", "--sysctl", "net.no=1", program=["true"])
-    assert "net/no" in done.stderr
+    assert done.stderr == "rumpel: sysctl net.no=1: No such file or directory\n"
     assert done.returncode == 1
+    net = f"pcap:{tmp_path}/pcap,ip=192.0.2.1/24,gw=198.51.100.1"
+    done = on_kernel.run("--net", net, program=["true"])
+    assert done.stderr == "rumpel: eth0: gw=198.51.100.1: Network is unreachable\n"
+
+
+@pytest.mark.parametrize("server", ["nonsense", "192.0.2.1\nsearch example.org"])
+def test_a_name_server_is_an_address(on_kernel: OnKernel, server: str) -> None:
+    """What is none is refused, and adds no line to resolv.conf."""
+    done = on_kernel.run("--net", "none", "--dns", server, program=["echo", "started"])
+    assert "does not appear to be an IPv4 or IPv6 address" in done.stderr
+    assert (done.stdout, done.returncode) == ("", 1)
 
 
 def test_tap(on_kernel: OnKernel, lab: Lab) -> None:
@@ -219,6 +236,8 @@ def test_packet(on_kernel: OnKernel, lab: Lab) -> None:
         ("packet:nosuch", "nosuch: no interface of this name"),
         ("unix:/no/such", "/no/such: No such file or directory"),
         ("fd:777", "fd:777 is not open"),
+        (f"fd:{1 << 64}", "is not open"),
+        ("host", "the network host is no kernel's"),
         ("vde:/no/such", "/no/such: No such file or directory"),
         ("vde:/tmp,mtu=9000", "a VDE switch has 1500 at most"),
         ("pcap", "pcap needs a name"),
@@ -236,8 +255,26 @@ def test_bad_networks(net: str, said: str) -> None:
         plan([Net.parse(net)])
 
 
-def test_what_goes_together() -> None:
-    """One client of DHCP is in the kernel; ports are the user-mode network's."""
+def test_a_descriptor_that_is_no_network() -> None:
+    """A file that was inherited is neither a TAP device nor a socket."""
+    with (
+        open(os.devnull) as file,
+        pytest.raises(ValueError, match="neither a socket nor a TAP device"),
+    ):
+        plan([Net.parse(f"fd:{file.fileno()}")])
+
+
+@pytest.mark.parametrize("port", ["8080:0", "0:80"])
+def test_a_port_that_is_none(port: str) -> None:
+    """Port 0 is nobody's: who asks for it gets no network that he could not use."""
+    with pytest.raises(ValueError, match="0 is not a port"):
+        plan([Net.parse("user")], [port])
+
+
+def test_what_goes_together(tmp_path: Path) -> None:
+    """One client of DHCP is in the kernel; ports are of the user-mode network, captures of one."""
+    with pytest.raises(ValueError, match="no network that could be captured"):
+        plan([Net.parse("none")], pcap=str(tmp_path / "pcap"))
     with pytest.raises(ValueError, match="on one network only"):
         plan([Net.parse("tap,ip=dhcp")] * 2)
     with pytest.raises(ValueError, match="user-mode network"):

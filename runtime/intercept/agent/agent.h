@@ -81,6 +81,8 @@ struct thread {
 	bool carrying; /* the next SIGSYS is info's signal */
 	bool cleared; /* a child whose handlers the host has taken away (CLONE_CLEAR_SIGHAND) */
 	mask_t held; /* of KEPT_SIGNALS: those that the program has blocked */
+	bool has_held; /* held_info is of one of these, which has come: see signals_open() */
+	siginfo_t held_info;
 	uint64_t process; /* of a child that shares this memory, until it runs */
 	siginfo_t info;
 	stack_t sas; /* the program's alternate stack */
@@ -156,6 +158,15 @@ void agent_leave(struct thread *t);
 bool in_agent(uint64_t rip);
 /* Does the host always call on_signal() for it, whatever the program wants? */
 bool signal_is_kept(int sig);
+/*
+ * Those that the host never blocks for the program, which has them held: SIGSYS, by which calls
+ * are caught, and SIGSEGV, by which pages of the kernel's come as they are touched.
+ */
+mask_t signals_open(void);
+/* After an execve that failed, before which the host was told of them. */
+void signals_reopen(struct thread *t);
+/* What was held may be so no longer: one that has come is sent once more. */
+void signals_unhold(struct thread *t);
 /* Would it end the process? With a kernel that is not for the host to do: see on_signal(). */
 bool signal_ends(int sig);
 /* What is blocked while a thread is on its way out of the agent. */
@@ -163,6 +174,8 @@ mask_t signals_blocked(void);
 /* Have the host call on_signal() for sig; flags: SA_RESTART and the like. old may be NULL. */
 long signal_install(int sig, uint64_t flags, struct action *old);
 bool signal_is_ours(const struct action *action);
+/* The kernel takes pages away from mappings: shared/shoot.c. */
+bool signal_is_shot(const siginfo_t *info);
 
 /* sigcalls.c */
 bool on_stack(const stack_t *sas, uint64_t rsp);
@@ -171,6 +184,10 @@ long call_rt_sigprocmask(struct thread *t);
 long call_rt_sigreturn(struct thread *t);
 long call_sigaltstack(struct thread *t);
 long call_rt_sigsuspend(struct thread *t);
+long call_rt_sigtimedwait(struct thread *t);
+long call_rt_sigpending(struct thread *t);
+/* And signalfd4. */
+long call_signalfd(struct thread *t);
 /* The host's call, which has a mask for its duration as argument `at`; or in a structure. */
 long call_masked(struct thread *t, int at, uint64_t mask_at, uint64_t size);
 long call_sized_mask(struct thread *t);

@@ -121,7 +121,7 @@ long call_with(struct thread *t, int n, long value)
 
 	for (int i = 0; i < 6; i++)
 		args[i] = i == n ? value : argument(t, i);
-	return call_host(t->regs.nr, args[0], args[1], args[2], args[3], args[4], args[5]);
+	return call_waiting(t, t->regs.nr, args);
 }
 
 #define AF_INET 2

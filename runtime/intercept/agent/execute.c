@@ -75,9 +75,12 @@ static long execute(struct thread *t, int fd, const char *name, uint64_t argv, u
 		explain_end(t);
 		if (kernel_present)
 			kernel_exec_begin(t);
+		/* What is blocked remains so, also for the host, which does not know of all. */
+		host(__NR_rt_sigprocmask, SIG_BLOCK, &t->held, 0, sizeof(mask_t));
 		/* A signal that comes before it must not get lost. */
 		error = call_host(__NR_execveat, t->files->agent_fd, (long)"", argv, envp,
 				  AT_EMPTY_PATH, 0);
+		signals_reopen(t);
 		if (kernel_present)
 			kernel_exec_failed();
 	}

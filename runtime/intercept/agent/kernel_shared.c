@@ -35,13 +35,13 @@ static const mask_t faults = FAULT_SIGNALS;
 /* Faults come, though the program does not want them. */
 static void open_faults(struct thread *t)
 {
-	if (t->held & FAULT_SIGNALS)
+	if (t->held & FAULT_SIGNALS & ~signals_open())
 		host(__NR_rt_sigprocmask, SIG_UNBLOCK, &faults, 0, sizeof(mask_t));
 }
 
 static void close_faults(struct thread *t)
 {
-	mask_t held = t->held & FAULT_SIGNALS;
+	mask_t held = t->held & FAULT_SIGNALS & ~signals_open();
 
 	if (!held)
 		return;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Calls about signals. The mask of a thread is the program's but for SIGSYS,
- * which must never be blocked: that it is, is only remembered.
+ * Calls about signals. The mask of a thread is the program's but for signals_open(),
+ * which must never be blocked: that they are, is only remembered.
  *
  * A call that changes the mask must be call_host(), and the last thing that
  * cannot be undone: a signal before it makes it a RESTART, and with one after it
@@ -9,8 +9,9 @@
  */
 #include "agent.h"
 
+#include "kernel.h"
+
 #define SA_KEPT (SA_RESTART | SA_NOCLDSTOP | SA_NOCLDWAIT)
-#define SIGSYS_BIT SIGNAL_BIT(SIGSYS)
 #define UNBLOCKABLE (SIGNAL_BIT(SIGKILL) | SIGNAL_BIT(SIGSTOP))
 
 #define SAS_MIN 2048
@@ -62,7 +63,7 @@ long call_rt_sigaction(struct thread *t)
 
 long call_rt_sigprocmask(struct thread *t)
 {
-	mask_t was = t->held, is = was, set, kept;
+	mask_t was = t->held, is = was, open = signals_open(), set, kept;
 	int how = (int)t->regs.rdi;
 	long result;
 
@@ -73,17 +74,18 @@ long call_rt_sigprocmask(struct thread *t)
 			return -EFAULT;
 		kept = set & KEPT_SIGNALS;
 		is = how == SIG_SETMASK ? kept : how == SIG_BLOCK ? was | kept : was & ~kept;
-		set &= ~SIGSYS_BIT;
+		set &= ~open;
 	}
 	result = call_host(t->regs.nr, how, t->regs.rsi ? (long)&set : 0, t->regs.rdx,
 			   sizeof(mask_t), 0, 0);
 	if (result)
 		return result;
 	t->held = is;
-	if ((was & SIGSYS_BIT) && t->regs.rdx && !copy_in(&set, t->regs.rdx, sizeof(set))) {
-		set |= SIGSYS_BIT;
+	if ((was & open) && t->regs.rdx && !copy_in(&set, t->regs.rdx, sizeof(set))) {
+		set |= was & open;
 		copy_out(t->regs.rdx, &set, sizeof(set));
 	}
+	signals_unhold(t);
 	return 0;
 }
 
@@ -158,8 +160,15 @@ long call_rt_sigreturn(struct thread *t)
 				  frame.uc.uc_stack.ss_size }))
 		t->sas = before;
 	t->held = frame.uc.uc_sigmask & KEPT_SIGNALS;
-	frame.uc.uc_sigmask &= ~SIGSYS_BIT;
+	frame.uc.uc_sigmask &= ~signals_open();
 	frame.uc.uc_stack = t->agent_sas;
+	/* It comes with the mask that lets it through. */
+	if (t->has_held) {
+		const mask_t held_back = signals_open() & ~SIGNAL_BIT(SIGSYS);
+
+		host(__NR_rt_sigprocmask, SIG_BLOCK, &held_back, 0, sizeof(mask_t));
+		signals_unhold(t);
+	}
 	agent_sigreturn(&frame.uc);
 	/* A signal came first: the same once more after it. */
 	t->sas = before;
@@ -178,7 +187,7 @@ static long with_mask(struct thread *t, long args[6], int at, uint64_t mask_at)
 
 	if (copy_in(&mask, mask_at, sizeof(mask)))
 		return -EFAULT;
-	mask &= ~SIGSYS_BIT;
+	mask &= ~signals_open();
 	t->call_mask = mask & ~UNBLOCKABLE;
 	args[at] = (long)&mask;
 	t->has_call_mask = true;
@@ -233,6 +242,59 @@ void mask_end(struct thread *t)
 		host(__NR_rt_sigprocmask, SIG_SETMASK, &t->call_mask, 0, sizeof(mask_t));
 }
 
+/* Signals of the kernel's (shared/shoot.c), which nobody but a handler may take. */
+#define SHOTS (SIGNAL_BIT(SIGSYS) | SIGNAL_BIT(SIGBUS))
+
+long call_rt_sigtimedwait(struct thread *t)
+{
+	long args[6] = ARGS(t);
+	mask_t awaited;
+
+	if (!kernel_present || t->regs.r10 != sizeof(mask_t))
+		return call_through(t);
+	if (copy_in(&awaited, t->regs.rdi, sizeof(awaited)))
+		return -EFAULT;
+	awaited &= ~SHOTS;
+	args[0] = (long)&awaited;
+	return call_waiting(t, t->regs.nr, args);
+}
+
+long call_signalfd(struct thread *t)
+{
+	long args[6] = ARGS(t);
+	mask_t awaited;
+
+	if (!kernel_present || t->regs.rdx != sizeof(mask_t))
+		return call_through(t);
+	if (copy_in(&awaited, t->regs.rsi, sizeof(awaited)))
+		return -EFAULT;
+	awaited &= ~SHOTS;
+	args[1] = (long)&awaited;
+	return call_host(t->regs.nr, args[0], args[1], args[2], args[3], args[4], args[5]);
+}
+
+/* With SIGBUS blocked there may be one of the kernel's, which has come as SIGSYS too. */
+long call_rt_sigpending(struct thread *t)
+{
+	const mask_t sigbus = SIGNAL_BIT(SIGBUS);
+	const uint64_t no_time[2] = { 0, 0 };
+	mask_t pending;
+	siginfo_t info;
+	long result = call_through(t);
+
+	if (result || !kernel_present || t->regs.rsi != sizeof(mask_t) ||
+	    copy_in(&pending, t->regs.rdi, sizeof(pending)) || !(pending & sigbus))
+		return result;
+	/* The same number comes once: it is either the kernel's, or it is to come back. */
+	if (host(__NR_rt_sigtimedwait, &sigbus, &info, no_time, sizeof(mask_t)) == SIGBUS &&
+	    !signal_is_shot(&info)) {
+		host(__NR_rt_tgsigqueueinfo, host_pid(), host_tid(), SIGBUS, &info);
+		return 0;
+	}
+	pending &= ~sigbus;
+	return copy_out(t->regs.rdi, &pending, sizeof(pending));
+}
+
 /* The mask is in a structure with its size. */
 long call_sized_mask(struct thread *t)
 {
@@ -251,7 +313,7 @@ long call_sized_mask(struct thread *t)
 		return call_through(t);
 	if (copy_in(&mask, given.mask, sizeof(mask)))
 		return -EFAULT;
-	mask &= ~SIGSYS_BIT;
+	mask &= ~signals_open();
 	stripped.mask = (uint64_t)&mask;
 	stripped.size = sizeof(mask);
 	t->call_mask = mask & ~UNBLOCKABLE;

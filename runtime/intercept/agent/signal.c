@@ -67,6 +67,11 @@ mask_t signals_blocked(void)
 	return kernel_present ? ~FAULT_SIGNALS : ALL_SIGNALS;
 }
 
+mask_t signals_open(void)
+{
+	return kernel_present ? SIGNAL_BIT(SIGSYS) | SIGNAL_BIT(SIGSEGV) : SIGNAL_BIT(SIGSYS);
+}
+
 bool signal_is_kept(int sig)
 {
 	return SIGNAL_BIT(sig) & (kernel_present ? KEPT_SIGNALS : SIGNAL_BIT(SIGSYS));
@@ -89,10 +94,11 @@ bool signal_ends(int sig)
 	return kernel_present;
 }
 
-/* The kernel takes pages away from mappings: shared/shoot.c. */
-static bool is_shot(const siginfo_t *info)
+bool signal_is_shot(const siginfo_t *info)
 {
-	return info->si_code == SI_QUEUE && info->si_value.sival_ptr == (void *)RUMPEL_SHARED_MAGIC;
+	if (info->si_signo != SIGSYS && info->si_signo != SIGBUS)
+		return false;
+	return rumpel_shared_is_shot(info->si_code, info->si_pid, info->si_value.sival_ptr);
 }
 
 /* The program's registers at the end of a call. */
@@ -218,7 +224,7 @@ static void deliver(struct thread *t, int sig, const siginfo_t *info, struct uco
 	frame->restorer = action.restorer;
 	frame->uc = *uc;
 	frame->uc.uc_stack = t->sas;
-	frame->uc.uc_sigmask |= t->held & SIGNAL_BIT(SIGSYS);
+	frame->uc.uc_sigmask |= t->held & signals_open();
 	if (fp)
 		frame->uc.uc_mcontext.fpstate = (void *)rsp;
 	frame->info = *info;
@@ -229,7 +235,7 @@ static void deliver(struct thread *t, int sig, const siginfo_t *info, struct uco
 	if (!(action.flags & SA_NODEFER))
 		blocked |= SIGNAL_BIT(sig);
 	t->held |= blocked & KEPT_SIGNALS;
-	uc->uc_sigmask = blocked & ~SIGNAL_BIT(SIGSYS);
+	uc->uc_sigmask = blocked & ~signals_open();
 	c->rip = action.handler;
 	c->rsp = (uint64_t)frame;
 	c->rdi = sig;
@@ -247,6 +253,38 @@ static void deliver(struct thread *t, int sig, const siginfo_t *info, struct uco
 	}
 }
 
+/* SIGSEGV, which the program has blocked. One that nobody sent ends it all the same. */
+static void hold(struct thread *t, int sig, const siginfo_t *info, struct ucontext *uc)
+{
+	if (is_synchronous(sig, info)) {
+		kernel_exit(t);
+		die_of(sig, info, uc);
+		return;
+	}
+	t->held_info = *info;
+	t->has_held = true;
+}
+
+void signals_reopen(struct thread *t)
+{
+	mask_t open = signals_open();
+
+	host(__NR_rt_sigprocmask, SIG_UNBLOCK, &open, 0, sizeof(mask_t));
+	/* A signal was deferred meanwhile, with the mask as it was. */
+	if (t->work & WORK_MASKED) {
+		t->mask &= ~open;
+		t->handler_mask &= ~open;
+	}
+}
+
+void signals_unhold(struct thread *t)
+{
+	if (!t->has_held || (t->held & SIGNAL_BIT(t->held_info.si_signo)))
+		return;
+	t->has_held = false;
+	host(__NR_rt_tgsigqueueinfo, host_pid(), host_tid(), t->held_info.si_signo, &t->held_info);
+}
+
 static void on_signal(int sig, siginfo_t *info, struct ucontext *uc)
 {
 	struct thread *t = this_thread();
@@ -257,11 +295,13 @@ static void on_signal(int sig, siginfo_t *info, struct ucontext *uc)
 	/* The kernel goes on after its faults as if nothing had been. */
 	if ((t->local.process || kernel_ready) && (SIGNAL_BIT(sig) & KEPT_SIGNALS) &&
 	    kernel_fault(sig, info, uc)) {
-		t->shot |= is_shot(info);
+		t->shot |= signal_is_shot(info);
 		return;
 	}
+	/* A page of a mapping may turn out to be beyond the end of its file. */
+	sig = info->si_signo;
 	/* Sent to the program that this process executed before: nothing is mapped yet. */
-	if (is_shot(info))
+	if (kernel_present && signal_is_shot(info))
 		return;
 	if (sig == SIGSYS && is_trap(info)) {
 		trapped(info, uc);
@@ -303,7 +343,10 @@ static void on_signal(int sig, siginfo_t *info, struct ucontext *uc)
 	} else {
 		c->rip = patch_site(c->rip);
 	}
-	deliver(t, sig, info, uc, blocked);
+	if (sig == SIGSEGV && kernel_present && (t->held & SIGNAL_BIT(SIGSEGV)))
+		hold(t, sig, info, uc);
+	else
+		deliver(t, sig, info, uc, blocked);
 }
 
 /* The last thing before the program's registers are loaded, if there is something to do. */
@@ -320,7 +363,8 @@ void agent_leave(struct thread *t)
 	t->work = 0;
 	t->leaving = 1;
 	if (pending) {
-		siginfo_t carrier = { .si_signo = SIGSYS, .si_code = SI_QUEUE };
+		/* Of a code that the host finds room for, whatever RLIMIT_SIGPENDING says. */
+		siginfo_t carrier = { .si_signo = SIGSYS, .si_code = SI_KERNEL };
 		mask_t others = ~SIGNAL_BIT(SIGSYS);
 
 		t->carrying = true;
@@ -354,13 +398,13 @@ bool signal_is_ours(const struct action *action)
 void signals_begin(void)
 {
 	struct thread *t = this_thread();
-	mask_t sigsys = SIGNAL_BIT(SIGSYS), mask;
+	mask_t open = signals_open(), mask;
 	struct action old;
 
 	/* Those of a kernel (SIGBUS, too) have nothing to do with the call that they come in. */
 	signal_install(SIGSYS, kernel_present ? SA_RESTART : 0, NULL);
 	/* Before there are others, which remember the mask. */
-	host(__NR_rt_sigprocmask, SIG_UNBLOCK, &sigsys, &mask, sizeof(mask_t));
+	host(__NR_rt_sigprocmask, SIG_UNBLOCK, &open, &mask, sizeof(mask_t));
 	t->held = mask & KEPT_SIGNALS;
 	for (int sig = 1; kernel_present && sig <= SIGNALS; sig++) {
 		if (sig == SIGSYS || !signal_ends(sig))

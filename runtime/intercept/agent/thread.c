@@ -117,6 +117,7 @@ static void begin(struct thread *t)
 	if (t->cleared)
 		signals_begin();
 	t->held = held;
+	t->has_held = false;
 	t->cleared = false;
 	if (trap_calls(false))
 		host(__NR_exit_group, 127);

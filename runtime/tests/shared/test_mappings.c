@@ -291,6 +291,43 @@ static void shared_page(void)
 	in_guest(write_in_turns);
 }
 
+/* What a relative has since a fork is neither replaced nor moved, until it lets go of it. */
+static void replace_a_relatives(void *argument)
+{
+	volatile char *file = map_file();
+	long at = (long)file, other;
+	volatile int *over = share_page();
+	pid_t child;
+
+	(void)argument;
+	set_all(file, 'a');
+	child = fork_attached();
+	if (!child) {
+		wait_until(over);
+		leave(has_all(file, 'a') ? 0 : 1);
+	}
+	other = call(SYS_open, ptr("/replacing"), O_RDWR | O_CREAT, 0600);
+	EQUAL(call(SYS_ftruncate, other, FILE_SIZE), 0);
+	EQUAL(call(SYS_mmap, at, FILE_SIZE, PROT_READ, MAP_SHARED | MAP_FIXED, other, 0), -ENOMEM);
+	EQUAL(call(SYS_mremap, at, FILE_SIZE, 2 * FILE_SIZE, MREMAP_MAYMOVE), -ENOMEM);
+	CHECK(has_all(file, 'a'));
+	*over = 1;
+	expect_status(child, 0);
+	/* The keeper has to hear of it. */
+	for (int i = 0; i < 500; i++) {
+		if (call(SYS_mmap, at, FILE_SIZE, PROT_READ, MAP_SHARED | MAP_FIXED, other, 0) ==
+		    at)
+			break;
+		usleep(10000);
+	}
+	CHECK(has_all(file, 0));
+}
+
+static void of_a_relative(void)
+{
+	in_guest(replace_a_relatives);
+}
+
 /* How many ranges of memory pid 1 has, which all processes' mappings are. */
 static int count_ranges(void)
 {
@@ -358,6 +395,7 @@ static const struct test tests[] = {
 	{ taken_away, "pages that are taken away are so from those who only compute" },
 	{ taken_from_stopped, "and from those who are stopped" },
 	{ shared_page, "two processes with one mapping keep its pages" },
+	{ of_a_relative, "what a relative has is not replaced" },
 	{ of_the_dead, "mappings go with their processes, the last that has them" },
 };
 

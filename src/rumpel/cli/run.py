@@ -115,7 +115,7 @@ def command(
 
     It takes the place of this command: signals, exit status and core are its own. Its
     sockets are the kernel's, all else is the host's. With RUMPEL_KERNEL=NAME in the
-    environment it joins the kernel of that name instead.
+    environment, and no --net, it joins the kernel of that name instead.
 
     \b
     Examples:
@@ -132,19 +132,33 @@ def command(
         explain = explain or Explain.COUNTS.name
         fd = os.open(explain_to, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
     join = os.environ.get(NAME_VARIABLE)
+    how: dict[str, Any] = {
+        "explain": Explain[explain.upper()] if explain else None,
+        "explain_fd": fd,
+        "trap": Trap[trap.upper()],
+    }
     program(arguments[0])
     try:
         if join and not given["nets"]:
-            launch_in(join, arguments)
-        launch(
-            arguments,
-            _options(given),
-            explain=Explain[explain.upper()] if explain else None,
-            explain_fd=fd,
-            trap=Trap[trap.upper()],
-        )
+            _refuse_options(join, given)
+            launch_in(join, arguments, **how)
+        launch(arguments, _options(given), **how)
     except Exception as e:
         fail(e)
+
+
+def _refuse_options(kernel: str, given: dict[str, Any]) -> None:
+    """See that nothing is asked of a kernel that runs already."""
+    asked = [
+        option.opts[0]
+        for option in click.get_current_context().command.params
+        if given.get(str(option.name)) not in (None, (), False)
+    ]
+    if asked:
+        raise click.UsageError(
+            f"{NAME_VARIABLE}={kernel} joins a kernel that runs: {', '.join(asked)} is for one "
+            "that is made (unset it, or give a --net)"
+        )
 
 
 def _options(given: dict[str, Any]) -> Options:

@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 import errno
+import ipaddress
 import itertools
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
@@ -21,6 +22,11 @@ __all__ = ["Options", "launch", "launch_in", "start"]
 
 MEMORY = 256 << 20
 _count = itertools.count(1)
+_OF_A_KERNEL = [
+    *["dns", "publish", "sysctl", "mptcp", "pcap"],
+    *["log", "name", "paths", "images", "rules"],
+]
+"""Those of the options that mean nothing without one."""
 
 
 @dataclass
@@ -95,6 +101,7 @@ def launch(
     """
     agent.find_program(arguments[0])
     if any(net.kind == "host" for net in options.networks):
+        _nothing_of_a_kernel(options)
         agent.execute(arguments, explain=explain, explain_fd=explain_fd, trap=trap)
     made = start(arguments, options)
     agent.execute(
@@ -108,8 +115,22 @@ def launch(
     )
 
 
-def launch_in(name: str, arguments: Sequence[str]) -> NoReturn:
+def launch_in(
+    name: str,
+    arguments: Sequence[str],
+    *,
+    explain: agent.Explain | None = None,
+    explain_fd: int = 2,
+    trap: agent.Trap = agent.Trap.AUTO,
+) -> NoReturn:
     """Become a program on a kernel that runs already, by name; only errors return.
+
+    Args:
+        name: of the kernel.
+        arguments: the program, by name or path, and its arguments.
+        explain: tell who answered its calls.
+        explain_fd: where that is written to.
+        trap: how calls are caught.
 
     Raises:
         FileNotFoundError: if there is no such program.
@@ -117,7 +138,25 @@ def launch_in(name: str, arguments: Sequence[str]) -> NoReturn:
     """
     found = instance.find(name)
     agent.find_program(arguments[0])
-    agent.execute(arguments, rules=found.rules, kernel=found.join().first, flags=found.flags)
+    agent.execute(
+        arguments,
+        explain=explain,
+        explain_fd=explain_fd,
+        trap=trap,
+        rules=found.rules,
+        kernel=found.join().first,
+        flags=found.flags,
+    )
+
+
+def _nothing_of_a_kernel(options: Options) -> None:
+    """See that nobody asks for what there would be no kernel for."""
+    default = Options()
+    asked = [name for name in _OF_A_KERNEL if getattr(options, name) != getattr(default, name)]
+    if asked or len(options.nets) > 1:
+        raise ValueError(
+            f"the network host has no kernel: {', '.join(asked) or 'others'} cannot be had with it"
+        )
 
 
 def start(program: Sequence[str], options: Options) -> instance.Joined:
@@ -141,13 +180,18 @@ def start(program: Sequence[str], options: Options) -> instance.Joined:
         raise BootError(f"no kernel: {image}: {os.strerror(errno.ENOENT)}")
     rules = policy.rules_of(options.paths, [*images.rules(options.images), *options.rules])
     flags = agent.FLAG_MPTCP if options.mptcp else 0
-    settings = [_sysctl(name, value) for name, value in options.sysctl.items()]
-    settings += images.arguments(options.images)
-    name = options.name or instance.name_for(program[0], next(_count))
+    meanings = {
+        _sysctl(name, value): f"sysctl {name}={value}" for name, value in options.sysctl.items()
+    }
+    settings = [*meanings, *images.arguments(options.images)]
+    name = options.name
+    if name is None:
+        name = instance.name_for(program[0], next(_count))
+    dns = [str(ipaddress.ip_address(server)) for server in options.dns]
     made = nets.plan(options.networks, options.publish, options.pcap)
     files: list[Path] = []
     try:
-        servers = options.dns or made.dns
+        servers = dns or made.dns
         resolv = instance.directory() / f"{name}.resolv"
         asks = not servers and any("dhcp" in net.addresses for net in options.networks)
         if servers or asks:
@@ -172,7 +216,8 @@ def start(program: Sequence[str], options: Options) -> instance.Joined:
                 extra.append(f"log={fds[-1]}")
             if made.cmdline:
                 extra.append("cmdline=" + " ".join(made.cmdline))
-            first = keeper.start(image, [*extra, *made.arguments, *settings], fds)
+            meanings |= made.meanings
+            first = _boot(image, [*extra, *made.arguments, *settings], fds, meanings)
             joined = instance.Joined(name, rules, flags, first)
     except BaseException:
         for path in files:
@@ -188,6 +233,20 @@ def start(program: Sequence[str], options: Options) -> instance.Joined:
         joined.close()
         raise
     return joined
+
+
+def _boot(
+    image: str, arguments: Sequence[str], fds: Sequence[int], meanings: Mapping[str, str]
+) -> int:
+    """Start the keeper, whose complaints are about its arguments."""
+    try:
+        return keeper.start(image, arguments, fds)
+    except BootError as e:
+        for argument, meaning in meanings.items():
+            if str(e).startswith(f"no kernel: {argument}: "):
+                reason = str(e).removeprefix(f"no kernel: {argument}: ")
+                raise BootError(f"{meaning}: {reason}") from None
+        raise
 
 
 def _sysctl(name: str, value: str) -> str:

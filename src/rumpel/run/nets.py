@@ -4,9 +4,12 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import ipaddress
 import os
 import socket
+import stat
+import struct
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -32,6 +35,8 @@ KINDS = {
 }
 _NAMED = {"packet", "unix", "vde", "pcap", "fd"}
 _ATTRIBUTES = {"ip", "gw", "mtu", "mac", "offload"}
+_TUNGETIFF, _IFF_TAP, _IFREQ = 0x800454D2, 2, struct.Struct("16sH22x")
+"""See linux/if_tun.h and netdevice(7)."""
 
 
 @dataclass(frozen=True)
@@ -119,12 +124,14 @@ class Plan:
         fds: descriptors that they name.
         cmdline: for the kernel.
         dns: name servers of the networks.
+        meanings: what each of the arguments is to people.
     """
 
     arguments: list[str] = field(default_factory=list)
     fds: list[int] = field(default_factory=list)
     cmdline: list[str] = field(default_factory=list)
     dns: list[str] = field(default_factory=list)
+    meanings: dict[str, str] = field(default_factory=dict)
 
     def close(self) -> None:
         """Close the descriptors: the keeper has its own."""
@@ -148,10 +155,14 @@ def plan(nets: Iterable[Net], publish: Sequence[str] = (), pcap: str | None = No
     """
     made = Plan(["up=lo"])
     nets = list(nets)
+    if any(net.kind == "host" for net in nets):
+        raise ValueError("the network host is no kernel's")
     if sum("dhcp" in net.addresses for net in nets) > 1:
         raise ValueError("ip=dhcp: the kernel asks on one network only")
     if publish and not any(net.kind == "user" for net in nets):
         raise ValueError("ports are published by the user-mode network: --net user")
+    if pcap is not None and all(net.kind == "none" for net in nets):
+        raise ValueError(f"{pcap}: there is no network that could be captured")
     try:
         for number, net in enumerate(net for net in nets if net.kind != "none"):
             _add(made, net, f"eth{number}", publish, pcap if number == 0 else None)
@@ -186,9 +197,12 @@ def _add(made: Plan, net: Net, name: str, publish: Sequence[str], pcap: str | No
         made.fds.append(os.open(pcap, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644))
         device += f",pcap={made.fds[-1]}"
     made.arguments.append(device)
+    made.meanings[device] = f"{name} ({net.kind})"
     if "dhcp" in net.addresses:
         made.cmdline.append(f"ip=:::::{name}:dhcp")
-    made.arguments += _settings(net, name)
+    for argument, meaning in _settings(net, name):
+        made.arguments.append(argument)
+        made.meanings[argument] = f"{name}: {meaning}"
 
 
 def told(kernel: Joined) -> str:
@@ -202,23 +216,32 @@ def told(kernel: Joined) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-def _settings(net: Net, name: str) -> Iterator[str]:
+def _settings(net: Net, name: str) -> Iterator[tuple[str, str]]:
+    """Arguments, and what they are to people."""
     fixed = [ipaddress.ip_interface(a) for a in net.addresses if a != "dhcp"]
     if any(a.version == 6 for a in fixed):
         # Others are not asked whether they have it: nobody could use it meanwhile.
-        yield f"write=/proc/sys/net/ipv6/conf/{name}/accept_dad,0"
-    yield f"up={name}"
+        yield (
+            f"write=/proc/sys/net/ipv6/conf/{name}/accept_dad,0",
+            "IPv6 (of an MTU of 1280 or more)",
+        )
+    yield f"up={name}", "up"
     for address in fixed:
-        yield f"address={name},{address.packed.hex()}/{address.network.prefixlen}"
+        packed = f"{address.packed.hex()}/{address.network.prefixlen}"
+        yield f"address={name},{packed}", f"ip={address}"
     for gateway in net.gateways:
-        yield f"gateway={name},{ipaddress.ip_address(gateway).packed.hex()}"
+        packed = ipaddress.ip_address(gateway).packed.hex()
+        yield f"gateway={name},{packed}", f"gw={gateway}"
 
 
 def _device(made: Plan, net: Net) -> str:
     if net.kind == "tap":
         from rumpel import _native
 
-        fd, _ = _native.tap_open(net.name, 0)
+        try:
+            fd, _ = _native.tap_open(net.name, 0)
+        except ValueError as e:
+            raise ValueError(f"tap:{net.name}: {e}") from None
         made.fds.append(fd)
         return f"tap={fd}"
     if net.kind == "packet":
@@ -251,9 +274,19 @@ def _device(made: Plan, net: Net) -> str:
         raise ValueError(f"fd:{net.name} is not a number")
     try:
         fd = os.dup(int(net.name))
-    except OSError:
+    except (OSError, OverflowError):
         raise ValueError(f"fd:{net.name} is not open") from None
     made.fds.append(fd)
-    with contextlib.suppress(OSError), socket.socket(fileno=os.dup(fd)):
+    if stat.S_ISSOCK(os.fstat(fd).st_mode):
         return f"frames={fd}"
+    if not _is_tap(fd):
+        raise ValueError(f"fd:{net.name} is neither a socket nor a TAP device")
     return f"tap={fd}"
+
+
+def _is_tap(fd: int) -> bool:
+    try:
+        _, flags = _IFREQ.unpack(fcntl.ioctl(fd, _TUNGETIFF, bytes(_IFREQ.size)))
+    except OSError:
+        return False
+    return bool(flags & _IFF_TAP)

@@ -80,6 +80,8 @@ def _forward(text: str) -> dict[str, Any]:
     address, colon, port = host.rpartition(":")
     if protocol not in ("", "tcp", "udp") or not port.isdigit() or not guest.isdigit():
         raise ValueError(f"{text!r} is not [ADDRESS:]HOST:PROGRAM[/udp], such as 8080:80")
+    if not int(port) or not int(guest):
+        raise ValueError(f"{text!r}: 0 is not a port")
     return {
         "guest_port": int(guest),
         "host_port": int(port),

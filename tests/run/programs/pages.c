@@ -7,14 +7,19 @@
 
 #include <arpa/inet.h>
 #include <linux/if_ether.h>
+#include <linux/aio_abi.h>
+#include <linux/futex.h>
 #include <linux/if_packet.h>
 #include <poll.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/select.h>
+#include <sys/sem.h>
+#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/timerfd.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
 
@@ -50,7 +55,9 @@ static void waits(volatile char *page)
 {
 	const struct timespec time = { 0, WAIT_MS * 1000000l }, more = { LONG, 0 };
 	const struct itimerspec once = { .it_value = time };
-	const struct itimerval alarm = { .it_value = { 0, WAIT_MS * 1000 } };
+	/* Again and again: the first may come before the wait that it is to end. */
+	const struct itimerval alarm = { { 0, WAIT_MS * 1000 }, { 0, WAIT_MS * 1000 } };
+	const struct itimerval never = { { 0, 0 }, { 0, 0 } };
 	struct timeval interval = { 0, WAIT_MS * 1000 };
 	struct timespec left = time;
 	struct epoll_event event;
@@ -83,10 +90,103 @@ static void waits(volatile char *page)
 	page[0]++;
 	CHECK(nanosleep(&more, &left) == -1 && errno == EINTR);
 	CHECK(left.tv_sec > 0 && left.tv_sec < LONG);
+	CHECK(!setitimer(ITIMER_REAL, &never, NULL));
 	close(timer);
 	close(epoll);
 	close(pipes[0]);
 	close(pipes[1]);
+}
+
+/* Their times are from now, and nobody says what is left of them. */
+static void timed(volatile char *page)
+{
+	const struct timespec time = { 0, WAIT_MS * 1000000l };
+	struct sembuf take = { .sem_op = -1 };
+	int sem = semget(IPC_PRIVATE, 1, 0600), epoll = epoll_create1(0), word = 0;
+	struct epoll_event event;
+	struct io_event done;
+	aio_context_t io = 0;
+	sigset_t usr1;
+
+	sigemptyset(&usr1);
+	sigaddset(&usr1, SIGUSR1);
+	CHECK(sem >= 0 && !syscall(SYS_io_setup, 1, &io));
+	page[0]++;
+	CHECK(semtimedop(sem, &take, 1, &time) == -1 && errno == EAGAIN);
+	page[0]++;
+	CHECK(sigtimedwait(&usr1, NULL, &time) == -1 && errno == EAGAIN);
+	page[0]++;
+	CHECK(!syscall(SYS_epoll_pwait2, epoll, &event, 1, &time, NULL, 8));
+	page[0]++;
+	CHECK(!syscall(SYS_io_getevents, io, 1, 1, &done, &time));
+	page[0]++;
+	CHECK(syscall(SYS_futex, &word, FUTEX_WAIT, 0, &time) == -1 && errno == ETIMEDOUT);
+	CHECK(!semctl(sem, 0, IPC_RMID) && !syscall(SYS_io_destroy, io));
+	close(epoll);
+}
+
+/* Sockets of the host's have times of their own, which also end where nothing comes. */
+static void sockets(volatile char *page)
+{
+	const struct timeval time = { 0, WAIT_MS * 1000 };
+	struct sockaddr_un name = { .sun_family = AF_UNIX };
+	int pair[2], listener = socket(AF_UNIX, SOCK_STREAM, 0);
+	char block[4096] = "";
+
+	CHECK(!socketpair(AF_UNIX, SOCK_STREAM, 0, pair));
+	CHECK(!setsockopt(pair[0], SOL_SOCKET, SO_RCVTIMEO, &time, sizeof(time)));
+	CHECK(!setsockopt(pair[0], SOL_SOCKET, SO_SNDTIMEO, &time, sizeof(time)));
+	CHECK(!setsockopt(listener, SOL_SOCKET, SO_RCVTIMEO, &time, sizeof(time)));
+	CHECK(!bind(listener, (struct sockaddr *)&name, sizeof(name.sun_family)));
+	CHECK(!listen(listener, 1));
+	page[0]++;
+	CHECK(recv(pair[0], block, 1, 0) == -1 && errno == EAGAIN);
+	page[0]++;
+	CHECK(accept(listener, NULL, NULL) == -1 && errno == EAGAIN);
+	while (send(pair[0], block, sizeof(block), MSG_DONTWAIT) > 0)
+		;
+	page[0]++;
+	CHECK(write(pair[0], block, sizeof(block)) == -1 && errno == EAGAIN);
+	close(pair[0]);
+	close(pair[1]);
+	close(listener);
+}
+
+/* A program that takes all signals by itself gets none of the kernel's. */
+static void awaited(volatile char *page)
+{
+	const struct timespec time = { 0, WAIT_MS * 1000000l };
+	sigset_t all, before, pending;
+	struct pollfd polled = { .events = POLLIN };
+
+	sigfillset(&all);
+	CHECK(!sigprocmask(SIG_SETMASK, &all, &before));
+	polled.fd = signalfd(-1, &all, 0);
+	page[0]++;
+	CHECK(sigtimedwait(&all, NULL, &time) == -1 && errno == EAGAIN);
+	page[0]++;
+	CHECK(!poll(&polled, 1, WAIT_MS));
+	page[0]++;
+	CHECK(!nanosleep(&time, NULL));
+	CHECK(!sigpending(&pending) && !sigismember(&pending, SIGBUS));
+	CHECK(!sigprocmask(SIG_SETMASK, &before, NULL));
+	close(polled.fd);
+}
+
+/* One of somebody's is pending, however often that is asked, until it is taken. */
+static void pending_signal(void)
+{
+	sigset_t sigbus, pending;
+
+	sigemptyset(&sigbus);
+	sigaddset(&sigbus, SIGBUS);
+	handle(SIGBUS, on_alarm, 0);
+	CHECK(!sigprocmask(SIG_BLOCK, &sigbus, NULL));
+	CHECK(!kill(getpid(), SIGBUS));
+	CHECK(!sigpending(&pending) && sigismember(&pending, SIGBUS) == 1);
+	CHECK(!sigpending(&pending) && sigismember(&pending, SIGBUS) == 1);
+	CHECK(!sigprocmask(SIG_UNBLOCK, &sigbus, NULL));
+	CHECK(!sigpending(&pending) && !sigismember(&pending, SIGBUS));
 }
 
 static void children(volatile char *page)
@@ -108,13 +208,14 @@ int main(void)
 	volatile int *stop =
 		mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	volatile char *page = ring();
-	pid_t others[OTHERS];
+	pid_t others[OTHERS], parent = getpid();
 
+	pending_signal();
 	for (int i = 0; i < OTHERS; i++) {
 		others[i] = fork();
 		if (others[i])
 			continue;
-		while (!*stop && !failures) {
+		while (!*stop && !failures && getppid() == parent) {
 			volatile char *own = ring();
 
 			own[0] = 1;
@@ -123,6 +224,9 @@ int main(void)
 		_exit(done());
 	}
 	waits(page);
+	timed(page);
+	sockets(page);
+	awaited(page);
 	children(page);
 	*stop = 1;
 	for (int i = 0; i < OTHERS; i++) {

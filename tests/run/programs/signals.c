@@ -399,9 +399,65 @@ static void ends(void)
 	}
 }
 
-int main(void)
+/* Faults can be blocked, too: what somebody sends waits, what the program does ends it. */
+static void blocked_faults(void)
+{
+	sigset_t all, before, now;
+	pid_t child;
+	int status;
+
+	memset((void *)seen, 0, sizeof(seen));
+	handle(SIGSEGV, count, 0);
+	sigfillset(&all);
+	CHECK(!sigprocmask(SIG_SETMASK, &all, &before));
+	CHECK(!kill(getpid(), SIGSEGV));
+	CHECK(execl("/no/such", "/no/such", NULL) == -1 && errno == ENOENT);
+	CHECK(!sigprocmask(SIG_BLOCK, NULL, &now) && sigismember(&now, SIGSEGV) == 1);
+	CHECK(seen[SIGSEGV] == 0);
+	CHECK(!sigprocmask(SIG_SETMASK, &before, NULL) && seen[SIGSEGV] == 1);
+	child = fork();
+	if (!child) {
+		sigprocmask(SIG_SETMASK, &all, NULL);
+		*(volatile int *)8 = 1;
+		_exit(0);
+	}
+	CHECK(waitpid(child, &status, 0) == child && WIFSIGNALED(status) &&
+	      WTERMSIG(status) == SIGSEGV);
+	CHECK(seen[SIGSEGV] == 1);
+	signal(SIGSEGV, SIG_DFL);
+}
+
+/* All that is blocked remains so in the program that is executed. */
+static void executed(const char *self)
+{
+	sigset_t all;
+	pid_t child = fork();
+	int status;
+
+	if (!child) {
+		sigfillset(&all);
+		sigprocmask(SIG_SETMASK, &all, NULL);
+		execl(self, self, "blocked", NULL);
+		_exit(1);
+	}
+	CHECK(waitpid(child, &status, 0) == child && !status);
+}
+
+static int check_blocked(void)
+{
+	sigset_t now;
+
+	CHECK(!sigprocmask(SIG_BLOCK, NULL, &now));
+	for (int sig = 1; sig < 32; sig++)
+		CHECK(sigismember(&now, sig) == (sig != SIGKILL && sig != SIGSTOP));
+	return failures != 0;
+}
+
+int main(int argc, char **argv)
 {
 	setvbuf(stdout, NULL, _IONBF, 0);
+	if (argc > 1)
+		return check_blocked();
 	restartable();
 	masks();
 	handlers();
@@ -410,6 +466,8 @@ int main(void)
 	faults();
 	anywhere();
 	order();
+	blocked_faults();
+	executed(argv[0]);
 	ends();
 	return done();
 }
