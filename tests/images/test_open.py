@@ -60,7 +60,7 @@ def test_a_cd_that_is_a_disk_too(opened: Any, tmp_path: Path) -> None:
     (tmp_path / "tree").mkdir()
     (tmp_path / "tree" / "README").write_text("a CD\n")
     path, efi = tmp_path / "cd.iso", make(tmp_path / "efi", "vfat", 4)
-    command = ["genisoimage", "-quiet", "-R", "-V", "CD", "-o", path, tmp_path / "tree"]
+    command = ["genisoimage", "-quiet", "-R", "-V", "CD", "-o", str(path), str(tmp_path / "tree")]
     subprocess.run(command, check=True, capture_output=True)
     start = path.stat().st_size // 512
     with path.open("r+b") as file:
