@@ -342,6 +342,40 @@ static void test_joined(void)
 	down();
 }
 
+/* On a virtual clock others live before all of a long input has come. */
+static void test_rests(void)
+{
+	struct rumpel_device *device = make(RUMPEL_PACKETS_TEXT, false);
+	unsigned int received = 0, rests = 0;
+
+	nic_up(&nic, device, true, 4096);
+	nic_post(&nic, 8);
+	for (int i = 0; i < 1000; i++)
+		EQUAL(write(to_nic, "1.0 > ffffffffffff0200000000010801\n", 35), 35);
+	close_end(&to_nic);
+	for (;;) {
+		unsigned int before = received;
+
+		fake_run(nic.kernel);
+		while (nic_receive(&nic, NULL, got) > 0) {
+			received++;
+			nic_post(&nic, 1);
+			fake_run(nic.kernel);
+		}
+		if (received > before)
+			continue;
+		if (!nic.kernel->timers)
+			break;
+		CHECK(received % 256 == 0);
+		nic.kernel->now = nic.kernel->timers->deadline;
+		rests++;
+	}
+	EQUAL(received, 1000);
+	EQUAL(rests, 3);
+	expect_event(RUMPEL_PIPE_END);
+	down();
+}
+
 static void test_paused(void)
 {
 	start(make(RUMPEL_PACKETS_TEXT, true), 8);
@@ -419,6 +453,7 @@ static const struct test tests[] = {
 	{ test_slow_driver, "a slow driver loses nothing" },
 	{ test_blocked_report, "a report that nobody reads holds up nobody" },
 	{ test_joined, "lines that are no packets go straight through, and none is lost" },
+	{ test_rests, "on a virtual clock others live before all of a long input has come" },
 	{ test_paused, "nothing is read before it is asked for" },
 	{ test_socket, "a socket carries both directions" },
 	{ test_any_bytes, "any bytes are read to an end" },

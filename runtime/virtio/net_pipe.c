@@ -85,6 +85,8 @@ static void pipe_quiesce(struct rumpel_virtio *virtio)
 	struct net_pipe *pipe = to_pipe(virtio);
 
 	pipe->in.watch.events = 0;
+	rumpel_timer_arm(virtio->device.kernel, &pipe->timer, RUMPEL_NO_DEADLINE);
+	pipe->burst = 0;
 	if (pipe->out.watch.fd >= 0)
 		net_pipe_flush(pipe);
 	pipe->out.watch.events = 0;
@@ -166,6 +168,10 @@ static int pipe_open(struct net_pipe *pipe, const struct rumpel_pipe *config)
 	pipe->net.transmit = pipe_send;
 	pipe->in.watch.ready = pipe_readable;
 	pipe->out.watch.ready = pipe_writable;
+	pipe->timer = (struct rumpel_timer){
+		.deadline = RUMPEL_NO_DEADLINE,
+		.fire = net_pipe_rested,
+	};
 	pipe->reader.format = config->read;
 	pipe->format = config->write ? config->write : RUMPEL_PACKETS_TEXT;
 	pipe->paused = config->paused;

@@ -3,7 +3,9 @@
  * Frames in a stream of bytes: an interface reads packets from one descriptor
  * and writes them to another, so that a kernel is a filter as grep is one. All
  * of it happens under the token. When the reader is slow, frames wait in the
- * transmit queue; when the driver is, the writer does.
+ * transmit queue; when the driver is, the writer does. On a virtual clock it
+ * reads some frames a microsecond: a kernel of it runs until it has nothing to
+ * do, and with a whole file it would not hear of answers before the end.
  *
  * Of two that are joined, lines that are no packets go straight through.
  */
@@ -22,6 +24,9 @@ struct net_pipe {
 	struct rumpel_packet found;
 	enum rumpel_packets format;
 	char direction;
+	bool crowded; /* so much was sent at once that the kernel may have more */
+	unsigned int burst; /* frames since others have lived */
+	struct rumpel_timer timer; /* when it reads on */
 	bool paused; /* atomic: nothing is read yet */
 	bool ending; /* atomic: when all is written, the output is closed */
 	int events; /* where bytes of enum rumpel_pipe_event are written */
@@ -49,5 +54,7 @@ void net_pipe_stall(struct net_pipe *pipe);
 
 /* Reads what there is, as far as it is taken. */
 void net_pipe_receive(struct net_pipe *pipe);
+/* Others have lived meanwhile: reads on. */
+void net_pipe_rested(struct rumpel_timer *timer);
 
 #endif

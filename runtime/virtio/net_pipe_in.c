@@ -4,10 +4,14 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
 #define PIPE_READS 8 /* system calls before others get their turn */
+/* The same on a virtual clock: frames, and how long they last. */
+#define PIPE_BURST 256
+#define PIPE_REST 1000
 
 static void pipe_report(const struct net_pipe *pipe, const char *why)
 {
@@ -109,6 +113,18 @@ static int pipe_settle(struct net_pipe *pipe)
 	return result;
 }
 
+/* On a virtual clock, have others to live first? */
+static bool pipe_rests(struct net_pipe *pipe)
+{
+	struct rumpel_kernel *kernel = pipe->net.virtio.device.kernel;
+
+	if (pipe->burst < PIPE_BURST || !rumpel_kernel_is_virtual(kernel))
+		return false;
+	if (pipe->timer.deadline == RUMPEL_NO_DEADLINE)
+		rumpel_timer_arm(kernel, &pipe->timer, rumpel_kernel_now(kernel) + PIPE_REST);
+	return true;
+}
+
 /* The writer has ended, or what it writes cannot be read. */
 static void pipe_end(struct net_pipe *pipe, enum rumpel_pipe_event event)
 {
@@ -116,8 +132,8 @@ static void pipe_end(struct net_pipe *pipe, enum rumpel_pipe_event event)
 	net_pipe_tell(pipe, event);
 }
 
-/* Hands over what was read. 0; -EAGAIN: no receive buffers, or no room at the output; -EIO:
- * broken. */
+/* Hands over what was read. 0; -EAGAIN: no receive buffers, no room at the output, or a rest;
+ * -EIO: broken. */
 static int pipe_deliver_all(struct net_pipe *pipe, bool end)
 {
 	struct rumpel_stream *in = &pipe->in;
@@ -130,11 +146,12 @@ static int pipe_deliver_all(struct net_pipe *pipe, bool end)
 		if (pipe->kind == RUMPEL_PACKET_MORE)
 			return 0;
 		/* Those that are in the kernel already have room in its queues. */
-		if (rumpel_net_is_held_up(&pipe->net))
+		if (rumpel_net_is_held_up(&pipe->net) || pipe_rests(pipe))
 			return -EAGAIN;
 		result = pipe_settle(pipe);
 		if (result)
 			return result;
+		pipe->burst += pipe->kind == RUMPEL_PACKET_FRAME;
 		in->start += pipe->found.used;
 		if (pipe->kind == RUMPEL_PACKET_LOST)
 			pipe_end(pipe, RUMPEL_PIPE_DAMAGED);
@@ -160,6 +177,23 @@ static int pipe_receive_some(struct net_pipe *pipe)
 	return result ? result : 1;
 }
 
+/*
+ * Is the kernel to send first what waits for room in the transmit queue? It was full, and there is
+ * room by now. One that always got as much as it sent, and some more, would lose some of it.
+ */
+static bool joined_has_more(struct net_pipe *pipe)
+{
+	struct net_pipe *joined = net_pipe_borrow(pipe);
+	bool has;
+
+	if (!joined)
+		return false;
+	has = joined->crowded;
+	joined->crowded = false;
+	rumpel_net_give_back(&pipe->net);
+	return has;
+}
+
 void net_pipe_receive(struct net_pipe *pipe)
 {
 	struct rumpel_virtio *virtio = &pipe->net.virtio;
@@ -173,8 +207,9 @@ void net_pipe_receive(struct net_pipe *pipe)
 	    __atomic_load_n(&pipe->paused, __ATOMIC_SEQ_CST))
 		return;
 	rumpel_net_send_joined(&pipe->net);
-	result = pipe_receive_some(pipe);
-	/* With no buffers it is the driver that tells when to go on, or the other's reader. */
+	result = joined_has_more(pipe) ? 1 : pipe_receive_some(pipe);
+	/* With no buffers it is the driver that tells when to go on, or the other's reader; at rest,
+	 * the timer. */
 	if (pipe->in.watch.fd >= 0)
 		pipe->in.watch.events = result < 0 ? 0 : POLLIN;
 	if (result >= 0)
@@ -190,4 +225,13 @@ void net_pipe_receive(struct net_pipe *pipe)
 	}
 	if (result == -EIO)
 		rumpel_virtio_break(virtio);
+}
+
+void net_pipe_rested(struct rumpel_timer *timer)
+{
+	struct net_pipe *pipe = (void *)((char *)timer - offsetof(struct net_pipe, timer));
+
+	pipe->burst = 0;
+	if (rumpel_virtio_is_live(&pipe->net.virtio))
+		net_pipe_receive(pipe);
 }

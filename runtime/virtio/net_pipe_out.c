@@ -5,6 +5,10 @@
 #include <errno.h>
 #include <poll.h>
 
+/* Frames sent at once behind which more may wait in the kernel: its queue was full. A fourth of
+ * it, since a frame may take several of its descriptors. */
+#define PIPE_CROWD (RUMPEL_QUEUE_MAX / 4)
+
 void net_pipe_stall(struct net_pipe *pipe)
 {
 	rumpel_net_set_stalled(&pipe->net, true);
@@ -104,6 +108,8 @@ void net_pipe_transmit(struct net_pipe *pipe)
 	do {
 		result = pipe_transmit_one(pipe);
 	} while (result > 0);
+	if ((uint16_t)(queue->next_used - before) >= PIPE_CROWD)
+		pipe->crowded = true;
 	if (queue->next_used != before)
 		rumpel_virtio_publish(virtio, queue);
 	if (pipe->out.watch.fd >= 0 && net_pipe_flush(pipe) && result == 0 && pipe->ending)
