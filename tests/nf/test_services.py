@@ -13,6 +13,7 @@ import pytest
 
 import rumpel
 from rumpel.nf import services
+from rumpel.nf.mptcp import IPPROTO_MPTCP
 
 pytestmark = pytest.mark.kernel
 
@@ -74,3 +75,32 @@ def test_http_serves_files_only(kernel: rumpel.Kernel, tmp_path: Path) -> None:
     assert b" 404 " in fifo.splitlines()[0]
     assert b" 404 " in directory.splitlines()[0]
     assert page.endswith(b"\r\n\r\na page")
+
+
+@pytest.mark.parametrize("protocol", [0, IPPROTO_MPTCP])
+def test_who_sends_more_gets_the_answer(
+    kernel: rumpel.Kernel, tmp_path: Path, protocol: int
+) -> None:
+    """Three megabytes behind a request: no reset takes the page away, and nobody hangs."""
+    k, page = kernel, bytes(range(256)) * 12_000
+    (tmp_path / "page").write_bytes(page)
+    server = services.listen(k, 80, mptcp=bool(protocol))
+
+    async def main() -> bytes:
+        accept = services.accept(k, server, services.http(str(tmp_path)))
+        serving = asyncio.ensure_future(accept)
+        with k.socket.socket(k.socket.AF_INET, k.socket.SOCK_STREAM, protocol) as sock:
+            await k.aio.sock_connect(sock, ("127.0.0.1", 80))
+            data = b"GET /page HTTP/1.0\r\n\r\n" + bytes(3_000_000)
+            sending = asyncio.ensure_future(k.aio.sock_sendall(sock, data))
+            answer = b""
+            while data := await k.aio.sock_recv(sock, 1 << 18):
+                answer += data
+            await sending
+        serving.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await serving
+        return answer
+
+    with server:
+        assert k.aio.run(main()).endswith(b"\r\n\r\n" + page)

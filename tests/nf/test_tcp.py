@@ -41,7 +41,7 @@ class Tcp(tcp.Tcp):
 class Pair:
     """A stage tcp whose other end reads nothing, and has no room for all."""
 
-    def __init__(self, boot: Boot, directory: Path, *options: str) -> None:
+    def __init__(self, boot: Boot, directory: Path, *options: str, buffer: int = 4_000_000) -> None:
         cable = rumpel.Link()
         self.left, self.right = (boot(nics=[end]) for end in cable)
         name_ports(self.left, ["right"])
@@ -54,7 +54,9 @@ class Pair:
         self.stage = Tcp(**values)
         self.stage.all_sent, self.over = threading.Event(), threading.Event()
         self.stage.configure(self.left)
-        self.left.sysctl["net.ipv4.tcp_wmem"] = "4096 4000000 4000000"
+        self.left.sysctl["net.ipv4.tcp_wmem"] = f"4096 {buffer} {buffer}"
+        if buffer < SIZE:
+            self.stage.all_sent.set()
         socket = self.right.socket
         protocol = IPPROTO_MPTCP if self.stage.options.mptcp else 0
         self.server = socket.socket(socket.AF_INET, socket.SOCK_STREAM, protocol)
@@ -117,3 +119,13 @@ def test_nobody_reads_by_mptcp(
     said = capsys.readouterr().err
     assert f"bytes of {SIZE}" in said
     assert "MPTCP: 1 subflow" in said
+
+
+def test_nobody_takes_by_mptcp(
+    boot: Boot, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The same when it does not even fit into the kernel's buffer."""
+    pair = Pair(boot, tmp_path, "--mptcp", "--timeout", "1.5", buffer=16_000)
+    assert pair.run(pair.leave) == 1
+    said = capsys.readouterr().err
+    assert re.fullmatch(r"rumpel nf tcp: .* cut off: .* has \d+ bytes, and takes no more\n", said)

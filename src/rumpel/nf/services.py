@@ -28,6 +28,8 @@ HEAD = 1 << 16
 """Bytes of the longest head of a request."""
 _INDEX = ("index.html", "index.htm")
 """What http.server sends of a directory."""
+LINGER = 30.0
+"""Seconds in which a client may send more than was asked for."""
 GRACE = 1.0
 """Seconds for sessions to end in, once nothing more is received."""
 
@@ -131,6 +133,19 @@ def _blocks(path: Path) -> bool:
     return False
 
 
+async def _linger(k: Kernel, sock: Any) -> None:
+    """Close, but read what still comes: a reset for it would take the answer away.
+
+    And with Multipath TCP there might be none: who sends to a socket that has been closed waits
+    until the kernel forgets it, a minute later.
+    """
+    sock.shutdown(k.socket.SHUT_WR)
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(LINGER):
+            while await k.aio.sock_recv(sock, CHUNK):
+                pass
+
+
 def http(directory: str) -> Session:
     """Serve the files of a directory of the host: HTTP/1.0, one request a connection."""
     from http.server import SimpleHTTPRequestHandler
@@ -165,5 +180,6 @@ def http(directory: str) -> Session:
         now: Any = _realtime(k)
         Files(request, sock.getpeername(), now, directory=directory)
         await k.aio.sock_sendall(sock, request.answer)
+        await _linger(k, sock)
 
     return session

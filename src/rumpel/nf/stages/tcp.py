@@ -77,7 +77,9 @@ class Tcp(Client):
             sent, lost = 0, ""
             try:
                 async for data in self.chunks(k, _PIECE):
-                    await k.aio.sock_sendall(sock, data)
+                    lost = await self._send(k, sock, data, receiver)
+                    if lost:
+                        return self._fail(lost)
                     sent += len(data)
                 lost = await self._arrived(k, sock, sent, receiver)
                 sock.shutdown(k.socket.SHUT_WR)
@@ -91,6 +93,28 @@ class Tcp(Client):
     def left_alone(self) -> int:
         """The chain has ended before the connection."""
         return self._fail("nobody is there any more")
+
+    async def _send(self, k: Kernel, sock: Any, data: bytes, receiver: asyncio.Task[str]) -> str:
+        """Send all of it. Says what is wrong if that will never be done.
+
+        An MPTCP socket that has been closed takes nothing more, and does not say so: once the
+        answer has ended, it has the timeout to go on.
+        """
+        sending = asyncio.ensure_future(k.aio.sock_sendall(sock, data))
+        got, idle = 0, False
+        while self.options.mptcp and not sending.done():
+            await asyncio.wait([sending], timeout=max(_IDLE, self.options.timeout))
+            before, got = got, acknowledged(sock) or 0
+            # Behind the first look there may have been an answer until just now.
+            if idle and got == before and not sending.done():
+                sending.cancel()
+                await asyncio.wait([sending])
+                return (
+                    f"the connection was cut off: the other end has {got} bytes, and takes no more"
+                )
+            idle = receiver.done() and acknowledged(sock) is not None
+        await sending
+        return ""
 
     async def _arrived(self, k: Kernel, sock: Any, sent: int, receiver: asyncio.Task[str]) -> str:
         """Wait until the other end has all that was sent. Says what is wrong if it never will.
