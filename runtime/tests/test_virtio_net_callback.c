@@ -192,6 +192,40 @@ static void test_reset(void)
 	down();
 }
 
+/* What comes in waits while the function of the joined one keeps what goes out. */
+static void test_joined(void)
+{
+	struct rumpel_device *device, *joined;
+	unsigned int sent = 0, done = 0;
+	static struct nic other;
+
+	out_used = out_count = out_calls = 0;
+	EQUAL(rumpel_net_callback(on_frames, &nic, NULL, 0, &device), 0);
+	EQUAL(rumpel_net_callback(on_frames, &nic, NULL, 0, &joined), 0);
+	EQUAL(rumpel_net_join(device, joined), 0);
+	nic_up(&nic, device, false, 2048);
+	fake_attach(nic.kernel, joined);
+	nic_start(&other, nic.kernel, joined, ~0ull, 2048);
+	nic_post(&nic, 8);
+	__atomic_store_n(&hold, true, __ATOMIC_SEQ_CST);
+	while (sent < 2000 && !rumpel_net_is_stalled(joined)) {
+		nic_pattern(frame, 1000, sent++);
+		nic_send(&other, frame, 1000);
+		fake_run(nic.kernel);
+		done += nic_sent(&other);
+	}
+	CHECK(rumpel_net_is_stalled(joined) && done < sent);
+	EQUAL(give(500, 1), 1);
+	fake_run(nic.kernel);
+	EQUAL(nic_receive(&nic, NULL, got), -1);
+	__atomic_store_n(&hold, false, __ATOMIC_SEQ_CST);
+	await_frames(sent);
+	fake_run(nic.kernel);
+	EQUAL(rumpel_net_is_stalled(joined), false);
+	EQUAL(nic_receive(&nic, NULL, got), 500);
+	down();
+}
+
 static unsigned int givers; /* atomic */
 
 static void *giver(void *argument)
@@ -264,6 +298,7 @@ static const struct test tests[] = {
 	{ test_virtual_is_at_once, "on a virtual clock the function is called at once" },
 	{ test_a_slow_function, "a slow function gets what came meanwhile, in order" },
 	{ test_no_buffers, "frames wait for receive buffers, up to a limit" },
+	{ test_joined, "what comes in waits for what the joined one has to send" },
 	{ test_reset, "a reset drops what waits" },
 	{ test_threads, "any thread may give frames" },
 	{ test_addresses, "made-up addresses repeat on a virtual clock only" },

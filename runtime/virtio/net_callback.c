@@ -7,7 +7,8 @@
  * a thread of the interface's own calls the function, for as long as it likes.
  * When it is slow, frames wait in the transmit queue. On a virtual clock there
  * is no thread: the function is called at once. Frames to the kernel wait in a
- * list until there are receive buffers for them.
+ * list until there are receive buffers for them, and what they are joined to
+ * takes more.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -316,6 +317,9 @@ static void deliver_all(struct net_callback *callback)
 
 	pthread_mutex_lock(&callback->lock);
 	while (callback->head) {
+		/* Those that are in the kernel already have room in its queues. */
+		if (rumpel_net_is_held_up(&callback->net))
+			break;
 		/* Nobody has ever opened the interface: lost, as with any card. */
 		result = rumpel_queue_used_once(queue) ? deliver(callback, callback->head)
 						       : -EMSGSIZE;
@@ -395,17 +399,30 @@ int rumpel_net_receive(struct rumpel_device *device, const struct iovec *frames,
 
 /* ---- the device ---- */
 
+static void callback_transmit(struct rumpel_net *net)
+{
+	struct net_callback *callback = to_callback(&net->virtio);
+
+	if (net->virtio.device.lost)
+		drop(callback);
+	else if (callback->outbox->has_thread)
+		rumpel_net_set_stalled(net, collect(callback) == -ENOBUFS);
+	else
+		transmit_now(callback);
+}
+
+static void callback_resume(struct rumpel_net *net)
+{
+	rumpel_device_notify(&net->virtio.device);
+}
+
 static void callback_service(struct rumpel_virtio *virtio)
 {
 	struct net_callback *callback = to_callback(virtio);
 
+	rumpel_net_send_joined(&callback->net);
 	deliver_all(callback);
-	if (virtio->device.lost)
-		drop(callback);
-	else if (callback->outbox->has_thread)
-		collect(callback);
-	else
-		transmit_now(callback);
+	callback_transmit(&callback->net);
 }
 
 /* What is on its way to the kernel is lost. */
@@ -419,6 +436,7 @@ static void callback_quiesce(struct rumpel_virtio *virtio)
 		drop_head(callback);
 	}
 	pthread_mutex_unlock(&callback->lock);
+	__atomic_store_n(&callback->net.stalled, false, __ATOMIC_SEQ_CST);
 }
 
 static int callback_attach(struct rumpel_virtio *virtio)
@@ -502,6 +520,8 @@ int rumpel_net_callback(rumpel_net_transmit *transmit, void *opaque, const uint8
 		free(outbox);
 		return error;
 	}
+	callback->net.transmit = callback_transmit;
+	callback->net.resume = callback_resume;
 	outbox->owners = 1;
 	outbox->transmit = transmit;
 	outbox->opaque = opaque;

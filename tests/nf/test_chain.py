@@ -240,16 +240,22 @@ def test_segments_stay_whole_between_kernels(boot: Boot, offload: bool) -> None:
     assert not stats.errors
 
 
-def test_what_is_recorded_is_as_on_a_wire(default_image: str, tmp_path: Path) -> None:
-    """A stage that records is given no segments that were left whole."""
+@pytest.mark.parametrize("mode", [[], ["--fuse"], ["--virtual"]], ids=["pipes", "fused", "virtual"])
+def test_what_is_recorded_is_as_on_a_wire(
+    default_image: str, tmp_path: Path, mode: list[str]
+) -> None:
+    """A stage that records is given no segments that were left whole, with the right checksums."""
     (tmp_path / "in").write_bytes(bytes(1_000_000))
     trace = tmp_path / "trace"
     text = f"tcp 10.0.0.2 9 --input {tmp_path}/in | nat | pcap -w {trace} | "
     text += "host 10.0.0.2 --discard 9"
-    done = chain(default_image, text)
+    done = chain(default_image, text, *mode)
     assert "1000000 bytes in" in done.stderr, done.stderr
     with trace.open("rb") as file:
         assert max(len(p) for p in PacketReader(file)) <= 1514
+    wrong = "_ws.malformed || tcp.checksum.status == Bad"
+    tshark = ["tshark", "-r", str(trace), "-o", "tcp.check_checksum:TRUE", "-Y", wrong]
+    assert subprocess.run(tshark, capture_output=True, check=True).stdout == b""
 
 
 def test_a_program_as_it_is(default_image: str, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.netns import Namespace, namespace
-from tests.nf.tools import chain, nf
+from tests.nf.tools import RUMPEL, chain, nf, shell
 
 __all__ = ["namespace"]
 
@@ -41,6 +41,18 @@ def test_a_web_server(default_image: str, tmp_path: Path) -> None:
     done = chain(default_image, text)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "answer").read_bytes().endswith(b"\r\n\r\na page of the host\n")
+
+
+@pytest.mark.parametrize("mode", ["", "--fuse", "--virtual"], ids=["pipes", "fused", "virtual"])
+@pytest.mark.parametrize(
+    "source", ["ping -i 0.001 -c 100000000 10.0.0.2", "udp 10.0.0.2 9 --input /dev/zero"]
+)
+def test_nobody_reads_the_output(default_image: str, mode: str, source: str) -> None:
+    """Who sends for days ends as ``yes | head`` does."""
+    words = f"{RUMPEL} nf chain {mode} --image {default_image} '{source} | route'"
+    done = shell(f"{words} | head -n 1; echo ${{PIPESTATUS[0]}} >&2")
+    assert done.stdout.count("\n") == 1
+    assert done.stderr.splitlines()[-1] == "141"
 
 
 def test_what_is_discarded_is_counted(default_image: str, tmp_path: Path) -> None:

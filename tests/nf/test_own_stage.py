@@ -19,6 +19,16 @@ pytestmark = [pytest.mark.kernel, pytest.mark.once]
 GUIDE = Path(__file__).parents[2] / "docs" / "chains.md"
 
 
+def install(directory: Path, code: str, *entries: str) -> dict[str, str]:
+    """Make a package ``my_package`` with stages; the environment of commands that see it."""
+    (directory / "my_package.py").write_text(code)
+    info = directory / "my_package-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: my-package\nVersion: 1\n")
+    (info / "entry_points.txt").write_text("\n".join(["[rumpel.nf]", *entries, ""]))
+    return {**os.environ, "PYTHONPATH": str(directory)}
+
+
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
     """Where a package with the guide's stage is installed, and two that are none."""
@@ -29,15 +39,14 @@ def environment(tmp_path: Path) -> dict[str, str]:
     code = "".join(x[4:] + "\n" for x in example[1].splitlines() if x)
     assert code.count("\n") <= 20
     code += "import click\nclass Clicks(Stage):\n    params = [click.Argument(['word'])]\n"
-    (tmp_path / "my_package.py").write_text(code)
-    info = tmp_path / "my_package-1.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: my-package\nVersion: 1\n")
-    (info / "entry_points.txt").write_text(
-        "[rumpel.nf]\nquota = my_package:Quota\nbroken = my_package:nothing\nnumber = math:pi\n"
-        "clicks = my_package:Clicks\n"
+    return install(
+        tmp_path,
+        code,
+        "quota = my_package:Quota",
+        "broken = my_package:nothing",
+        "number = math:pi",
+        "clicks = my_package:Clicks",
     )
-    return {**os.environ, "PYTHONPATH": str(tmp_path)}
 
 
 def test_the_guides_stage(default_image: str, environment: dict[str, str]) -> None:

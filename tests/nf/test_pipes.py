@@ -11,7 +11,7 @@ from pathlib import Path
 import dpkt
 import pytest
 
-from tests.nf.tools import echo_request, line, nf, shell
+from tests.nf.tools import echo_request, flood, line, nf, shell
 
 pytestmark = [pytest.mark.kernel, pytest.mark.once]
 
@@ -53,6 +53,18 @@ def test_a_stage_reads_a_capture(default_image: str) -> None:
     frames = [bytes(frame) for _, frame in dpkt.pcap.Reader(io.BytesIO(done.stdout))]
     assert frames == [echo_request("10.0.0.2", number) for number in range(20)]
     assert done.stderr == b""
+
+
+def test_a_flood_through_one_stage(default_image: str, tmp_path: Path) -> None:
+    """What comes in as fast as it can be read goes out: nothing grows, and none is lost."""
+    count = 400_000
+    flood(tmp_path / "once", count // 10)
+    data = (tmp_path / "once").read_bytes()
+    head, body = data[:24], data[24:]
+    (tmp_path / "flood").write_bytes(head + 10 * body)
+    done = shell(f"{nf(default_image, 'route --format pcap')} < {tmp_path}/flood | wc -c")
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) == len(head) + 10 * len(body)
 
 
 def test_other_lines_pass_and_bad_ones_are_told(default_image: str) -> None:
@@ -108,12 +120,32 @@ def test_a_way_back_by_a_named_pipe(default_image: str, tmp_path: Path) -> None:
     assert "2 sent, 2 answered" in done.stderr
 
 
-def test_jumbo_frames(default_image: str) -> None:
-    """A frame that is too long for the port is not passed on, and does not stop the others."""
+@pytest.mark.parametrize(
+    "stage",
+    [
+        *("bridge", "filter 'udp drop'", "shape --delay 0.001", "offload --gro off", "vlan 7"),
+        *("pcap -w /dev/null", "tee /dev/null", "mux /dev/null", "mangle p"),
+    ],
+)
+def test_jumbo_frames(default_image: str, stage: str) -> None:
+    """Who lets packets pass lets long ones pass, too."""
     big = echo_request("10.0.0.2", 1) + bytes(9000)
     text = line(big) + line(echo_request("10.0.0.2", 2))
-    done = shell(nf(default_image, "bridge"), input=text)
-    assert done.stdout.count("seq 2") == 1
+    done = shell(nf(default_image, stage), input=text)
+    assert done.returncode == 0, done.stderr
+    lengths = [len(x.split()[2]) // 2 for x in done.stdout.splitlines()]
+    tag = 4 if "vlan" in stage else 0
+    assert lengths == [len(big) + tag, len(echo_request("10.0.0.2", 2)) + tag]
+
+
+def test_what_is_too_long_for_a_router(default_image: str) -> None:
+    """It has the MTU of an Ethernet: it cuts a datagram, and goes on with the others."""
+    data = echo_request("10.0.0.2", 1, size=4000)
+    text = line(data) + line(echo_request("10.0.0.2", 2))
+    done = shell(nf(default_image, "route"), input=text)
+    lengths = [len(x.split()[2]) // 2 for x in done.stdout.splitlines()]
+    assert len(lengths) == 4
+    assert max(lengths) == 1514
 
 
 def test_a_stage_that_does_not_exist(default_image: str) -> None:

@@ -14,7 +14,7 @@ from rumpel.nf.runner import settle
 from rumpel.nf.stages.bridge import Bridge
 from rumpel.nf.work import Work
 from tests.conftest import Boot
-from tests.nf.tools import chain, echo_request, line
+from tests.nf.tools import chain, echo_request, flood, line
 
 pytestmark = pytest.mark.kernel
 
@@ -63,6 +63,17 @@ def test_datagrams_to_nobody(default_image: str, tmp_path: Path) -> None:
     done = chain(default_image, text, "--virtual")
     assert done.returncode == 1
     assert "Connection refused" in done.stderr
+
+
+def test_a_flood_waits_for_an_address(default_image: str, tmp_path: Path) -> None:
+    """More packets than a queue holds, for somebody who is still looked for."""
+    count = 40_000
+    flood(tmp_path / "flood", count)
+    with (tmp_path / "flood").open() as file:
+        done = chain(default_image, "route | route", "--virtual", stdin=file)
+    assert done.returncode == 0, done.stderr
+    seen = [int(x.split()[-1]) for x in done.stdout.splitlines() if "echo request" in x]
+    assert seen == list(range(count))
 
 
 def test_what_waits_for_long_is_not_lost(default_image: str) -> None:

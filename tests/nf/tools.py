@@ -6,7 +6,10 @@ from __future__ import annotations
 import shlex
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
+
+from rumpel.packets import Packet, PacketWriter
 
 RUMPEL = f"{shlex.quote(sys.executable)} -c 'from rumpel.cli import main; main()'"
 
@@ -42,11 +45,13 @@ def chain(image: str, text: str, *options: str, **more: Any) -> subprocess.Compl
     )
 
 
-def echo_request(destination: str, sequence: int, source: str = "10.0.0.1") -> bytes:
+def echo_request(
+    destination: str, sequence: int, source: str = "10.0.0.1", size: int = 32
+) -> bytes:
     """An Ethernet frame with a ping, to any station of a wire with one direction."""
     import dpkt
 
-    echo = dpkt.icmp.ICMP.Echo(id=7, seq=sequence, data=b"x" * 32)
+    echo = dpkt.icmp.ICMP.Echo(id=7, seq=sequence, data=b"x" * size)
     ip = dpkt.ip.IP(
         src=bytes(map(int, source.split("."))),
         dst=bytes(map(int, destination.split("."))),
@@ -60,3 +65,16 @@ def echo_request(destination: str, sequence: int, source: str = "10.0.0.1") -> b
 def line(frame: bytes, time: str = "1.0") -> str:
     """A frame as a stage reads it."""
     return f"{time} > {frame.hex()}\n"
+
+
+def flood(path: Path, count: int) -> None:
+    """Write a capture of pings, numbered from 0."""
+    packet = Packet(echo_request("10.0.0.2", 0))
+    packets = []
+    for number in range(count):
+        packet = packet.copy()
+        assert packet.icmp is not None
+        packet.icmp.sequence = number
+        packets.append(packet)
+    with path.open("wb") as file:
+        PacketWriter(file, "pcap").write(packets)

@@ -61,8 +61,8 @@ class Nic(Device):
         one :class:`PipeNic` to the other.
 
         Args:
-            other: both are cables (:class:`Link`) or pipes (:class:`PipeNic`), for the same
-                kernel, which has them not yet.
+            other: both are cables (:class:`Link`), pipes (:class:`PipeNic`) or Python objects
+                (:class:`PythonNic`), for the same kernel, which has them not yet.
         """
         _native.net_join(self._native, other._native)
 

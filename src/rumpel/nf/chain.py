@@ -267,7 +267,8 @@ def _begin(
         kernel = (take() if take else None) or boot(**linux)
         for member, ends in stages:
             run = partial(member.stage.process, ends, linux=linux, write=write, kernel=kernel)
-            processes.add(_fork(run, member, ends, wires, start), member.name)
+            pid = _fork(run, member, ends, wires, start)
+            processes.add(pid, member.name, output=ends.right_out == 1)
         kernel.close()
     finally:
         wires.close()

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -21,7 +22,9 @@ class PacketStage(Stage):
     """A stage that is Python code over packets, between its two ports.
 
     Attributes:
-        interval: seconds after which :meth:`tick` is called again and again; None: never.
+        interval: seconds after which :meth:`tick` is called again and again; None: never. In
+            a fused chain it is called while packets pass.
+        now_ns: a clock that only goes on; on a virtual clock that one.
 
     Example:
         >>> class Quiet(PacketStage):
@@ -32,7 +35,10 @@ class PacketStage(Stage):
 
     interval: ClassVar[float | None] = None
     offloads = False
-    unfusable = "has no kernel"
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.now_ns: Callable[[], int] = time.monotonic_ns
 
     def begin(self) -> None:
         """Called before there are packets.

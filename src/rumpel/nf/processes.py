@@ -34,17 +34,26 @@ class Processes:
         self._pids: dict[int, int] = {}
         self._programs: list[Popen[bytes]] = []
         self._code = 0
+        self._output = -1
         self._patience: float | None = None
         """Until when they may clean up."""
 
-    def add(self, process: int | Popen[bytes], name: str) -> None:
-        """Have an eye on one: a stage's number, or a program."""
+    def add(self, process: int | Popen[bytes], name: str, *, output: bool = False) -> None:
+        """Have an eye on one: a stage's number, or a program.
+
+        Args:
+            process: which one.
+            name: of the member.
+            output: it writes standard output. If nobody reads that, so it is for the chain.
+        """
         if not isinstance(process, int):
             # Kept: one that is forgotten is waited for by whoever finds it.
             self._programs.append(process)
             process = process.pid
         fd = os.pidfd_open(process)
         self._names[fd], self._pids[fd] = name, process
+        if output:
+            self._output = fd
         self._poll.register(fd, select.POLLIN)
 
     def interrupt(self, error: Ended) -> None:
@@ -89,7 +98,10 @@ class Processes:
         name, pid = self._names.pop(fd), self._pids.pop(fd)
         self._poll.unregister(fd)
         os.close(fd)
-        return name, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        if fd == self._output and code == BROKEN_PIPE:
+            self._code = self._code or code
+        return name, code
 
     def _tell(self, name: str, code: int) -> None:
         if code < 0:

@@ -17,7 +17,7 @@ from rumpel.kernel import Kernel
 from rumpel.nf.ending import Poll
 from rumpel.nf.ends import BROKEN_PIPE, Ends, let_go
 from rumpel.nf.stage import LEFT, RIGHT, Side, Stage
-from rumpel.nf.wire import name_ports, waiting
+from rumpel.nf.wire import MTU_MOST, name_ports, waiting
 from rumpel.nf.work import Work
 from rumpel.packets import PacketFormat
 
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 __all__ = ["run"]
 
-MTU = 1500
 QUIET = 0.002
 """Seconds between two looks at whether anything still moves."""
 _INTERRUPT = "interrupt"
@@ -114,7 +113,7 @@ def pipe(
         offload=offload,
         report=2,
         name=name,
-        mtu=MTU,
+        mtu=MTU_MOST,
     )
 
 
@@ -123,6 +122,7 @@ def settle(
     kernels: Mapping[Kernel, Mapping[str, Nic]],
     others: Collection[Nic],
     name: str,
+    moving: Callable[[], int] = lambda: 0,
 ) -> None:
     """Wait until nothing moves any more: what has come in has gone out, or nowhere.
 
@@ -134,6 +134,7 @@ def settle(
         kernels: and the interfaces that are looked at.
         others: interfaces through which something may still come.
         name: which the message begins with.
+        moving: how many packets are on their way elsewhere.
     """
     clock = next(iter(kernels)).clock
     nics = [nic for ports in kernels.values() for nic in ports.values()]
@@ -144,7 +145,7 @@ def settle(
         work.sleep(max(QUIET, min((clock.now - start) / 16, 0.25)))
         now, come = [nic.stats for nic in nics], [nic.stats.received for nic in others]
         left = sum(waiting(k, ports) for k, ports in kernels.items())
-        left += sum(nic.stalled for nic in nics)
+        left += sum(nic.stalled for nic in nics) + moving()
         if not left and now == before:
             return
         if come != received:

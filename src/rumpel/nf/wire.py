@@ -4,31 +4,37 @@
 With few netlink messages of its own, since to import pyroute2 takes longer than a stage
 may take to start.
 
-Source: rtnetlink(7), include/uapi/linux/fib_rules.h, Documentation/networking/ip-sysctl.rst.
+Source: rtnetlink(7), include/uapi/linux/fib_rules.h, include/uapi/linux/ethtool.h,
+Documentation/networking/ip-sysctl.rst.
 """
 
 from __future__ import annotations
 
 import _socket as socket  # which is quick to import
+import errno
 import struct
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from rumpel.netlink import Calls, Rtnetlink, attribute, attributes, parse_address
 from rumpel.nf.neighbours import answer_for_all, report_nothing
+from rumpel.nf.stage import LEFT, RIGHT
 
 if TYPE_CHECKING:
     from rumpel.kernel import Kernel
 
 __all__ = [
+    "MTU_MOST",
     "Way",
     "add_address",
     "add_link",
     "address",
     "bridge",
+    "ethtool",
     "everything",
     "forward",
     "name_ports",
+    "plain",
     "reach",
     "route",
     "route_between",
@@ -36,16 +42,21 @@ __all__ = [
     "steer",
     "up",
     "waiting",
+    "widen",
     "wire",
 ]
 
 _NEWLINK, _GETLINK, _SETLINK, _NEWROUTE, _GETNEIGH, _NEWRULE, _GETQDISC = 16, 18, 19, 24, 30, 32, 38
 _CREATE, _EXCL, _REPLACE, _DUMP = 0x400, 0x200, 0x100, 0x300
 _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MASTER, _IFLA_PROTINFO, _IFLA_LINKINFO = 1, 3, 10, 0x800C, 18
-_IFLA_LINK = 5
+_IFLA_MTU, _IFLA_LINK, _IFLA_MAX_MTU = 4, 5, 51
 _IFLA_BRPORT_LEARNING, _IFLA_BRPORT_ISOLATED = 8, 33
 _IFLA_TXQLEN, _QUEUE = 13, 16384
 """Frames that wait for a port: what comes from a pipe is held up before there are so many."""
+MTU_MOST = 65535
+"""What a port may be set to."""
+_MTU = 1500
+"""Of ports, unless what passes only passes: then it is as long as it comes."""
 _IFF_NOARP = 0x80
 _WIRE = bytes.fromhex("026e66000001")
 """The address of both ends of a wire that has one direction."""
@@ -60,6 +71,8 @@ _NEIGHBOUR = struct.Struct("=BxxxiHBB")
 _NUD_INCOMPLETE = 1
 _TCMSG = struct.Struct("=BxxxiIII")
 _TCA_STATS2, _TCA_STATS_QUEUE = 7, 3
+_SIOCETHTOOL, _ETHTOOL_VALUE = 0x8946, struct.Struct("=II")
+ETHTOOL_STXCSUM, ETHTOOL_STSO, ETHTOOL_SGSO, ETHTOOL_SGRO = 0x17, 0x1F, 0x24, 0x2C
 _FRA_IIFNAME, _FRA_PRIORITY = 3, 6
 _FR_ACT_TO_TBL, _FR_ACT_BLACKHOLE = 1, 6
 
@@ -84,14 +97,37 @@ class Way(NamedTuple):
 
 
 def name_ports(k: Kernel, ports: Sequence[str]) -> None:
-    """Give eth0, eth1 and so on the names of the ports, and long queues."""
+    """Give eth0, eth1 and so on the names of the ports, and to left and right an Ethernet's MTU."""
     with Rtnetlink(Calls(k)) as netlink:
         for number, port in enumerate(ports):
             index = netlink.index(f"eth{number}")
             payload = _IFINFO.pack(0, 0, index, 0, 0)
             payload += attribute(_IFLA_IFNAME, port.encode() + b"\0")
             payload += attribute(_IFLA_TXQLEN, struct.pack("=I", _QUEUE))
+            if port in (LEFT, RIGHT):
+                payload += attribute(_IFLA_MTU, struct.pack("=I", _MTU))
             netlink.request(_NEWLINK, 0, payload, port)
+
+
+def plain(k: Kernel, ports: Collection[str]) -> None:
+    """Let what is sent there be as on a wire: segments are cut, and have their checksums."""
+    with k.socket.socket(k.socket.AF_INET, k.socket.SOCK_DGRAM) as sock:
+        for port in ports:
+            for command in (ETHTOOL_STXCSUM, ETHTOOL_STSO, ETHTOOL_SGSO):
+                try:
+                    ethtool(k, sock.fileno(), port, command, on=False)
+                except OSError as error:
+                    if error.errno != errno.EOPNOTSUPP:  # it never was on
+                        raise
+
+
+def ethtool(k: Kernel, fd: int, port: str, command: int, *, on: bool) -> None:
+    """Switch something on or off that a card does. fd: of any socket."""
+    import ctypes  # which is slow to import
+
+    value = ctypes.create_string_buffer(_ETHTOOL_VALUE.pack(command, on), _ETHTOOL_VALUE.size)
+    request = struct.pack("=16sQ16x", port.encode(), ctypes.addressof(value))
+    k.syscall("ioctl", fd, _SIOCETHTOOL, request)
 
 
 def address(k: Kernel, port: str, text: str, one_way: bool) -> None:
@@ -171,7 +207,7 @@ def bridge(k: Kernel, ports: Sequence[str], isolated: Collection[str] = ()) -> N
             index = netlink.index(port)
             _set(k, f"net/ipv6/conf/{port}/disable_ipv6", 1)
             payload = _IFINFO.pack(0, 0, index, 0, 0)
-            payload += attribute(_IFLA_MASTER, struct.pack("=I", own))
+            payload += attribute(_IFLA_MASTER, struct.pack("=I", own)) + _longest(netlink, index)
             netlink.request(_NEWLINK, 0, payload, port)
             # What comes from one side goes to the other: there is nothing to be learned.
             payload = _IFINFO.pack(socket.AF_BRIDGE, 0, index, 0, 0)
@@ -182,15 +218,37 @@ def bridge(k: Kernel, ports: Sequence[str], isolated: Collection[str] = ()) -> N
             netlink.link(port, index, None)
 
 
+def _longest(netlink: Rtnetlink, index: int) -> bytes:
+    """Let a device take the longest frames that it can. Linux drops longer ones silently."""
+    found = attributes(_link(netlink, index))
+    if _IFLA_LINKINFO in found:  # of this kernel's own making: what is below it sets a limit
+        return b""
+    return attribute(_IFLA_MTU, found[_IFLA_MAX_MTU])
+
+
+def widen(k: Kernel, port: str) -> None:
+    """The same for a port that is in no bridge itself."""
+    with Rtnetlink(Calls(k)) as netlink:
+        index = netlink.index(port)
+        payload = _IFINFO.pack(0, 0, index, 0, 0) + _longest(netlink, index)
+        netlink.request(_NEWLINK, 0, payload, port)
+
+
 def _ask_nobody(netlink: Rtnetlink, port: str, index: int) -> None:
     """Without address resolution Linux sends to the interface's own address."""
     payload = _IFINFO.pack(0, 0, index, _IFF_NOARP, _IFF_NOARP) + attribute(_IFLA_ADDRESS, _WIRE)
     netlink.request(_NEWLINK, 0, payload, port)
 
 
+def _link(netlink: Rtnetlink, index: int) -> bytes:
+    """What there is to know of an interface: its attributes."""
+    return netlink.request(_GETLINK, 0, _IFINFO.pack(0, 0, index, 0, 0), f"#{index}")[0][
+        _IFINFO.size :
+    ]
+
+
 def _mac(netlink: Rtnetlink, index: int) -> bytes:
-    answer = netlink.request(_GETLINK, 0, _IFINFO.pack(0, 0, index, 0, 0), f"#{index}")[0]
-    return attributes(answer[_IFINFO.size :])[_IFLA_ADDRESS]
+    return attributes(_link(netlink, index))[_IFLA_ADDRESS]
 
 
 def wire(k: Kernel, port: str, one_way: bool) -> None:

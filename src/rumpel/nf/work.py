@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Work"]
 
+LOOK = 0.02
+"""Virtual seconds between two looks at whether anybody is there."""
+
 
 class Work:
     """The coroutines of stages.
@@ -75,10 +78,11 @@ class Work:
         result = stage.run(k)
         if not isinstance(result, Coroutine):
             return result
+        attended = _attended(stage, result, wires or {}, virtual=self._virtual)
         if self._virtual:
-            code: int | None = self._run(result)
+            code: int | None = self._run(attended)
             return code
-        return k.aio.run(_attended(stage, result, wires or {}))
+        return k.aio.run(attended)
 
     def sleep(self, seconds: float) -> None:
         """Wait, on the clock of the kernels."""
@@ -111,6 +115,8 @@ async def _attended(
     stage: Stage,
     coroutine: Coroutine[Any, Any, int | None],
     wires: Mapping[int, Callable[[], bool]],
+    *,
+    virtual: bool,
 ) -> int | None:
     import asyncio
 
@@ -125,11 +131,17 @@ async def _attended(
             task.cancel()
 
     for fd, is_gone in wires.items():
-        loop.add_reader(fd, look, is_gone)
+        if not virtual:
+            loop.add_reader(fd, look, is_gone)
     try:
+        # On a virtual clock nobody looks at descriptors of the host but now and then.
+        while virtual and not task.done():
+            await asyncio.wait([task], timeout=LOOK)
+            for is_gone in wires.values():
+                look(is_gone)
         return await task
     except asyncio.CancelledError:
-        if not gone:
+        if not gone and not (virtual and stage.is_gone()):
             raise
         return stage.left_alone()
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from rumpel.nf.options import Argument
 from rumpel.nf.stage import LEFT, Stage
 from rumpel.nf.stages.tee import open_end
-from rumpel.nf.wire import bridge
+from rumpel.nf.wire import MTU_MOST, bridge
 
 if TYPE_CHECKING:
     from rumpel.devices import Nic
@@ -36,7 +36,9 @@ class Mux(Stage):
         made: dict[str, Nic] = {}
         for number, path in enumerate(self.options.files):
             fd = open_end(path, os.O_RDONLY)
-            made[f"in{number}"] = PipeNic(fd, None, paused=True, report=2, name="rumpel nf mux")
+            made[f"in{number}"] = PipeNic(
+                fd, None, paused=True, report=2, name="rumpel nf mux", mtu=MTU_MOST
+            )
             os.close(fd)
         return made
 

@@ -3,20 +3,21 @@
 
 from __future__ import annotations
 
-import ctypes
-import struct
 from typing import TYPE_CHECKING
 
+from rumpel.nf import wire
 from rumpel.nf.options import Choice, Option
 from rumpel.nf.stage import Stage, StageError
 
 if TYPE_CHECKING:
     from rumpel.kernel import Kernel
 
-_SIOCETHTOOL = 0x8946
-_VALUE = struct.Struct("=II")
-_SWITCHES = {"checksum": (0x17,), "segmentation": (0x1F, 0x24), "gro": (0x2C,)}
-"""The commands of each (linux/ethtool.h): STXCSUM; STSO and SGSO; SGRO."""
+_SWITCHES = {
+    "checksum": (wire.ETHTOOL_STXCSUM,),
+    "segmentation": (wire.ETHTOOL_STSO, wire.ETHTOOL_SGSO),
+    "gro": (wire.ETHTOOL_SGRO,),
+}
+"""The commands of each."""
 
 
 class Offload(Stage):
@@ -49,13 +50,7 @@ class Offload(Stage):
                 for command in commands if wanted else ():
                     for port in self.ports:
                         try:
-                            _set(k, sock.fileno(), port, command, wanted == "on")
+                            wire.ethtool(k, sock.fileno(), port, command, on=wanted == "on")
                         except OSError as error:
                             raise StageError(f"{name} of {port}: {error}") from None
         self.bridge(k)
-
-
-def _set(k: Kernel, fd: int, port: str, command: int, on: bool) -> None:
-    value = ctypes.create_string_buffer(_VALUE.pack(command, on), _VALUE.size)
-    request = struct.pack("=16sQ16x", port.encode(), ctypes.addressof(value))
-    k.syscall("ioctl", fd, _SIOCETHTOOL, request)

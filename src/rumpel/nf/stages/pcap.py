@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from rumpel.nf.options import Choice, FloatRange, Option
 from rumpel.nf.stage import LEFT, RIGHT, Stage, StageError
-from rumpel.nf.wire import up
+from rumpel.nf.wire import up, widen
 
 if TYPE_CHECKING:
     from rumpel.kernel import Kernel
@@ -59,6 +59,7 @@ class Pcap(Stage):
         except OSError as error:
             raise StageError(str(error)) from None
         if write is None:
+            widen(k, self.port)
             up(k, self.port)
             return
         self.interfaces[LEFT].capture(self._fd, self.options.form)

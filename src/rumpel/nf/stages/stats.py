@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -136,7 +135,7 @@ class Stats(PacketStage):
 
     def packets(self, items: list[Packet | bytes], side: Side) -> Sequence[Packet | bytes]:
         """Count them."""
-        now = time.monotonic_ns()
+        now = self.now_ns()
         for item in items:
             if isinstance(item, bytes):
                 continue

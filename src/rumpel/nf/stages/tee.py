@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from rumpel.nf.options import Argument, Choice, Option
 from rumpel.nf.stage import LEFT, RIGHT, Stage, StageError
-from rumpel.nf.wire import bridge
+from rumpel.nf.wire import MTU_MOST, bridge
 
 if TYPE_CHECKING:
     from rumpel.devices import Nic
@@ -41,7 +41,7 @@ class Tee(Stage):
         made: dict[str, Nic] = {}
         for number, path in enumerate(self.options.files):
             fd = open_end(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-            made[f"copy{number}"] = PipeNic(None, fd, write=self.options.form)
+            made[f"copy{number}"] = PipeNic(None, fd, write=self.options.form, mtu=MTU_MOST)
             os.close(fd)
         return made
 

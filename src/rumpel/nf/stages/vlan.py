@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from rumpel.netlink import attribute
 from rumpel.nf.options import Argument, Choice, IntRange, Option
 from rumpel.nf.stage import LEFT, RIGHT, Side, Stage
-from rumpel.nf.wire import add_link, bridge, up
+from rumpel.nf.wire import add_link, bridge, up, widen
 
 if TYPE_CHECKING:
     from rumpel.kernel import Kernel
@@ -41,6 +41,7 @@ class Vlan(Stage):
         data += attribute(
             _IFLA_VLAN_PROTOCOL, struct.pack("!H", _ETHERTYPES[self.options.protocol])
         )
+        widen(k, tagged)
         add_link(k, "vlan", "vlan", data, tagged)
         up(k, tagged)
         bridge(k, [RIGHT if tagged == LEFT else LEFT, "vlan"])
