@@ -111,7 +111,8 @@ long shared_poll(long nr, const unsigned long args[6], struct pollfd *also, unsi
 	long result;
 	int status = rumpel_task_submit(task, 0, nr, args, &result);
 
-	*ready = poll(also, count, 0);
+	/* One that sleeps looks at the others itself; not at files that gather() leaves out. */
+	*ready = status == 1 || count > MOST_ALSO ? poll(also, count, 0) : 0;
 	while (unlikely(status == 0 || status == -EINTR)) {
 		if (rumpel_interrupted() || *ready > 0) {
 			rumpel_self->interrupted = 0;
@@ -120,7 +121,9 @@ long shared_poll(long nr, const unsigned long args[6], struct pollfd *also, unsi
 		} else {
 			status = wait_also(task, also, count, &result);
 		}
-		*ready = poll(also, count, 0);
+		/* If the call has ended they are for the next one, which does not sleep then. */
+		if (status != 1 || *ready > 0)
+			*ready = poll(also, count, 0);
 	}
 	return status == 1 ? result : status;
 }
