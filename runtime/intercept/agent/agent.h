@@ -90,6 +90,7 @@ struct thread {
 	struct signals *signals;
 	struct files *files;
 	struct thread *next;
+	char *chunk; /* transfer.c: for data on its way, once there was some */
 };
 
 static inline struct thread *this_thread(void)
@@ -125,6 +126,9 @@ extern char __executable_start[], etext[];
 extern char agent_entry[], agent_entry_saved[], agent_exit[], agent_exit_end[];
 extern char call_begin[], call_syscall[], call_restart[];
 extern char sigreturn_begin[], sigreturn_syscall[], sigreturn_abort[];
+extern char copy_touches[], copy_touched[], copy_fault[];
+/* 0 or -EFAULT. Only where on_signal() is called for faults. */
+long copy_bytes(void *to, const void *from, size_t n);
 void agent_restorer(void);
 /* The program's call itself, interruptible: its result, or RESTART if a signal came before it. */
 long call_host(long nr, long a0, long a1, long a2, long a3, long a4, long a5);

@@ -298,6 +298,11 @@ static void on_signal(int sig, siginfo_t *info, struct ucontext *uc)
 		t->shot |= signal_is_shot(info);
 		return;
 	}
+	/* A pointer of the program's is bad. */
+	if (between(c->rip, copy_touches, copy_touched) && is_synchronous(sig, info)) {
+		c->rip = (uint64_t)copy_fault;
+		return;
+	}
 	/* A page of a mapping may turn out to be beyond the end of its file. */
 	sig = info->si_signo;
 	/* Sent to the program that this process executed before: nothing is mapped yet. */

@@ -4,6 +4,7 @@
  * thread is between two of these labels is in signal.c; each step here is such
  * that the program's registers can be told at any instruction.
  */
+#include <asm/errno.h>
 #include <asm/unistd.h>
 #include "offsets.h"
 
@@ -136,6 +137,21 @@ LABEL(sigreturn_syscall)
 LABEL(sigreturn_abort)
 	mov %rdx, %rsp
 	mov $RESTART, %rax
+	ret
+
+/*
+ * copy_bytes(to, from, n): 0. A fault in between goes on at copy_fault, if a handler of ours
+ * sends it there.
+ */
+LABEL(copy_bytes)
+	mov %rdx, %rcx
+LABEL(copy_touches)
+	rep movsb
+LABEL(copy_touched)
+	xor %eax, %eax
+	ret
+LABEL(copy_fault)
+	mov $-EFAULT, %rax
 	ret
 
 /* agent_clone(nr, a0, ..., a4, child): the child is on a stack of its own. */

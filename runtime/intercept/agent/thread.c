@@ -39,7 +39,7 @@ OFFSET(T_NR, regs.nr);
 /* All that were ever made; those that are not used are taken again. */
 static struct thread *threads;
 
-/* self, stack and next stay for ever, and used is whose the struct is: others look at it. */
+/* self, stack, next and chunk stay for ever, and used is whose the struct is: others look at it. */
 static void reset(struct thread *t)
 {
 	const size_t rest = offsetof(struct thread, regs);

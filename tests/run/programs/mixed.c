@@ -13,6 +13,7 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/select.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
@@ -197,6 +198,36 @@ static void epolls(void)
 
 /* ---- data ---- */
 
+static void no_fault(int sig)
+{
+	(void)sig;
+	CHECK(!"a bad pointer in a call is no signal");
+}
+
+/* EFAULT, whatever the program does about signals; a good one is written to. */
+static void bad_pointers(int kernels, int file)
+{
+	char *read_only = mmap(NULL, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	sigset_t faults;
+
+	signal(SIGSEGV, no_fault);
+	sigemptyset(&faults);
+	sigaddset(&faults, SIGSEGV);
+	for (int blocked = 0; blocked < 2; blocked++) {
+		struct pollfd out = { kernels, POLLOUT, 0 };
+
+		CHECK(syscall(SYS_poll, 8, 1, 0) == -1 && errno == EFAULT);
+		CHECK(syscall(SYS_ppoll, &out, 1, 8, 0, 8) == -1 && errno == EFAULT);
+		CHECK(syscall(SYS_poll, &out, 1, 0) == 1 && out.revents == POLLOUT);
+		CHECK(sendfile(kernels, file, (void *)8, 1) == -1 && errno == EFAULT);
+		CHECK(sendfile(kernels, file, (void *)read_only, 0) == -1 && errno == EFAULT);
+		CHECK(syscall(SYS_openat, AT_FDCWD, 8, 0) == -1 && errno == EFAULT);
+		sigprocmask(blocked ? SIG_UNBLOCK : SIG_BLOCK, &faults, NULL);
+	}
+	signal(SIGSEGV, SIG_DFL);
+	munmap(read_only, 4096);
+}
+
 static void transfers(void)
 {
 	const size_t size = 300000;
@@ -230,7 +261,7 @@ static void transfers(void)
 	usleep(1000);
 	CHECK(recv(ends[1], (void *)8, 10, 0) == -1 && errno == EFAULT);
 	CHECK(connect(ends[1], (void *)8, 16) == -1 && errno == EFAULT);
-	CHECK(syscall(SYS_poll, 8, 1, 0) == -1 && errno == EFAULT);
+	bad_pointers(ends[0], file);
 	unpair(ends);
 	close(file);
 	free(from);
