@@ -97,7 +97,7 @@ class XdpNic(Nic):
             del device  # the host has its frames back
             raise OSError(errno.EOPNOTSUPP, "its driver has no XDP, or not as it is set", interface)
         super().__init__(device)
-        self._mode = _MODES[found]
+        self._mode: Literal["generic", "native", "zerocopy"] = _MODES[found]
 
     @property
     def mode(self) -> Literal["generic", "native", "zerocopy"]:
