@@ -12,7 +12,7 @@ import pytest
 from rumpel.cli.nf import command
 from rumpel.cli.nf_run import COMMON
 from rumpel.nf import find
-from rumpel.nf.options import parse
+from rumpel.options import parse
 
 RIGHT = [
     "ping 10.0.0.2",

@@ -16,9 +16,9 @@ import pytest
 
 import rumpel
 from rumpel.nf.mptcp import IPPROTO_MPTCP
-from rumpel.nf.options import parse
 from rumpel.nf.stages import tcp
 from rumpel.nf.wire import name_ports
+from rumpel.options import parse
 from tests.conftest import Boot
 
 pytestmark = [pytest.mark.kernel, pytest.mark.once]

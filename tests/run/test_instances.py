@@ -8,7 +8,7 @@ import socket
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -25,7 +25,7 @@ def names(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The directory of this test's own names; tmp_path is too long for sockets."""
     with tempfile.TemporaryDirectory(prefix="rumpel-") as run:
         monkeypatch.setenv("XDG_RUNTIME_DIR", run)
-        yield instance.directory()
+        yield Path(instance.directory())
 
 
 def made(name: str) -> Instance:
@@ -45,18 +45,18 @@ def stuck(name: str) -> Iterator[Path]:
     """The socket of a keeper that does not accept, whose backlog is full."""
     with ExitStack() as stack:
         listener, (path, _) = register(made(name))
-        stack.enter_context(listener)
+        stack.enter_context(closing(listener))
         with pytest.raises(BlockingIOError):
             for _ in range(1000):
                 s = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET))
                 s.setblocking(False)
                 s.connect(os.fspath(path))
-        yield path
+        yield Path(path)
 
 
 def test_a_name_that_is_taken_loses_nothing(names: Path) -> None:
     """Who asks for the name of a kernel that runs does not touch its files."""
-    with register(made("web"))[0]:
+    with closing(register(made("web"))[0]):
         (names / "web.resolv").write_text("nameserver 10.0.0.9\n")
         with pytest.raises(NameTaken):
             launch(["true"], options(names, "web"))
@@ -97,7 +97,7 @@ def test_a_keeper_that_does_not_answer_is_an_error(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(keeper, "TIMEOUT", 1)
     with stuck("slow"), pytest.raises(BootError, match="does not answer"):
         instance.find("slow").join()
-    with register(made("silent"))[0], pytest.raises(BootError, match="does not answer"):
+    with closing(register(made("silent"))[0]), pytest.raises(BootError, match="does not answer"):
         instance.find("silent").join()
 
 

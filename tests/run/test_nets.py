@@ -55,6 +55,31 @@ def answers(port: int) -> bool:
 PASSWD = Path("/etc/passwd").read_text()
 
 
+@pytest.mark.parametrize(
+    ("address", "told"),
+    [
+        ("192.0.2.1/24", "c0000201/24"),
+        ("192.0.2.1/255.255.255.0", "c0000201/24"),
+        ("192.0.2.1", "c0000201/32"),
+        ("2001:db8::1/64", f"20010db8{1:024x}/64"),
+        ("fe80::1%eth0/64", f"fe80{1:028x}/64"),
+    ],
+)
+def test_an_address_may_be_written_in_several_ways(address: str, told: str) -> None:
+    """The keeper is told one, as ipaddress reads it."""
+    made = plan([Net("pcap", "/dev/null", addresses=(address,))])
+    made.close()
+    assert f"address=eth0,{told}" in made.arguments
+    assert made.meanings[f"address=eth0,{told}"] == f"eth0: ip={address}"
+
+
+@pytest.mark.parametrize("address", ["192.0.2.1/33", "192.0.2/24", "2001:db8::1/129", "1/2/3"])
+def test_an_address_that_is_none(address: str) -> None:
+    """It is refused by who makes a network without a line for it, too."""
+    with pytest.raises(ValueError, match="does not appear to be"):
+        plan([Net("pcap", "/dev/null", addresses=(address,))])
+
+
 def test_user_mode(on_kernel: OnKernel) -> None:
     """Without privileges and settings: the host is 10.0.2.2, and the name server is told."""
     with host_server() as port:

@@ -19,7 +19,7 @@ START = """
 import sys
 from pathlib import Path
 from rumpel.run import Explain, agent
-agent.AGENT = Path(sys.argv[1])
+agent.AGENT = sys.argv[1]
 agent.execute(sys.argv[3:], rules=sys.argv[2].splitlines(), explain=Explain.TRACE)
 """
 RULES = ["family 2", "path /kernel", "call getpid", "call uname"]
@@ -95,6 +95,6 @@ def test_more_rules_than_there_is_room_for(agent: Path) -> None:
 def test_rules_without_a_kernel() -> None:
     from rumpel.run.agent import AGENT
 
-    done = start(AGENT, ["family 2"], "true")
+    done = start(Path(AGENT), ["family 2"], "true")
     assert done.stderr == "rumpel: family 2: there is no library kernel for it here\n"
     assert done.returncode == 126

@@ -30,10 +30,15 @@ def cache_root() -> str:
     return f"{base}/rumpel"
 
 
-def which(name: str) -> str | None:
-    """As shutil.which, which takes long to import for each boot."""
-    for directory in os.get_exec_path():
-        path = os.path.join(directory, name)  # noqa: PTH118
-        if os.access(path, os.X_OK) and os.path.isfile(path):  # noqa: PTH113
-            return path
+def which(name: str, path: str | None = None) -> str | None:
+    """As shutil.which, which takes long to import for each boot.
+
+    Args:
+        name: of a program.
+        path: where; ``PATH`` by default.
+    """
+    for directory in (os.environ.get("PATH", os.defpath) if path is None else path).split(":"):
+        found = os.path.join(directory, name)  # noqa: PTH118
+        if os.access(found, os.X_OK) and os.path.isfile(found):  # noqa: PTH113
+            return found
     return None

@@ -32,6 +32,11 @@ def main() -> None:
         from rumpel.images.prestart import prestart
 
         prestart(words)
+    if words[:1] == ["run"]:
+        # The program is there before click would be.
+        from rumpel.cli.run_quick import quick as quick_run
+
+        quick_run(words[1:])
     if words[:1] == ["nf"]:
         # A stage is there before click would be.
         from rumpel.cli.nf_start import Start
@@ -52,7 +57,7 @@ def program() -> None:
     Modules make thousands of objects that stay, so nothing is looked for that could be thrown
     away; and in the end all is done that was asked for, but objects are not taken apart.
     """
-    if sys.argv[1:2] == ["image"]:
+    if sys.argv[1:2] in (["image"], ["run"]):
         import gc
 
         gc.disable()  # LazyGroup enables it again

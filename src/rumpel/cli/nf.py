@@ -3,15 +3,13 @@
 
 from __future__ import annotations
 
-import math
 import sys
-from collections.abc import Sequence
 from typing import Any
 
 import click
 
 from rumpel.cli.nf_run import CHAIN, COMMON, Misused, run_chain_command, run_stage
-from rumpel.nf.options import Argument, Choice, ExistingFile, FloatRange, IntRange, Option
+from rumpel.cli.params import params
 from rumpel.nf.stage import Stage, StageError, find, names
 
 _CHAIN_HELP = """\
@@ -61,14 +59,14 @@ def _stage(name: str, stage: type[Stage]) -> click.Command:
         except Misused as error:
             raise click.UsageError(str(error)) from None
 
-    params = _params([*stage.params, *COMMON])
-    return click.Command(name, params=params, callback=callback, help=stage.__doc__)
+    declared = params([*stage.params, *COMMON])
+    return click.Command(name, params=declared, callback=callback, help=stage.__doc__)
 
 
 def _chain() -> click.Command:
     def make(name: str, words: list[str]) -> Stage:
         stage = find(name)
-        command = click.Command(name, params=_params(stage.params), help=stage.__doc__)
+        command = click.Command(name, params=params(stage.params), help=stage.__doc__)
         with command.make_context(f"rumpel nf {name}", words) as context:
             return stage(**context.params)
 
@@ -78,56 +76,7 @@ def _chain() -> click.Command:
         except Misused as error:
             raise click.UsageError(str(error)) from None
 
-    return click.Command("chain", params=_params(CHAIN), callback=callback, help=_CHAIN_HELP)
-
-
-def _params(params: Sequence[Option | Argument]) -> list[click.Parameter]:
-    """What a stage declares, as click has it."""
-    return [_argument(p) if isinstance(p, Argument) else _option(p) for p in params]
-
-
-def _argument(p: Argument) -> click.Argument:
-    return click.Argument(
-        [p.name], type=_type(p.type), nargs=p.nargs, required=p.required, metavar=p.metavar
-    )
-
-
-def _option(p: Option) -> click.Option:
-    attributes: dict[str, Any] = {"help": p.help, "show_default": p.show_default}
-    if p.is_flag:
-        return click.Option([*p.flags, p.name], is_flag=True, **attributes)
-    if not p.multiple:
-        attributes["default"] = p.missing
-    return click.Option(
-        [*p.flags, p.name],
-        type=_type(p.type),
-        multiple=p.multiple,
-        metavar=p.metavar,
-        **attributes,
-    )
-
-
-def _type(type: Any) -> Any:
-    match type:
-        case Choice():
-            return click.Choice(type.choices)
-        case IntRange():
-            return click.IntRange(type.min, type.max)
-        case FloatRange():
-            return _Finite(type.min, min_open=type.min_open)
-        case ExistingFile():
-            return click.Path(exists=True, dir_okay=False)
-    return type
-
-
-class _Finite(click.FloatRange):
-    """Without inf and nan, which Python takes for numbers."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        number = super().convert(value, param, ctx)
-        if not math.isfinite(number):
-            self.fail(f"{value!r} is not a finite number.", param, ctx)
-        return number
+    return click.Command("chain", params=params(CHAIN), callback=callback, help=_CHAIN_HELP)
 
 
 command = _Stages(

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from rumpel.errors import RumpelError
 from rumpel.nf.ending import Ended, ended_by_signals
-from rumpel.nf.options import Argument, Choice, Option, parse
 from rumpel.nf.stage import LEFT, RIGHT, Side, Stage, StageError, find, is_stage
+from rumpel.options import Argument, Choice, Option, parse
 
 if TYPE_CHECKING:
     from rumpel.cli.nf_start import Start

@@ -3,12 +3,17 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
 
+class Row:
+    """A subcommand.
 
-class Row(NamedTuple):
-    """A subcommand: its name, the module whose ``command`` it is, a line of help."""
+    Args:
+        name: its name.
+        module: the one whose ``command`` it is.
+        help: a line.
+    """
 
-    name: str
-    module: str
-    help: str
+    def __init__(self, name: str, module: str, help: str) -> None:
+        self.name = name
+        self.module = module
+        self.help = help

@@ -7,9 +7,9 @@ bytes on pipes, so that ``grep`` is a firewall and ``tcpdump -r -`` a probe.
 ``rumpel.nf`` add them to the command. See docs/chains.md.
 """
 
-from rumpel.nf.options import Argument, Choice, ExistingFile, FloatRange, IntRange, Option
 from rumpel.nf.packet_stage import PacketStage
 from rumpel.nf.stage import Stage, StageError, find, names
+from rumpel.options import Argument, Choice, ExistingFile, FloatRange, IntRange, Option
 
 __all__ = [
     "Argument",

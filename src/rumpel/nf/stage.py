@@ -10,7 +10,7 @@ from types import MappingProxyType, SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from rumpel.errors import RumpelError
-from rumpel.nf.options import Argument, Option
+from rumpel.options import Argument, Option
 
 if TYPE_CHECKING:
     from rumpel.devices import Nic

@@ -10,15 +10,14 @@ programs that it starts. A table of rules says which are a library kernel's
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from rumpel.run.agent import AgentError, Explain, Trap, execute, find_program
-from rumpel.run.images import Image
-from rumpel.run.instance import Instance, instances
-from rumpel.run.launch import Options, launch, launch_in
-from rumpel.run.nets import Net
-
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from rumpel.run.agent import AgentError, execute, find_program
+    from rumpel.run.explain import Explain, Trap
+    from rumpel.run.images import Image
+    from rumpel.run.instance import Instance, instances
+    from rumpel.run.launch import Options, launch, launch_in
+    from rumpel.run.nets import Net
     from rumpel.run.popen import Popen
     from rumpel.run.shared import SharedKernel, boot, join
 
@@ -41,14 +40,26 @@ __all__ = [
     "launch_in",
 ]
 
+_WHERE = {
+    "agent": ("AgentError", "execute", "find_program"),
+    "explain": ("Explain", "Trap"),
+    "images": ("Image",),
+    "instance": ("Instance", "instances"),
+    "launch": ("Options", "launch", "launch_in"),
+    "nets": ("Net",),
+    "popen": ("Popen",),
+    "shared": ("SharedKernel", "boot", "join"),
+}
+_MODULES = {name: module for module, names in _WHERE.items() for name in names}
+
 if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> object:
-        """Import what ``rumpel run`` does not need when it is used."""
-        if name not in __all__:
+        """Import what is used: ``rumpel run`` needs little."""
+        module = _MODULES.get(name)
+        if module is None:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         from importlib import import_module
 
-        module = "popen" if name == "Popen" else "shared"
         value = globals()[name] = getattr(import_module(f"rumpel.run.{module}"), name)
         return value

@@ -3,20 +3,23 @@
 
 from __future__ import annotations
 
-import enum
 import errno
 import os
 import resource
-import shutil
 import stat
 import struct
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import NoReturn
 
+from rumpel.build.roots import which
 from rumpel.errors import RumpelError
 
-AGENT = Path(__file__).with_name("rumpel-agent")
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import NoReturn
+
+    from rumpel.run.explain import Explain, Trap
+
+AGENT = f"{os.path.dirname(__file__)}/rumpel-agent"  # noqa: PTH120
 
 # What follows is runtime/intercept/agent/message.h, in Python.
 MAGIC, VERSION = 0x706D7572, 2
@@ -38,24 +41,6 @@ class AgentError(RumpelError):
     """A program cannot be run under the agent."""
 
 
-class Explain(enum.Enum):
-    """How much is told about who answered the program's calls."""
-
-    COUNTS = FLAG_COUNTS
-    """When a process ends or executes another program: how often which call."""
-    TRACE = FLAG_TRACE
-    """Each call, and the rule that decided."""
-
-
-class Trap(enum.Enum):
-    """How calls are caught where the program's text was not rewritten."""
-
-    AUTO = 0
-    """Syscall user dispatch, or else seccomp."""
-    SECCOMP = FLAG_SECCOMP
-    """A seccomp filter, which every host has; setuid programs lose their power for it."""
-
-
 def find_program(name: str, path: str | None = None, directory: str | os.PathLike[str] = "") -> str:
     """Find a program as ``execvp`` does, and see that it can be run.
 
@@ -73,7 +58,7 @@ def find_program(name: str, path: str | None = None, directory: str | os.PathLik
         >>> find_program("sh")
         '...bin/sh'
     """
-    found = name if "/" in name else shutil.which(name, path=path)
+    found = name if "/" in name else which(name, path)
     if not found:
         raise FileNotFoundError(errno.ENOENT, "no such program", name)
     _check(os.path.join(directory, found), name)  # noqa: PTH118
@@ -118,7 +103,7 @@ def execute(
     environment: Mapping[str, str] | None = None,
     explain: Explain | None = None,
     explain_fd: int = 2,
-    trap: Trap = Trap.AUTO,
+    trap: Trap | None = None,
     rules: Sequence[str] = (),
     kernel: int | None = None,
     flags: int = 0,
@@ -130,7 +115,7 @@ def execute(
         environment: of the program; this process's by default.
         explain: tell who answered its calls.
         explain_fd: where that is written to.
-        trap: how calls are caught.
+        trap: how calls are caught; by default the best way that this host has.
         rules: which calls are a library kernel's: ``family 2``, ``path /mnt``, ``call uname``.
         kernel: the first of that kernel's descriptors (:mod:`rumpel.run.keeper`); None: there is
             none.
@@ -149,7 +134,9 @@ def execute(
     writes them in one line, and exits with 127 if there is no program, else with 126.
     """
     path = find_program(arguments[0])
-    flags |= FLAG_PYTHON | trap.value | (explain.value if explain else 0)
+    for asked in (trap, explain):
+        flags |= asked.value if asked else 0
+    flags |= FLAG_PYTHON
     fds = place(message(path, rules, kernel, flags), explain_fd if explain else None)
     os.execve(fds[FD_AGENT], list(arguments), os.environ if environment is None else environment)
 

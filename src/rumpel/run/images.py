@@ -5,12 +5,16 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from rumpel.errors import BootError
-from rumpel.run.instance import Joined
+from rumpel.run.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rumpel.run.instance import Joined
 
 __all__ = ["Image", "arguments", "mount", "rules"]
 
@@ -19,8 +23,7 @@ _RULES = ("call mkdir", "call mount", "path /proc/filesystems")
 """Of :mod:`rumpel.run.mounting`: whatever their paths are."""
 
 
-@dataclass(frozen=True)
-class Image:
+class Image(Record):
     """A file system of an image, and where programs have it.
 
     Attributes:

@@ -3,19 +3,18 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
+import _socket
 import os
-import re
-import socket
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
 
 from rumpel.errors import BootError
 from rumpel.private import directory
 from rumpel.run import keeper
+from rumpel.run.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
 
 __all__ = [
     "Instance",
@@ -26,10 +25,12 @@ __all__ = [
     "instances",
     "name_for",
     "register",
+    "remove",
 ]
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
-_NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_.-]")
+_LONGEST_NAME = 64
+_RECORD = ".instance"
+"""Of a file that says what :class:`Instance` does, as Python writes a dict: without imports."""
 _SUN_PATH = 107
 """How many bytes the path of a unix socket may have: unix(7)."""
 
@@ -38,8 +39,7 @@ class NameTaken(BootError):
     """There is an instance of this name."""
 
 
-@dataclass(frozen=True)
-class Instance:
+class Instance(Record):
     """A kernel that runs.
 
     Attributes:
@@ -61,9 +61,9 @@ class Instance:
     flags: int
 
     @property
-    def socket(self) -> Path:
+    def socket(self) -> str:
         """Where its keeper listens."""
-        return directory() / f"{self.name}.socket"
+        return f"{directory()}/{self.name}.socket"
 
     def join(self) -> Joined:
         """Have its descriptors in this process."""
@@ -73,26 +73,25 @@ class Instance:
             raise BootError(f"the kernel {self.name} has ended") from None
 
 
-@dataclass
 class Joined:
     """A kernel whose descriptors this process has.
 
-    Attributes:
+    Args:
         name: of the instance.
         rules: which calls are the kernel's.
         flags: of the agent.
         first: the number from which its descriptors are.
+
+    Attributes:
         fds: these.
     """
 
-    name: str
-    rules: list[str]
-    flags: int
-    first: int
-    fds: list[int] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.fds = keeper.descriptors(self.first)
+    def __init__(self, name: str, rules: list[str], flags: int, first: int) -> None:
+        self.name = name
+        self.rules = rules
+        self.flags = flags
+        self.first = first
+        self.fds = keeper.descriptors(first)
 
     def close(self) -> None:
         """Give them back."""
@@ -112,11 +111,20 @@ def name_for(program: str, number: int = 1) -> str:
         >>> name_for("/usr/bin/g++").rpartition("-")[0]
         'g__'
     """
-    stem = _NOT_IN_NAMES.sub("_", Path(program).name[:40]).lstrip("_.-")
+    stem = "".join(c if _fits(c) else "_" for c in os.path.basename(program)[:40])  # noqa: PTH119
+    stem = stem.lstrip("_.-")
     return f"{stem or 'program'}-{os.getpid()}" + (f"-{number}" if number > 1 else "")
 
 
-def register(instance: Instance) -> tuple[socket.socket, list[Path]]:
+def _fits(character: str) -> bool:
+    return character in "_.-" or (character.isascii() and character.isalnum())
+
+
+def _is_name(name: str) -> bool:
+    return 0 < len(name) <= _LONGEST_NAME and name[0] not in "_.-" and all(map(_fits, name))
+
+
+def register(instance: Instance) -> tuple[_socket.socket, list[str]]:
     """Make a name known.
 
     Returns:
@@ -126,7 +134,7 @@ def register(instance: Instance) -> tuple[socket.socket, list[Path]]:
         NameTaken: if it is in use.
         ValueError: if it is not fit to be a name, or to be that of a socket where it would lie.
     """
-    if not _NAME.fullmatch(instance.name):
+    if not _is_name(instance.name):
         raise ValueError(f"{instance.name!r} is not a name: letters, digits, and _ . - in it")
     if len(os.fsencode(instance.socket)) > _SUN_PATH:
         raise ValueError(
@@ -134,33 +142,41 @@ def register(instance: Instance) -> tuple[socket.socket, list[Path]]:
         )
     if _is_alive(instance.socket):
         raise NameTaken(f"there is a kernel {instance.name} already")
-    record = directory() / f"{instance.name}.json"
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    instance.socket.unlink(missing_ok=True)
+    record = f"{directory()}/{instance.name}{_RECORD}"
+    listener = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
+    remove([instance.socket])
     try:
-        listener.bind(os.fspath(instance.socket))
+        listener.bind(instance.socket)
     except OSError:
         listener.close()
         raise
     try:
         listener.listen(16)
-        record.write_text(json.dumps(asdict(instance)))
+        with open(record, "w", encoding="utf-8", errors="surrogateescape") as file:
+            file.write(repr(instance.values()))
     except BaseException:
         listener.close()
-        _remove([instance.socket, record])
+        remove([instance.socket, record])
         raise
     return listener, [instance.socket, record]
 
 
 def instances() -> Iterator[Instance]:
     """All that run; what others have left behind is removed."""
-    for record in sorted(directory().glob("*.json")):
-        with contextlib.suppress(FileNotFoundError, ValueError, TypeError):
-            instance = Instance(**json.loads(record.read_text()))
+    from ast import literal_eval
+
+    names = sorted(n.removesuffix(_RECORD) for n in os.listdir(directory()) if n.endswith(_RECORD))
+    for name in names:
+        record = f"{directory()}/{name}{_RECORD}"
+        try:
+            with open(record, encoding="utf-8", errors="surrogateescape") as file:
+                instance = Instance(**literal_eval(file.read()))
             if _is_alive(instance.socket):
                 yield instance
-            elif time.time() - record.stat().st_mtime > 10:
-                _remove([instance.socket, record, record.with_suffix(".resolv")])
+            elif time.time() - os.stat(record).st_mtime > 10:  # noqa: PTH116
+                remove([instance.socket, record, f"{directory()}/{name}.resolv"])
+        except (FileNotFoundError, ValueError, TypeError, SyntaxError):
+            continue
 
 
 def find(name: str) -> Instance:
@@ -175,18 +191,24 @@ def find(name: str) -> Instance:
     return found
 
 
-def _is_alive(path: Path) -> bool:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as s:
+def _is_alive(path: str) -> bool:
+    s = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
+    try:
         s.setblocking(False)
-        try:
-            s.connect(os.fspath(path))
-        except BlockingIOError:
-            return True  # somebody listens, and is slow to accept
-        except OSError:
-            return False
+        s.connect(path)
+    except BlockingIOError:
+        return True  # somebody listens, and is slow to accept
+    except OSError:
+        return False
+    finally:
+        s.close()
     return True
 
 
-def _remove(paths: Sequence[Path]) -> None:
+def remove(paths: Iterable[str]) -> None:
+    """Remove files, of which some may not be there."""
     for path in paths:
-        path.unlink(missing_ok=True)
+        try:  # noqa: SIM105 (contextlib takes long to import)
+            os.unlink(path)  # noqa: PTH108
+        except FileNotFoundError:
+            pass

@@ -3,21 +3,21 @@
 
 from __future__ import annotations
 
-import array
+import _socket
 import errno
 import os
-import re
 import resource
-import socket
 import struct
-from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 from rumpel.errors import BootError
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
 __all__ = ["COUNT", "KEEPER", "descriptors", "first_fd", "join", "start"]
 
-KEEPER = Path(__file__).with_name("rumpel-shared")
+KEEPER = f"{os.path.dirname(__file__)}/rumpel-shared"  # noqa: PTH120
 
 COUNT = 64
 """Descriptors of a kernel in each of its processes: RUMPEL_SHARED_FDS of rumpel/shared.h."""
@@ -26,7 +26,6 @@ TIMEOUT = 20
 """Seconds that who joins waits for the keeper."""
 
 USUAL, AGENTS = 900, 4
-_ERROR = re.compile(r" \(error (\d+)\)$")
 _CONTROL = COUNT - 1
 """The last one keeps the kernel alive as long as a process has it."""
 
@@ -69,16 +68,23 @@ def start(image: str, arguments: Iterable[str], pass_fds: Sequence[int] = ()) ->
         BootError: if it does not boot; the text is the keeper's.
     """
     first = first_fd()
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    with ours:
-        with theirs:
-            _spawn(
+    ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
+    try:
+        try:
+            child = _spawn(
                 [f"control={theirs.fileno()}", f"image={image}", f"fds={first}", *arguments],
                 (theirs.fileno(), *pass_fds),
             )
-        if _receive(ours) != first:
-            raise BootError("the keeper's descriptors have other numbers")
+        finally:
+            theirs.close()
+        try:
+            if _receive(ours) != first:
+                raise BootError("the keeper's descriptors have other numbers")
+        finally:
+            os.waitpid(child, 0)
         os.dup2(ours.fileno(), first + _CONTROL, inheritable=True)
+    finally:
+        ours.close()
     return first
 
 
@@ -92,43 +98,46 @@ def join(path: str | os.PathLike[str]) -> int:
         BootError: if it does not answer.
         OSError: if nobody listens.
     """
-    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as s:
-        # As unix(7) has it, a connect waits for a full backlog so long; Python's own limit
-        # would make it fail at once.
-        s.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("@ll", TIMEOUT, 0))
-        try:
-            s.connect(os.fspath(path))
-            s.settimeout(TIMEOUT)
-            return _receive(s)
-        except (BlockingIOError, TimeoutError):
-            raise BootError(f"the kernel's keeper does not answer at {path}") from None
+    s = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
+    # As unix(7) has it, a connect waits for a full backlog so long; Python's own limit
+    # would make it fail at once.
+    s.setsockopt(_socket.SOL_SOCKET, _socket.SO_SNDTIMEO, struct.pack("@ll", TIMEOUT, 0))
+    try:
+        s.connect(os.fspath(path))
+        s.settimeout(TIMEOUT)
+        return _receive(s)
+    except (BlockingIOError, TimeoutError):
+        raise BootError(f"the kernel's keeper does not answer at {path}") from None
+    finally:
+        s.close()
 
 
-def _spawn(arguments: Sequence[str], fds: Iterable[int]) -> None:
-    if not KEEPER.exists():
+def _spawn(arguments: Sequence[str], fds: Iterable[int]) -> int:
+    """The process that is there until the keeper is nobody's child."""
+    if not os.path.exists(KEEPER):  # noqa: PTH110
         raise BootError(f"{KEEPER} is missing: rumpel was not installed as a whole")
     null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     actions: list[tuple[int, ...]] = [(os.POSIX_SPAWN_DUP2, null, n) for n in range(3)]
     # dup2 to itself takes the close-on-exec flag away.
     actions += [(os.POSIX_SPAWN_DUP2, fd, fd) for fd in fds]
-    pid = os.posix_spawn(
-        KEEPER, ["rumpel-shared", "detach=1", *arguments], {}, file_actions=actions, setsid=True
-    )
-    os.close(null)
-    os.waitpid(pid, 0)
+    try:
+        return os.posix_spawn(
+            KEEPER, ["rumpel-shared", "detach=1", *arguments], {}, file_actions=actions, setsid=True
+        )
+    finally:
+        os.close(null)
 
 
-def _receive(s: socket.socket) -> int:
+def _receive(s: _socket.socket) -> int:
     """The descriptors, at their numbers. The first of these."""
-    numbers = array.array("i")
-    data, ancillary, _, _ = s.recvmsg(COUNT * 4, socket.CMSG_SPACE(COUNT * 4))
+    data, ancillary, _, _ = s.recvmsg(COUNT * 4, _socket.CMSG_SPACE(COUNT * 4))
     if not ancillary:
         text = os.fsdecode(data).strip() or "the keeper of the kernel has ended"
-        text = _ERROR.sub(lambda number: f": {os.strerror(int(number[1]))}", text)
+        said, found, error = text.removesuffix(")").rpartition(" (error ")
+        if found and error.isdigit():
+            text = f"{said}: {os.strerror(int(error))}"
         raise BootError(f"no kernel: {text}")
-    numbers.frombytes(data)
-    received = array.array("i")
-    received.frombytes(ancillary[0][2])
+    numbers, received = _integers(data), _integers(ancillary[0][2])
     taken = [n for n in (*numbers, numbers[0] + _CONTROL) if _is_open(n) and n not in received]
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     if taken or numbers[0] + COUNT > limit:
@@ -144,6 +153,10 @@ def _receive(s: socket.socket) -> int:
             os.close(fd)
     _fill(numbers[0])
     return numbers[0]
+
+
+def _integers(packed: bytes) -> tuple[int, ...]:
+    return struct.unpack(f"{len(packed) // 4}i", packed)
 
 
 def _fill(first: int) -> None:

@@ -4,24 +4,27 @@
 from __future__ import annotations
 
 import errno
-import ipaddress
-import itertools
 import os
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import NoReturn
+from itertools import count
 
 from rumpel.errors import BootError
-from rumpel.run import agent, images, instance, keeper, nets, policy
-from rumpel.run.images import Image
+from rumpel.run import agent, instance, keeper, nets, policy
 from rumpel.run.nets import Net
+from rumpel.run.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import NoReturn
+
+    from rumpel.run.explain import Explain, Trap
+    from rumpel.run.images import Image
 
 __all__ = ["Options", "launch", "launch_in", "start"]
 
 MEMORY = 256 << 20
-_count = itertools.count(1)
+_count = count(1)
 _OF_A_KERNEL = [
     *["dns", "publish", "sysctl", "mptcp", "pcap"],
     *["log", "name", "paths", "images", "rules"],
@@ -29,8 +32,7 @@ _OF_A_KERNEL = [
 """Those of the options that mean nothing without one."""
 
 
-@dataclass
-class Options:
+class Options(Record):
     """How a program is run.
 
     Attributes:
@@ -54,7 +56,7 @@ class Options:
     nets: Sequence[Net | str] = ("user",)
     dns: Sequence[str] = ()
     publish: Sequence[str] = ()
-    sysctl: dict[str, str] = field(default_factory=dict)
+    sysctl: Mapping[str, str] = {}
     mptcp: bool = False
     pcap: str | None = None
     version: str = "6.12"
@@ -80,9 +82,9 @@ def launch(
     arguments: Sequence[str],
     options: Options,
     *,
-    explain: agent.Explain | None = None,
+    explain: Explain | None = None,
     explain_fd: int = 2,
-    trap: agent.Trap = agent.Trap.AUTO,
+    trap: Trap | None = None,
 ) -> NoReturn:
     """Become a program on a kernel that is made for it; only errors return.
 
@@ -91,7 +93,7 @@ def launch(
         options: of the kernel.
         explain: tell who answered its calls.
         explain_fd: where that is written to.
-        trap: how calls are caught.
+        trap: how calls are caught; by default the best way that this host has.
 
     Raises:
         FileNotFoundError: if there is no such program.
@@ -119,9 +121,9 @@ def launch_in(
     name: str,
     arguments: Sequence[str],
     *,
-    explain: agent.Explain | None = None,
+    explain: Explain | None = None,
     explain_fd: int = 2,
-    trap: agent.Trap = agent.Trap.AUTO,
+    trap: Trap | None = None,
 ) -> NoReturn:
     """Become a program on a kernel that runs already, by name; only errors return.
 
@@ -130,7 +132,7 @@ def launch_in(
         arguments: the program, by name or path, and its arguments.
         explain: tell who answered its calls.
         explain_fd: where that is written to.
-        trap: how calls are caught.
+        trap: how calls are caught; by default the best way that this host has.
 
     Raises:
         FileNotFoundError: if there is no such program.
@@ -176,23 +178,28 @@ def start(program: Sequence[str], options: Options) -> instance.Joined:
         from rumpel.build.lookup import image_path
 
         image = image_path(image, options.profile)
-    if not Path(image).is_file():
+    if not os.path.isfile(image):  # noqa: PTH113
         raise BootError(f"no kernel: {image}: {os.strerror(errno.ENOENT)}")
-    rules = policy.rules_of(options.paths, [*images.rules(options.images), *options.rules])
-    flags = agent.FLAG_MPTCP if options.mptcp else 0
     meanings = {
         _sysctl(name, value): f"sysctl {name}={value}" for name, value in options.sysctl.items()
     }
-    settings = [*meanings, *images.arguments(options.images)]
+    settings, more = list(meanings), options.rules
+    if options.images:
+        from rumpel.run import images
+
+        settings += images.arguments(options.images)
+        more = [*images.rules(options.images), *more]
+    rules = policy.rules_of(options.paths, more)
+    flags = agent.FLAG_MPTCP if options.mptcp else 0
     name = options.name
     if name is None:
         name = instance.name_for(program[0], next(_count))
-    dns = [str(ipaddress.ip_address(server)) for server in options.dns]
+    dns = _servers(options.dns)
     made = nets.plan(options.networks, options.publish, options.pcap)
-    files: list[Path] = []
+    files: list[str] = []
     try:
         servers = dns or made.dns
-        resolv = instance.directory() / f"{name}.resolv"
+        resolv = f"{instance.directory()}/{name}.resolv"
         asks = not servers and any("dhcp" in net.addresses for net in options.networks)
         if servers or asks:
             rules.append(f"instead /etc/resolv.conf {resolv}")
@@ -203,10 +210,10 @@ def start(program: Sequence[str], options: Options) -> instance.Joined:
             )
         )
         files += records
-        with listener:
+        try:
             if servers or asks:
                 files.append(resolv)
-                resolv.write_text("".join(f"nameserver {server}\n" for server in servers))
+                _write(resolv, "".join(f"nameserver {server}\n" for server in servers))
             extra = [f"memory={options.memory}", f"listen={listener.fileno()}"]
             extra += [f"remove={path}" for path in files]
             fds = [*made.fds, listener.fileno()]
@@ -219,16 +226,20 @@ def start(program: Sequence[str], options: Options) -> instance.Joined:
             meanings |= made.meanings
             first = _boot(image, [*extra, *made.arguments, *settings], fds, meanings)
             joined = instance.Joined(name, rules, flags, first)
+        finally:
+            listener.close()
     except BaseException:
-        for path in files:
-            path.unlink(missing_ok=True)
+        instance.remove(files)
         raise
     finally:
         made.close()
     try:
-        images.mount(options.images, joined)
+        if options.images:
+            from rumpel.run import images
+
+            images.mount(options.images, joined)
         if asks:
-            resolv.write_text(nets.told(joined))
+            _write(resolv, nets.told(joined))
     except BaseException:
         joined.close()
         raise
@@ -257,5 +268,19 @@ def _sysctl(name: str, value: str) -> str:
     return f"write=/proc/sys/{path.strip('/')},{value}"
 
 
+def _servers(names: Sequence[str]) -> list[str]:
+    """Addresses, as nothing else gets into a line of resolv.conf(5)."""
+    if not names:
+        return []
+    import ipaddress  # takes long
+
+    return [str(ipaddress.ip_address(name)) for name in names]
+
+
 def _open_log(path: str) -> int:
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+
+
+def _write(path: str, text: str) -> None:
+    with open(path, "w") as file:
+        file.write(text)

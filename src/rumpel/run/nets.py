@@ -3,21 +3,16 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
-import ipaddress
 import os
-import socket
 import stat
-import struct
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rumpel.errors import DeviceError
+from rumpel.run.record import Record
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
     from rumpel.run.instance import Joined
 
 __all__ = ["KINDS", "Net", "Plan", "plan", "told"]
@@ -35,12 +30,11 @@ KINDS = {
 }
 _NAMED = {"packet", "unix", "vde", "pcap", "fd"}
 _ATTRIBUTES = {"ip", "gw", "mtu", "mac", "offload"}
-_TUNGETIFF, _IFF_TAP, _IFREQ = 0x800454D2, 2, struct.Struct("16sH22x")
+_TUNGETIFF, _IFF_TAP = 0x800454D2, 2
 """See linux/if_tun.h and netdevice(7)."""
 
 
-@dataclass(frozen=True)
-class Net:
+class Net(Record):
     """One network, as it is asked for.
 
     Attributes:
@@ -86,26 +80,28 @@ class Net:
         return net
 
     def _with(self, key: str, value: str) -> Net:
+        import ipaddress
+
         if key == "ip":
             if value != "dhcp":
                 ipaddress.ip_interface(value)
                 if "/" not in value:
                     raise ValueError(f"ip={value} lacks the length of the prefix, such as /24")
-            return replace(self, addresses=(*self.addresses, value))
+            return self.but(addresses=(*self.addresses, value))
         if key == "gw":
-            return replace(self, gateways=(*self.gateways, str(ipaddress.ip_address(value))))
+            return self.but(gateways=(*self.gateways, str(ipaddress.ip_address(value))))
         if key == "mtu":
             if not value.isdigit() or not 68 <= int(value) <= 65535:
                 raise ValueError(f"mtu={value} is not between 68 and 65535")
-            return replace(self, mtu=int(value))
+            return self.but(mtu=int(value))
         if key == "mac":
             from rumpel.devices.nic import to_mac
 
             to_mac(value)
-            return replace(self, mac=value)
+            return self.but(mac=value)
         if value not in ("on", "off"):
             raise ValueError(f"offload={value} is neither on nor off")
-        return replace(self, offload=value == "on")
+        return self.but(offload=value == "on")
 
 
 def _attribute(text: str) -> tuple[str, str]:
@@ -115,7 +111,6 @@ def _attribute(text: str) -> tuple[str, str]:
     return key, value
 
 
-@dataclass
 class Plan:
     """What a keeper is told, and has to be given.
 
@@ -127,17 +122,20 @@ class Plan:
         meanings: what each of the arguments is to people.
     """
 
-    arguments: list[str] = field(default_factory=list)
-    fds: list[int] = field(default_factory=list)
-    cmdline: list[str] = field(default_factory=list)
-    dns: list[str] = field(default_factory=list)
-    meanings: dict[str, str] = field(default_factory=dict)
+    def __init__(self) -> None:
+        self.arguments: list[str] = ["up=lo"]
+        self.fds: list[int] = []
+        self.cmdline: list[str] = []
+        self.dns: list[str] = []
+        self.meanings: dict[str, str] = {}
 
     def close(self) -> None:
         """Close the descriptors: the keeper has its own."""
         for fd in self.fds:
-            with contextlib.suppress(OSError):
+            try:  # noqa: SIM105 (contextlib takes long to import)
                 os.close(fd)
+            except OSError:
+                pass
         self.fds.clear()
 
 
@@ -153,7 +151,7 @@ def plan(nets: Iterable[Net], publish: Sequence[str] = (), pcap: str | None = No
         ValueError: if something is not there to be asked for.
         OSError: if the host refuses.
     """
-    made = Plan(["up=lo"])
+    made = Plan()
     nets = list(nets)
     if any(net.kind == "host" for net in nets):
         raise ValueError("the network host is no kernel's")
@@ -181,8 +179,8 @@ def _add(made: Plan, net: Net, name: str, publish: Sequence[str], pcap: str | No
         made.dns.append(user.dns)
         device = f"frames={user.fds[0]}"
         if not net.addresses:
-            net = replace(net, addresses=user.addresses, gateways=user.gateways)
-        net = replace(net, mtu=user.mtu)
+            net = net.but(addresses=user.addresses, gateways=user.gateways)
+        net = net.but(mtu=user.mtu)
     else:
         device = _device(made, net)
     if net.mtu:
@@ -212,14 +210,44 @@ def told(kernel: Joined) -> str:
     found = output(kernel, ["cat", "/proc/net/pnp"], ["path /proc/net/pnp"])[1]
     lines = [line for line in found.splitlines() if line.startswith(("nameserver ", "domain "))]
     if not any(line.startswith("nameserver ") for line in lines):
-        return Path("/etc/resolv.conf").read_text()
+        with open("/etc/resolv.conf") as file:
+            return file.read()
     return "".join(f"{line}\n" for line in lines)
+
+
+def _packed(address: str) -> str:
+    """An address in hexadecimal digits.
+
+    Written as usual it is read without ``ipaddress``, which takes long to import.
+    """
+    import _socket
+
+    try:
+        return _socket.inet_pton(
+            _socket.AF_INET6 if ":" in address else _socket.AF_INET, address
+        ).hex()
+    except OSError:
+        import ipaddress
+
+        return ipaddress.ip_address(address).packed.hex()
+
+
+def _interface(address: str) -> str:
+    """The same, with the length of its prefix."""
+    plain, _, length = address.partition("/")
+    packed = _packed(plain)
+    if not length.isdecimal() or int(length) > 4 * len(packed):
+        import ipaddress
+
+        # It may be a mask.
+        length = str(ipaddress.ip_interface(address).network.prefixlen)
+    return f"{packed}/{length}"
 
 
 def _settings(net: Net, name: str) -> Iterator[tuple[str, str]]:
     """Arguments, and what they are to people."""
-    fixed = [ipaddress.ip_interface(a) for a in net.addresses if a != "dhcp"]
-    if any(a.version == 6 for a in fixed):
+    fixed = [address for address in net.addresses if address != "dhcp"]
+    if any(":" in address for address in fixed):
         # Others are not asked whether they have it: nobody could use it meanwhile.
         yield (
             f"write=/proc/sys/net/ipv6/conf/{name}/accept_dad,0",
@@ -227,11 +255,9 @@ def _settings(net: Net, name: str) -> Iterator[tuple[str, str]]:
         )
     yield f"up={name}", "up"
     for address in fixed:
-        packed = f"{address.packed.hex()}/{address.network.prefixlen}"
-        yield f"address={name},{packed}", f"ip={address}"
+        yield f"address={name},{_interface(address)}", f"ip={address}"
     for gateway in net.gateways:
-        packed = ipaddress.ip_address(gateway).packed.hex()
-        yield f"gateway={name},{packed}", f"gw={gateway}"
+        yield f"gateway={name},{_packed(gateway)}", f"gw={gateway}"
 
 
 def _device(made: Plan, net: Net) -> str:
@@ -244,6 +270,8 @@ def _device(made: Plan, net: Net) -> str:
             raise ValueError(f"tap:{net.name}: {e}") from None
         made.fds.append(fd)
         return f"tap={fd}"
+    import socket
+
     if net.kind == "packet":
         try:
             socket.if_nametoindex(net.name)
@@ -285,8 +313,12 @@ def _device(made: Plan, net: Net) -> str:
 
 
 def _is_tap(fd: int) -> bool:
+    import fcntl
+    import struct
+
+    request = struct.Struct("16sH22x")
     try:
-        _, flags = _IFREQ.unpack(fcntl.ioctl(fd, _TUNGETIFF, bytes(_IFREQ.size)))
+        _, flags = request.unpack(fcntl.ioctl(fd, _TUNGETIFF, bytes(request.size)))
     except OSError:
         return False
     return bool(flags & _IFF_TAP)

@@ -9,8 +9,10 @@ that holds makes a call the kernel's; where none does, it is the host's
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from pathlib import PurePosixPath
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import PurePosixPath
 
 __all__ = ["DEFAULT", "FAMILIES", "rules_of"]
 
@@ -77,6 +79,8 @@ def rules_of(paths: Iterable[str] = (), more: Iterable[str] = ()) -> list[str]:
 def _absolute(path: str) -> PurePosixPath:
     if not path.startswith("/"):
         raise ValueError(f"a path of the library kernel must be absolute: {path}")
+    from pathlib import PurePosixPath
+
     return PurePosixPath(path)
 
 

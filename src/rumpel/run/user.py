@@ -7,19 +7,21 @@ import json
 import os
 import signal
 import socket
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, NoReturn
 
 from rumpel.errors import DeviceError
+from rumpel.run.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any, NoReturn
 
 __all__ = ["User", "open_user"]
 
 MTU = 65520
 
 
-@dataclass(frozen=True)
-class User:
+class User(Record):
     """A user-mode network.
 
     Attributes:

@@ -23,7 +23,7 @@ _WELL, _BADLY = b"=", b"!"
 
 
 def _path(device: str) -> Path:
-    return directory() / f"mount-{device}"
+    return Path(directory()) / f"mount-{device}"
 
 
 @contextmanager

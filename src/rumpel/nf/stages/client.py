@@ -12,9 +12,9 @@ from concurrent.futures import Executor, Future
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from rumpel.clock import VirtualClock
-from rumpel.nf.options import Argument, IntRange, Option
 from rumpel.nf.stage import RIGHT, Stage, StageError
 from rumpel.nf.stages.ping import near
+from rumpel.options import Argument, IntRange, Option
 
 if TYPE_CHECKING:
     from rumpel.kernel import Kernel

@@ -8,8 +8,8 @@ import shlex
 import subprocess
 from typing import TYPE_CHECKING
 
-from rumpel.nf.options import Argument, ExistingFile, Option
 from rumpel.nf.stage import Stage, StageError
+from rumpel.options import Argument, ExistingFile, Option
 
 if TYPE_CHECKING:
     from rumpel.kernel import Kernel

@@ -8,9 +8,9 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rumpel.nf.options import Argument, IntRange, Option
 from rumpel.nf.stage import LEFT, Stage, StageError
 from rumpel.nf.wire import route
+from rumpel.options import Argument, IntRange, Option
 
 if TYPE_CHECKING:
     from rumpel.devices import Nic

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from rumpel.nf import middlebox
-from rumpel.nf.options import Argument, Choice, ExistingFile, Option
 from rumpel.nf.packet_stage import PacketStage
 from rumpel.nf.stage import Side, StageError
+from rumpel.options import Argument, Choice, ExistingFile, Option
 from rumpel.packets import Packet
 
 _SIDES = {"right": ("left",), "left": ("right",), "both": ("left", "right")}

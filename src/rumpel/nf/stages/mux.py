@@ -6,10 +6,10 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from rumpel.nf.options import Argument
 from rumpel.nf.stage import LEFT, Stage
 from rumpel.nf.stages.tee import open_end
 from rumpel.nf.wire import MTU_MOST, bridge
+from rumpel.options import Argument
 
 if TYPE_CHECKING:
     from rumpel.devices import Nic

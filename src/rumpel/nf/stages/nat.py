@@ -7,9 +7,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from rumpel.nf.options import Option
 from rumpel.nf.stage import Stage, StageError
 from rumpel.nf.wire import add_address
+from rumpel.options import Option
 
 if TYPE_CHECKING:
     from rumpel.kernel import Kernel

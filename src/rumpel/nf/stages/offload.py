@@ -6,8 +6,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rumpel.nf import wire
-from rumpel.nf.options import Choice, Option
 from rumpel.nf.stage import Stage, StageError
+from rumpel.options import Choice, Option
 
 if TYPE_CHECKING:
     from rumpel.kernel import Kernel

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rumpel.nf.options import Argument, Option
 from rumpel.nf.stage import RIGHT, Stage, StageError
 from rumpel.nf.wire import bridge
+from rumpel.options import Argument, Option
 
 if TYPE_CHECKING:
     from rumpel.devices import Nic

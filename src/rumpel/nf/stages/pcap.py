@@ -9,9 +9,9 @@ import sys
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
-from rumpel.nf.options import Choice, FloatRange, Option
 from rumpel.nf.stage import LEFT, RIGHT, Stage, StageError
 from rumpel.nf.wire import up, widen
+from rumpel.options import Choice, FloatRange, Option
 
 if TYPE_CHECKING:
     from rumpel.kernel import Kernel

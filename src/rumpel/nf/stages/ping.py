@@ -9,8 +9,8 @@ import sys
 from typing import TYPE_CHECKING
 
 from rumpel.netlink import parse_address
-from rumpel.nf.options import Argument, FloatRange, IntRange, Option
 from rumpel.nf.stage import RIGHT, Stage, StageError
+from rumpel.options import Argument, FloatRange, IntRange, Option
 
 if TYPE_CHECKING:
     from rumpel.kernel import Kernel

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from rumpel.netlink import parse_address
 from rumpel.nf import wire
-from rumpel.nf.options import Option
 from rumpel.nf.stage import LEFT, RIGHT, Stage, StageError
 from rumpel.nf.stages.tee import open_end
 from rumpel.nf.wire import Way
+from rumpel.options import Option
 
 if TYPE_CHECKING:
     from rumpel.devices import Nic

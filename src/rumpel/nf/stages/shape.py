@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rumpel.nf.options import Choice, FloatRange, Option
 from rumpel.nf.stage import Stage, StageError
+from rumpel.options import Choice, FloatRange, Option
 
 if TYPE_CHECKING:
     from rumpel.kernel import Kernel

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from rumpel.nf.middlebox import FIN, SYN
-from rumpel.nf.options import Option
 from rumpel.nf.packet_stage import PacketStage
 from rumpel.nf.stage import Side
+from rumpel.options import Option
 from rumpel.packets import Packet
 
 _MASK = 0xFFFFFFFF

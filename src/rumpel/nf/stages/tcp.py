@@ -10,9 +10,9 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from rumpel.nf.mptcp import IPPROTO_MPTCP, acknowledged, outcome
-from rumpel.nf.options import FloatRange, Option
 from rumpel.nf.stage import StageError
 from rumpel.nf.stages.client import Client
+from rumpel.options import FloatRange, Option
 
 if TYPE_CHECKING:
     from rumpel.kernel import Kernel

@@ -6,9 +6,9 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from rumpel.nf.options import Argument, Choice, Option
 from rumpel.nf.stage import LEFT, RIGHT, Stage, StageError
 from rumpel.nf.wire import MTU_MOST, bridge
+from rumpel.options import Argument, Choice, Option
 
 if TYPE_CHECKING:
     from rumpel.devices import Nic

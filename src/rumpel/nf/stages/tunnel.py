@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from rumpel.netlink import attribute, parse_address
 from rumpel.nf import wire
-from rumpel.nf.options import Argument, Choice, ExistingFile, IntRange, Option
 from rumpel.nf.stage import LEFT, RIGHT, Side, Stage, StageError
+from rumpel.options import Argument, Choice, ExistingFile, IntRange, Option
 
 if TYPE_CHECKING:
     from rumpel.kernel import Kernel

@@ -8,8 +8,8 @@ import contextlib
 import sys
 from typing import TYPE_CHECKING, Any
 
-from rumpel.nf.options import FloatRange, IntRange, Option
 from rumpel.nf.stages.client import Client
+from rumpel.options import FloatRange, IntRange, Option
 
 if TYPE_CHECKING:
     from rumpel.kernel import Kernel

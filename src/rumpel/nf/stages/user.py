@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from rumpel.errors import DeviceError
 from rumpel.nf import wire
-from rumpel.nf.options import Option
 from rumpel.nf.stage import LEFT, Stage, StageError
 from rumpel.nf.stages.nat import forwarded, translate
 from rumpel.nf.wire import Way
+from rumpel.options import Option
 
 if TYPE_CHECKING:
     from rumpel.devices import Nic

@@ -7,9 +7,9 @@ import struct
 from typing import TYPE_CHECKING
 
 from rumpel.netlink import attribute
-from rumpel.nf.options import Argument, Choice, IntRange, Option
 from rumpel.nf.stage import LEFT, RIGHT, Side, Stage
 from rumpel.nf.wire import add_link, bridge, up, widen
+from rumpel.options import Argument, Choice, IntRange, Option
 
 if TYPE_CHECKING:
     from rumpel.kernel import Kernel

@@ -1,22 +1,33 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What a stage can be told on its command line.
+"""What a command can be told on its line.
 
-Declarations with the names that click has for them, but without it: to import click takes as
-long as to boot. :func:`parse` reads a line that is right; of what is not, and for help,
+Declarations with the names that click has for them, but without it: to import click takes longer
+than to boot. :func:`parse` reads a line that is right; of what is not, and for help,
 ``rumpel.cli`` makes click's own of them.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from math import isfinite
-from typing import Any
 
-__all__ = ["Argument", "Choice", "ExistingFile", "FloatRange", "IntRange", "Option", "parse"]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any
 
-Type = Callable[[str], Any]
-"""Makes a value of a word, or raises ValueError."""
+    Type = Callable[[str], Any]
+    """Makes a value of a word, or raises ValueError."""
+
+__all__ = [
+    "Argument",
+    "Choice",
+    "ExistingFile",
+    "FloatRange",
+    "IntRange",
+    "NamedFile",
+    "Option",
+    "parse",
+]
 
 
 class Choice:
@@ -56,6 +67,8 @@ class FloatRange:
 
     def __call__(self, word: str) -> float:
         """The number."""
+        from math import isfinite
+
         number = float(word)
         if not isfinite(number) or number < self.min or (self.min_open and number == self.min):
             raise ValueError(word)
@@ -71,6 +84,16 @@ class ExistingFile:
 
         path = Path(word)
         if not path.exists() or path.is_dir() or not os.access(path, os.R_OK):
+            raise ValueError(word)
+        return word
+
+
+class NamedFile:
+    """The path of a file that may not be there yet, and is no directory."""
+
+    def __call__(self, word: str) -> str:
+        """It itself."""
+        if os.path.isdir(word):  # noqa: PTH112
             raise ValueError(word)
         return word
 
@@ -144,12 +167,15 @@ class Option:
         self.help = help
 
 
-def parse(params: Sequence[Option | Argument], words: Sequence[str]) -> dict[str, Any] | None:
+def parse(
+    params: Sequence[Option | Argument], words: Sequence[str], *, interspersed: bool = True
+) -> dict[str, Any] | None:
     """Read a command line.
 
     Args:
         params: what there is.
         words: the line, as the shell took it apart.
+        interspersed: may options come behind arguments? If not, they are arguments there.
 
     Returns:
         The values by name; None if something is wrong, or help was asked for.
@@ -170,7 +196,10 @@ def parse(params: Sequence[Option | Argument], words: Sequence[str]) -> dict[str
                 break
             if not word.startswith("-") or word == "-":
                 plain.append(word)
-                continue
+                if interspersed:
+                    continue
+                plain += left
+                break
             name, equals, value = word.partition("=") if word.startswith("--") else (word, "", "")
             if name not in options and not name.startswith("--"):
                 name, value = word[:2], word[2:]
