@@ -90,7 +90,9 @@ def _run(
                 ports[side] = joints[inner][side == LEFT] if inside else outer[side]
                 if not inside:
                     member.stage.one_way = frozenset([side, *member.stage.one_way])
-            cut: list[Side] = [side for side in member.stage.ports if _is_cut(members, number, side)]
+            cut: list[Side] = [
+                side for side in member.stage.ports if _is_cut(members, number, side)
+            ]
             if len(ports) == 2:
                 ports[LEFT].join(ports[RIGHT])
             ports.update(member.stage.nics())
