@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
@@ -12,21 +11,11 @@ from pathlib import Path
 import pytest
 
 from rumpel.nf import StageError, find
-from tests.nf.tools import RUMPEL, echo_request, line, nf, shell
+from tests.nf.tools import RUMPEL, echo_request, install, line, nf, shell
 
 pytestmark = [pytest.mark.kernel, pytest.mark.once]
 
 GUIDE = Path(__file__).parents[2] / "docs" / "chains.md"
-
-
-def install(directory: Path, code: str, *entries: str) -> dict[str, str]:
-    """Make a package ``my_package`` with stages; the environment of commands that see it."""
-    (directory / "my_package.py").write_text(code)
-    info = directory / "my_package-1.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: my-package\nVersion: 1\n")
-    (info / "entry_points.txt").write_text("\n".join(["[rumpel.nf]", *entries, ""]))
-    return {**os.environ, "PYTHONPATH": str(directory)}
 
 
 @pytest.fixture

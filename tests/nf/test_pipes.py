@@ -123,7 +123,13 @@ def test_a_way_back_by_a_named_pipe(default_image: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "stage",
     [
-        *("bridge", "filter 'udp drop'", "shape --delay 0.001", "offload --gro off", "vlan 7"),
+        *(
+            "bridge",
+            "filter 'udp dport 9 drop'",
+            "shape --delay 0.001",
+            "offload --gro off",
+            "vlan 7",
+        ),
         *("pcap -w /dev/null", "tee /dev/null", "mux /dev/null", "mangle p"),
     ],
 )

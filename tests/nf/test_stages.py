@@ -13,7 +13,7 @@ from pathlib import Path
 import dpkt
 import pytest
 
-from tests.nf.tools import chain, echo_request, line, nf, shell
+from tests.nf.tools import chain, echo_request, install, line, nf, shell
 
 pytestmark = [pytest.mark.kernel, pytest.mark.once]
 
@@ -237,18 +237,40 @@ def test_a_port_that_cannot_be(default_image: str, options: str, message: str) -
     assert done.stderr.count("\n") == 1
 
 
+RECORD = """\
+import os
+from rumpel.nf import Argument, Stage
+
+class Record(Stage):
+    params = (Argument("file"),)
+
+    def configure(self, k):
+        fd = os.open(self.options.file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+        self.interfaces["left"].capture(fd, "pcap")
+        os.close(fd)
+        self.bridge(k)
+
+    def end(self, k):
+        self.interfaces["left"].capture(None)
+"""
+
+
 def test_offloads_are_switched(default_image: str, tmp_path: Path) -> None:
-    """Segments cross a fused chain whole and without sums, unless it is switched off."""
+    """Segments cross a fused chain whole and without sums, unless it is switched off.
+
+    ``pcap -w`` would not tell: for it packets are as on a wire.
+    """
     (tmp_path / "in").write_bytes(bytes(300_000))
+    environment = install(tmp_path, RECORD, "record = my_package:Record")
     for options, whole, summed in (
         ("", True, False),
         ("--segmentation off --checksum off", False, True),
     ):
         text = (
             f"tcp 10.0.0.2 9 --input {tmp_path}/in | offload {options} |"
-            f" pcap -w {tmp_path}/trace | host 10.0.0.2 --discard 9"
+            f" record {tmp_path}/trace | host 10.0.0.2 --discard 9"
         )
-        done = chain(default_image, text, "--fuse")
+        done = chain(default_image, text, "--fuse", env=environment)
         assert "300000 bytes in" in done.stderr, done.stderr
         data = [x for x in frames(tmp_path / "trace") if isinstance(x.data, dpkt.ip.IP)]
         data = [x for x in data if x.ip.src == bytes([10, 0, 0, 1]) and len(x.ip.tcp.data) > 1000]

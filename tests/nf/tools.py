@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import subprocess
 import sys
@@ -43,6 +44,16 @@ def chain(image: str, text: str, *options: str, **more: Any) -> subprocess.Compl
         timeout=240,
         **more,
     )
+
+
+def install(directory: Path, code: str, *entries: str) -> dict[str, str]:
+    """Make a package ``my_package`` with stages; the environment of commands that see it."""
+    (directory / "my_package.py").write_text(code)
+    info = directory / "my_package-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: my-package\nVersion: 1\n")
+    (info / "entry_points.txt").write_text("\n".join(["[rumpel.nf]", *entries, ""]))
+    return {**os.environ, "PYTHONPATH": str(directory)}
 
 
 def echo_request(
