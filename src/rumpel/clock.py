@@ -12,14 +12,18 @@ _MOST = ((1 << 63) - 1) // NS
 
 
 def to_ns(seconds: float) -> int:
-    """Seconds as whole nanoseconds, rounded to the nearest; errors are those of :mod:`time`."""
+    """Seconds as whole nanoseconds; errors are those of :mod:`time`.
+
+    Rounded to the nearest, but no time that is left to none: who waits until there is none
+    left would wait for ever, on a clock that only moves when somebody waits.
+    """
     if not hasattr(type(seconds), "__float__"):
         raise TypeError(f"must be real number, not {type(seconds).__name__}")
     if seconds != seconds:
         raise ValueError("Invalid value NaN (not a number)")
     if not -_MOST <= seconds <= _MOST:
         raise OverflowError(f"so many seconds do not fit in 64 bits of nanoseconds: {seconds}")
-    return round(seconds * NS)
+    return round(seconds * NS) or int(seconds > 0)
 
 
 class VirtualClock:

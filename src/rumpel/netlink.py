@@ -109,7 +109,7 @@ class Calls:
 
     def sleep(self, seconds: float) -> None:
         """Wait, on the kernel's clock."""
-        request = struct.pack("=qq", *divmod(round(seconds * 1e9), 10**9))
+        request = struct.pack("=qq", *divmod(max(1, round(seconds * 1e9)), 10**9))
         self._call("clock_nanosleep")(_CLOCK_MONOTONIC, 0, request, None)
 
     def read(self, fd: int, size: int) -> bytes:

@@ -29,3 +29,10 @@ def test_it_goes_forward_only() -> None:
         clock._native.advance_to_ns(1)
     with pytest.raises(ValueError, match="below zero"):
         VirtualClock(-1)
+
+
+def test_no_time_becomes_none() -> None:
+    """Who waits until there is none left would wait for ever."""
+    clock = VirtualClock()
+    clock.advance(1e-12)
+    assert clock.now_ns == 1

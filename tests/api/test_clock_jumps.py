@@ -6,6 +6,7 @@ Nothing hangs, timers fire, TCP goes on.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import signal
@@ -264,7 +265,7 @@ def test_a_virtual_clock_and_the_process_that_is_stopped(default_image: str) -> 
     """The host's time is none of its business."""
     text = """
 import sys, rumpel
-clock = rumpel.VirtualClock()
+clock = VirtualClock()
 with rumpel.boot(image=sys.argv[1], clock=clock) as k:
     k.sleep(1)
     before = clock.now
@@ -285,3 +286,17 @@ print("ok", flush=True)
             assert process.communicate("go on\n", timeout=60)[0] == "ok\n"
         finally:
             process.kill()
+
+
+def test_what_is_left_of_a_wait_passes(boot: Boot) -> None:
+    """Also less than a nanosecond."""
+    clock = VirtualClock()
+    k = boot(clock=clock)
+    ours, theirs = k.socket.socketpair()
+    with theirs, ours:
+        ours.settimeout(1e-12)
+        for wait in (lambda: k.sleep(1e-12), lambda: ours.recv(1)):
+            before = clock.now_ns
+            with contextlib.suppress(TimeoutError):
+                wait()
+            assert clock.now_ns > before

@@ -64,7 +64,7 @@ class Waiting:
         """The end of the timeout that begins now, in ns; None if there is no end."""
         if not self._timeout:
             return None
-        return int(self._now()) + round(self._timeout * _NS)
+        return int(self._now()) + to_ns(self._timeout)
 
     def _when(self, events: int, call: Any, *args: Any) -> Any:
         """Make a call; with a timeout, again when it can do something."""
