@@ -265,7 +265,7 @@ def test_a_virtual_clock_and_the_process_that_is_stopped(default_image: str) -> 
     """The host's time is none of its business."""
     text = """
 import sys, rumpel
-clock = VirtualClock()
+clock = rumpel.VirtualClock()
 with rumpel.boot(image=sys.argv[1], clock=clock) as k:
     k.sleep(1)
     before = clock.now
