@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.nf.test_own_stage import install
-from tests.nf.tools import RUMPEL, chain, echo_request, flood, line, shell
+from tests.nf.tools import RUMPEL, chain, echo_request, flood, install, line, shell
 
 pytestmark = [pytest.mark.kernel, pytest.mark.once]
 

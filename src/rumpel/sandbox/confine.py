@@ -41,6 +41,7 @@ def prepare() -> Callable[[], None]:
     def wait() -> None:
         wanted.wait()
         _leave_files()
+        _native.drop_capabilities()  # it is there for a moment after it has been joined
 
     def leave() -> None:
         wanted.set()
