@@ -30,10 +30,9 @@ from typing import Any
 
 from rumpel.copying.ahead import Ahead
 
-__all__ = ["NO_XATTRS", "Item", "Room", "attributes_of", "read", "read_tree", "xattr_names"]
+__all__ = ["NO_XATTRS", "Item", "attributes_of", "read_tree", "xattr_names"]
 
 Item = tuple[list[Any], Any]
-Room = Callable[[int], memoryview | None]
 
 _BUFFER = 256 << 10
 _DIRECTORY = host.O_RDONLY | host.O_DIRECTORY | host.O_NOFOLLOW
@@ -49,7 +48,6 @@ def read_tree(
     exclude: Sequence[str] = (),
     follow: bool = False,
     jobs: int = 1,
-    room: Room | None = None,
 ) -> Iterator[Item]:
     """Read a file or a tree.
 
@@ -61,7 +59,6 @@ def read_tree(
             left out with all that is below.
         follow: if the top is a symbolic link, read what it leads to.
         jobs: if more than one, look ahead at so many files at once.
-        room: where content may be read to, for as long as its item is the last.
 
     Raises:
         OSError: if there is nothing at ``top``.
@@ -74,23 +71,15 @@ def read_tree(
         [('d', ''), ('d', 'a')]
     """
     status = os.stat(top, follow_symlinks=follow)
-    device = status.st_dev if one_file_system else None
-    reader = _Reader(os, top, exclude, device, jobs, room)
+    reader = _Reader(os, top, exclude, status.st_dev if one_file_system else None, jobs)
     return reader.run(status, 0 if follow else host.O_NOFOLLOW)
 
 
 class _Reader:
     def __init__(
-        self,
-        os: Any,
-        top: str,
-        exclude: Sequence[str],
-        device: int | None,
-        jobs: int,
-        room: Room | None,
+        self, os: Any, top: str, exclude: Sequence[str], device: int | None, jobs: int
     ) -> None:
         self.os = os
-        self.room = room
         self.top = top
         self.excluded = _matcher(exclude)
         self.device = device
@@ -195,7 +184,7 @@ class _Reader:
             size = status.st_size
             if status.st_blocks * 512 >= size:
                 # Files of /proc have no size, and may be read in small parts.
-                data = read(self.os, fd, min(size or _BUFFER, _BUFFER), self.room)
+                data = self.os.read(fd, min(size or _BUFFER, _BUFFER))
                 if len(data) == size:
                     yield ["f", rel, attributes, True, size], data
                     return
@@ -204,7 +193,7 @@ class _Reader:
                 while data:
                     yield ["c", at_byte], data
                     at_byte += len(data)
-                    data = read(self.os, fd, _BUFFER, self.room)
+                    data = self.os.read(fd, _BUFFER)
                 yield ["e", at_byte], b""
             else:
                 yield ["f", rel, attributes, False, size], b""
@@ -217,7 +206,7 @@ class _Reader:
         for start, end in _extents(self.os.lseek, fd, size):
             self.os.lseek(fd, start, host.SEEK_SET)
             while start < end:
-                data = read(self.os, fd, min(_BUFFER, end - start), self.room)
+                data = self.os.read(fd, min(_BUFFER, end - start))
                 if not data:
                     break
                 yield ["c", start], data
@@ -229,14 +218,6 @@ class _Reader:
             return []
         get = self.os.getxattr
         return [[name, get(where, name, **options).decode("latin-1")] for name in names]
-
-
-def read(os: Any, fd: int, size: int, room: Room | None) -> Any:
-    """Read from a file, into room for it if there is any."""
-    view = room(size) if room else None
-    if view is None:
-        return os.read(fd, size)
-    return view[: os.readv(fd, [view])]
 
 
 def attributes_of(status: host.stat_result, xattrs: list[list[str]]) -> list[Any]:

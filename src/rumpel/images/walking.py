@@ -6,20 +6,24 @@ Source: statx(2).
 
 from __future__ import annotations
 
+import os as host
 import stat
 from collections.abc import Iterator
+from struct import Struct
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rumpel.images.jobs import Where
 
-__all__ = ["STATX_SIZE", "walk"]
+__all__ = ["walk"]
 
-STATX_SIZE = 256
+Entry = list[Any]
+
 _AT_FDCWD, _NOFOLLOW, _BASIC = -100, 0x100, 0x7FF
-_MODE = 14
-"""Where stx_mode is, counted in its own size."""
-_ENTRIES, _LENGTH = 256, 64 << 10
+_STATX = Struct("<4xI8xIIIH2xQQQ8xqI4x16xqI4xqI4xIIII")
+"""Block size, links, uid, gid, mode, inode, size, blocks, atime, ctime, mtime, rdev, dev."""
+_S = 1_000_000_000
+_ENTRIES, _LENGTH = 64, 64 << 10
 """How many entries a message has at most, and how long their names are together."""
 
 
@@ -33,11 +37,19 @@ def walk(where: Where, path: str, depth: int, follow: bool) -> Iterator[tuple[An
         follow: if the top is a symbolic link, take what it leads to.
 
     Returns:
-        Messages ``[paths, targets, failures]``, and as many struct statx as there are paths,
-        which are relative to the top. Targets are those of symbolic links, as pairs of an index
-        and a path; failures are pairs of a path and a reason.
+        Lists of ``[path, statistics, where a symbolic link leads]`` each, paths relative to the
+        top; or of ``[path, None, reason]``.
     """
-    return _Walk(where.kernel, path).run(depth, follow)
+    batch: list[Entry] = []
+    length = 0
+    for entry in _Walk(where.kernel, path).run(depth, follow):
+        batch.append(entry)
+        length += len(entry[0]) + len(entry[2] or "")
+        if len(batch) == _ENTRIES or length > _LENGTH:
+            yield batch, b""
+            batch, length = [], 0
+    if batch:
+        yield batch, b""
 
 
 class _Walk:
@@ -45,72 +57,61 @@ class _Walk:
         self.os = kernel.os
         self.call = kernel.syscall
         self.top = top.rstrip("/")
-        room = memoryview(bytearray(_ENTRIES * STATX_SIZE))
-        self.room = room
-        self.slots = [room[at : at + STATX_SIZE] for at in range(0, len(room), STATX_SIZE)]
-        self.modes = room.cast("H")
-        self.clear()
+        self.status = bytearray(256)
 
-    def clear(self) -> None:
-        self.paths: list[str] = []
-        self.targets: list[tuple[int, str]] = []
-        self.failures: list[tuple[str, str | None]] = []
-        self.length = 0
-
-    def batch(self) -> tuple[Any, Any]:
-        """What was found since the last one."""
-        said = self.paths, self.targets, self.failures
-        data = bytes(self.room[: len(self.paths) * STATX_SIZE])
-        self.clear()
-        return said, data
-
-    def run(self, depth: int, follow: bool) -> Iterator[tuple[Any, Any]]:
+    def run(self, depth: int, follow: bool) -> Iterator[Entry]:
         """All of it; not by functions that call each other, as trees may be deeper."""
-        mode = self.entry("", self.top or "/", 0 if follow else _NOFOLLOW)
+        top = self.entry("", self.top or "/", 0 if follow else _NOFOLLOW)
+        yield top
+        if not depth or not stat.S_ISDIR(top[1][0]):
+            return
         ahead: list[Iterator[str]] = []
-        above: list[str] = []
-        if depth and stat.S_ISDIR(mode):
-            self.enter("", ahead, above)
+        above: list[str] = [""]
+        yield from self.enter("", ahead)
         while ahead:
-            if len(self.paths) == _ENTRIES or self.length > _LENGTH:
-                yield self.batch()
             name = next(ahead[-1], None)
             if name is None:
                 ahead.pop()
                 above.pop()
                 continue
-            rel = above[-1] + name
+            rel = f"{above[-1]}/{name}" if above[-1] else name
             try:
-                mode = self.entry(rel, f"{self.top}/{rel}", _NOFOLLOW)
+                entry = self.entry(rel, f"{self.top}/{rel}", _NOFOLLOW)
             except OSError as error:
-                self.fail(rel, error)
+                yield [rel, None, error.strerror]
                 continue
-            if stat.S_ISDIR(mode) and len(ahead) != depth:
-                self.enter(rel, ahead, above)
-        yield self.batch()
+            yield entry
+            if stat.S_ISDIR(entry[1][0]) and len(ahead) != depth:
+                above.append(rel)
+                before = len(ahead)
+                yield from self.enter(rel, ahead)
+                if len(ahead) == before:
+                    above.pop()
 
-    def enter(self, rel: str, ahead: list[Iterator[str]], above: list[str]) -> None:
+    def enter(self, rel: str, ahead: list[Iterator[str]]) -> Iterator[Entry]:
         try:
             names = self.os.listdir(f"{self.top}/{rel}" if rel else self.top or "/")
         except OSError as error:
-            self.fail(rel, error)
+            yield [rel, None, error.strerror]
         else:
             ahead.append(iter(sorted(names)))
-            above.append(f"{rel}/" if rel else "")
 
-    def fail(self, rel: str, error: OSError) -> None:
-        self.failures.append((rel, error.strerror))
-        self.length += len(rel)
-
-    def entry(self, rel: str, path: str, flags: int) -> int:
-        """Have one more; its mode."""
-        at = len(self.paths)
-        self.call("statx", _AT_FDCWD, path, flags, _BASIC, self.slots[at])
-        mode: int = self.modes[at * (STATX_SIZE // 2) + _MODE]
-        if stat.S_ISLNK(mode):
-            target = self.os.readlink(path)
-            self.targets.append((at, target))
-            self.length += len(target)
-        self.paths.append(rel)
-        self.length += len(rel)
-        return mode
+    def entry(self, rel: str, path: str, flags: int) -> Entry:
+        self.call("statx", _AT_FDCWD, path, flags, _BASIC, self.status)
+        _, links, uid, gid, mode, inode, size, blocks, *rest = _STATX.unpack_from(self.status)
+        atime, atime_ns, ctime, ctime_ns, mtime, mtime_ns, major, minor, *device = rest
+        numbers = [
+            mode,
+            inode,
+            host.makedev(*device),
+            links,
+            uid,
+            gid,
+            size,
+            atime * _S + atime_ns,
+            mtime * _S + mtime_ns,
+            ctime * _S + ctime_ns,
+            blocks,
+            host.makedev(major, minor),
+        ]
+        return [rel, numbers, self.os.readlink(path) if stat.S_ISLNK(mode) else None]

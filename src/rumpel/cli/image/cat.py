@@ -24,6 +24,6 @@ def command(how: How, names: tuple[str, ...]) -> None:
     with Images(how) as images:
         for place in images.places(names):
             with images.attempt(place.name):
-                for data in place.volume.content(place.path, lend=True):
+                for data in place.volume.content(place.path):
                     out.write(data)
         out.flush()
