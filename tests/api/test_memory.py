@@ -74,7 +74,7 @@ def test_kernel_threads_find_memory_that_callers_cannot_use_up(boot: Boot) -> No
 
 @pytest.mark.kernel
 def test_writers_of_files_find_memory_or_an_error(boot: Boot, tmp_path: Path) -> None:
-    """Six threads, a disk, and very little memory."""
+    """Six threads, a disk, and little memory; with 16 MiB Linux itself may wait for ever."""
     k = boot(memory="24M", disks=[ext4(tmp_path / "disk.img", None, "256M")])
     k.mount("/dev/vda", "/mnt", "ext4")
     errors: list[OSError] = []
