@@ -226,13 +226,12 @@ def test_passt_and_dhcp(on_kernel: OnKernel, tmp_path: Path) -> None:
     with subprocess.Popen(passt, stderr=subprocess.DEVNULL) as process:
         try:
             assert wait_until(path.exists)
-            script = "ip -4 -o addr show eth0; ip route; cat /etc/resolv.conf /proc/net/pnp"
+            script = "ip -4 -o addr show eth0; ip route; cat /etc/resolv.conf"
             net = f"unix:{path},ip=dhcp"
             done = on_kernel.run("--net", net, program=["bash", "-c", script])
             assert " inet " in done.stdout, done.stderr
             assert "default via" in done.stdout
-            servers = [line for line in done.stdout.splitlines() if line[:10] == "nameserver"]
-            assert len(servers) >= 2, "the server's, and what the program reads: resolv.conf(5)"
+            assert "\nnameserver " in done.stdout
         finally:
             process.kill()
 
@@ -297,11 +296,9 @@ def test_a_port_that_is_none(port: str) -> None:
 
 
 def test_what_goes_together(tmp_path: Path) -> None:
-    """One client of DHCP is in the kernel; ports are of the user-mode network, captures of one."""
+    """Ports are of the user-mode network, captures of one."""
     with pytest.raises(ValueError, match="no network that could be captured"):
         plan([Net.parse("none")], pcap=str(tmp_path / "pcap"))
-    with pytest.raises(ValueError, match="on one network only"):
-        plan([Net.parse("tap,ip=dhcp")] * 2)
     with pytest.raises(ValueError, match="user-mode network"):
         plan([Net.parse("none")], ["8080:80"])
 

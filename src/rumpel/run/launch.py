@@ -200,7 +200,7 @@ def start(program: Sequence[str], options: Options) -> instance.Joined:
     try:
         servers = dns or made.dns
         resolv = f"{instance.directory()}/{name}.resolv"
-        asks = not servers and any("dhcp" in net.addresses for net in options.networks)
+        asks = bool(made.asking) and not servers
         if servers or asks:
             rules.append(f"instead /etc/resolv.conf {resolv}")
         # First: as long as the name may be another's, so may the files that go by it.
@@ -221,8 +221,6 @@ def start(program: Sequence[str], options: Options) -> instance.Joined:
                 fds.append(_open_log(options.log))
                 made.fds.append(fds[-1])
                 extra.append(f"log={fds[-1]}")
-            if made.cmdline:
-                extra.append("cmdline=" + " ".join(made.cmdline))
             meanings |= made.meanings
             first = _boot(image, [*extra, *made.arguments, *settings], fds, meanings)
             joined = instance.Joined(name, rules, flags, first)
@@ -238,8 +236,12 @@ def start(program: Sequence[str], options: Options) -> instance.Joined:
             from rumpel.run import images
 
             images.mount(options.images, joined)
-        if asks:
-            _write(resolv, nets.told(joined))
+        if made.asking:
+            from rumpel.run import autoconf
+
+            told = autoconf.configure(joined, made.asking)
+            if asks:
+                _write(resolv, told if "nameserver " in told else _read("/etc/resolv.conf"))
     except BaseException:
         joined.close()
         raise
@@ -279,6 +281,11 @@ def _servers(names: Sequence[str]) -> list[str]:
 
 def _open_log(path: str) -> int:
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+
+
+def _read(path: str) -> str:
+    with open(path) as file:
+        return file.read()
 
 
 def _write(path: str, text: str) -> None:

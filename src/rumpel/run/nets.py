@@ -13,9 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from rumpel.run.instance import Joined
-
-__all__ = ["KINDS", "Net", "Plan", "plan", "told"]
+__all__ = ["KINDS", "Net", "Plan", "plan"]
 
 KINDS = {
     "user": "a network of this process's sockets, without privileges",
@@ -30,6 +28,8 @@ KINDS = {
 }
 _NAMED = {"packet", "unix", "vde", "pcap", "fd"}
 _ATTRIBUTES = {"ip", "gw", "mtu", "mac", "offload"}
+_ASKED = ("dhcp", "slaac")
+"""Addresses that the network gives: :mod:`rumpel.run.autoconf`."""
 _TUNGETIFF, _IFF_TAP = 0x800454D2, 2
 """See linux/if_tun.h and netdevice(7)."""
 
@@ -40,7 +40,8 @@ class Net(Record):
     Attributes:
         kind: one of :data:`KINDS`.
         name: what it is about: an interface, a path, a number.
-        addresses: of the kernel, with the length of the prefix; ``dhcp`` asks for one.
+        addresses: of the kernel, with the length of the prefix; ``dhcp`` and ``slaac`` ask
+            the network for them.
         gateways: an IPv4 address, an IPv6 address, or both.
         mtu: in bytes; None is the usual one.
         mac: of the kernel's interface; None makes one up.
@@ -83,7 +84,7 @@ class Net(Record):
         import ipaddress
 
         if key == "ip":
-            if value != "dhcp":
+            if value not in _ASKED:
                 ipaddress.ip_interface(value)
                 if "/" not in value:
                     raise ValueError(f"ip={value} lacks the length of the prefix, such as /24")
@@ -117,7 +118,7 @@ class Plan:
     Attributes:
         arguments: see runtime/shared/options.h.
         fds: descriptors that they name.
-        cmdline: for the kernel.
+        asking: interfaces, and the way in which each asks for addresses.
         dns: name servers of the networks.
         meanings: what each of the arguments is to people.
     """
@@ -125,7 +126,7 @@ class Plan:
     def __init__(self) -> None:
         self.arguments: list[str] = ["up=lo"]
         self.fds: list[int] = []
-        self.cmdline: list[str] = []
+        self.asking: list[tuple[str, str]] = []
         self.dns: list[str] = []
         self.meanings: dict[str, str] = {}
 
@@ -155,8 +156,6 @@ def plan(nets: Iterable[Net], publish: Sequence[str] = (), pcap: str | None = No
     nets = list(nets)
     if any(net.kind == "host" for net in nets):
         raise ValueError("the network host is no kernel's")
-    if sum("dhcp" in net.addresses for net in nets) > 1:
-        raise ValueError("ip=dhcp: the kernel asks on one network only")
     if publish and not any(net.kind == "user" for net in nets):
         raise ValueError("ports are published by the user-mode network: --net user")
     if pcap is not None and all(net.kind == "none" for net in nets):
@@ -196,23 +195,10 @@ def _add(made: Plan, net: Net, name: str, publish: Sequence[str], pcap: str | No
         device += f",pcap={made.fds[-1]}"
     made.arguments.append(device)
     made.meanings[device] = f"{name} ({net.kind})"
-    if "dhcp" in net.addresses:
-        made.cmdline.append(f"ip=:::::{name}:dhcp")
+    made.asking += [(name, way) for way in dict.fromkeys(net.addresses) if way in _ASKED]
     for argument, meaning in _settings(net, name):
         made.arguments.append(argument)
         made.meanings[argument] = f"{name}: {meaning}"
-
-
-def told(kernel: Joined) -> str:
-    """What the server of DHCP said of names, as resolv.conf(5) has it; else the host's."""
-    from rumpel.run.popen import output
-
-    found = output(kernel, ["cat", "/proc/net/pnp"], ["path /proc/net/pnp"])[1]
-    lines = [line for line in found.splitlines() if line.startswith(("nameserver ", "domain "))]
-    if not any(line.startswith("nameserver ") for line in lines):
-        with open("/etc/resolv.conf") as file:
-            return file.read()
-    return "".join(f"{line}\n" for line in lines)
 
 
 def _packed(address: str) -> str:
@@ -246,13 +232,14 @@ def _interface(address: str) -> str:
 
 def _settings(net: Net, name: str) -> Iterator[tuple[str, str]]:
     """Arguments, and what they are to people."""
-    fixed = [address for address in net.addresses if address != "dhcp"]
-    if any(":" in address for address in fixed):
+    fixed = [address for address in net.addresses if address not in _ASKED]
+    six = "IPv6 (of an MTU of 1280 or more)"
+    if "slaac" in net.addresses:
+        # Routers are asked at once, not after up to a second.
+        yield f"write=/proc/sys/net/ipv6/conf/{name}/router_solicitation_delay,0", six
+    if "slaac" in net.addresses or any(":" in address for address in fixed):
         # Others are not asked whether they have it: nobody could use it meanwhile.
-        yield (
-            f"write=/proc/sys/net/ipv6/conf/{name}/accept_dad,0",
-            "IPv6 (of an MTU of 1280 or more)",
-        )
+        yield f"write=/proc/sys/net/ipv6/conf/{name}/accept_dad,0", six
     yield f"up={name}", "up"
     for address in fixed:
         yield f"address={name},{_interface(address)}", f"ip={address}"
