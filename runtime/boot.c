@@ -143,6 +143,8 @@ static int start(struct rumpel_kernel *kernel, const char *cmdline)
 	fill_seed(kernel, params.seed, sizeof(params.seed));
 	set_ops(kernel);
 
+	kernel->booted_at = rumpel_kernel_now(kernel);
+	rumpel_lockup_init(kernel);
 	rumpel_token_take(kernel);
 	kernel->init->state = TASK_BUSY;
 	waiter->task = kernel->init;

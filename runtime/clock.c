@@ -116,6 +116,7 @@ static void op_delay(void *host, unsigned long long ns)
 		while (rumpel_host_now() < end)
 			__builtin_ia32_pause();
 	}
+	rumpel_lockup_look(kernel);
 	if (kernel->vcpu->deadline <= rumpel_kernel_now(kernel))
 		__atomic_fetch_or(&kernel->vcpu->pending, 1ull << RUMPEL_IRQ_TIMER,
 				  __ATOMIC_SEQ_CST);

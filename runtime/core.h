@@ -265,6 +265,13 @@ struct rumpel_wake {
 	uint32_t owner; /* a thread, or 0 */
 };
 
+/* ---- lockup.c ---- */
+
+struct rumpel_lockup {
+	uint64_t since, seen; /* the spin's start, and the last look at it */
+	uint64_t limit; /* ns */
+};
+
 /* ---- a kernel ---- */
 
 enum rumpel_where {
@@ -282,6 +289,7 @@ struct rumpel_kernel {
 	bool copied; /* that fork copies the kernel */
 	uint32_t state; /* enum rumpel_state; any thread may look */
 	uint32_t where; /* enum rumpel_where: what a holder of the token that dies leaves behind */
+	bool progress; /* a call has ended or a device said something: see lockup.c */
 	struct rumpel_vcpu *vcpu;
 	unsigned int (*enter)(void);
 	uint64_t calls;
@@ -296,6 +304,8 @@ struct rumpel_kernel {
 	int leader_fd; /* wakes the thread that leads, while it polls; or -1 */
 	struct rumpel_wake wakes[MOST_WAKES];
 	uint64_t polled_at;
+	uint64_t booted_at; /* on its clock */
+	struct rumpel_lockup lockup;
 
 	struct rumpel_task *tasks;
 	struct rumpel_task *done, **done_tail; /* asynchronous calls that have ended */
@@ -414,6 +424,14 @@ void rumpel_vcpu_handle(struct rumpel_kernel *kernel, unsigned int exit,
 			const struct rumpel_task *until);
 /* Interrupts, timers and tasks that wait for enter(). */
 bool rumpel_vcpu_has_work(struct rumpel_kernel *kernel);
+
+/* ---- lockup.c: token held ---- */
+
+void rumpel_lockup_init(struct rumpel_kernel *kernel);
+/* Kernel code spins, and has it leave if that has been going on for too long. */
+void rumpel_lockup_look(struct rumpel_kernel *kernel);
+/* It has: the log says so. */
+bool rumpel_lockup_found(struct rumpel_kernel *kernel);
 
 /* ---- wait.c ---- */
 

@@ -76,6 +76,7 @@ void rumpel_kernel_interrupt(struct rumpel_kernel *kernel, unsigned int slot)
 {
 	uint64_t bit = 1ull << (RUMPEL_IRQ_DEVICE + slot);
 
+	relaxed_set(&kernel->progress, true);
 	if (!(__atomic_fetch_or(&kernel->vcpu->pending, bit, __ATOMIC_SEQ_CST) & bit))
 		wake(kernel);
 }

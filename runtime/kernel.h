@@ -105,6 +105,8 @@ struct rumpel_device_ops {
 	void (*finish)(struct rumpel_device *device);
 	void (*free)(struct rumpel_device *device);
 	void (*stats)(const struct rumpel_device *device, struct rumpel_device_stats *stats);
+	/* Token held: a request to a disk or a directory is not answered yet. */
+	bool (*is_busy)(struct rumpel_device *device);
 	/* Token held; may be NULL. */
 	void (*fork)(struct rumpel_device *device, enum rumpel_fork stage);
 };

@@ -104,6 +104,7 @@ static inline void start(struct rumpel_task *task)
 		   caller->state == RUMPEL_CALLER_USER)) {
 		relaxed_set(&kernel->where, WHERE_HOST);
 		kernel->runnable = vcpu->more;
+		relaxed_set(&kernel->progress, true);
 		task->state = TASK_DONE;
 		return;
 	}

@@ -55,6 +55,7 @@ void rumpel_vcpu_handle(struct rumpel_kernel *kernel, unsigned int exit,
 		switch (exit) {
 		case RUMPEL_EXIT_DONE:
 			kernel->runnable = vcpu->more;
+			relaxed_set(&kernel->progress, true);
 			rumpel_task_ended(kernel, vcpu->done);
 			break;
 		case RUMPEL_EXIT_IDLE:
@@ -63,7 +64,10 @@ void rumpel_vcpu_handle(struct rumpel_kernel *kernel, unsigned int exit,
 		case RUMPEL_EXIT_RELAX:
 			kernel->runnable = true;
 			relax(kernel);
-			break;
+			if (likely(!rumpel_lockup_found(kernel)))
+				break;
+			ended(kernel, RUMPEL_PANICKED);
+			return;
 		case RUMPEL_EXIT_HALT:
 			ended(kernel, RUMPEL_HALTED);
 			return;

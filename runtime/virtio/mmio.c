@@ -3,6 +3,7 @@
 #include "mmio.h"
 
 #include <string.h>
+#include <linux/virtio_ids.h>
 
 #define MMIO_MAGIC 0x74726976 /* "virt" */
 #define MMIO_VERSION 2
@@ -339,6 +340,26 @@ static void virtio_stats(const struct rumpel_device *device, struct rumpel_devic
 	};
 }
 
+/* Other devices have the driver's buffers for as long as nothing comes. */
+static bool answers_all(const struct rumpel_virtio *virtio)
+{
+	return virtio->id == VIRTIO_ID_BLOCK || virtio->id == VIRTIO_ID_FS;
+}
+
+static bool virtio_is_busy(struct rumpel_device *device)
+{
+	struct rumpel_virtio *virtio = to_virtio(device);
+	bool busy = false;
+
+	if (!answers_all(virtio))
+		return false;
+	virtio_lock(virtio);
+	for (unsigned int i = 0; i < virtio->queue_count; i++)
+		busy |= virtio->queues[i].next_avail != virtio->queues[i].next_used;
+	virtio_unlock(virtio);
+	return busy && rumpel_virtio_is_live(virtio);
+}
+
 static void virtio_fork(struct rumpel_device *device, enum rumpel_fork stage)
 {
 	struct rumpel_virtio *virtio = to_virtio(device);
@@ -360,6 +381,7 @@ static const struct rumpel_device_ops virtio_device_ops = {
 	.finish = virtio_finish,
 	.free = virtio_free,
 	.stats = virtio_stats,
+	.is_busy = virtio_is_busy,
 	.fork = virtio_fork,
 };
 
