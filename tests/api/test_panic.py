@@ -12,12 +12,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from elftools.elf.elffile import ELFFile
-from elftools.elf.sections import SymbolTableSection
 
 import rumpel
 import rumpel.crash
 from rumpel import FaultyDisk, Kernel, KernelPanic, TaskExited, VirtualClock, syscalls
+from rumpel.symbols import addresses
 from tests.api.test_disks import damaged_directory, ext4
 
 pytestmark = pytest.mark.kernel
@@ -28,12 +27,8 @@ Boot = Callable[..., Kernel]
 @pytest.fixture(scope="session")
 def sys_call_table(default_image: str) -> int:
     """Where the kernel's table is, in its image."""
-    with Path(default_image).with_name("vmlinux").open("rb") as file:
-        table = ELFFile(file).get_section_by_name(".symtab")
-        assert isinstance(table, SymbolTableSection)
-        symbols = table.get_symbol_by_name("sys_call_table")
-        assert symbols
-        return int(symbols[0]["st_value"])
+    vmlinux = Path(default_image).with_name("vmlinux")
+    return addresses(vmlinux, ["sys_call_table"])["sys_call_table"]
 
 
 @pytest.fixture
