@@ -12,6 +12,8 @@
 #include "mmio.h"
 
 #define RUMPEL_SECTOR 512
+#define RUMPEL_BLOCK_RANGES 16 /* of one discard */
+#define RUMPEL_BLOCK_RANGE_SECTORS (1u << 22) /* 2 GiB */
 
 struct rumpel_block;
 
@@ -101,5 +103,13 @@ void rumpel_block_fail_taken(struct rumpel_block *block);
 /* Any thread, locked. A void request is only given back. */
 void rumpel_block_end_locked(struct rumpel_block_request *request, int error);
 void rumpel_block_free(struct rumpel_block *block);
+
+/* ---- block_request.c; all of it locked ---- */
+
+/* NULL: no memory. */
+struct rumpel_block_request *rumpel_block_request_get(struct rumpel_block *block);
+void rumpel_block_request_release(struct rumpel_block_request *request);
+/* Its chain was taken. 1: ended, to be published; 0: to be deferred; -EIO: broken. */
+int rumpel_block_request_start(struct rumpel_block *block, struct rumpel_block_request *request);
 
 #endif

@@ -335,6 +335,18 @@ int rumpel_net_hand_over(struct rumpel_net *net, struct rumpel_net_rx *rx,
 	return 0;
 }
 
+void rumpel_net_received(struct rumpel_net *net, uint16_t before, int result)
+{
+	struct rumpel_queue *queue = rumpel_net_rx_queue(net);
+
+	if (result != -EAGAIN && result != -ENOBUFS)
+		rumpel_queue_notify_off(queue);
+	if (queue->next_used != before && rumpel_queue_wants_interrupt(queue))
+		rumpel_virtio_interrupt(&net->virtio);
+	if (result == -EIO)
+		rumpel_virtio_break(&net->virtio);
+}
+
 static void tell_link(struct rumpel_net *net)
 {
 	const uint16_t status = net->pulled || net->no_carrier ? 0 : VIRTIO_NET_S_LINK_UP;

@@ -141,6 +141,12 @@ static inline struct rumpel_queue *rumpel_net_tx_queue(struct rumpel_net *net)
 int rumpel_net_gather(struct rumpel_net *net, struct rumpel_net_rx *rx, size_t len);
 /* `len` bytes are in the buffers, but for the number of buffers: hands them over. */
 void rumpel_net_deliver(struct rumpel_net *net, struct rumpel_net_rx *rx, size_t len);
+/*
+ * Holder of the token: receiving is over for now, `before` is the queue's next_used at its begin.
+ * The driver hears of what came. -EAGAIN or -ENOBUFS: frames wait for buffers, of which it has
+ * to tell; -EIO: it is broken.
+ */
+void rumpel_net_received(struct rumpel_net *net, uint16_t before, int result);
 
 /* Has the driver said that it can take such a frame? */
 bool rumpel_net_takes(const struct rumpel_net *net, const struct virtio_net_hdr_v1 *header);

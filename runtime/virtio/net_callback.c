@@ -310,7 +310,6 @@ static int deliver(struct net_callback *callback, const struct frame *frame)
 
 static void deliver_all(struct net_callback *callback)
 {
-	struct rumpel_virtio *virtio = &callback->net.virtio;
 	struct rumpel_queue *queue = rumpel_net_rx_queue(&callback->net);
 	uint16_t before = queue->next_used;
 	int result = 0;
@@ -326,16 +325,11 @@ static void deliver_all(struct net_callback *callback)
 		if (result == -EAGAIN || result == -EIO)
 			break;
 		if (result)
-			rumpel_virtio_count(&virtio->stats.dropped, 1);
+			rumpel_virtio_count(&callback->net.virtio.stats.dropped, 1);
 		drop_head(callback);
 	}
 	pthread_mutex_unlock(&callback->lock);
-	if (result != -EAGAIN)
-		rumpel_queue_notify_off(queue);
-	if (queue->next_used != before && rumpel_queue_wants_interrupt(queue))
-		rumpel_virtio_interrupt(virtio);
-	if (result == -EIO)
-		rumpel_virtio_break(virtio);
+	rumpel_net_received(&callback->net, before, result);
 }
 
 /* Locked. False: it is none, or there is no room for it. */

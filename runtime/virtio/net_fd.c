@@ -226,9 +226,7 @@ static int fd_deliver_all(struct net_fd *fd)
 
 static void fd_receive(struct net_fd *fd)
 {
-	struct rumpel_virtio *virtio = &fd->net.virtio;
-	struct rumpel_queue *queue = rumpel_net_rx_queue(&fd->net);
-	uint16_t before = queue->next_used;
+	uint16_t before = rumpel_net_rx_queue(&fd->net)->next_used;
 	int result = fd_deliver_all(fd);
 
 	for (int i = 0; i < FD_READS && !result && !fd->down; i++) {
@@ -243,12 +241,7 @@ static void fd_receive(struct net_fd *fd)
 		fd->watch.events &= ~POLLIN;
 	else
 		fd->watch.events |= POLLIN;
-	if (!result)
-		rumpel_queue_notify_off(queue);
-	if (queue->next_used != before && rumpel_queue_wants_interrupt(queue))
-		rumpel_virtio_interrupt(virtio);
-	if (result == -EIO)
-		rumpel_virtio_break(virtio);
+	rumpel_net_received(&fd->net, before, result);
 }
 
 /* ---- the device ---- */

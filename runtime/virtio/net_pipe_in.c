@@ -196,7 +196,6 @@ static bool joined_has_more(struct net_pipe *pipe)
 
 void net_pipe_receive(struct net_pipe *pipe)
 {
-	struct rumpel_virtio *virtio = &pipe->net.virtio;
 	struct rumpel_queue *queue = rumpel_net_rx_queue(&pipe->net);
 	struct net_pipe *joined;
 	uint16_t before = queue->next_used;
@@ -212,10 +211,7 @@ void net_pipe_receive(struct net_pipe *pipe)
 	 * the timer. */
 	if (pipe->in.watch.fd >= 0)
 		pipe->in.watch.events = result < 0 ? 0 : POLLIN;
-	if (result >= 0)
-		rumpel_queue_notify_off(queue);
-	if (queue->next_used != before && rumpel_queue_wants_interrupt(queue))
-		rumpel_virtio_interrupt(virtio);
+	rumpel_net_received(&pipe->net, before, result);
 	/* Lines went straight through. */
 	joined = net_pipe_borrow(pipe);
 	if (joined) {
@@ -223,8 +219,6 @@ void net_pipe_receive(struct net_pipe *pipe)
 			net_pipe_flush(joined);
 		rumpel_net_give_back(&pipe->net);
 	}
-	if (result == -EIO)
-		rumpel_virtio_break(virtio);
 }
 
 void net_pipe_rested(struct rumpel_timer *timer)

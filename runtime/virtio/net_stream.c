@@ -332,7 +332,6 @@ static size_t stream_read(struct net_stream *stream)
 
 static void stream_receive(struct net_stream *stream)
 {
-	struct rumpel_virtio *virtio = &stream->net.virtio;
 	struct rumpel_queue *queue = rumpel_net_rx_queue(&stream->net);
 	uint16_t before = queue->next_used;
 	int result;
@@ -354,12 +353,7 @@ static void stream_receive(struct net_stream *stream)
 		stream->watch.events &= ~POLLIN;
 	else
 		stream->watch.events |= POLLIN;
-	if (result != -EAGAIN)
-		rumpel_queue_notify_off(queue);
-	if (queue->next_used != before && rumpel_queue_wants_interrupt(queue))
-		rumpel_virtio_interrupt(virtio);
-	if (result == -EIO)
-		rumpel_virtio_break(virtio);
+	rumpel_net_received(&stream->net, before, result);
 }
 
 /* ---- the device ---- */

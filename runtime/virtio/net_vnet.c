@@ -247,7 +247,6 @@ static int vnet_receive_one(struct net_vnet *vnet)
 
 static void vnet_receive(struct net_vnet *vnet)
 {
-	struct rumpel_virtio *virtio = &vnet->net.virtio;
 	struct rumpel_queue *queue = rumpel_net_rx_queue(&vnet->net);
 	uint16_t before = queue->next_used;
 	int result = 1;
@@ -262,12 +261,7 @@ static void vnet_receive(struct net_vnet *vnet)
 		vnet->watch.events &= ~POLLIN;
 	else
 		vnet->watch.events |= POLLIN;
-	if (result >= 0)
-		rumpel_queue_notify_off(queue);
-	if (queue->next_used != before && rumpel_queue_wants_interrupt(queue))
-		rumpel_virtio_interrupt(virtio);
-	if (result == -EIO)
-		rumpel_virtio_break(virtio);
+	rumpel_net_received(&vnet->net, before, result);
 }
 
 /* ---- the device ---- */

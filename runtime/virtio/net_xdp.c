@@ -191,7 +191,6 @@ static int xdp_receive_one(struct net_xdp *xdp)
 
 static void xdp_receive(struct net_xdp *xdp)
 {
-	struct rumpel_virtio *virtio = &xdp->net.virtio;
 	struct rumpel_queue *queue = rumpel_net_rx_queue(&xdp->net);
 	uint16_t before = queue->next_used;
 	uint32_t seen = xdp->xsk.in.own;
@@ -209,12 +208,7 @@ static void xdp_receive(struct net_xdp *xdp)
 		xdp->watch.events &= ~POLLIN;
 	else
 		xdp->watch.events |= POLLIN;
-	if (result >= 0)
-		rumpel_queue_notify_off(queue);
-	if (queue->next_used != before && rumpel_queue_wants_interrupt(queue))
-		rumpel_virtio_interrupt(virtio);
-	if (result == -EIO)
-		rumpel_virtio_break(virtio);
+	rumpel_net_received(&xdp->net, before, result);
 }
 
 /* ---- the device ---- */

@@ -16,6 +16,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 #include <linux/if_xdp.h>
 
@@ -23,6 +24,7 @@
 #define XSK_FRAME_MOST 4096 /* of a page, as all hosts allow */
 #define XSK_BESIDE (14 + 8) /* beside the MTU: a header, two VLAN tags */
 #define XSK_BUFFER (16 << 20) /* so that frames, not bytes, are what may be under way */
+#define XSK_BUSY_MS 500 /* that a queue may be taken still by a socket that is closed */
 
 static uint32_t load(const uint32_t *index)
 {
@@ -146,8 +148,12 @@ int net_xsk_bind(struct net_xsk *xsk, int index, unsigned int queue)
 	struct xdp_options options = { 0 };
 	socklen_t len = sizeof(options);
 
-	if (bind(xsk->fd, (struct sockaddr *)&address, sizeof(address)) < 0)
-		return errno == EINVAL ? -ECHRNG : -errno;
+	/* The host takes a queue away from a socket that was closed a moment later only. */
+	for (int i = 0; bind(xsk->fd, (struct sockaddr *)&address, sizeof(address)) < 0; i++) {
+		if (errno != EBUSY || i == XSK_BUSY_MS)
+			return errno == EINVAL ? -ECHRNG : -errno;
+		nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
+	}
 	if (!getsockopt(xsk->fd, SOL_XDP, XDP_OPTIONS, &options, &len))
 		xsk->zerocopy = options.flags & XDP_OPTIONS_ZEROCOPY;
 	for (uint32_t i = 0; i < NET_XSK_RECEIVE; i++)

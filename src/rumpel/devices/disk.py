@@ -40,7 +40,7 @@ class Disk(Device):
         super().__init__(_native.block_file(path, _native.READ_ONLY if read_only else 0))
 
     def resize(self, size: int | str) -> None:
-        """Make the file, and so the disk, longer or shorter; the kernel hears of it.
+        """Make the file, and so the disk, longer or shorter; the kernel hears of it soon.
 
         A file system on it is another matter: ``resize2fs`` and the like.
 
