@@ -162,9 +162,16 @@ def on_a_terminal(command: str, *arguments: str) -> list[str]:
         os.close(terminal)
 
 
-def test_mistakes(run: Run, disk: Path) -> None:
+def test_mistakes(run: Run, disk: Path, tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One line that names what is wrong, and nothing is done."""
+    run("cp", tree / "etc" / "hosts", "disk.img:/")
     assert "nonsense" in run("ls", "--memory", "nonsense", disk, status=2).error
+    error = run("create", "small.img", "100M", "--fs", "xfs", status=1).error
+    assert error.endswith("mkfs.xfs: Filesystem must be larger than 300MB.\n")
+    assert "none.img" in run("diff", "none.img", tree, status=2).error
+    monkeypatch.setenv("VISUAL", "no-such-editor")
+    assert "no-such-editor: No such file" in run("edit", "disk.img:/hosts", status=1).error
+    assert not run("df", "none.img", status=1).out
     assert ".zst" in run("tar", disk, "x.tar.zst", status=2).error
     assert not Path("x.tar.zst").exists()
     assert run("untar", "nofile", "disk.img:/u", status=1).error == (
@@ -195,6 +202,25 @@ def test_as_coreutils(run: Run, disk: Path, tree: Path) -> None:
         "/tree/etc/c:",
     ]  # fmt: skip
     assert "/tree/.dark/deep:" in run("ls", "-aR", "disk.img:/tree").lines
+    # First what is no directory.
+    names = ("disk.img:/tree/etc", "disk.img:/tree/su", "disk.img:/tree/etc/hosts")
+    heading = ["/tree/su", "/tree/etc/hosts", "", "disk.img:/tree/etc:"]
+    assert run("ls", *names).lines[:4] == heading
+    assert run("ls", "-d", *names).lines == ["/tree/etc", "/tree/su", "/tree/etc/hosts"]
+    assert run("ls", "-ld", "disk.img:/tree").lines[0].endswith(" /tree")
+    assert [row["path"] for row in json.loads(run("ls", "-d", "--json", *names[:1]).out)] == [
+        "/tree/etc"
+    ]
+    assert run("ls", "-R", "disk.img:/tree/su").lines == ["/tree/su"]
+    run("ln", "-s", "nowhere", "disk.img:/dangling")
+    assert run("ls", "disk.img:/dangling").lines == ["/dangling"]
+    # A slash at its end is a directory's, which only a tree can become.
+    for name in (tree / "su", "disk.img:/tree/su"):
+        assert run("cp", name, "disk.img:/new/", status=1).error == (
+            "rumpel: disk.img:/new/: Not a directory\n"
+        )
+    run("cp", "disk.img:/tree/etc", "disk.img:/new/")
+    assert "hosts" in run("ls", "disk.img:/new").lines
     ours = [line.split("\t")[1] for line in run("du", "disk.img:/tree").lines]
     assert ours == [
         "/tree/.dark/deep", "/tree/.dark", "/tree/etc/a/b", "/tree/etc/a", "/tree/etc/c",
@@ -259,6 +285,6 @@ def test_modes_and_the_umask() -> None:
 def test_signals_of_an_editor() -> None:
     """What is typed is the editor's affair; it gets them as usual, and we do not."""
     before = signal.getsignal(signal.SIGINT)
-    assert edit._run(["sh", "-c", "kill -INT $PPID; exit 3"]) == 3
-    assert edit._run(["sh", "-c", "kill -INT $$; exit 3"]) == -signal.SIGINT
+    assert edit._run("x", ["sh", "-c", "kill -INT $PPID; exit 3"]) == 3
+    assert edit._run("x", ["sh", "-c", "kill -INT $$; exit 3"]) == -signal.SIGINT
     assert signal.getsignal(signal.SIGINT) is before

@@ -23,6 +23,13 @@ pytestmark = pytest.mark.kernel
 SIZES = {"xfs": 304, "btrfs": 128, "f2fs": 64, "exfat": 16, "ntfs": 16, "vfat": 16}
 
 
+_ACL = struct.pack(
+    "<I" + "HHI" * 5, 2, *(1, 7, -1 & 0xFFFFFFFF), *(2, 5, 77), *(4, 5, -1 & 0xFFFFFFFF),
+    *(16, 5, -1 & 0xFFFFFFFF), *(32, 5, -1 & 0xFFFFFFFF),
+)  # fmt: skip
+"""For a user with number 77, as Linux has it in an attribute."""
+
+
 def make_tree(top: Path) -> None:
     """A tree with all kinds of files."""
     top.mkdir()
@@ -72,6 +79,8 @@ def test_what_has_everything(kind: str, opened: Any, tmp_path: Path) -> None:
     """A tree goes in and comes out with all attributes; what is there is clean afterwards."""
     disk = make(tmp_path / "disk.img", kind, SIZES.get(kind, 32))
     make_tree(tmp_path / "tree")
+    # XFS has it among other attributes as well, under another name.
+    os.setxattr(tmp_path / "tree" / "dir", "system.posix_acl_default", _ACL)
     with opened(disk) as image:
         assert (image.volume.device.kind, image.volume.device.label) == (kind, "TEST")
         copied = image.copy_in(tmp_path / "tree", "/tree")
@@ -79,6 +88,7 @@ def test_what_has_everything(kind: str, opened: Any, tmp_path: Path) -> None:
     check(disk, kind)
     with opened(disk, read_only=True) as image:
         image.copy_out("/tree", tmp_path / "back")
+    assert os.listxattr(tmp_path / "back" / "dir") == ["system.posix_acl_default"]
     tick = 10**9 if kind == "ext2" else 1
     assert facts(tmp_path / "back", True, tick) == facts(tmp_path / "tree", True, tick)
     with opened(disk) as image:

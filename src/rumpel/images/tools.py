@@ -5,9 +5,12 @@ from __future__ import annotations
 
 import errno
 import os
+import select
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator, Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,6 +38,10 @@ class Tool(NamedTuple):
 
 
 _PIECE = 1 << 20
+_SAID = 1 << 20
+"""Of what a program that checks says: so much is shown."""
+_EACH_SECOND = 4 << 20
+"""What such a program is expected to read, at least."""
 _EXT = {"check": ("e2fsck", "-fn"), "repair": ("e2fsck", "-fy"), "package": "e2fsprogs"}
 KINDS = {
     "ext2": Tool(("mke2fs", "-q", "-F", "-t", "ext2"), **_EXT),  # type: ignore[arg-type]
@@ -72,23 +79,34 @@ def run(name: str, command: Sequence[str], package: str, **options: object) -> s
     """
     result = check_status(name, command, package, **options)
     if result.returncode:
-        said = (result.stderr or result.stdout).strip().splitlines()
-        raise ImageError(name, f"{command[0]}: {said[-1] if said else 'failed'}")
+        raise ImageError(name, f"{command[0]}: {_reason(result.stderr or result.stdout)}")
     return result.stdout
+
+
+def _reason(said: str) -> str:
+    """The last line of what a program complained of, but not of how it is used."""
+    lines = [line for line in said.splitlines() if line.strip()]
+    before = takewhile(lambda line: not line.lower().startswith("usage:"), lines)
+    return ([*before] or lines or ["failed, and does not say why"])[-1].strip()
 
 
 def check_status(
     name: str, command: Sequence[str], package: str, **options: object
 ) -> subprocess.CompletedProcess[str]:
     """Run a program, whatever it returns."""
-    path = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
-    program = shutil.which(command[0], path=path)
-    if program is None:
-        raise ImageError(name, f"{command[0]} is not installed (Debian: {package})")
+    program = _found(name, command[0], package)
     if "input" not in options:
         options["stdin"] = subprocess.DEVNULL  # whatever they would ask
     text: dict[str, object] = {"capture_output": True, "text": True, "errors": "replace"}
     return subprocess.run([program, *command[1:]], **text, **options)  # type: ignore[call-overload,no-any-return]
+
+
+def _found(name: str, program: str, package: str) -> str:
+    path = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
+    found = shutil.which(program, path=path)
+    if found is None:
+        raise ImageError(name, f"{program} is not installed (Debian: {package})")
+    return found
 
 
 def mkfs(name: str, kind: str, file: str, label: str, arguments: Sequence[str] = ()) -> None:
@@ -104,20 +122,80 @@ def mkfs(name: str, kind: str, file: str, label: str, arguments: Sequence[str] =
     run(name, [*tool.make, *named, *arguments, file], tool.package)
 
 
-def fsck(name: str, kind: str, file: str, repair: bool) -> tuple[bool, str]:
-    """Check a file system in a file: is it clean, and what was said.
+def fsck(
+    name: str, kind: str, file: str, repair: bool, timeout: float | None = None
+) -> tuple[bool, str]:
+    """Check a file system in a file: is it clean, and what was said, or the beginning of that.
+
+    There are file systems with which such a program never ends: ``e2fsck -n`` starts again and
+    again if it may not move an inode table that lies in a wrong place.
+
+    Args:
+        name: of the image, for errors.
+        kind: of the file system.
+        file: where it is.
+        repair: or only look?
+        timeout: seconds for the program, and one more for each 4 MB; None is for ever.
 
     Raises:
-        ImageError: if there is no program for it.
+        ImageError: if there is no program for it, or it has been killed because of its time.
     """
     tool = KINDS.get(kind)
     if tool is None or not tool.check:
         raise ImageError(name, f"there is no program that checks {kind or 'what is there'}")
-    result = check_status(name, [*(tool.repair if repair else tool.check), file], tool.package)
-    said = f"{result.stdout}{result.stderr}"
+    program, *arguments = tool.repair if repair else tool.check
+    command = [_found(name, program, tool.package), *arguments, file]
+    if timeout is not None:
+        timeout += _size(file) / _EACH_SECOND
+    status, said = _watched(command, timeout, cut=not repair)
+    if status is None:
+        raise ImageError(name, f"{program} has not ended after {timeout:.0f} s (--timeout)")
     if repair and tool.package in ("e2fsprogs", "dosfstools", "exfatprogs"):
-        return result.returncode in (0, 1), said  # 1: errors that were corrected
-    return result.returncode == 0, said
+        return status in (0, 1), said  # 1: errors that were corrected
+    return status == 0, said
+
+
+def _size(file: str) -> int:
+    with open(file, "rb") as opened:
+        return opened.seek(0, os.SEEK_END)  # of a block device as well
+
+
+def _watched(command: Sequence[str], timeout: float | None, cut: bool) -> tuple[int | None, str]:
+    """Run a program that may never end.
+
+    Args:
+        command: the program and its arguments.
+        timeout: seconds; None is for ever.
+        cut: end it when it has said more than anybody reads.
+
+    Returns:
+        Its status, None if its time is over, and what it said, or the beginning of that.
+    """
+    deadline = None if timeout is None else time.monotonic() + timeout
+    said = bytearray()
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    ) as process:
+        assert process.stdout
+        fd = process.stdout.fileno()
+        try:
+            while True:
+                left = None if deadline is None else max(0, deadline - time.monotonic())
+                if not select.select([fd], [], [], left)[0]:
+                    return None, ""
+                piece = os.read(fd, 1 << 16)
+                if not piece:
+                    break
+                if len(said) <= _SAID:
+                    said += piece
+                elif cut:
+                    break
+            if not piece:
+                process.wait()
+        finally:
+            process.kill()  # if it has not ended
+    text = said[:_SAID].decode(errors="replace")
+    return process.returncode, text if len(said) <= _SAID else f"{text}\n... and more"
 
 
 def copy_range(source: Path, start: int, target: Path, to: int, size: int) -> None:

@@ -17,7 +17,7 @@ from rumpel.images.errors import ImageError
 from rumpel.images.locate import parse
 from rumpel.images.locks import held
 from rumpel.images.session import Session
-from rumpel.images.sources import check_raw
+from rumpel.images.sources import check_raw, header_of, is_url
 from rumpel.images.tools import copy_range, fsck
 from rumpel.images.volume import open_volume
 
@@ -31,7 +31,7 @@ def command(how: How, names: tuple[str, ...], repair: bool, verbose: bool) -> No
     """Check file systems with their own programs. The exit status is 1 if one is not clean.
 
     Without a partition all of an image are checked. With --repair the kernel mounts each first,
-    which replays its journal.
+    which replays its journal. Such a program is killed after --timeout and a second for each 4 MB.
 
     \b
     Example:
@@ -70,9 +70,11 @@ def _devices(how: How, image: str, partition: str | None) -> list[Device]:
 
 def _check(how: How, image: str, device: Device, repair: bool) -> tuple[bool, str]:
     if device.volume:
-        return _check_volume(how, image, device, repair)
+        return _check_content(how, image, device, repair)
     if len(how.paths(image)) > 1:
         raise click.UsageError(f"the program that checks {device.kind} knows no --disk")
+    if not repair and _is_served(how, image):
+        return _check_content(how, image, device, repair)
     check_raw(image, how.format)
     if repair:
         try:
@@ -81,17 +83,23 @@ def _check(how: How, image: str, device: Device, repair: bool) -> tuple[bool, st
             warn(f"{error}; trying to repair it")
     with held(image, read_only=not repair):
         if not device.number:
-            return fsck(image, device.kind, image, repair)
-        return _check_copy(image, device, repair)
+            return fsck(image, device.kind, image, repair, how.timeout or None)
+        return _check_copy(how, image, device, repair)
 
 
-def _check_volume(how: How, image: str, device: Device, repair: bool) -> tuple[bool, str]:
-    """What is in LUKS, LVM or RAID is copied out of the kernel."""
+def _is_served(how: How, image: str) -> bool:
+    """Is the image another's bytes than those of its file, as a qcow2 or a URL is?"""
+    return is_url(image) or header_of(image, how.format).format != "raw"
+
+
+def _check_content(how: How, image: str, device: Device, repair: bool) -> tuple[bool, str]:
+    """What is in LUKS, LVM, RAID, a qcow2 or a compressed image is copied out of the kernel."""
     name = f"{image}{device.suffix}"
     if repair:
         raise ImageError(name, "volumes cannot be repaired, only checked")
     path = Path(image)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as directory:
+    beside = None if is_url(image) else path.parent
+    with tempfile.TemporaryDirectory(dir=beside, prefix=f".{path.name}-") as directory:
         copy = Path(directory, "volume")
         session = Session(how.paths(image), how.options(False))
         try:
@@ -105,10 +113,10 @@ def _check_volume(how: How, image: str, device: Device, repair: bool) -> tuple[b
                 file.truncate(device.size)
         finally:
             session.close()
-        return fsck(name, device.kind, str(copy), False)
+        return fsck(name, device.kind, str(copy), False, how.timeout or None)
 
 
-def _check_copy(image: str, device: Device, repair: bool) -> tuple[bool, str]:
+def _check_copy(how: How, image: str, device: Device, repair: bool) -> tuple[bool, str]:
     """These programs know no partitions: they get a copy, with holes where the image has some."""
     path = Path(image)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as directory:
@@ -116,7 +124,7 @@ def _check_copy(image: str, device: Device, repair: bool) -> tuple[bool, str]:
         copy.touch()
         os.truncate(copy, device.size)
         copy_range(path, device.start, copy, 0, device.size)
-        clean, said = fsck(image, device.kind, str(copy), repair)
+        clean, said = fsck(image, device.kind, str(copy), repair, how.timeout or None)
         if repair:
             _put_back(copy, path, device)
         return clean, said

@@ -27,6 +27,7 @@ from rumpel.cli.image.common import (
     warn,
 )
 from rumpel.copying import Copied
+from rumpel.images.errors import ImageError
 from rumpel.images.locate import Location, parse_any
 from rumpel.images.volume import OTHER
 
@@ -77,11 +78,18 @@ def command(
                 options["jobs"] = jobs
                 if place and location and _same_disk(place, location):
                     for found in _found(place, location):
+                        if not into:
+                            within = f"{found}/."  # there is one in directories only
+                            _check_slash(
+                                target, bool(place.volume.find_from(location.partition, within))
+                            )
                         final = posixpath.join(path, _name(found)) if into else path
                         args = location.partition, found, final
                         _copied(images, place.volume.copy_from, *args, **options)
                     continue
                 for source in _sources(images, name, location):
+                    if not into:
+                        _check_slash(target, _is_tree(source))
                     final = posixpath.join(path, _name(source)) if into else path
                     _copy(images, source, place, final, options)
 
@@ -113,6 +121,19 @@ def _is_directory(place: Place | None, target: str) -> bool:
     return bool(place.volume.kernel.os.path.isdir(place.path))
 
 
+def _is_tree(source: Place | str) -> bool:
+    if isinstance(source, str):
+        return os.path.isdir(source) and not os.path.islink(source)  # noqa: PTH112, PTH114
+    path = source.volume.kernel.os.path
+    return bool(path.isdir(source.path) and not path.islink(source.path))
+
+
+def _check_slash(target: str, is_tree: bool) -> None:
+    """A name with a slash at its end is a directory's."""
+    if target.endswith("/") and not is_tree:
+        raise ImageError(target, os.strerror(errno.ENOTDIR))
+
+
 def _name(source: Place | str) -> str:
     """What it is called in the directory that it is copied to; "" for all that is in it."""
     path = source if isinstance(source, str) else source.path
@@ -142,10 +163,15 @@ def _copied(images: Images, copy: Callable[..., Copied], *args: Any, **options: 
     try:
         said(images, copy(*args, **options))
     except shutil.Error as error:
-        for path, _, why in error.args[0]:
-            # As OSError has it, with names that may be those of the sandbox.
-            reason = re.sub(r"^\[Errno \d+\] ([^:]*).*", r"\1", why)
-            images.complain(f"{path.removeprefix(OTHER)}: {reason}")
+        failed(images, error)
+
+
+def failed(images: Images, error: shutil.Error) -> None:
+    """Say what could not be copied."""
+    for path, _, why in error.args[0]:
+        # As OSError has it, with names that may be those of the sandbox.
+        reason = re.sub(r"^\[Errno \d+\] ([^:]*).*", r"\1", why)
+        images.complain(f"{path.removeprefix(OTHER)}: {reason}")
 
 
 def said(images: Images, copied: Copied) -> None:

@@ -45,6 +45,8 @@ def command(how: How, names: tuple[str, ...], human: bool, inodes: bool, as_json
         if as_json:
             show_json(rows)
             return
+        if not rows:
+            return
         fields = (
             ("inodes", "inodes_used", "inodes_free") if inodes else ("size", "used", "available")
         )

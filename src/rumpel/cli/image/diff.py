@@ -10,6 +10,7 @@ import click
 
 from rumpel.cli.image.common import How, Images, as_json, exclude, options, show, show_json
 from rumpel.copying.source import Item, read_tree
+from rumpel.errors import RumpelError
 from rumpel.images.compare import compare
 from rumpel.images.locate import parse, parse_any
 
@@ -47,6 +48,9 @@ def command(
             found = list(compare(one, other, ignore))
         except OSError as error:
             images.complain(f"{error.filename or left}: {error.strerror}")
+            raise click.exceptions.Exit(2) from None
+        except RumpelError as error:
+            images.complain(str(error))
             raise click.exceptions.Exit(2) from None
     if as_json:
         show_json([each._asdict() for each in found])

@@ -41,7 +41,7 @@ def command(how: How, name: str) -> None:
             copy = Path(directory, Path(place.path).name)
             copy.write_bytes(before)
             try:
-                status = _run([*shlex.split(editor), str(copy)])
+                status = _run(name, [*shlex.split(editor), str(copy)])
                 if status:
                     raise ImageError(name, f"{editor} exited with {status}; nothing is changed")
                 after = copy.read_bytes()
@@ -60,12 +60,15 @@ def _keep(name: str, copy: Path, before: bytes) -> None:
         warn(f"{name}: what was edited is kept in {kept}")
 
 
-def _run(command: list[str]) -> int:
+def _run(name: str, command: list[str]) -> int:
     """Run a program that has the terminal: what is typed, or its end, is for it alone."""
     # A handler that does nothing, unlike SIG_IGN, is not passed on to the program.
     before = {number: signal.signal(number, lambda *_: None) for number in _TYPED}
     try:
         return subprocess.run(command).returncode
+    except OSError as error:
+        why = f"{command[0]}: {error.strerror}"
+        raise ImageError(name, f"{why} ($VISUAL and $EDITOR say what edits)") from None
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -41,37 +41,65 @@ def command(
     Example:
       rumpel image ls -l disk.img:LABEL=root:/etc
     """
-    every: list[dict[str, object]] = []
     with Images(how) as images:
         places = list(images.places(names))
-        for number, place in enumerate(places):
+        if as_json:
+            every: list[dict[str, object]] = []
+            depth = 0 if directory else -1 if recursive else 1
+            for place in places:
+                with images.attempt(place.name):
+                    found = list(place.volume.walk(place.path, depth, follow=not directory))
+                    every += [to_json(place, each) for each in _chosen(found, hidden, directory)]
+            show_json(every)
+            return
+        # As everywhere: first what is no directory, without a heading.
+        rows, rest = [], []
+        for place in places:
             with images.attempt(place.name):
-                depth = 0 if directory else -1 if recursive else 1
-                found = list(place.volume.walk(place.path, depth, follow=not directory))
-                if as_json:
-                    every += [to_json(place, each) for each in _chosen(found, hidden)]
-                    continue
+                top = _top(place, follow=not directory)
+                if directory or not stat.S_ISDIR(top.mode):
+                    rows.append(_row(place.path, top, long, human, inode))
+                else:
+                    rest.append(place)
+        _show(rows)
+        for number, place in enumerate(rest):
+            with images.attempt(place.name):
+                found = list(place.volume.walk(place.path, -1 if recursive else 1, follow=True))
                 if len(places) > 1:
-                    if number:
+                    if number or rows:
                         show()
                     show(f"{place.name}:")
-                for rel, entries in _groups(found, recursive):
-                    if not hidden and any(part.startswith(".") for part in rel.split("/")):
-                        continue
-                    if recursive:
-                        if rel:
-                            show()
-                        show(f"{place.path.rstrip('/')}/{rel}:" if rel else f"{place.path}:")
-                    chosen = [e for e in entries if hidden or not _is_hidden(e)]
-                    _list(place.path, chosen, long, human, inode)
-    if as_json:
-        show_json(every)
+                _tree(place, found, recursive, hidden, long, human, inode)
 
 
-def _chosen(found: list[Found], hidden: bool) -> list[Found]:
-    """What is listed: not the directory itself."""
-    rest = found[1:] if len(found) > 1 or stat.S_ISDIR(found[0].mode) else found
-    return [each for each in rest if hidden or not _is_hidden(each)]
+def _top(place: Place, follow: bool) -> Found:
+    """What a name leads to; of a symbolic link that leads nowhere itself."""
+    try:
+        return next(iter(list(place.volume.walk(place.path, 0, follow=follow))))
+    except FileNotFoundError:
+        if not follow:
+            raise
+        return _top(place, follow=False)
+
+
+def _tree(place: Place, found: list[Found], recursive: bool, hidden: bool, *how: bool) -> None:
+    """What is in a directory, or in all that are below it too."""
+    for rel, entries in _groups(found, recursive):
+        if not hidden and any(part.startswith(".") for part in rel.split("/")):
+            continue
+        if recursive:
+            if rel:
+                show()
+            show(f"{place.path.rstrip('/')}/{rel}:" if rel else f"{place.path}:")
+        chosen = [each for each in entries if hidden or not _is_hidden(each)]
+        _show([_row(place.path, each, *how) for each in chosen])
+
+
+def _chosen(found: list[Found], hidden: bool, directory: bool) -> list[Found]:
+    """What is listed: not the directory itself, unless that is asked for."""
+    if directory or not stat.S_ISDIR(found[0].mode):
+        return found[:1]
+    return [each for each in found[1:] if hidden or not _is_hidden(each)]
 
 
 def _is_hidden(entry: Found) -> bool:
@@ -80,15 +108,14 @@ def _is_hidden(entry: Found) -> bool:
 
 def _groups(found: list[Found], recursive: bool) -> list[tuple[str, list[Found]]]:
     if not recursive:
-        return [("", _chosen(found, True))]
+        return [("", found[1:])]
     below: dict[str, list[Found]] = {each.path: [] for each in found if stat.S_ISDIR(each.mode)}
     for each in found[1:]:
         below[each.path.rpartition("/")[0]].append(each)
     return list(below.items())
 
 
-def _list(top: str, entries: Sequence[Found], long: bool, human: bool, inode: bool) -> None:
-    rows = [_row(top, each, long, human, inode) for each in entries]
+def _show(rows: Sequence[list[str]]) -> None:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)][:-1]
     for row in rows:
         cells = [cell.rjust(width) for cell, width in zip(row, widths, strict=False)]

@@ -11,7 +11,7 @@ from contextlib import ExitStack
 import click
 
 from rumpel.cli.image.common import How, Images, bar, options, owner, progress
-from rumpel.cli.image.cp import said
+from rumpel.cli.image.cp import failed, said
 from rumpel.images.locate import parse
 
 
@@ -50,5 +50,4 @@ def command(
             except tarfile.TarError as error:
                 images.complain(f"{archive}: {error}")
             except shutil.Error as error:
-                for path, _, why in error.args[0]:
-                    images.complain(f"{path}: {why}")
+                failed(images, error)
