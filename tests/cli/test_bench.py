@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
 import shutil
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree
@@ -31,7 +33,7 @@ ALONE = Figure("fake-alone", "ms", 1, TARGET, "what no host does")
 ISSUE = ["boot", "boot-tiny", "memory", "getpid-c", "getpid-python", "pipe", "switch", "handoff"]
 ISSUE += ["tcp-lo-64k", "tcp-lo-16k", "tcp-lo-1k", "tcp-lo-threads", "rr-lo"]
 ISSUE += ["udp-lo", "python-send-recv"]
-ISSUE += ["tap-tcp-out", "tap-tcp-in", "tap-rr", "link-tcp"]
+ISSUE += ["tap-tcp-out", "tap-tcp-in", "tap-rr", "xdp-rr", "link-tcp"]
 ISSUE += ["copy-in"]  # which is our own
 ISSUE += ["blk-write", "blk-files"]
 ISSUE += ["image-start", "image-list", "image-read", "image-fs", "image-mount"]
@@ -197,7 +199,11 @@ def test_each_network_carries_bytes(default_image: str) -> None:
     if os.geteuid():
         pytest.skip("to make a network namespace takes root")
     options = Options(image=default_image)
-    for made in (wire.tap(options), wire.linked(options), wire.veth()):
+    stations = [wire.station(options, "packet")]
+    with contextlib.suppress(OSError):
+        socket.socket(44, socket.SOCK_RAW).close()  # AF_XDP
+        stations.append(wire.station(options, "xdp"))
+    for made in (wire.tap(options), wire.linked(options), wire.veth(), *stations):
         with made as network:
             for work in (network.work("stream", 1024), network.work("stream", 1024, True)):
                 assert 1e-9 < work(100) / 100 < 1e-2

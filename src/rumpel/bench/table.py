@@ -66,6 +66,7 @@ BENCHMARKS = (
     Benchmark("tap-tcp-out", (wire.TAP_OUT,), wire.tap_stream(wire.TAP_OUT, back=False)),
     Benchmark("tap-tcp-in", (wire.TAP_IN,), wire.tap_stream(wire.TAP_IN, back=True)),
     Benchmark("tap-rr", (wire.TAP_RR, wire.TAP_RR_FREE), wire.tap_round_trips),
+    Benchmark("xdp-rr", (wire.XDP_RR, wire.XDP_RR_HOST, wire.XDP_TCP), wire.xdp),
     Benchmark("link-tcp", (wire.LINK,), wire.link),
     Benchmark("copy-in", (copying.COPY_IN, copying.COPY_OUT), copying.copying),
     Benchmark("blk-write", (disks.WRITE, disks.READ), disks.stream),

@@ -152,6 +152,27 @@ int bench_wire_tap(const char *image, int tap, int listener, struct wire **resul
 	return finish(wire, error, result);
 }
 
+int bench_wire_station(const char *image, const char *interface, bool xdp, int listener,
+		       struct wire **result, const char **why)
+{
+	struct wire *wire = wire_new();
+	struct rumpel_device *device;
+	enum rumpel_xdp_mode mode;
+	int error;
+
+	if (!wire)
+		return -ENOMEM;
+	if (xdp)
+		error = rumpel_net_xdp(interface, 0, 0, NULL, 0, &mode, &device);
+	else
+		error = rumpel_net_packet(interface, 0, NULL, 0, &device);
+	if (!error)
+		error = boot(&wire->ends[0], image, device, "10.0.0.2", why);
+	if (!error)
+		error = join(wire, "10.0.0.1", listener);
+	return finish(wire, error, result);
+}
+
 int bench_wire_link(const char *image, struct wire **result, const char **why)
 {
 	struct rumpel_device *devices[2];

@@ -9,12 +9,15 @@ struct wire;
 
 /*
  * Make one; 0, or a negative errno and *why (may be NULL). The first end is a
- * library kernel (10.0.0.2) in the first two, whose other end is the host's
- * (which listens at 10.0.0.1, behind the TAP device) or another such kernel's.
- * Of the last both are the host's: two connected sockets, closed with it.
+ * library kernel (10.0.0.2) in all but the last, whose other end is the host's
+ * (which listens at 10.0.0.1, behind the TAP device or the interface: by AF_XDP or
+ * a packet socket) or another such kernel's. Of the last both are the host's: two
+ * connected sockets, closed with it.
  */
 RUMPEL_API int bench_wire_tap(const char *image, int tap, int listener, struct wire **wire,
 			      const char **why);
+RUMPEL_API int bench_wire_station(const char *image, const char *interface, bool xdp, int listener,
+				  struct wire **wire, const char **why);
 RUMPEL_API int bench_wire_link(const char *image, struct wire **wire, const char **why);
 RUMPEL_API int bench_wire_host(int fd0, int fd1, struct wire **wire);
 RUMPEL_API void bench_wire_close(struct wire *wire);

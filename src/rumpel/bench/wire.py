@@ -13,6 +13,7 @@ import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from typing import Literal
 
 from rumpel.bench import native
 from rumpel.bench.measure import Work, compare, one_cpu
@@ -29,6 +30,12 @@ TAP_RR = Figure(
     "tap-rr", "1/s", 1, PEER, "1 byte to the host and back by TCP over TAP, one CPU", more=True
 )
 TAP_RR_FREE = Figure("tap-rr-free", "1/s", 1, PEER, "the same, not pinned to a CPU", more=True)
+PACKET = "a packet socket on a veth"
+XDP_RR = Figure(
+    "xdp-rr", "1/s", 1, PACKET, "1 byte to the host and back by TCP over AF_XDP, one CPU", more=True
+)
+XDP_RR_HOST = Figure("xdp-rr-veth", "1/s", 1, PEER, "the same, beside the host's", more=True)
+XDP_TCP = Figure("xdp-tcp", "GB/s", 1, PACKET, "TCP to the host over AF_XDP", more=True)
 LINK = Figure("link-tcp", "GB/s", 1.5, PEER, "TCP between two kernels of one process", more=True)
 
 
@@ -48,6 +55,15 @@ def tap_round_trips(options: Options) -> Iterator[Result]:
         with one_cpu():
             yield compare(TAP_RR, ours.work("trips"), host.work("trips"), scale=1)
         yield compare(TAP_RR_FREE, ours.work("trips"), host.work("trips"), scale=1)
+
+
+def xdp(options: Options) -> Iterator[Result]:
+    """AF_XDP on a veth, beside a packet socket on another, and beside the host alone."""
+    with station(options, "xdp") as ours, station(options, "packet") as packet, veth() as host:
+        with one_cpu():
+            for figure, peer in ((XDP_RR, packet), (XDP_RR_HOST, host)):
+                yield compare(figure, ours.work("trips"), peer.work("trips"), scale=1)
+        yield _streams(XDP_TCP, ours, packet, False)
 
 
 def link(options: Options) -> Iterator[Result]:
@@ -114,6 +130,21 @@ def tap(options: Options) -> Iterator[Wire]:
         _up(name, "tap0", "10.0.0.1/24")
         listener = stack.enter_context(_listener(name))
         yield stack.enter_context(_wire("tap", image, fd, listener.fileno()))
+
+
+@contextmanager
+def station(options: Options, how: Literal["xdp", "packet"]) -> Iterator[Wire]:
+    """A kernel at one end of a veth, and the host at the other."""
+    image = os.fsencode(options.path())
+    with _namespace(how) as name:
+        _ip("-n", name, "link", "add", "wire", "type", "veth", "peer", "far")
+        _ip("-n", name, "link", "set", "wire", "up")
+        _up(name, "far", "10.0.0.1/24")
+        with _listener(name) as listener, ExitStack() as stack:
+            with inside(name):
+                made = _wire("station", image, b"wire", how == "xdp", listener.fileno())
+                wire = stack.enter_context(made)
+            yield wire
 
 
 @contextmanager
