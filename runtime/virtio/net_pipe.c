@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -32,6 +33,19 @@ void net_pipe_tell(const struct net_pipe *pipe, enum rumpel_pipe_event event)
 	char byte = event;
 
 	rumpel_stream_write(pipe->events, &byte, 1);
+}
+
+void net_pipe_say(const struct net_pipe *pipe, const char *where, const char *why)
+{
+	/* Better lost than waited for. */
+	struct pollfd pollfd = { .fd = pipe->report, .events = POLLOUT };
+	char message[256];
+	int len;
+
+	if (pipe->report < 0 || poll(&pollfd, 1, 0) <= 0)
+		return;
+	len = snprintf(message, sizeof(message), "%s: %s: %s\n", pipe->name, where, why);
+	rumpel_stream_write(pipe->report, message, len);
 }
 
 static void pipe_service(struct rumpel_virtio *virtio)

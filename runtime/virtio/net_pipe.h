@@ -40,6 +40,8 @@ struct net_pipe {
 /* Where lines go that are no packets, until rumpel_net_give_back(); or NULL. */
 struct net_pipe *net_pipe_borrow(struct net_pipe *pipe);
 void net_pipe_tell(const struct net_pipe *pipe, enum rumpel_pipe_event event);
+/* Writes a message where messages are written, if somebody reads them. */
+void net_pipe_say(const struct net_pipe *pipe, const char *where, const char *why);
 
 /* ---- net_pipe_out.c ---- */
 

@@ -16,16 +16,11 @@
 static void pipe_report(const struct net_pipe *pipe, const char *why)
 {
 	bool text = pipe->reader.format == RUMPEL_PACKETS_TEXT;
-	/* Better lost than waited for. */
-	struct pollfd pollfd = { .fd = pipe->report, .events = POLLOUT };
-	char message[256];
-	int len;
+	char where[64];
 
-	if (pipe->report < 0 || poll(&pollfd, 1, 0) <= 0)
-		return;
-	len = snprintf(message, sizeof(message), "%s: %s %llu: %s\n", pipe->name,
-		       text ? "line" : "packet", (unsigned long long)pipe->reader.count, why);
-	rumpel_stream_write(pipe->report, message, len);
+	snprintf(where, sizeof(where), "%s %llu", text ? "line" : "packet",
+		 (unsigned long long)pipe->reader.count);
+	net_pipe_say(pipe, where, why);
 }
 
 /* False: there is no room. */

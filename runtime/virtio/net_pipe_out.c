@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <string.h>
 
 /* Frames sent at once behind which more may wait in the kernel: its queue was full. A fourth of
  * it, since a frame may take several of its descriptors. */
@@ -15,8 +16,11 @@ void net_pipe_stall(struct net_pipe *pipe)
 	pipe->out.watch.events = POLLOUT;
 }
 
-static void pipe_broken(struct net_pipe *pipe)
+static void pipe_broken(struct net_pipe *pipe, int error)
 {
+	/* That nobody reads any more is no fault; that a disk is full is. */
+	if (error != -EPIPE && error != -ECONNRESET)
+		net_pipe_say(pipe, "output", strerror(-error));
 	rumpel_stream_close(&pipe->out);
 	/* All is taken from now on. */
 	rumpel_net_set_stalled(&pipe->net, false);
@@ -33,7 +37,7 @@ bool net_pipe_flush(struct net_pipe *pipe)
 		return false;
 	}
 	if (result)
-		pipe_broken(pipe);
+		pipe_broken(pipe, result);
 	else
 		/* Whoever waits for room is told by pipe_writable(), for there is some now. */
 		out->watch.events = pipe->net.stalled ? POLLOUT : 0;

@@ -260,8 +260,10 @@ enum rumpel_packet_kind rumpel_packet_read(struct rumpel_packet_reader *reader, 
 		kind = packets_read_virtio(reader, bytes, len, found);
 		break;
 	}
-	if (kind == RUMPEL_PACKET_MORE && end && len)
+	if (kind == RUMPEL_PACKET_MORE && end && len) {
+		reader->count++;
 		return lost(found, len, "the capture ends in the middle of a packet");
+	}
 	return kind;
 }
 

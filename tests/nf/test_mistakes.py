@@ -33,17 +33,29 @@ pytestmark = [pytest.mark.kernel, pytest.mark.once]
         ("host 10.0.0.2 --http 80", "not a port and a directory: '80'"),
         ("tcp 10.0.0.2 80 --timeout inf", "is not a finite number"),
         ("chain --file /bin/true", "/bin/true is not a chain: it is no text"),
+        ("tap a-name-that-is-too-long", "is longer than the 15 bytes"),
+        ("filter --file {noise}", "has no rules: it is no text"),
+        ("ping 10.0.0.2 > /dev/full", "rumpel nf ping: output: No space left on device"),
         ("mux", "Missing argument 'FILE...'"),
     ],
 )
-def test_one_line(default_image: str, words: str, message: str) -> None:
+def test_one_line(default_image: str, words: str, message: str, tmp_path: Path) -> None:
     """It says what is wrong, and there is no traceback."""
-    done = shell(nf(default_image, words), input="")
-    assert done.returncode not in (0, 141)
+    (tmp_path / "noise").write_bytes(bytes(range(256)))
+    done = shell(nf(default_image, words.format(noise=tmp_path / "noise")), input="")
+    assert done.returncode != 0
     assert message in done.stderr, done.stderr
     assert "Traceback" not in done.stderr
     # nft's own words have more.
-    assert done.stderr.count("\n") == 1 or "nft" in message
+    assert done.stderr.count("\n") == 1 or "nft" in message or "/dev/full" in words
+
+
+def test_closed_standard_descriptors(default_image: str) -> None:
+    """No kernel is where standard input or output would be."""
+    assert shell(nf(default_image, "route <&- >&-")).returncode == 0
+    done = shell(nf(default_image, "ping 10.0.0.2 >&-"))
+    assert "rumpel nf ping: output: Bad file descriptor" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_garbage_is_no_packet(default_image: str, tmp_path: Path) -> None:

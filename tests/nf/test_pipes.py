@@ -88,7 +88,26 @@ def test_a_truncated_capture(default_image: str, tmp_path: Path) -> None:
     done = shell(f"{nf(default_image, 'bridge')} < {tmp_path}/cut")
     assert done.returncode == 1
     assert done.stdout.count("ICMP echo request") == 2
-    assert "the capture ends in the middle of a packet" in done.stderr
+    assert "packet 3: the capture ends in the middle of a packet" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "route < {}",
+        "chain 'nat | filter' < {}",
+        "chain --fuse 'filter | nat' < {}",
+        "chain 'pcap -r {} --flood | filter | nat | bridge'",
+    ],
+)
+def test_a_capture_of_other_stations(default_image: str, tmp_path: Path, words: str) -> None:
+    """A router takes them, and asks nobody, wherever it stands between a capture and a pipe."""
+    frame = echo_request("10.0.0.2", 1)
+    frame = bytes.fromhex("020000000005020000000006") + frame[12:]
+    (tmp_path / "trace").write_text(line(frame) * 2)
+    done = shell(nf(default_image, words.format(tmp_path / "trace")))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("\n") == done.stdout.count("> 10.0.0.2 ICMP echo request") == 2
 
 
 def test_a_closed_output_ends_the_stage(default_image: str) -> None:

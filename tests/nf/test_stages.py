@@ -45,6 +45,8 @@ def test_a_vlan(default_image: str, tmp_path: Path, protocol: str) -> None:
         seen = [bytes(frame) for _, frame in dpkt.pcap.Reader(file)]
     assert len(seen) >= 4
     assert all(frame[12:16] == ethertype + b"\x00\x07" for frame in seen)
+    # It says nothing itself, not even which groups it listens to.
+    assert not any(frame[16:18] == b"\x86\xdd" for frame in seen)
 
 
 def test_another_vlan_goes_nowhere(default_image: str) -> None:

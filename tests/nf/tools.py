@@ -78,9 +78,9 @@ def line(frame: bytes, time: str = "1.0") -> str:
     return f"{time} > {frame.hex()}\n"
 
 
-def flood(path: Path, count: int) -> None:
-    """Write a capture of pings, numbered from 0."""
-    packet = Packet(echo_request("10.0.0.2", 0))
+def flood(path: Path, count: int, size: int = 32) -> None:
+    """Write a capture of pings, numbered from 0, with so many bytes of data."""
+    packet = Packet(echo_request("10.0.0.2", 0, size=size))
     packets = []
     for number in range(count):
         packet = packet.copy()

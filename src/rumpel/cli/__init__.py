@@ -38,6 +38,7 @@ def main() -> None:
 
         quick_run(words[1:])
     if words[:1] == ["nf"]:
+        _stand_in()
         # A stage is there before click would be.
         from rumpel.cli.nf_start import Start
 
@@ -49,6 +50,15 @@ def main() -> None:
     from rumpel.cli.table import LazyGroup, run
 
     run(LazyGroup("rumpel", COMMANDS, "The Linux kernel as a library."))
+
+
+def _stand_in() -> None:
+    """Have something where a standard descriptor is closed, or a kernel would be there."""
+    for fd in range(3):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDONLY)  # the lowest that is free; what is written fails
 
 
 def program() -> None:
@@ -73,7 +83,8 @@ def program() -> None:
     if isinstance(code, int) and threading.active_count() == 1:
         with contextlib.suppress(OSError, ValueError):  # the interpreter will say so
             for stream in (sys.stdout, sys.stderr):
-                stream.flush()
+                if stream is not None:  # it was closed when Python started
+                    stream.flush()
             atexit._run_exitfuncs()
             os._exit(code)
     sys.exit(code)  # type: ignore[arg-type]

@@ -23,8 +23,8 @@ __all__ = ["Between"]
 _OTHER: dict[Side, Side] = {LEFT: RIGHT, RIGHT: LEFT}
 _ARROW = {LEFT: ">", RIGHT: "<"}
 """The direction of what comes from a side."""
-_MOST = 4096
-"""Frames that may wait for a kernel. More are not given to it: the other one's wait."""
+_MOST, _BYTES = 4096, 8 << 20
+"""Frames that may wait for a kernel, and bytes. More are not given to it: the other one's wait."""
 _PAUSE = 0.0005
 """Seconds between two looks at whether there is room."""
 
@@ -65,6 +65,7 @@ class Between:
         self._seen = {LEFT: 0, RIGHT: 0}
         self._here = {LEFT: 0, RIGHT: 0}
         self._given = {LEFT: 0, RIGHT: 0}
+        self._longest = 1500
         self._closed = False
         self._due = 0.0
         self._reader, self._writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -161,14 +162,18 @@ class Between:
         to = self.ends[side == LEFT]
         frames = [bytes(item) for item in items if not isinstance(item, bytes)]
         virtual = to._native.clock is not None
-        for start in range(0, len(frames), _MOST):
-            some = frames[start : start + _MOST]
-            while not virtual and not self._closed and self._waiting(side) + len(some) > _MOST:
+        self._longest = max(self._longest, *map(len, frames), 0)
+        most = min(_MOST, _BYTES // self._longest)
+        for start in range(0, len(frames), most):
+            some = frames[start : start + most]
+            while not virtual and not self._closed and self._waiting(side) + len(some) > most:
                 time.sleep(_PAUSE)
             if self._closed:
                 return
-            to.receive(some)
+            taken = to.receive(some)
             self._given[side] += len(some)
+            if taken < len(some):
+                raise StageError(f"{len(some) - taken} packets are too much for the stage behind")
 
     def _waiting(self, side: Side) -> int:
         """Frames from a side that wait for the kernel on the other one."""

@@ -20,7 +20,7 @@ from rumpel.errors import RumpelError
 from rumpel.nf.ending import GRACE, SIGNALS, Ended, ended_by_signals
 from rumpel.nf.ends import Ends
 from rumpel.nf.processes import Processes
-from rumpel.nf.stage import LEFT, RIGHT, Stage, StageError, is_stage, suggestion
+from rumpel.nf.stage import LEFT, RIGHT, Side, Stage, StageError, is_stage, suggestion
 from rumpel.packets import PacketFormat
 
 if TYPE_CHECKING:
@@ -143,6 +143,23 @@ def _place(chain: Sequence[Member | Program]) -> None:
                 raise StageError(f"{member.name!r} has one port: it is the end of a chain")
             if last:
                 member.stage.ports = (LEFT,) if number else (RIGHT,)
+    stages = [member.stage for member in chain if isinstance(member, Member)]
+    _open_end(stages[1:] if stages[0].deaf else stages, LEFT, RIGHT)
+    _open_end(stages[::-1], RIGHT, LEFT)
+
+
+def _open_end(stages: Sequence[Stage], near: Side, far: Side) -> None:
+    """At standard input or output nobody is asked, nor behind stages that only carry on.
+
+    stages: the one that is there first. near: its side that is there.
+    """
+    for stage in stages:
+        if near not in stage.ports:
+            return
+        stage.one_way |= {near}
+        if stage.answers or far not in stage.ports:
+            return
+        stage.one_way |= {far}
 
 
 class _Wires:

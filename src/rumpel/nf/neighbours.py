@@ -6,6 +6,9 @@ addresses that it is told one by one. So a program of BPF turns them into answer
 Linux sees them; another keeps the reports of multicast groups (MLD) that Linux sends for
 its own addresses from a wire on which nobody asked for them.
 
+A third one takes frames for other stations to be for this one: what comes out of a capture,
+on a wire with one direction, is for a router that nobody can ask.
+
 Source: bpf(2), bpf-helpers(7), RFC 4861 4.3 and 4.4, RFC 3810 5.2.
 """
 
@@ -18,13 +21,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rumpel.kernel import Kernel
 
-__all__ = ["answer_for_all", "report_nothing"]
+__all__ = ["answer_for_all", "report_nothing", "take_all"]
 
 _PROG_LOAD, _PROG_ATTACH = 5, 8
 _SCHED_CLS, _TCX_INGRESS, _TCX_EGRESS = 3, 46, 47
 _NEXT, _DROP = -1, 2
-_LOAD_BYTES, _STORE_BYTES, _REDIRECT, _CSUM_DIFF = 26, 9, 23, 28
-_SKB_PROTOCOL, _SKB_IFINDEX = 16, 40
+_LOAD_BYTES, _STORE_BYTES, _REDIRECT, _CSUM_DIFF, _CHANGE_TYPE = 26, 9, 23, 28, 32
+_SKB_TYPE, _SKB_PROTOCOL, _SKB_IFINDEX = 4, 16, 40
+_PACKET_HOST, _PACKET_OTHERHOST = 0, 3
 _IPV6 = 0xDD86  # ETH_P_IPV6 as it lies in memory
 _INSTRUCTION = struct.Struct("=BBhi")
 _B, _H, _W, _DW = 0x10, 0x08, 0x00, 0x18
@@ -195,6 +199,16 @@ def _quiet(start: int) -> bytes:
     return program.encode()
 
 
+def _for_us() -> bytes:
+    """What is for another station is for this one."""
+    program = _Program()
+    program.load(_W, _R2, _R1, _SKB_TYPE)
+    program.leave_unless(_R2, _PACKET_OTHERHOST)
+    program.move(_R2, _PACKET_HOST)
+    program.call(_CHANGE_TYPE)
+    return program.encode()
+
+
 def _attach(k: Kernel, program: bytes, index: int, where: int) -> None:
     code = array.array("B", program)
     license = array.array("B", b"GPL\0")
@@ -232,3 +246,8 @@ def answer_for_all(k: Kernel, index: int, mac: bytes) -> None:
 def report_nothing(k: Kernel, index: int, *, ethernet: bool = True) -> None:
     """Do not tell on an interface which multicast groups the kernel listens to."""
     _attach(k, _quiet(14 if ethernet else 0), index, _TCX_EGRESS)
+
+
+def take_all(k: Kernel, index: int) -> None:
+    """Take what an interface receives for other stations as if it were for this one."""
+    _attach(k, _for_us(), index, _TCX_INGRESS)

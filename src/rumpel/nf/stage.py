@@ -43,6 +43,9 @@ class Stage:
             one if it stands at the other end.
         params: its options and arguments.
         options: their values.
+        answers: it answers on its sides for everybody on the other one, as routers do; else
+            who is behind it is asked.
+        deaf: it only sends, and hears nothing of what comes back.
         one_way: the ports through which packets only come, or only go: nobody is to be asked
             for an address there.
         offloads: the kernels next to this one may leave segments of TCP whole, and checksums
@@ -63,6 +66,8 @@ class Stage:
 
     ports: Sequence[Side] = (LEFT, RIGHT)
     params: ClassVar[Sequence[Option | Argument]] = ()
+    answers: bool = False
+    deaf: bool = False
     one_way: frozenset[Side] = frozenset()
     needs_answers: bool = False
     linux: Mapping[str, Any] = MappingProxyType({})

@@ -17,7 +17,7 @@ from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from rumpel.netlink import Calls, Rtnetlink, attribute, attributes, parse_address
-from rumpel.nf.neighbours import answer_for_all, report_nothing
+from rumpel.nf.neighbours import answer_for_all, report_nothing, take_all
 from rumpel.nf.stage import LEFT, RIGHT
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ def address(k: Kernel, port: str, text: str, one_way: bool) -> None:
         # It would look for routers.
         _set(k, f"net/ipv6/conf/{port}/disable_ipv6", family == socket.AF_INET)
         if one_way:
-            _ask_nobody(netlink, port, index)
+            _ask_nobody(k, netlink, port, index)
         netlink.link(port, index, None)
         netlink.address(index, text if "/" in text else f"{text}/{bits}")
         _way(netlink, _RT_TABLE_MAIN, index, family)
@@ -234,10 +234,15 @@ def widen(k: Kernel, port: str) -> None:
         netlink.request(_NEWLINK, 0, payload, port)
 
 
-def _ask_nobody(netlink: Rtnetlink, port: str, index: int) -> None:
-    """Without address resolution Linux sends to the interface's own address."""
+def _ask_nobody(k: Kernel, netlink: Rtnetlink, port: str, index: int) -> None:
+    """Without address resolution Linux sends to the interface's own address.
+
+    What comes may be for anybody: a capture is of other stations.
+    """
     payload = _IFINFO.pack(0, 0, index, _IFF_NOARP, _IFF_NOARP) + attribute(_IFLA_ADDRESS, _WIRE)
     netlink.request(_NEWLINK, 0, payload, port)
+    if port == LEFT:
+        take_all(k, index)
 
 
 def _link(netlink: Rtnetlink, index: int) -> bytes:
@@ -271,7 +276,7 @@ def wire(k: Kernel, port: str, one_way: bool) -> None:
         _set(k, f"net/ipv6/conf/{port}/accept_dad", 0)
         report_nothing(k, index)
         if one_way:
-            _ask_nobody(netlink, port, index)
+            _ask_nobody(k, netlink, port, index)
         else:
             answer_for_all(k, index, mac)
         netlink.link(port, index, None)
@@ -290,7 +295,7 @@ def reach(k: Kernel, port: str, own: str, other: str, one_way: bool) -> None:
         _set(k, f"net/ipv6/conf/{port}/accept_dad", 0)
         report_nothing(k, index)
         if one_way:
-            _ask_nobody(netlink, port, index)
+            _ask_nobody(k, netlink, port, index)
         netlink.link(port, index, None)
         netlink.address(index, f"{own}/{bits}")
     send(k, [Way(port, other)])

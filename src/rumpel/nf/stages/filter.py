@@ -57,8 +57,11 @@ class Filter(Stage):
         policy = "drop" if self.options.drop else "accept"
         ruleset = _CHAIN % (policy, "\n".join(f"        {rule}" for rule in rules))
         if self.options.file:
-            with open(self.options.file) as file:
-                ruleset += file.read()
+            try:
+                with open(self.options.file) as file:
+                    ruleset += file.read()
+            except UnicodeDecodeError:
+                raise StageError(f"{self.options.file} has no rules: it is no text") from None
         if rules or self.options.file:
             self.nft(k, ruleset)
         self.bridge(k)

@@ -29,6 +29,7 @@ class Nat(Stage):
       rumpel nf chain 'host 10.0.0.1 --echo 7 | nat --forward tcp:70:10.0.0.1:7 | tcp 100.64.0.1 70'
     """
 
+    answers = True
     params = (
         Option("--address", default="100.64.0.1", metavar="IPV4", help="Seen on the right."),
         Option("--address6", default="fd64::1", metavar="IPV6", help="The same of IPv6."),

@@ -44,7 +44,7 @@ class Packet(Stage):
         kind = XdpNic if self.options.xdp else PacketNic
         try:
             return {"outside": kind(self.options.interface, netns=self.options.netns)}
-        except OSError as error:
+        except (ValueError, OSError) as error:
             raise StageError(f"{self.options.interface}: {error}") from None
 
     def configure(self, k: Kernel) -> None:

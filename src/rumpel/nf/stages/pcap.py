@@ -47,6 +47,7 @@ class Pcap(Stage):
             raise StageError("give either --write or --read")
         if options["read"] is not None:
             self.ports = (RIGHT,)
+            self.deaf = True
         # What is recorded has its checksums.
         self.offloads = options["write"] is None
 

@@ -35,6 +35,7 @@ class Route(Stage):
       rumpel nf chain 'ping 10.2.0.2 | route --port 10.2.0.0/16=in:out | host 10.0.0.2'
     """
 
+    answers = True
     params = (
         Option("--port", multiple=True, metavar="NETWORK=IN:OUT", help="A further port."),
         Option("--right", multiple=True, metavar="NETWORK", help="Is there for those, too."),

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rumpel.nf.stage import RIGHT, Stage
+from rumpel.nf.stage import RIGHT, Stage, StageError
 from rumpel.nf.wire import bridge
 from rumpel.options import Argument, Option
 
@@ -31,10 +31,17 @@ class Tap(Stage):
     )
 
     def nics(self) -> dict[str, Nic]:
-        """The device."""
+        """The device.
+
+        Raises:
+            StageError: if it cannot be had.
+        """
         from rumpel.devices import Tap as TapNic
 
-        return {"outside": TapNic(self.options.name, netns=self.options.netns)}
+        try:
+            return {"outside": TapNic(self.options.name, netns=self.options.netns)}
+        except (ValueError, OSError) as error:
+            raise StageError(f"{self.options.name}: {error}") from None
 
     def configure(self, k: Kernel) -> None:
         """All of them are joined by a bridge."""

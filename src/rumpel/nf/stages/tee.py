@@ -41,7 +41,9 @@ class Tee(Stage):
         made: dict[str, Nic] = {}
         for number, path in enumerate(self.options.files):
             fd = open_end(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-            made[f"copy{number}"] = PipeNic(None, fd, write=self.options.form, mtu=MTU_MOST)
+            made[f"copy{number}"] = PipeNic(
+                None, fd, write=self.options.form, mtu=MTU_MOST, report=2, name="rumpel nf tee"
+            )
             os.close(fd)
         return made
 

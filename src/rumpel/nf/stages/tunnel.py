@@ -47,6 +47,7 @@ class Tunnel(Stage):
       rumpel nf chain 'ping 10.0.0.2 | tunnel gre | tunnel gre --outer left | host 10.0.0.2'
     """
 
+    answers = True
     params = (
         Argument("kind", type=Choice([*_ETHERNET, *_IP])),
         Option("--outer", type=Choice([LEFT, RIGHT]), default=RIGHT, help="Which side."),

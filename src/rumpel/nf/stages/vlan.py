@@ -42,6 +42,7 @@ class Vlan(Stage):
             _IFLA_VLAN_PROTOCOL, struct.pack("!H", _ETHERTYPES[self.options.protocol])
         )
         widen(k, tagged)
-        add_link(k, "vlan", "vlan", data, tagged)
+        # First: one that is there already would come up with it, and report its groups.
         up(k, tagged)
+        add_link(k, "vlan", "vlan", data, tagged)
         bridge(k, [RIGHT if tagged == LEFT else LEFT, "vlan"])
