@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from rumpel.build import Layout, ensure_image, find_image, lookup, roots
+from rumpel.build import Layout, ensure_image, find_image, lookup, memo, roots
 from rumpel.errors import BootError, BuildError
 from tests.build import fake
 
@@ -102,6 +103,20 @@ def test_a_damaged_memory(layout: Layout, kept: str) -> None:
     (file,) = layout.state.glob("found-*")
     file.write_text(kept, encoding="latin-1")
     assert _path() == str(image.path)
+
+
+def test_what_is_remembered_does_not_grow(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The oldest goes, and no home directory is made that was not there."""
+    monkeypatch.setattr(memo, "MOST", 3)
+    store = layout.state
+    for age, name in enumerate("abcde", -5):
+        memo.keep(store / name, name)
+        os.utime(store / name, (age, age))
+    memo.keep(store / "f", "new")
+    assert sorted(path.name for path in store.iterdir()) == ["d", "e", "f"]
+    nobody = layout.cache / "nobody"
+    memo.keep(nobody / ".cache/rumpel/state/f", "new")
+    assert not nobody.exists()
 
 
 def test_names_that_are_none(layout: Layout) -> None:

@@ -82,18 +82,14 @@ def _kept(file: str, cc: str | None) -> str | None:
 def _keep(file: str, cc: str | None, before: list[str], image: Image) -> None:
     from pathlib import Path
 
-    from rumpel.build.memo import write_atomic
+    from rumpel.build.memo import keep
 
     path = str(image.path)
     files = [path, f"{os.path.dirname(path)}/image.json"]  # noqa: PTH120
     rows = [path, str(cc), *before, *_lines(files)]
     if any("\n" in row for row in rows):
         return  # a name of a directory may have anything
-    try:
-        os.makedirs(os.path.dirname(file), exist_ok=True)  # noqa: PTH103, PTH120
-        write_atomic(Path(file), "\n".join(rows))
-    except OSError:
-        pass
+    keep(Path(file), "\n".join(rows))
 
 
 def _line(path: str) -> str:

@@ -6,9 +6,12 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from hashlib import sha256
 from pathlib import Path
+
+MOST = 64
+"""Results that are remembered."""
 
 
 def fingerprint(paths: Iterable[Path]) -> str:
@@ -34,10 +37,30 @@ def remember(store: Path, name: str, stamp: str, compute: Callable[[], str]) -> 
         if isinstance(kept, dict) and kept.get("stamp") == stamp and isinstance(kept["value"], str):
             return kept["value"]
     value = compute()
-    with contextlib.suppress(OSError):
-        store.mkdir(parents=True, exist_ok=True)
-        write_atomic(file, json.dumps({"stamp": stamp, "value": value}))
+    keep(file, json.dumps({"stamp": stamp, "value": value}))
     return value
+
+
+def keep(file: Path, text: str) -> None:
+    """Write what is remembered, if that can be; what is oldest goes.
+
+    No home directory is made for it: the one above the cache's has to be there.
+    """
+    store = file.parent
+    with contextlib.suppress(OSError):
+        if store.parent.parent.parent.is_dir():
+            store.mkdir(parents=True, exist_ok=True)
+        write_atomic(file, text)
+        # Each checkout has its own, and those that were removed have some still.
+        oldest_first = sorted((st.st_mtime, path) for path, st in _stats(store))
+        for _, path in oldest_first[:-MOST]:
+            path.unlink(missing_ok=True)
+
+
+def _stats(store: Path) -> Iterator[tuple[Path, os.stat_result]]:
+    for path in store.iterdir():
+        with contextlib.suppress(FileNotFoundError):  # another process's, a moment ago
+            yield path, path.stat()
 
 
 def write_atomic(path: Path, text: str) -> None:
