@@ -88,6 +88,8 @@ static int wait_also(struct rumpel_task *task, struct pollfd *also, unsigned int
 	struct pollfd one = { .fd = -1, .events = POLLIN };
 	int status;
 
+	if (!count)
+		return rumpel_task_wait(task, -1, result);
 	if (count > MOST_ALSO) {
 		one.fd = gather(also, count);
 		if (one.fd < 0)
@@ -104,6 +106,12 @@ static int wait_also(struct rumpel_task *task, struct pollfd *also, unsigned int
 	return status;
 }
 
+/* How many of them have something; most programs that poll have none of the host's. */
+static int look(struct pollfd *also, unsigned int count)
+{
+	return count ? poll(also, count, 0) : 0;
+}
+
 long shared_poll(long nr, const unsigned long args[6], struct pollfd *also, unsigned int count,
 		 int *ready)
 {
@@ -112,7 +120,7 @@ long shared_poll(long nr, const unsigned long args[6], struct pollfd *also, unsi
 	int status = rumpel_task_submit(task, 0, nr, args, &result);
 
 	/* One that sleeps looks at the others itself; not at files that gather() leaves out. */
-	*ready = status == 1 || count > MOST_ALSO ? poll(also, count, 0) : 0;
+	*ready = status == 1 || count > MOST_ALSO ? look(also, count) : 0;
 	while (unlikely(status == 0 || status == -EINTR)) {
 		if (rumpel_interrupted() || *ready > 0) {
 			rumpel_self->interrupted = 0;
@@ -123,7 +131,7 @@ long shared_poll(long nr, const unsigned long args[6], struct pollfd *also, unsi
 		}
 		/* If the call has ended they are for the next one, which does not sleep then. */
 		if (status != 1 || *ready > 0)
-			*ready = poll(also, count, 0);
+			*ready = look(also, count);
 	}
 	return status == 1 ? result : status;
 }

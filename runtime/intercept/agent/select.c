@@ -6,6 +6,7 @@
 
 #define SETS 3
 #define MOST 65536 /* descriptors in a set */
+#define FEW 256 /* descriptors that need no memory */
 #define IN_EVENTS (POLLIN | POLLRDNORM | POLLRDBAND)
 #define OUT_EVENTS (POLLOUT | POLLWRNORM | POLLWRBAND)
 
@@ -116,9 +117,10 @@ static long select_both(struct thread *t, struct selection *s, timespec_t *timeo
 /* *mixed: is it for us at all? */
 static long select_program(struct thread *t, timespec_t *timeout, uint64_t mask_at, bool *mixed)
 {
+	uint8_t few[SETS * FEW / 8 + FEW * sizeof(struct pollfd)] __attribute__((aligned(8)));
 	struct selection s = { .at = { t->regs.rsi, t->regs.rdx, t->regs.r10 } };
 	int count = (int)t->regs.rdi;
-	uint8_t *room;
+	uint8_t *room = few;
 	long result = 0;
 
 	*mixed = false;
@@ -126,7 +128,8 @@ static long select_program(struct thread *t, timespec_t *timeout, uint64_t mask_
 		return 0;
 	s.count = (unsigned int)count;
 	s.bytes = (s.count + 63) / 64 * 8;
-	room = map_pages(room_for(&s));
+	if (s.count > FEW)
+		room = map_pages(room_for(&s));
 	if (!room)
 		return 0;
 	for (int i = 0; i < SETS; i++) {
@@ -144,7 +147,8 @@ static long select_program(struct thread *t, timespec_t *timeout, uint64_t mask_
 				mask_end(t);
 		}
 	}
-	host(__NR_munmap, room, room_for(&s));
+	if (room != few)
+		host(__NR_munmap, room, room_for(&s));
 	return result;
 }
 
