@@ -275,6 +275,12 @@ class TestOthers:
             kernel.net.add_link("d0", kind="dummy")
             assert ndb.interfaces.wait(ifname="d0", timeout=10)["ifname"] == "d0"
 
+    def test_ndb_that_saw_nothing(self, kernel: Kernel) -> None:
+        """It ends, though its thread waits for events in the kernel."""
+        with kernel.ndb() as ndb:
+            pass
+        assert not ndb._dbm_thread.is_alive()
+
     def test_what_is_not_netlink(self, kernel: Kernel) -> None:
         assert kernel.pyroute2.NetlinkError is pyroute2.NetlinkError
         with pytest.raises(AttributeError, match="does not speak netlink"):

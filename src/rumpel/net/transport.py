@@ -114,6 +114,12 @@ class _OnKernel(_Base):  # type: ignore[misc]
         sockets: list[Any] = self.__dict__.setdefault("_kernel_sockets", [])
         return sockets
 
+    @property
+    def _wakers(self) -> set[int]:
+        """An eventfd for each wait in the kernel."""
+        wakers: set[int] = self.__dict__.setdefault("_kernel_wakers", set())
+        return wakers
+
     # ---- what pyroute2 looks for ----
 
     @property
@@ -171,10 +177,8 @@ class _OnKernel(_Base):  # type: ignore[misc]
         self.telemetry.close()
         with self._lock:
             sockets, self._sockets[:] = self._sockets[:], []
-            wake = self.__dict__.get("_wake_fd")
-        if wake is not None:
-            with suppress(RumpelError):  # with the kernel gone nobody waits
-                self._kernel.os.write(wake, (1).to_bytes(8, "little"))
+            for wake in self._wakers:
+                self._wake(wake)
         for sock in sockets:
             sock.close()
 
@@ -193,42 +197,54 @@ class _OnKernel(_Base):  # type: ignore[misc]
         """Wait until there is something to receive, or the end."""
         sock = self.socket
         if self._sync:
-            self._poll(sock)
+            self._poll(sock, self._waker())
             return
-        loop = asyncio.get_running_loop()
+        loop, local = asyncio.get_running_loop(), self.local
         if queue.arrived is None:
             queue.arrived = asyncio.Event()
         arrived = queue.arrived
         arrived.clear()
-        waiting = getattr(self.local, "waiting", None)
+        waiting = getattr(local, "waiting", None)
         if waiting is None or waiting.done():
-            waiting = self.local.waiting = loop.run_in_executor(None, self._poll, sock)
+            local.wake = self._waker()
+            waiting = local.waiting = loop.run_in_executor(None, self._poll, sock, local.wake)
             waiting.add_done_callback(lambda _: arrived.set())
-        await arrived.wait()
+        try:
+            await arrived.wait()
+        except asyncio.CancelledError:
+            # The end of the loop would wait for the thread. If others wait here, they begin anew.
+            with self._lock:
+                if local.wake in self._wakers:
+                    self._wake(local.wake)
+            raise
 
-    def _poll(self, sock: Any) -> None:
-        kernel = self._kernel
+    def _waker(self) -> int | None:
+        """Make what ends one wait in :meth:`_poll`; None if there is nothing to wait for."""
         with self._lock:
             if self._closed:
-                return
-            if "_wake_fd" not in self.__dict__:
-                self._wake_fd = kernel.syscall("eventfd2", 0, host.SOCK_CLOEXEC)
-                self._waiters = 0
-            self._waiters += 1
+                return None
+            wake: int = self._kernel.syscall("eventfd2", 0, host.SOCK_CLOEXEC)
+            self._wakers.add(wake)
+            return wake
+
+    def _wake(self, wake: int) -> None:
+        with suppress(RumpelError):  # with the kernel gone nobody waits
+            self._kernel.os.write(wake, (1).to_bytes(8, "little"))
+
+    def _poll(self, sock: Any, wake: int | None) -> None:
+        if wake is None:
+            return
+        kernel = self._kernel
         try:
             poll = kernel.select.poll()
             poll.register(sock, kernel.select.POLLIN)
-            poll.register(self._wake_fd, kernel.select.POLLIN)
+            poll.register(wake, kernel.select.POLLIN)
             poll.poll()
         finally:
-            self._done_waiting()
-
-    def _done_waiting(self) -> None:
-        """The last to go closes what wakes them."""
-        with self._lock:
-            self._waiters -= 1
-            if not self._waiters and self._kernel.state == "running":
-                self._kernel.os.close(self.__dict__.pop("_wake_fd"))
+            with self._lock:
+                self._wakers.remove(wake)
+                if kernel.state == "running":
+                    kernel.os.close(wake)
 
 
 class _Sync:
