@@ -621,6 +621,7 @@ RUMPEL_API int rumpel_net_join(struct rumpel_device *device, struct rumpel_devic
 RUMPEL_API bool rumpel_net_is_stalled(const struct rumpel_device *device);
 enum rumpel_capture_flags {
 	RUMPEL_CAPTURE_PCAPNG = 1 << 0, /* instead of pcap */
+	RUMPEL_CAPTURE_REALTIME = 1 << 1, /* times since 1970; for a kernel on the host's clock */
 };
 /*
  * Write all frames that pass the interface to a file in pcap format (with

@@ -76,6 +76,11 @@ int accept4(int fd, struct sockaddr *address, socklen_t *len, int flags)
 	return (int)call(SYS_accept4, fd, address, len, flags);
 }
 
+int shutdown(int fd, int how)
+{
+	return (int)call(SYS_shutdown, fd, how);
+}
+
 int unlink(const char *path)
 {
 	return (int)call(SYS_unlink, path);

@@ -58,13 +58,21 @@ static int make_interface(const char *text, struct rumpel_device **device)
 			error = rumpel_net_packet(name, flags, mac, mtu, device);
 	}
 	if (!error && pcap)
-		error = rumpel_net_capture(*device, (int)options_number(pcap), 0, NULL);
+		error = rumpel_net_capture(*device, (int)options_number(pcap),
+					   RUMPEL_CAPTURE_REALTIME, NULL);
 	return error;
 }
 
 int options_device(const char *text, struct rumpel_device **device)
 {
-	const char *disk = options_value(text, "disk");
+	const char *disk = options_value(text, "disk"), *nbd = options_value(text, "nbd"), *size;
 
-	return disk ? rumpel_block_file(disk, 0, device) : make_interface(text, device);
+	if (disk)
+		return rumpel_block_file(disk, 0, device);
+	if (!nbd)
+		return make_interface(text, device);
+	size = attribute(text, "size");
+	return rumpel_block_nbd((int)options_number(nbd), size ? options_number(size) : 0,
+				(unsigned int)options_number(attribute(text, "flags") ?: "0"),
+				device);
 }

@@ -47,7 +47,7 @@ static bool has_name(const char *text, const char *const names[])
 /* 1: taken; 0: there are too many; -1: it is none of these. */
 static int take_list(struct options *options, const char *text)
 {
-	static const char *const devices[] = { "tap", "frames", "packet", "disk", NULL };
+	static const char *const devices[] = { "tap", "frames", "packet", "disk", "nbd", NULL };
 	static const char *const steps[] = { "write", "mtu", "up", "address", "gateway", NULL };
 
 	if (has_name(text, devices)) {

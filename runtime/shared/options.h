@@ -13,7 +13,7 @@
  *
  * Devices, whose value ends with any of ",mac=HEX" ",mtu=N" ",pcap=FD" (interfaces):
  *
- *	tap=FD frames=FD packet=INTERFACE disk=PATH
+ *	tap=FD frames=FD packet=INTERFACE disk=PATH nbd=FD,size=BYTES,flags=N
  *
  * What is done when it has booted, in this order; addresses are hexadecimal:
  *

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "net.h"
@@ -51,6 +52,7 @@ static char *record(struct rumpel_capture *capture, uint64_t now, size_t len)
 
 	if (!at)
 		return NULL;
+	now += capture->since;
 	if (!capture->pcapng)
 		return at + pcap_put_record(at, now, len);
 	pcapng_end_packet(at, len);
@@ -217,15 +219,26 @@ static int begin(struct rumpel_capture *capture, const char *name, const uint8_t
 	return 0;
 }
 
+/* When the host's clock, which is the kernel's, was at 0. */
+static uint64_t realtime(void)
+{
+	struct timespec now, clock;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	clock_gettime(CLOCK_MONOTONIC, &clock);
+	return (now.tv_sec - clock.tv_sec) * 1000000000ull + now.tv_nsec - clock.tv_nsec;
+}
+
 /* The control lock is held, nothing is active. */
-static int capture_begin(struct rumpel_capture *capture, int fd, bool pcapng, const char *name,
-			 const uint8_t mac[6])
+static int capture_begin(struct rumpel_capture *capture, int fd, unsigned int flags,
+			 const char *name, const uint8_t mac[6])
 {
 	int error;
 
 	pthread_mutex_lock(&capture->lock);
 	error = capture_open(capture, fd);
-	capture->pcapng = pcapng;
+	capture->pcapng = flags & RUMPEL_CAPTURE_PCAPNG;
+	capture->since = flags & RUMPEL_CAPTURE_REALTIME ? realtime() : 0;
 	if (!error)
 		error = begin(capture, name, mac);
 	if (!error)
@@ -239,14 +252,14 @@ static int capture_begin(struct rumpel_capture *capture, int fd, bool pcapng, co
 	return error;
 }
 
-int rumpel_capture_start(struct rumpel_capture *capture, int fd, bool pcapng, const char *name,
-			 const uint8_t mac[6])
+int rumpel_capture_start(struct rumpel_capture *capture, int fd, unsigned int flags,
+			 const char *name, const uint8_t mac[6])
 {
 	int error;
 
 	pthread_mutex_lock(&capture->control);
 	capture_stop(capture);
-	error = capture_begin(capture, fd, pcapng, name, mac);
+	error = capture_begin(capture, fd, flags, name, mac);
 	pthread_mutex_unlock(&capture->control);
 	return error;
 }

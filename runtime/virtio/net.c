@@ -384,8 +384,7 @@ int rumpel_net_capture(struct rumpel_device *device, int fd, unsigned int flags,
 	if (!net)
 		return -EINVAL;
 	if (fd >= 0)
-		return rumpel_capture_start(&net->capture, fd, flags & RUMPEL_CAPTURE_PCAPNG, name,
-					    net->config.mac);
+		return rumpel_capture_start(&net->capture, fd, flags, name, net->config.mac);
 	rumpel_capture_end(&net->capture);
 	return 0;
 }

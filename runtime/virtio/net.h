@@ -36,6 +36,7 @@ struct rumpel_capture {
 	bool active; /* atomic: is there anything to do? */
 	bool stop; /* atomic: write what is left, then end */
 	bool pcapng;
+	uint64_t since; /* ns: what is added to the times */
 	int fd;
 	size_t most; /* bytes of one write() */
 	pid_t process;
@@ -178,8 +179,8 @@ void rumpel_net_lose(struct rumpel_net *net);
 void rumpel_capture_init(struct rumpel_capture *capture);
 void rumpel_capture_exit(struct rumpel_capture *capture);
 /* Writes to fd (duplicated) from now on. name: of the interface, or NULL. */
-int rumpel_capture_start(struct rumpel_capture *capture, int fd, bool pcapng, const char *name,
-			 const uint8_t mac[6]);
+int rumpel_capture_start(struct rumpel_capture *capture, int fd, unsigned int flags,
+			 const char *name, const uint8_t mac[6]);
 /* Stops, once all is written. */
 void rumpel_capture_end(struct rumpel_capture *capture);
 /* In the child of a fork: what is to be written, the parent writes. */

@@ -8,6 +8,7 @@ than to boot. :func:`parse` reads a line that is right; of what is not, and for 
 
 from __future__ import annotations
 
+import errno
 import os
 
 TYPE_CHECKING = False
@@ -89,13 +90,27 @@ class ExistingFile:
 
 
 class NamedFile:
-    """The path of a file that may not be there yet, and is no directory."""
+    """The path of a file that can be written, or made where it is not there yet."""
 
     def __call__(self, word: str) -> str:
         """It itself."""
-        if os.path.isdir(word):  # noqa: PTH112
-            raise ValueError(word)
+        reason = self.reason(word)
+        if reason:
+            raise ValueError(f"{word}: {reason}")
         return word
+
+    @staticmethod
+    def reason(word: str) -> str | None:
+        """Why it cannot be written; None if it can."""
+        if os.path.isdir(word):  # noqa: PTH112
+            return os.strerror(errno.EISDIR)
+        # Not the real path of what is there: that of /dev/stderr may be none.
+        there, how = word, os.W_OK
+        if not os.path.exists(word):  # noqa: PTH110
+            there, how = os.path.dirname(os.path.realpath(word)), os.W_OK | os.X_OK  # noqa: PTH120
+        if os.access(there, how, effective_ids=True):
+            return None
+        return os.strerror(errno.EACCES if os.path.exists(there) else errno.ENOENT)  # noqa: PTH110
 
 
 class Argument:

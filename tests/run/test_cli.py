@@ -149,6 +149,22 @@ def test_unknown_options() -> None:
     assert rumpel_run("echo", "--explain", "-x").stdout == "--explain -x\n"
 
 
+@pytest.mark.parametrize("option", ["--explain-to", "--log", "--pcap"])
+def test_files_that_cannot_be_written(option: str, tmp_path: Path) -> None:
+    """A mistake of the line, before anything starts."""
+    for name, reason in (
+        ("none/file", "No such file or directory"),
+        ("", "Is a directory"),
+        ("dangling", "No such file or directory"),
+    ):
+        path = f"{tmp_path}/{name}"
+        (tmp_path / "dangling").unlink(missing_ok=True)
+        (tmp_path / "dangling").symlink_to("/no/such")
+        done = rumpel_run(option, path, "--", "echo", "started")
+        assert f"'{option}': {path}: {reason}" in done.stderr
+        assert (done.stdout, done.returncode) == ("", 2)
+
+
 def test_nothing_to_run() -> None:
     done = rumpel_run()
     assert done.returncode == 2

@@ -3,12 +3,16 @@
 
 from __future__ import annotations
 
+import gzip
+import os
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from rumpel.run import Image, Options, boot
+from tests.images.test_lvm import group, write
+from tests.images.volumes import PASSWORD, encrypt, ext4, sparse, tool
 from tests.run.conftest import CLI, OnKernel, installed, run, wait_until
 
 pytestmark = pytest.mark.kernel
@@ -62,6 +66,41 @@ def test_partitions(on_kernel: OnKernel, tmp_path: Path) -> None:
     assert run([*CLI, "image", "cat", f"{disk}:2:/b"]).stdout == "b\n"
 
 
+def test_qcow2_and_luks(on_kernel: OnKernel, tmp_path: Path) -> None:
+    """What is written through dm-crypt and qemu-nbd is there afterwards."""
+    plain = ext4(tmp_path / "disk.img", 16)
+    os.truncate(plain, 24 << 20)
+    encrypt(plain, "pbkdf2")
+    disk = tmp_path / "disk.qcow2"
+    tool("qemu-img", "convert", "-O", "qcow2", plain, disk)
+    on_kernel.environment["RUMPEL_PASSWORD"] = PASSWORD
+    program = ["sh", "-c", "echo kept >/data/file; ls /data"]
+    done = on_kernel.run("--net", "none", "--image", f"{disk}:/data", program=program)
+    assert "file" in done.stdout, done.stderr
+    assert wait_until(on_kernel.is_over)
+    cat = [*CLI, "image", "cat", f"{disk}:/file"]
+    assert run(cat, env=on_kernel.environment).stdout == "kept\n"
+    wrong = on_kernel.environment | {"RUMPEL_PASSWORD": "wrong"}
+    line = on_kernel.arguments("--net", "none", "--image", f"{disk}:/data", program=["true"])
+    done = run(line, env=wrong)
+    assert "no key slot of it knows that password" in done.stderr
+    assert done.returncode
+
+
+def test_logical_volumes(on_kernel: OnKernel, tmp_path: Path) -> None:
+    """Two of one group, by their names; the group is another one's business no more."""
+    disk = sparse(tmp_path / "disk.img", 64)
+    group("vg", [disk], {"a": ["-l", "20"], "b": ["-l", "20"]})
+    for volume in "ab":
+        write([disk], f"vg/{volume}", ext4(tmp_path / f"{volume}.img", 16, name=volume))
+    options = ["--image", f"{disk}:vg/a:/one", "--image", f"{disk}:vg/b:/two"]
+    script = "cat /one/name /two/name; cp /one/name /two/other"
+    done = on_kernel.run("--net", "none", *options, program=["sh", "-c", script])
+    assert (done.stdout, done.stderr) == ("ab", "")
+    assert wait_until(on_kernel.is_over)
+    assert run([*CLI, "image", "cat", f"{disk}:vg/b:/other"]).stdout == "a"
+
+
 def test_from_python(on_kernel: OnKernel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """When the kernel is closed all is in the image."""
     monkeypatch.setenv("XDG_RUNTIME_DIR", on_kernel.environment["XDG_RUNTIME_DIR"])
@@ -78,14 +117,17 @@ def test_mistakes(on_kernel: OnKernel, tmp_path: Path) -> None:
     disk = image(tmp_path / "disk.img", "ext4")
     empty = tmp_path / "empty.img"
     empty.write_bytes(bytes(1 << 20))
-    qcow2 = tmp_path / "disk.qcow2"
-    run([installed("qemu-img"), "create", "-q", "-f", "qcow2", str(qcow2), "1M"], check=True)
+    cut = image(tmp_path / "cut.img", "ext4")
+    os.truncate(cut, 32 << 20)
+    gz = tmp_path / "disk.gz"
+    gz.write_bytes(gzip.compress(bytes(1 << 20)))
     for name, said in (
         (f"{disk}", "is not IMAGE[:PARTITION]:/DIR"),
         (f"{disk}:7:/data", "has no partition 7"),
         (f"{disk}:/", "an image must be at an absolute path"),
         (f"{empty}:/data", "cannot be mounted at /data: Invalid argument"),
-        (f"{qcow2}:/data", "is qcow2, and this works on raw images only"),
+        (f"{cut}:/data", "Invalid argument; EXT4-fs (vda): bad geometry"),
+        (f"{gz}:/data", "is gzip, and cannot be written to: decompress it"),
         (f"{tmp_path}/none.img:/data", "no such image"),
     ):
         done = on_kernel.run("--net", "none", "--image", name, program=["echo", "started"])

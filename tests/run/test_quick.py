@@ -111,14 +111,17 @@ def test_what_a_start_says_is_what_click_would(tmp_path: Path) -> None:
     assert quick.returncode == slow.returncode == 1
 
 
-def test_who_joins_asks_for_nothing_of_a_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_joins_asks_for_nothing_of_a_kernel(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """It is refused, in the order of the help, before an image is looked for or a file made."""
     monkeypatch.setenv(NAME_VARIABLE, "web")
-    line = "--image /no/such:/x --explain-to /no/such/file --name other --mptcp --dns x true"
+    line = f"--image /no/such:/x --explain-to {tmp_path}/file --name other --mptcp --dns x true"
     values = parse(PARAMS, line.split(), interspersed=False)
     assert values is not None
     with pytest.raises(Misused, match=r"web joins .*: --dns, --mptcp, --name, --image is for one"):
         become(values)
+    assert not list(tmp_path.iterdir())
 
 
 class Point(Record):

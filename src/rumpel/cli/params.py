@@ -59,7 +59,7 @@ def _type(type: Any) -> Any:
         case ExistingFile():
             return click.Path(exists=True, dir_okay=False)
         case NamedFile():
-            return click.Path(dir_okay=False)
+            return _said(type)
     return type if type in (str, int, float) else _said(type)
 
 

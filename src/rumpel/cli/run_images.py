@@ -20,28 +20,34 @@ def find(name: str, options: Mapping[str, Any]) -> Image:
 
     Args:
         name: ``IMAGE[:PARTITION]:/DIR``, of which the partition is named as for ``rumpel image``.
-        options: of the kernel that looks: its version and profile.
+        options: the kernel that looks, by its version and profile; where a password is.
 
     Raises:
         BadParameter: if it is no such name.
         ImageError: if there is no such partition.
         OSError: if the image cannot be opened.
     """
+    from rumpel.cli.image.passwords import key
+    from rumpel.images.errors import ImageError
+    from rumpel.images.formats import COMPRESSED
     from rumpel.images.locate import parse
     from rumpel.images.session import Options, Session
-    from rumpel.images.sources import check_raw
+    from rumpel.images.sources import check, header_of, is_url
 
     location = parse(name)
     if location.path is None:
         raise click.BadParameter(f"{name!r} is not IMAGE[:PARTITION]:/DIR")
-    check_raw(location.image)
-    kernel = {key: options[key] for key in ("version", "profile") if key in options}
-    session = Session([location.image], Options(read_only=True, **kernel))
+    if is_url(location.image):
+        raise ImageError(location.image, "cannot be written to: fetch it first")
+    check(location.image)
+    if (format := header_of(location.image).format) in COMPRESSED:
+        raise ImageError(location.image, f"is {format}, and cannot be written to: decompress it")
+    kernel = {each: options[each] for each in ("version", "profile") if each in options}
+    opens = key(options.get("password_file"), options.get("key_file"), True)
+    session = Session([location.image], Options(read_only=True, key=opens, **kernel))
     try:
         device, _ = session.find(location.partition)
     finally:
         session.close()
-    if device.volume:
-        raise click.BadParameter(f"{name}: volumes in volumes cannot be used here, only partitions")
     kind = _MOUNTED_AS.get(device.kind, device.kind) or None
-    return Image(location.image, location.path, device.number, kind)
+    return Image(location.image, location.path, device.number, kind, device.volume, opens)

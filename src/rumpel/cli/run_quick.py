@@ -24,6 +24,7 @@ __all__ = ["NAME_VARIABLE", "PARAMS", "Misused", "become", "quick", "reason", "s
 NAME_VARIABLE = "RUMPEL_KERNEL"
 _NEED_MORE = ("images", "explain", "explain_to")
 """Options that are for more than a start."""
+_OF_IMAGES = ("password_file", "key_file")
 
 
 def _net(text: str) -> Net:
@@ -60,7 +61,7 @@ PARAMS = (
     Option("--dns", multiple=True, metavar="ADDRESS", help="A name server."),
     Option("--sysctl", type=_setting, multiple=True, metavar="NAME=VALUE", help="A setting."),
     Option("--mptcp", is_flag=True, show_default=False, help="Sockets for TCP are for MPTCP."),
-    Option("--pcap", type=NamedFile(), help="Write the first network's frames."),
+    Option("--pcap", type=NamedFile(), metavar="FILE", help="Write the first network's frames."),
     Option(
         "--kernel",
         "version",
@@ -69,7 +70,7 @@ PARAMS = (
     ),
     Option("--profile", metavar="NAME", help="And of which profile.  [default: default]"),
     Option("--memory", type=IntRange(32), metavar="MIB", help="Of the kernel."),
-    Option("--log", type=NamedFile(), help="What the kernel prints, appended."),
+    Option("--log", type=NamedFile(), metavar="FILE", help="What the kernel prints, appended."),
     Option("--name", metavar="NAME", help="For rumpel ps, exec and attach."),
     Option(
         "--path",
@@ -86,10 +87,18 @@ PARAMS = (
         metavar="IMAGE[:PARTITION]:/DIR",
         help="A file system of an image, as a directory that programs see.",
     ),
+    Option(
+        "--password-file",
+        metavar="FILE",
+        help="Its first line is the password of an encrypted --image; - is stdin. Otherwise "
+        "$RUMPEL_PASSWORD, or what is typed on a terminal.",
+    ),
+    Option("--key-file", metavar="FILE", help="All of it is the password."),
     Option("--explain", type=Choice(["counts", "trace"]), help="Tell who answered which calls."),
     Option(
         "--explain-to",
         type=NamedFile(),
+        metavar="FILE",
         help="A file for that, which is appended to; standard error by default.",
     ),
     Option(
@@ -146,6 +155,8 @@ def become(values: dict[str, Any]) -> NoReturn:
         from rumpel.cli.run_images import find
 
         given["images"] = [find(name, given) for name in given["images"]]
+    for name in _OF_IMAGES:
+        given.pop(name, None)
     launch(arguments, Options(**given), **more)
 
 

@@ -36,6 +36,9 @@ class Served:
         flags: the transmission flags.
         format: of the image, as QEMU names it.
         path: of its file; None if it has none.
+
+    Attributes:
+        flags: as said.
     """
 
     def __init__(
@@ -51,6 +54,7 @@ class Served:
         self.connection = connection
         self._parent = os.getpid()
         self.size = size
+        self.flags = flags
         self._spec = DiskSpec(path or "", served=(-1, size, flags, format))
 
     def spec(self, fd: int, overlay: bool, file: str | None) -> DiskSpec:

@@ -187,7 +187,6 @@ def start(program: Sequence[str], options: Options) -> instance.Joined:
     if options.images:
         from rumpel.run import images
 
-        settings += images.arguments(options.images)
         more = [*images.rules(options.images), *more]
     rules = policy.rules_of(options.paths, more)
     flags = agent.FLAG_MPTCP if options.mptcp else 0
@@ -198,6 +197,10 @@ def start(program: Sequence[str], options: Options) -> instance.Joined:
     made = nets.plan(options.networks, options.publish, options.pcap)
     files: list[str] = []
     try:
+        if options.images:
+            from rumpel.run import images
+
+            settings += images.arguments(options.images, made.fds)
         servers = dns or made.dns
         resolv = f"{instance.directory()}/{name}.resolv"
         asks = bool(made.asking) and not servers

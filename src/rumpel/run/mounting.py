@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Mount a device: a program whose calls ``mkdir`` and ``mount`` are a library kernel's.
+"""Mount a device: a program whose calls ``mkdir``, ``mount`` and ``syslog`` are a library kernel's.
 
     python -I -S mounting.py DEVICE DIRECTORY [TYPE]
 
@@ -12,6 +12,7 @@ import contextlib
 import ctypes
 import errno
 import os
+import re
 import sys
 
 _NEED_OPTIONS = ("ufs",)
@@ -45,12 +46,26 @@ def _mount(device: str, directory: str, types: list[str]) -> int:
     return error
 
 
+def _log() -> str:
+    """What the kernel has printed: syslog(2), SYSLOG_ACTION_READ_ALL."""
+    buffer = ctypes.create_string_buffer(1 << 20)
+    size = ctypes.CDLL(None).klogctl(3, buffer, len(buffer))
+    return buffer.raw[: max(size, 0)].decode(errors="replace")
+
+
+def _text(line: str) -> str:
+    """Without the level and the time."""
+    return re.sub(r"^<\d+>(\[[^]]*\] *)?", "", line)
+
+
 def main(device: str, directory: str, *types: str) -> None:
     """Mount it, or say in one line why not."""
     _make(directory)
+    before = len(_log())
     error = _mount(device, directory, list(types) or _types())
     if error:
-        sys.exit(os.strerror(error))
+        said = _log()[before:].splitlines() if types else []
+        sys.exit("; ".join([os.strerror(error), *(_text(line) for line in said[-1:])]))
 
 
 if __name__ == "__main__":

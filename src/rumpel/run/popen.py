@@ -86,20 +86,21 @@ class Popen(subprocess.Popen[Any]):
             Popen(self._kernel, script).wait()
 
 
-def output(kernel: Joined, program: Sequence[Word], rules: Sequence[str]) -> tuple[int, str]:
+def output(
+    kernel: Joined, program: Sequence[Word], rules: Sequence[str], told: bytes = b""
+) -> tuple[int, str]:
     """Run a program of ours on a kernel: its status, and all that it says.
 
     Args:
         kernel: that runs.
         program: and its arguments.
         rules: which of its calls are the kernel's, instead of those of other programs.
+        told: its standard input.
     """
-    null, pipe, same = subprocess.DEVNULL, subprocess.PIPE, subprocess.STDOUT
-    with Popen(
-        kernel, program, rules=rules, stdin=null, stdout=pipe, stderr=same, text=True
-    ) as process:
-        said: str = process.communicate()[0]
-    return process.returncode, said
+    pipe, same = subprocess.PIPE, subprocess.STDOUT
+    with Popen(kernel, program, rules=rules, stdin=pipe, stdout=pipe, stderr=same) as process:
+        said: bytes = process.communicate(told)[0]
+    return process.returncode, said.decode(errors="replace")
 
 
 def _words(args: Word | Sequence[Word], shell: bool) -> list[Any]:
