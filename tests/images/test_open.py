@@ -348,3 +348,10 @@ def test_a_full_disk(disk: Path, opened: Any, tmp_path: Path) -> None:
             assert image.cat(name) == original.read_bytes()
         assert image.cat("/before") == b"here"
     check(disk)
+
+
+def test_without_fsspec() -> None:
+    """Who has installed rumpel alone is told what is missing."""
+    code = "import sys; sys.modules['fsspec'] = None; from rumpel.images import open_image"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stderr.endswith("to install: pip install 'rumpel[images]'\n")

@@ -27,5 +27,10 @@ if not TYPE_CHECKING:
         from importlib import import_module
 
         module = "errors" if name.endswith("Error") else "filesystem"
-        value = globals()[name] = getattr(import_module(f"rumpel.images.{module}"), name)
+        try:
+            value = globals()[name] = getattr(import_module(f"rumpel.images.{module}"), name)
+        except ModuleNotFoundError as error:
+            if error.name and error.name.partition(".")[0] == "fsspec":
+                error.msg = "rumpel.images wants fsspec; to install: pip install 'rumpel[images]'"
+            raise
         return value
