@@ -95,3 +95,23 @@ def test_the_program_ends_at_once(tmp_path: Path, args: list[str], status: int) 
     assert done.returncode == status
     assert done.stdout.splitlines()[-1] == "at exit"
     assert len(done.stdout.splitlines()) + len(done.stderr.splitlines()) == 2
+
+
+def test_an_interrupt_before_there_is_a_command() -> None:
+    """Ctrl-C while modules are imported is one line, and the status of any other."""
+    code = """
+import signal, sys
+from rumpel import cli
+
+class Interrupted:
+    def find_spec(self, *_):
+        sys.meta_path.remove(self)
+        signal.raise_signal(signal.SIGINT)
+
+sys.argv = ["rumpel", "image", "ls", "x"]
+sys.meta_path.insert(0, Interrupted())
+cli.program()
+"""
+    words = [sys.executable, "-c", code]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stderr) == (130, "rumpel: interrupted\n")

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import shutil
 import signal
@@ -14,6 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import pytest
 
 import rumpel
@@ -355,3 +357,18 @@ def test_without_fsspec() -> None:
     code = "import sys; sys.modules['fsspec'] = None; from rumpel.images import open_image"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stderr.endswith("to install: pip install 'rumpel[images]'\n")
+
+
+def test_a_file_keeps_its_image(disk: Path) -> None:
+    """Who has nothing but the file reads it, as pandas does; and what was written is there."""
+    for mode, data in (("wb", b"some\ntext\n"), ("rb", b"")):
+        file = fsspec.open(f"rumpel://file::{disk}", mode).open()
+        gc.collect()
+        if data:
+            file.write(data)
+            file.close()
+        else:
+            assert file.read() == b"some\ntext\n"
+        del file
+        gc.collect()
+        check(disk)

@@ -73,7 +73,7 @@ def test_mistakes(disk: Path) -> None:
         ("nothing", "no such command here: nothing"),
         ("mount mnt", "no such command here: mount"),
         ("cat none", "No such file or directory"),
-        ("cd none", "No such file or directory"),
+        ("cd none", "rumpel: /none: No such file or directory"),
         ("ls --what", "No such option"),
         ("cat 'open", "No closing quotation"),
     ):

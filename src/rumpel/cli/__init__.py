@@ -67,15 +67,19 @@ def program() -> None:
     Modules make thousands of objects that stay, so nothing is looked for that could be thrown
     away; and in the end all is done that was asked for, but objects are not taken apart.
     """
-    if sys.argv[1:2] in (["image"], ["run"]):
-        import gc
-
-        gc.disable()  # LazyGroup enables it again
     try:
+        if sys.argv[1:2] in (["image"], ["run"]):
+            import gc
+
+            gc.disable()  # LazyGroup enables it again
         main()
         code: object = 0
     except SystemExit as ended:
         code = ended.code or 0
+    except KeyboardInterrupt:
+        # While modules are imported: commands say it themselves.
+        sys.stderr.write("rumpel: interrupted\n")
+        code = 130
     import atexit
     import contextlib
     import threading

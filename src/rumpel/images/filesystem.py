@@ -307,7 +307,10 @@ class Image(AbstractFileSystem):  # type: ignore[misc]
         return _info(path, next(self.volume.walk(path, 0)))
 
     def _open(self, path: str, mode: str = "rb", *args: Any, **kwargs: Any) -> Any:
-        return self.volume.kernel.open(path, mode, buffering=_BUFFER)
+        file: Any = self.volume.kernel.open(path, mode, buffering=_BUFFER)
+        # Who has the file alone, as pandas has, has the image as well.
+        file.image = self
+        return file
 
     def cat_file(
         self, path: str, start: int | None = None, end: int | None = None, **kwargs: Any

@@ -43,7 +43,7 @@ _EXT = ("ext2", "ext3", "ext4")
 _GROW = (*_EXT, "xfs", "btrfs")
 _SHRINK = (*_EXT, "btrfs")
 _WHY_NOT = {
-    "xfs": "XFS cannot become smaller: copy its content into a new image",
+    "xfs": "copy its content into a new image",
     "f2fs": "F2FS is resized by resize.f2fs only, and not in a partition",
     "swap": "make it anew with mkswap",
 }

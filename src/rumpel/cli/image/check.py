@@ -87,6 +87,12 @@ def _check(how: How, image: str, device: Device, repair: bool) -> tuple[bool, st
         return _check_copy(how, image, device, repair)
 
 
+def _room(image: str) -> str | None:
+    """Where a copy lies: beside the image, where one as large is, unless nothing can be there."""
+    beside = os.path.dirname(image) or "."  # noqa: PTH120
+    return beside if not is_url(image) and os.access(beside, os.W_OK) else None
+
+
 def _is_served(how: How, image: str) -> bool:
     """Is the image another's bytes than those of its file, as a qcow2 or a URL is?"""
     return is_url(image) or header_of(image, how.format).format != "raw"
@@ -98,8 +104,7 @@ def _check_content(how: How, image: str, device: Device, repair: bool) -> tuple[
     if repair:
         raise ImageError(name, "volumes cannot be repaired, only checked")
     path = Path(image)
-    beside = None if is_url(image) else path.parent
-    with tempfile.TemporaryDirectory(dir=beside, prefix=f".{path.name}-") as directory:
+    with tempfile.TemporaryDirectory(dir=_room(image), prefix=f".{path.name}-") as directory:
         copy = Path(directory, "volume")
         session = Session(how.paths(image), how.options(False))
         try:
@@ -119,7 +124,7 @@ def _check_content(how: How, image: str, device: Device, repair: bool) -> tuple[
 def _check_copy(how: How, image: str, device: Device, repair: bool) -> tuple[bool, str]:
     """These programs know no partitions: they get a copy, with holes where the image has some."""
     path = Path(image)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as directory:
+    with tempfile.TemporaryDirectory(dir=_room(image), prefix=f".{path.name}-") as directory:
         copy = Path(directory, f"{path.name}.{device.number}")
         copy.touch()
         os.truncate(copy, device.size)

@@ -81,7 +81,7 @@ def _run(place: Place, line: str) -> bool:
         if error.exit_code:
             raise _Failed from None
     except (click.ClickException, OSError) as error:
-        warn(error.format_message() if isinstance(error, click.ClickException) else str(error))
+        warn(_told(error))
         raise _Failed from None
     except RuntimeError as error:  # both sides of a diff are in the one image
         warn(str(error))
@@ -94,6 +94,12 @@ def _run(place: Place, line: str) -> bool:
     finally:
         sys.stdout.flush()
     return True
+
+
+def _told(error: click.ClickException | OSError) -> str:
+    if isinstance(error, click.ClickException):
+        return error.format_message()
+    return f"{error.filename}: {error.strerror}" if error.filename else str(error)
 
 
 def _commands() -> dict[str, str]:
