@@ -39,6 +39,9 @@ from rumpel.errors import (
 TYPE_CHECKING = False  # as typing has it, which takes as long to import as a kernel to boot
 if TYPE_CHECKING:
     from rumpel import aio as aio
+    from rumpel import crash as crash
+    from rumpel import net as net
+    from rumpel import sandbox as sandbox
     from rumpel.booting import boot
     from rumpel.clock import HostClock, VirtualClock
     from rumpel.devices import (
@@ -148,16 +151,18 @@ _WHERE = {
     "kernel": ("Kernel",),
     "log": ("Log", "LogRecord"),
 }
+_PACKAGES = {"aio", "crash", "net", "sandbox"}
+"""What `import rumpel` is enough for."""
 _MODULES = {name: module for module, names in _WHERE.items() for name in names}
 
 if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> object:
         """Import the rest when it is used: building kernels needs none of it."""
-        if name == "aio":
+        if name in _PACKAGES:
             from importlib import import_module
 
-            return import_module("rumpel.aio")
+            return import_module(f"rumpel.{name}")
         module = _MODULES.get(name)
         if module is None:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

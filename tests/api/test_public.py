@@ -39,6 +39,13 @@ def test_there_is_no_other_name() -> None:
         rumpel.boots  # type: ignore[attr-defined]  # noqa: B018
 
 
+def test_its_packages_come_with_it() -> None:
+    """As the documentation writes them, behind `import rumpel`."""
+    used = ["aio.run", "crash.report", "net.TcpInfo", "sandbox.boot"]
+    code = f"import rumpel; rumpel.{'; rumpel.'.join(used)}"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_all_errors_are_public_and_stand_in_the_tree() -> None:
     own = {
         n for n, c in vars(errors).items() if inspect.isclass(c) and c.__module__ == errors.__name__
