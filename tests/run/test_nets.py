@@ -476,6 +476,10 @@ def test_mptcp_goes_on_without_a_path(on_kernel: OnKernel, lab: Lab) -> None:
             listed = [*CLI, "exec", "paths", "--", "ss", "-Htin", "dst", "198.51.100.1"]
             flows = run(listed, env=on_kernel.environment).stdout
             assert "198.51.100.1:80" in flows
+            listed = [*CLI, "exec", "paths", "--", "ss", "-HMin"]
+            connection = run(listed, env=on_kernel.environment).stdout
+            assert "192.0.2.1:80" in connection
+            assert "subflows:1" in connection, "beside the first"
             subprocess.run(lab.inside(["ip", "link", "set", "tap0", "down"]), check=True)
             assert process.communicate(b"\n", timeout=60)[0] == b"6000000\n"
         finally:

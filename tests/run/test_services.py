@@ -28,15 +28,16 @@ def test_redis(on_kernel: OnKernel) -> None:
     assert on_kernel.sh(script, timeout=120).stdout.split() == ["2", "2", "2", "OK", "value"]
 
 
-def test_iperf3(on_kernel: OnKernel) -> None:
-    """Client and server on one kernel, with parallel streams."""
+def test_iperf3(on_kernel: OnKernel, tmp_path: Path) -> None:
+    """Client and server on one kernel, with parallel streams in both directions at a time."""
     script = f"""
         {installed("iperf3")} -s -1 >/dev/null & server=$!
         sleep 0.5
-        until iperf3 -c 127.0.0.1 -t 1 -P 2 | tail -1 | grep Done; do sleep 0.2; done
+        until iperf3 -c 127.0.0.1 -t 1 -P 4 --bidir >said; do sleep 0.2; done
+        grep -c "SUM.*receiver" said; tail -1 said
         wait $server
     """
-    assert on_kernel.sh(script).stdout == "iperf Done.\n"
+    assert on_kernel.sh(script, cwd=tmp_path).stdout == "2\niperf Done.\n"
 
 
 def test_memcached(on_kernel: OnKernel) -> None:

@@ -299,6 +299,14 @@ static void wait_for_ever(void *argument)
 	call(SYS_read, pipe[0], ptr(&byte), 1);
 }
 
+/* As one of them kills another: not while that runs kernel code, of whatever has ended before. */
+static void kill_it(void *argument)
+{
+	const unsigned long args[6] = { *(pid_t *)argument, SIGKILL };
+
+	EQUAL(rumpel_shared->kill(SYS_kill, args), 0);
+}
+
 /* The thread leads; then somebody else does. */
 static void failed_exec(void)
 {
@@ -309,9 +317,7 @@ static void failed_exec(void)
 	leader = spawn(wait_for_ever, NULL);
 	usleep(50000);
 	expect_status(spawn(fail_to_exec, NULL), 0);
-	/* Not while it is in the kernel, for what has just ended. */
-	usleep(50000);
-	kill(leader, SIGKILL);
+	expect_status(spawn(kill_it, &leader), 0);
 	expect_status(leader, SIGKILL);
 	guest_end(&guest, 0);
 }

@@ -33,6 +33,7 @@ def find(name: str, options: Mapping[str, Any]) -> Image:
     from rumpel.images.locate import parse
     from rumpel.images.session import Options, Session
     from rumpel.images.sources import check, header_of, is_url
+    from rumpel.run.images import settle
 
     location = parse(name)
     if location.path is None:
@@ -40,6 +41,7 @@ def find(name: str, options: Mapping[str, Any]) -> Image:
     if is_url(location.image):
         raise ImageError(location.image, "cannot be written to: fetch it first")
     check(location.image)
+    settle(location.image)
     if (format := header_of(location.image).format) in COMPRESSED:
         raise ImageError(location.image, f"is {format}, and cannot be written to: decompress it")
     kernel = {each: options[each] for each in ("version", "profile") if each in options}

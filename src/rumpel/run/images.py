@@ -12,6 +12,7 @@ import os
 import pickle
 import socket
 import sys
+import time
 from pathlib import Path, PurePosixPath
 
 from rumpel.errors import BootError
@@ -24,12 +25,14 @@ if TYPE_CHECKING:
     from rumpel.images.layers.key import Key
     from rumpel.run.instance import Joined
 
-__all__ = ["Image", "arguments", "mount", "rules"]
+__all__ = ["Image", "arguments", "mount", "rules", "settle"]
 
 _MOUNTING = Path(__file__).with_name("mounting.py")
 _RULES = ("call mkdir", "call mount", "call syslog", "path /proc/filesystems")
 """Of :mod:`rumpel.run.mounting`: whatever their paths are."""
 _MOST = 26
+_PATIENCE = 2.0
+"""Seconds: a kernel halts in a few hundredths, with much to write in more."""
 _OF_VOLUMES = ("path /dev", "path /sys")
 
 
@@ -79,6 +82,7 @@ def arguments(images: Sequence[Image], fds: list[int]) -> list[str]:
     for path in disks:
         if "," in path:
             raise ValueError(f"the name of an image must have no comma: {path}")
+        settle(path)
         os.close(os.open(path, os.O_RDWR | os.O_CLOEXEC))
         if header_of(path).format not in QEMU:
             made.append(f"disk={path}")
@@ -87,6 +91,26 @@ def arguments(images: Sequence[Image], fds: list[int]) -> list[str]:
         fds.append(fd)
         made.append(f"nbd={fd},size={size},flags={flags}")
     return made
+
+
+def settle(path: str) -> None:
+    """Wait for a kernel whose program has just ended: it writes what there is, and lets go.
+
+    Whoever has it open for longer is met by those who open it after this.
+
+    Args:
+        path: of an image.
+    """
+    from rumpel.images.errors import ImageError
+    from rumpel.images.locks import held
+
+    deadline = time.monotonic() + _PATIENCE
+    while time.monotonic() < deadline:
+        try:
+            with held(path, read_only=False):
+                return
+        except ImageError:
+            time.sleep(0.02)
 
 
 def _serve(path: str) -> tuple[int, int, int]:
