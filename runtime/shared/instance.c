@@ -8,15 +8,21 @@
 /* MAP_FIXED_NOREPLACE: a program that is there already stays (Linux 4.17; a hint before). */
 #define NEW 0x100000
 
-/* 0 or -errno. Nothing may be there. */
+/*
+ * 0 or -errno. Nothing may be there. What all share is not in the core of one of them:
+ * it would be several hundred MB, and fill the memory of all as it is written.
+ */
 static int lay(uint64_t address, size_t len, int prot, int flags, int fd, off_t offset)
 {
 	void *at = mmap((void *)address, len, prot, flags | NEW, fd, offset);
 
 	if (at == MAP_FAILED)
 		return -errno;
-	if (at == (void *)address)
+	if (at == (void *)address) {
+		if (fd >= 0)
+			madvise(at, len, MADV_DONTDUMP);
 		return 0;
+	}
 	munmap(at, len);
 	return -EEXIST;
 }

@@ -200,6 +200,23 @@ def test_a_signal_ends_a_program_that_begins(on_kernel: OnKernel) -> None:
     assert (done.stdout, done.stderr) == ("{-15: 300}\n", "")
 
 
+SMAPS = """
+total = size = 0
+for line in open("/proc/self/smaps"):
+    if line.startswith("Size:"):
+        size = int(line.split()[1])
+    elif line.startswith("VmFlags:") and " wr " in line and " dd" not in line:
+        total += size
+print(total)
+"""
+
+
+def test_a_core_is_the_programs(on_kernel: OnKernel) -> None:
+    """The memory of the kernel, which all its programs share, is not dumped with one of them."""
+    done = on_kernel.run("--net", "none", program=["/usr/bin/python3", "-c", SMAPS])
+    assert 0 < int(done.stdout) < 100 << 10, "KiB"
+
+
 def test_who_is_killed_takes_nobody_along(on_kernel: OnKernel) -> None:
     """A process that is killed while it waits is gone for the kernel, and that is all."""
     script = """
