@@ -166,6 +166,8 @@ def test_bytes(disk: Path, opened: Any) -> None:
     with opened(data) as image:
         image.pipe("/file", b"hello")
         assert image.cat("/file") == b"hello"
+    with pytest.raises(ImageError, match=r"^<bytes>: is empty$"):
+        opened(b"")
 
 
 @pytest.mark.parametrize("sandbox", [True, False])
@@ -368,7 +370,10 @@ def test_a_file_keeps_its_image(disk: Path) -> None:
             file.write(data)
             file.close()
         else:
-            assert file.read() == b"some\ntext\n"
+            assert (file.size, file.read()) == (10, b"some\ntext\n")
         del file
         gc.collect()
         check(disk)
+    with fsspec.open(f"rumpel://file::{disk}", "rb") as file:
+        image = file.image
+        assert image.tail("/file", 3) == image.cat_file("/file", start=-3) == b"xt\n"

@@ -17,6 +17,7 @@ from typing import IO, TYPE_CHECKING, Any
 from fsspec.spec import AbstractFileSystem
 
 from rumpel.copying import Copied, Progress
+from rumpel.images.errors import ImageError
 from rumpel.images.locate import parse
 from rumpel.images.session import Options
 from rumpel.images.sources import open_url
@@ -181,6 +182,11 @@ class Image(AbstractFileSystem):  # type: ignore[misc]
         )
         try:
             self.volume = open_volume([image, *(os.fspath(disk) for disk in disks)], partition, how)
+        except ImageError as error:
+            if fd >= 0:  # nobody knows what is there by that name
+                error.name = "<bytes>"
+                error.args = (f"{error.name}: {error.reason}",)
+            raise
         finally:
             if fd >= 0:
                 os.close(fd)
@@ -310,6 +316,9 @@ class Image(AbstractFileSystem):  # type: ignore[misc]
         file: Any = self.volume.kernel.open(path, mode, buffering=_BUFFER)
         # Who has the file alone, as pandas has, has the image as well.
         file.image = self
+        if mode == "rb":
+            # fsspec counts from the end with it.
+            file.size = self.volume.kernel.os.fstat(file.fileno()).st_size
         return file
 
     def cat_file(
