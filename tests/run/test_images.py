@@ -126,7 +126,10 @@ def test_mistakes(on_kernel: OnKernel, tmp_path: Path) -> None:
         (f"{disk}", "is not IMAGE[:PARTITION]:/DIR"),
         (f"{disk}:7:/data", "has no partition 7"),
         (f"{disk}:/", "an image must be at an absolute path"),
-        (f"{empty}:/data", "cannot be mounted at /data: Invalid argument"),
+        (
+            f"{empty}:/data",
+            "cannot be mounted at /data: no file system that this Linux knows (Invalid",
+        ),
         (f"{cut}:/data", "Invalid argument; EXT4-fs (vda): bad geometry"),
         (f"{gz}:/data", "is gzip, and cannot be written to: decompress it"),
         (f"{tmp_path}/none.img:/data", "no such image"),

@@ -63,8 +63,10 @@ def main(device: str, directory: str, *types: str) -> None:
     _make(directory)
     before = len(_log())
     error = _mount(device, directory, list(types) or _types())
+    if error and not types:
+        sys.exit(f"no file system that this Linux knows ({os.strerror(error)})")
     if error:
-        said = _log()[before:].splitlines() if types else []
+        said = _log()[before:].splitlines()
         sys.exit("; ".join([os.strerror(error), *(_text(line) for line in said[-1:])]))
 
 
