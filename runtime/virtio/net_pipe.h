@@ -33,7 +33,7 @@ struct net_pipe {
 	int report; /* where messages are written, or -1 */
 	char name[RUMPEL_PIPE_NAME];
 	char *frame;
-	struct iovec iov[RUMPEL_QUEUE_MAX];
+	struct iovec iov[RUMPEL_QUEUE_MAX], sent[RUMPEL_QUEUE_MAX + 1];
 	struct rumpel_net_rx rx;
 };
 

@@ -9,6 +9,8 @@
 /* Frames sent at once behind which more may wait in the kernel: its queue was full. A fourth of
  * it, since a frame may take several of its descriptors. */
 #define PIPE_CROWD (RUMPEL_QUEUE_MAX / 4)
+/* Bytes of a frame for whose sake a call is made. */
+#define PIPE_LARGE 16384
 
 void net_pipe_stall(struct net_pipe *pipe)
 {
@@ -63,6 +65,23 @@ static size_t pipe_encode(struct net_pipe *pipe, char *at, const struct rumpel_c
 				   pipe->direction, pipe->frame, len);
 }
 
+/* Writes it without a copy of ours, if it is worth a call, and may go now. */
+static bool pipe_pass_on(struct net_pipe *pipe, const struct rumpel_chain *chain)
+{
+	const uint32_t size = chain->out_len;
+
+	if (pipe->format != RUMPEL_PACKETS_VIRTIO || size < PIPE_LARGE)
+		return false;
+	if (pipe->out.start < pipe->out.end && !net_pipe_flush(pipe))
+		return false;
+	/* It broke just now: lost, as what was written before. */
+	if (pipe->out.watch.fd < 0)
+		return true;
+	pipe->sent[0] = (struct iovec){ (void *)&size, sizeof(size) };
+	memcpy(pipe->sent + 1, pipe->iov, chain->out * sizeof(*pipe->iov));
+	return rumpel_stream_pass(&pipe->out, pipe->sent, 1 + chain->out, sizeof(size) + size);
+}
+
 /* 1: a frame less in the queue; 0: none there; -EAGAIN: no room; -EIO: broken. */
 static int pipe_transmit_one(struct net_pipe *pipe)
 {
@@ -93,7 +112,11 @@ static int pipe_transmit_one(struct net_pipe *pipe)
 		rumpel_virtio_count(&stats->dropped, 1);
 	} else {
 		rumpel_net_record(&pipe->net, pipe->iov, chain.out, RUMPEL_NET_HEADER, len);
-		pipe->out.end += pipe_encode(pipe, at, &chain);
+		if (!pipe_pass_on(pipe, &chain)) {
+			/* What was written meanwhile has made more room, and maybe all of it. */
+			at = pipe->out.bytes + pipe->out.end;
+			pipe->out.end += pipe_encode(pipe, at, &chain);
+		}
 		rumpel_virtio_count(&stats->out, 1);
 		rumpel_virtio_count(&stats->out_bytes, len);
 	}

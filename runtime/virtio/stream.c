@@ -2,6 +2,8 @@
 #define _GNU_SOURCE
 #include "stream.h"
 
+#include "queue.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -133,6 +135,23 @@ static ssize_t send_some(int fd, const void *data, size_t len)
 	ssize_t done = send(fd, data, len, MSG_DONTWAIT | MSG_NOSIGNAL);
 
 	return done < 0 ? -errno : done;
+}
+
+bool rumpel_stream_pass(struct rumpel_stream *stream, const struct iovec *iov, unsigned int count,
+			size_t len)
+{
+	struct msghdr message = { .msg_iov = (struct iovec *)iov, .msg_iovlen = count };
+	ssize_t done;
+
+	if (!stream->socket || stream->start < stream->end)
+		return false;
+	/* An error is found again by whoever flushes. */
+	done = sendmsg(stream->watch.fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+	if (done <= 0)
+		return false;
+	stream->start = 0;
+	stream->end = rumpel_iov_read(iov, count, done, stream->bytes, len - done);
+	return true;
 }
 
 int rumpel_stream_flush(struct rumpel_stream *stream)

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
+#include <sys/uio.h>
 
 #include "../kernel.h"
 
@@ -36,6 +37,12 @@ void rumpel_stream_free(struct rumpel_stream *stream);
 ssize_t rumpel_stream_fill(struct rumpel_stream *stream);
 /* Room for `len` bytes at the end of what is to be written, or NULL. */
 char *rumpel_stream_room(struct rumpel_stream *stream, size_t len);
+/*
+ * Writes `len` bytes of these at once, copying nothing but what a socket does not take. Only
+ * where nothing waits to be written. False: it is no socket, or takes nothing now.
+ */
+bool rumpel_stream_pass(struct rumpel_stream *stream, const struct iovec *iov, unsigned int count,
+			size_t len);
 /* Writes: 0: all of it; -EAGAIN: it does not take more now; another errno: it is broken. */
 int rumpel_stream_flush(struct rumpel_stream *stream);
 
