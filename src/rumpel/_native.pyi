@@ -402,6 +402,19 @@ def landlock(rules: tuple[tuple[bytes, int], ...], /) -> bool:
 def seccomp(program: _Buffer, /) -> None:
     """Put all threads under a filter of system calls, for good."""
 
+def make_files(
+    files: Sequence[tuple[int, str | bytes, int, _Buffer, int, int, int, int]], /
+) -> list[int]:
+    """Make files of the host, without the interpreter's lock.
+
+    Args:
+        files: the descriptor of a directory, a name there that is not used yet, the mode, the
+            content, and seconds and nanoseconds of the times of access and modification of each.
+
+    Returns:
+        The indexes of those that could not be made, of which nothing is left.
+    """
+
 def end_after_hangup(fd: int, seconds: int, /) -> None:
     """End the process so many seconds after a socket's other end is gone, whatever it does.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import socket
+import struct
 import threading
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from rumpel import sandbox
 from rumpel.errors import BootError, KernelClosed, SandboxError
 from rumpel.images import jobs
 from rumpel.sandbox import DiskSpec, SandboxedKernel
+from rumpel.sandbox.area import PIECE, Area, memory
 from rumpel.sandbox.channel import Channel, encode
 from tests.api.sandboxes import disk, pid, shared
 from tests.conftest import VERSION
@@ -179,28 +181,64 @@ def test_a_forked_process(shared: SandboxedKernel) -> None:
         finally:
             os._exit(status)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
-    assert sum(len(batch) for batch, _ in [first, *series]) > 10
+    assert sum(len(paths) for (paths, *_), _ in [first, *series]) > 10
     assert shared.os.getpid() > 0
 
 
 def test_nonsense_from_the_other_end() -> None:
     """Whatever a hostile process sends is an error, not more."""
     for sent in (
-        b"\xff" * 8,
-        b"\x02\0\0\0\0\0\0\0{]",
-        b"\x04\0\0\0\0\0\0\0" + b"[" * 4,
-        b"\x01\0\x10\0\0\0\0\0",
-        b"\x40\x0d\x03\0\0\0\0\0" + b"[" * 200_000,
+        b"\xff" * 12,
+        head(2) + b"{]",
+        head(4) + b"[" * 4,
+        head(1 << 20 | 1),
+        head(200_000) + b"[" * 200_000,
+        head(4, (64 << 20) + 1) + b"null",
+        # Bytes in an area that is not there, and pieces of it that are free.
+        head(4, 1, 1) + b"null",
+        head(0, 0, 1),
+        head(0, 1, 0),
     ):
-        ours, theirs = socket.socketpair()
-        thread = threading.Thread(target=theirs.sendall, args=(sent,))
-        thread.start()
-        channel = Channel(ours)
-        with pytest.raises(SandboxError, match="nonsense"):
-            channel.receive()
+        assert "nonsense" in refused(sent)
+        # With an area there is one, of which nothing was used.
+        assert "nonsense" in refused(sent, area=True) or sent == head(4, 1, 1) + b"null"
+    for place, size in ((2 << 20, 1), ((2 << 20) - 9, 10), (0xFFFFFFFE, 1), (0, (2 << 20) + 1)):
+        assert "nonsense" in refused(head(4, size, place + 1) + b"null", area=True)
+    assert refused(head(4, 10, (2 << 20) - 9) + b"null", area=True) == "None"
+
+
+def head(length: int, size: int = 0, place: int = 0) -> bytes:
+    return struct.pack("<III", length, size, place)
+
+
+def refused(sent: bytes, area: bool = False) -> str:
+    """What comes of it to receive some bytes."""
+    ours, theirs = socket.socketpair()
+    thread = threading.Thread(target=theirs.sendall, args=(sent,))
+    thread.start()
+    fd = memory()
+    channel = Channel(ours, Area(fd, True) if area else None)
+    try:
+        return str(channel.receive()[0])
+    except SandboxError as error:
+        return str(error)
+    finally:
+        os.close(fd)
         thread.join()
         channel.close()
         theirs.close()
+
+
+def test_the_area_stays_as_long_as_it_is() -> None:
+    """Who has its descriptor cannot make it shorter, which would kill who reads it."""
+    fd = memory()
+    try:
+        with pytest.raises(PermissionError):
+            os.ftruncate(fd, 0)
+        with pytest.raises(PermissionError):
+            os.ftruncate(fd, 1 << 30)
+    finally:
+        os.close(fd)
 
 
 def test_very_many_errors() -> None:
@@ -215,23 +253,66 @@ def test_very_many_errors() -> None:
     assert jobs._first(errors[:10], lambda more: (more,)) == errors[:10]
 
 
-def test_messages_of_all_sizes() -> None:
-    ours, theirs = map(Channel, socket.socketpair())
+def with_an_area() -> tuple[Channel, Channel]:
+    fd = memory()
+    ends = socket.socketpair()
+    both = Channel(ends[0], Area(fd, True)), Channel(ends[1], Area(fd, False))
+    os.close(fd)
+    return both
+
+
+@pytest.mark.parametrize("way", ["socket", "copied", "lent", "in place"])
+def test_messages_of_all_sizes(way: str) -> None:
+    """Bytes arrive as they were sent, through the socket or the area, more than that has."""
+    ours, theirs = map(Channel, socket.socketpair()) if way == "socket" else with_an_area()
     sizes = [0, 1, 100, (256 << 10) - 10, 256 << 10, (256 << 10) + 1, 1 << 20, 3]
+    sizes += [513, 70_000, 200_000] * 40 + [1000] * 2000
 
     def send() -> None:
         for size in sizes:
-            ours.send(["size", size], bytes([size % 251]) * size)
+            data = bytes([size % 251]) * size
+            room = ours.room(size + 10) if way == "in place" else None
+            if room is not None:
+                room[:size] = data
+            ours.send(["size", size], data if room is None else room[:size])
         ours.flush()
 
     thread = threading.Thread(target=send)
     thread.start()
     for size in sizes:
-        message, data = theirs.receive()
+        message, data = theirs.receive(lend=way == "lent")
         assert message == ["size", size]
         assert data == bytes([size % 251]) * size
+        if type(data) is memoryview:
+            assert data.readonly
     thread.join()
     ours.close()
     with pytest.raises(EOFError):
         theirs.receive()
+    theirs.close()
+
+
+def test_a_full_area() -> None:
+    """Who sends waits until there is room, or the other end says something."""
+    ours, theirs = with_an_area()
+    pieces = 0
+    assert ours._area
+    while ours._area.ring.place(PIECE) is not None:
+        ours.send(pieces, bytes(PIECE))
+        pieces += 1
+    assert pieces > 4
+    theirs.send("stop")
+    theirs.flush()
+    assert ours.room(PIECE) is None
+    thread = threading.Thread(target=ours.send, args=("inline", b"x" * PIECE))
+    thread.start()
+    for number in range(pieces):
+        assert theirs.receive() == (number, bytes(PIECE))
+    assert theirs.receive() == ("inline", b"x" * PIECE)
+    thread.join()
+    assert ours.receive() == ("stop", b"")
+    assert ours.room(PIECE) is not None
+    assert not ours.waiting()
+    ours.close()
+    assert theirs.waiting()
     theirs.close()

@@ -8,6 +8,7 @@ import os
 import random
 import shutil
 import stat
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import pytest
 from rumpel.copying.target import Writer
 from rumpel.errors import RumpelError, SandboxError
 from rumpel.images.found import entries
+from rumpel.images.walking import STATX_SIZE
 from tests.images.tools import make
 
 DIRECTORY = [stat.S_IFDIR | 0o755, os.getuid(), os.getgid(), 0, 0, 2, []]
@@ -169,33 +171,53 @@ def test_items_that_are_none(item: list[Any], tmp_path: Path) -> None:
         Writer(os, str(tmp_path / "in"), "hostile").run([(["d", "", DIRECTORY], b""), (item, b"")])
 
 
+def told(*entries: tuple[str, int], targets: Any = (), failures: Any = ()) -> tuple[Any, bytes]:
+    """A message of a walk: paths and modes."""
+    data = bytearray(STATX_SIZE * len(entries))
+    for at, (_, mode) in enumerate(entries):
+        struct.pack_into("<H", data, at * STATX_SIZE + 28, mode)
+    return [[path for path, _ in entries], targets, failures], bytes(data)
+
+
 def test_names_that_lead_out_of_a_walk() -> None:
     """What a walk tells of becomes names on the host, of fsspec's get among others."""
-    honest = [0o100644, *[0] * 11]
-    top = ["", [0o40755, *[0] * 11], None]
-    file = ["file", honest, None]
-    for messages in (
-        [["early", honest, None]],
+    top, file = ("", 0o40755), ("file", 0o100644)
+    for hostile in (
+        [("early", 0o100644)],
         [top, top],
-        [top, ["none/file", honest, None]],
-        [top, file, ["file/below", honest, None]],
+        [top, ("none/file", 0o100644)],
+        [top, file, ("file/below", 0o100644)],
+        *([top, (name, 0o100644)] for name in ("../up", "/up", "a/../../up", "nul\0", "file/")),
+        *([top, (name, 0o100644)] for name in (".", "..", "./file", "file//below")),
     ):
         with pytest.raises(SandboxError, match="nonsense"):
-            list(entries([(messages, b"")], "/"))
+            list(entries([told(*hostile)], "/"))
+    (paths, targets, failures), data = told(file)
     for message in (
-        ["../up", honest, None],
-        ["/up", honest, None],
-        ["a/../../up", honest, None],
-        ["nul\0", honest, None],
-        ["short", honest[1:], None],
-        ["text", ["0", *honest[1:]], None],
-        ["huge", [1 << 400, *honest[1:]], None],
-        ["target", honest, 5],
-        ["none", 7, None],
+        (5, b""),
+        (None, b""),
+        ({"a": 1}, b""),
+        ([paths, targets], data),
+        (["file", targets, failures], data * 4),
+        ([[5], targets, failures], data),
+        ([[["file"]], targets, failures], data),
+        ([paths, 5, failures], data),
+        ([paths, [[0]], failures], data),
+        ([paths, [[0, 5]], failures], data),
+        ([paths, [["0", "to"]], failures], data),
+        ([paths, [[[], "to"]], failures], data),
+        ([paths, targets, [5]], data),
+        ([paths, targets, failures], data[:-1]),
+        ([paths, targets, failures], data * 2),
+        ([paths, targets, failures], b""),
     ):
         with pytest.raises(SandboxError, match="nonsense"):
-            list(entries([([top, message], b"")], "/"))
-    for batch in (5, None, ["", "", ""], [5], [["short"]], {"a": 1}):
-        with pytest.raises(SandboxError, match="nonsense"):
-            list(entries([([top], b""), (batch, b"")], "/"))
-    assert [found.path for found in entries([([top], b""), ([file], b"")], "/")] == ["", "file"]
+            list(entries([told(top), message], "/"))
+    link = told(("link", 0o120777), targets=[[0, "to"], [7, "nowhere"]])
+    found = list(entries([told(top), told(file), link], "/"))
+    assert [(each.path, each.target) for each in found] == [
+        ("", None), ("file", None), ("link", "to")
+    ]  # fmt: skip
+    with pytest.raises(OSError, match="why") as caught:
+        list(entries([told(top), told(failures=[["bad", "why"]])], "/top"))
+    assert caught.value.filename == "/top/bad"

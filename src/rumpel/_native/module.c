@@ -98,7 +98,8 @@ static int native_exec(PyObject *module)
 	    PyModule_AddFunctions(module, pipe_functions) < 0 ||
 	    PyModule_AddFunctions(module, fork_functions) < 0 ||
 	    PyModule_AddFunctions(module, packets_functions) < 0 ||
-	    PyModule_AddFunctions(module, confine_functions) < 0)
+	    PyModule_AddFunctions(module, confine_functions) < 0 ||
+	    PyModule_AddFunctions(module, files_functions) < 0)
 		return -1;
 	return fork_watch(module) < 0 ? -1 : add_constants(module);
 }

@@ -20,6 +20,7 @@
  * callback.c those that are Python objects
  * overlay.c  copy-on-write overlays
  * directory.c  directories of the host
+ * files.c    making files of the host
  * served.c   disks that Python serves
  * usernet.c  user-mode networks
  * slirp.c    what drives them, and needs libslirp
@@ -228,7 +229,7 @@ extern PyType_Spec kernel_spec, task_spec, call_spec, pending_spec, slot_spec, c
 	device_spec, vector_spec, usernet_spec, overlay_spec, server_spec, io_spec, mapping_spec,
 	packet_spec, packet_reader_spec, header_specs[NATIVE_HEADERS];
 extern PyMethodDef device_functions[], block_functions[], net_functions[], pipe_functions[],
-	fork_functions[], packets_functions[], confine_functions[];
+	fork_functions[], packets_functions[], confine_functions[], files_functions[];
 
 static inline struct native_state *native_state(PyTypeObject *type)
 {

@@ -30,9 +30,10 @@ from typing import Any
 
 from rumpel.copying.ahead import Ahead
 
-__all__ = ["NO_XATTRS", "Item", "attributes_of", "read_tree", "xattr_names"]
+__all__ = ["NO_XATTRS", "Item", "Room", "attributes_of", "read", "read_tree", "xattr_names"]
 
 Item = tuple[list[Any], Any]
+Room = Callable[[int], memoryview | None]
 
 _BUFFER = 256 << 10
 _DIRECTORY = host.O_RDONLY | host.O_DIRECTORY | host.O_NOFOLLOW
@@ -49,6 +50,7 @@ def read_tree(
     exclude: Sequence[str] = (),
     follow: bool = False,
     jobs: int = 1,
+    room: Room | None = None,
 ) -> Iterator[Item]:
     """Read a file or a tree.
 
@@ -60,6 +62,7 @@ def read_tree(
             left out with all that is below.
         follow: if the top is a symbolic link, read what it leads to.
         jobs: if more than one, look ahead at so many files at once.
+        room: where content may be read to, for as long as its item is the last.
 
     Raises:
         OSError: if there is nothing at ``top``.
@@ -72,15 +75,23 @@ def read_tree(
         [('d', ''), ('d', 'a')]
     """
     status = os.stat(top, follow_symlinks=follow)
-    reader = _Reader(os, top, exclude, status.st_dev if one_file_system else None, jobs)
+    device = status.st_dev if one_file_system else None
+    reader = _Reader(os, top, exclude, device, jobs, room)
     return reader.run(status, 0 if follow else host.O_NOFOLLOW)
 
 
 class _Reader:
     def __init__(
-        self, os: Any, top: str, exclude: Sequence[str], device: int | None, jobs: int
+        self,
+        os: Any,
+        top: str,
+        exclude: Sequence[str],
+        device: int | None,
+        jobs: int,
+        room: Room | None,
     ) -> None:
         self.os = os
+        self.room = room
         self.top = top
         self.excluded = _matcher(exclude)
         self.device = device
@@ -185,7 +196,7 @@ class _Reader:
             size = status.st_size
             if status.st_blocks * 512 >= size:
                 # Files of /proc have no size, and may be read in small parts.
-                data = self.os.read(fd, min(size or _BUFFER, _BUFFER))
+                data = read(self.os, fd, min(size or _BUFFER, _BUFFER), self.room)
                 if len(data) == size:
                     yield ["f", rel, attributes, True, size], data
                     return
@@ -194,7 +205,7 @@ class _Reader:
                 while data:
                     yield ["c", at_byte], data
                     at_byte += len(data)
-                    data = self.os.read(fd, _BUFFER)
+                    data = read(self.os, fd, _BUFFER, self.room)
                 yield ["e", at_byte], b""
             else:
                 yield ["f", rel, attributes, False, size], b""
@@ -207,7 +218,7 @@ class _Reader:
         for start, end in _extents(self.os.lseek, fd, size):
             self.os.lseek(fd, start, host.SEEK_SET)
             while start < end:
-                data = self.os.read(fd, min(_BUFFER, end - start))
+                data = read(self.os, fd, min(_BUFFER, end - start), self.room)
                 if not data:
                     break
                 yield ["c", start], data
@@ -219,6 +230,14 @@ class _Reader:
             return []
         get = self.os.getxattr
         return [[name, get(where, name, **options).decode("latin-1")] for name in names]
+
+
+def read(os: Any, fd: int, size: int, room: Room | None) -> Any:
+    """Read from a file, into room for it if there is any."""
+    view = room(size) if room else None
+    if view is None:
+        return os.read(fd, size)
+    return view[: os.readv(fd, [view])]
 
 
 def attributes_of(status: host.stat_result, xattrs: list[list[str]]) -> list[Any]:

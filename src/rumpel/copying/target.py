@@ -25,6 +25,7 @@ from rumpel.copying.attributes import (
     checked,
     nonsense,
 )
+from rumpel.copying.behind import Batch, Behind
 from rumpel.copying.source import NO_XATTRS, Item, attributes_of, xattr_names
 
 __all__ = ["Writer"]
@@ -33,6 +34,7 @@ _DIRECTORY = host.O_RDONLY | host.O_DIRECTORY | host.O_NOFOLLOW
 _CREATE = host.O_WRONLY | host.O_CREAT | host.O_EXCL | host.O_NOFOLLOW
 _SPECIAL = stat.S_ISUID | stat.S_ISGID | stat.S_ISVTX
 _DEFAULT_ACL, _ACL = "system.posix_acl_default", "system.posix_acl_access"
+_S = 1_000_000_000
 _REFUSED = (*NO_XATTRS, errno.EINVAL, errno.ENODATA, errno.ENOSPC, errno.E2BIG, errno.EDQUOT)
 """Of an owner, a time or an attribute: what a file system has no way or no room to keep."""
 
@@ -99,6 +101,7 @@ class Writer:
         self._position = 0
         self._linkable: set[str] = set()
         self._has_top = False
+        self._behind = Behind.if_useful(os)
         # Who makes files, and what bits they have not whatever is asked for.
         self._ids = os.geteuid(), os.getegid()
         self._umask = os.umask(0o077)
@@ -127,10 +130,13 @@ class Writer:
             self._interrupted()
             while self._stack:
                 self._leave()
+            self._catch_up()
         finally:
             self._abandon()
-            while self._stack:
-                self.os.close(self._stack.pop().fd)
+            left = self._behind.close() if self._behind else []
+            for directory in (*left, *self._stack):
+                self.os.close(directory.fd)
+            self._stack.clear()
 
     def _item(self, item: list[Any], data: Any) -> None:
         kind = item[0]
@@ -157,7 +163,9 @@ class Writer:
         self.copied.path = rel
         try:
             at, name = self._place(rel, kind)
+            self._catch_up(rel)
             if kind == "h":
+                self._catch_up(str(item[2]))
                 self._link(str(item[2]), at, name)
                 return
             attributes = checked(item[2], rel)
@@ -213,6 +221,7 @@ class Writer:
 
     def _open_directory(self, rel: str, at: int | None, name: str, nofollow: int) -> None:
         """Be in a directory that no item was about, which stays as it is."""
+        self._catch_up(rel)
         with contextlib.suppress(FileExistsError):
             self.os.mkdir(name, 0o755, dir_fd=at)
         fd = self.os.open(name, _DIRECTORY & ~host.O_NOFOLLOW | nofollow, dir_fd=at)
@@ -291,6 +300,14 @@ class Writer:
     def _leave(self) -> None:
         """Set a directory's attributes, which comes last: entries change its times."""
         here = self._stack.pop()
+        batches = self._behind.leave(here) if self._behind else None
+        if batches is None:
+            self._complete(here)
+        else:
+            self._collect(batches)
+
+    def _complete(self, here: _Directory) -> None:
+        """All that is in a directory is there."""
         try:
             self._keep(here.fd, here.rel, here.attributes, here.has_default_acl)
         except OSError as error:
@@ -298,10 +315,45 @@ class Writer:
         finally:
             self.os.close(here.fd)
 
+    # What other threads make
+
+    def _make_behind(
+        self, behind: Behind, at: int, name: str, rel: str, attributes: Attributes, data: Any
+    ) -> None:
+        """A small file, of which all is known."""
+        mode, data = stat.S_IMODE(attributes.mode), bytes(data)
+        times = *divmod(attributes.atime, _S), *divmod(attributes.mtime, _S)
+        self.copied.files += 1
+        self.copied.bytes += len(data)
+        file = (at, name, mode, data, *times)
+        self._collect(behind.add(rel, file, (at, name, rel, attributes, data)))
+
+    def _catch_up(self, rel: str | None = None) -> None:
+        """Wait for what other threads make, if this path is among it; or for all."""
+        behind = self._behind
+        if behind and (rel is None or rel in behind.paths):
+            self._collect(behind.finish())
+
+    def _collect(self, batches: Iterable[Batch]) -> None:
+        """Take what other threads have made. What they could not, this one tries, and says why."""
+        for batch in batches:
+            for index in batch.failed:
+                at, name, rel, attributes, data = batch.told[index]
+                self.copied.files -= 1
+                self.copied.bytes -= len(data)
+                try:
+                    self._create(at, name, rel, attributes, stat.S_IMODE(attributes.mode), True)
+                    self._write(data)
+                    self._finish()
+                except OSError as error:
+                    self._linkable.discard(rel)
+                    self.errors.append((*self._paths(rel), str(error)))
+            while batch.left:
+                self._complete(batch.left.pop(0))
+
     # Regular files
 
     def _file(self, at: int | None, name: str, rel: str, attributes: Attributes, data: Any) -> None:
-        create = self.os.open
         here = self._stack[-1] if self._stack else None
         mode = stat.S_IMODE(attributes.mode)
         # Nobody else may read what is not yet all there, and not yet his.
@@ -312,14 +364,30 @@ class Writer:
             and not attributes.xattrs
             and not mode & (self._umask | _SPECIAL)
         )
-        first = mode if ours else 0o600
-        fd = self._replace(at, name, lambda: create(name, _CREATE, first, dir_fd=at))
+        if ours and data is not None and self._behind and at is not None:
+            self._make_behind(self._behind, at, name, rel, attributes, data)
+            return
         inherits = bool(here and here.has_default_acl)
-        self._open = _Open(rel, name, at, fd, attributes, inherits, ours)
-        self._position = 0
+        self._create(at, name, rel, attributes, mode if ours else 0o600, ours, inherits)
         if data is not None:
             self._write(data)
             self._finish()
+
+    def _create(
+        self,
+        at: int | None,
+        name: str,
+        rel: str,
+        attributes: Attributes,
+        mode: int,
+        is_done: bool,
+        inherits: bool = False,
+    ) -> None:
+        """An empty file, which is written next."""
+        create = self.os.open
+        fd = self._replace(at, name, lambda: create(name, _CREATE, mode, dir_fd=at))
+        self._open = _Open(rel, name, at, fd, attributes, inherits, is_done)
+        self._position = 0
 
     def _piece(self, kind: str, offset: int, data: Any) -> None:
         """A part of a large file, or its end. If it could not be made these go by."""

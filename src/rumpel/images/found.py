@@ -6,14 +6,20 @@ from __future__ import annotations
 import errno
 import stat
 from collections.abc import Iterable, Iterator
+from os import makedev
+from struct import Struct
 from typing import Any, NamedTuple
 
 from rumpel.errors import SandboxError
+from rumpel.images.walking import STATX_SIZE
 
 __all__ = ["Found", "entries"]
 
-_MOST = 1 << 96
-"""More than any number of stat(2), times in ns among them."""
+_STATX = Struct("<4xI8xIIIH2xQQQ8xqI4x16xqI4xqI4xIIII112x")
+"""Block size, links, uid, gid, mode, inode, size, blocks, atime, ctime, mtime, rdev, dev."""
+_S = 1_000_000_000
+_NONE = ("//", "/./", "/../")
+"""In no path between slashes."""
 
 
 class Found(NamedTuple):
@@ -58,46 +64,65 @@ def entries(messages: Iterable[tuple[Any, Any]], top: str) -> Iterator[Found]:
     failed: OSError | None = None
     above: list[str] = []
     is_first = True
-    for batch, _ in messages:
-        for rel, numbers, target in _listed(batch):
-            if numbers is None:
-                failed = failed or OSError(errno.EIO, str(target), f"{top.rstrip('/')}/{rel}")
-                continue
-            entry = _checked(rel, numbers, target)
+    for batch, data in messages:
+        paths, targets, failures = _checked(batch, data)
+        for rel, why in failures:
+            failed = failed or OSError(errno.EIO, str(why), f"{top.rstrip('/')}/{rel}")
+        for at, (path, numbers) in enumerate(zip(paths, _STATX.iter_unpack(data), strict=True)):
             if not is_first:
-                parent = entry.path.rpartition("/")[0]
+                parent = path.rpartition("/")[0]
                 while above and above[-1] != parent:
                     above.pop()
-            if not (above or is_first) or is_first != (not entry.path):
-                raise SandboxError(f"a sandbox sends nonsense about {entry.path!r}")
+            if not (above or is_first) or is_first != (not path):
+                raise SandboxError(f"a sandbox sends nonsense about {path!r}")
+            entry = _found(path, numbers, targets.get(at))
             if stat.S_ISDIR(entry.mode):
-                above.append(entry.path)
+                above.append(path)
             is_first = False
             yield entry
     if failed:
         raise failed
 
 
-def _listed(batch: Any) -> list[Any]:
-    if not isinstance(batch, list) or not all(isinstance(e, list) and len(e) == 3 for e in batch):
-        raise SandboxError("a sandbox sends nonsense")
-    return batch
+def _found(path: str, numbers: tuple[int, ...], target: str | None) -> Found:
+    _, links, uid, gid, mode, inode, size, blocks, atime, atime_ns, *rest = numbers
+    ctime, ctime_ns, mtime, mtime_ns, major, minor, on_major, on_minor = rest
+    return Found(
+        path,
+        mode,
+        inode,
+        makedev(on_major, on_minor),
+        links,
+        uid,
+        gid,
+        size,
+        atime * _S + atime_ns,
+        mtime * _S + mtime_ns,
+        ctime * _S + ctime_ns,
+        blocks,
+        makedev(major, minor),
+        target,
+    )
 
 
-def _checked(rel: Any, numbers: Any, target: Any) -> Found:
-    """One of them, whose name may become one on the host."""
+Batch = tuple[list[str], dict[int, str], list[tuple[str, str]]]
+
+
+def _checked(batch: Any, data: Any) -> Batch:
+    """A message, whose paths may become some on the host."""
     try:
-        path = str(rel)
-        entry = Found._make((path, *numbers, target))
+        paths, targets, failures = batch
+        led: dict[int, str] = dict(targets)
+        failed = [(str(rel), str(why)) for rel, why in failures]
         # Once for all of them: there may be a million.
-        fits = {*map(type, numbers)} == {int} and -_MOST < min(numbers) <= max(numbers) < _MOST
-    except TypeError as error:
+        fits = {*map(type, paths)} <= {str} and len(data) == len(paths) * STATX_SIZE
+        links = {*map(type, led)} <= {int} and {*map(type, led.values())} <= {str}
+    except (TypeError, ValueError) as error:
         raise SandboxError("a sandbox sends nonsense") from error
-    inside = f"/{path}/"
-    if (
-        (path and any(part in inside for part in ("//", "/./", "/../", "\0")))
-        or not fits
-        or not isinstance(target, str | None)
-    ):
-        raise SandboxError(f"a sandbox sends nonsense about {path!r}")
-    return entry
+    if not (fits and links and isinstance(paths, list)):
+        raise SandboxError("a sandbox sends nonsense")
+    inside = "\0/".join(["", *(f"{path}/" for path in paths if path)])
+    if "\0" in "".join(paths) or any(part in inside for part in _NONE):
+        bad = (each for each in paths if "\0" in each or any(p in f"/{each}/" for p in _NONE))
+        raise SandboxError(f"a sandbox sends nonsense about {next(filter(None, bad), '')!r}")
+    return paths, led, failed

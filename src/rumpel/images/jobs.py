@@ -14,7 +14,8 @@ import stat
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Protocol
 
-from rumpel.copying.source import read_tree
+from rumpel.copying.source import Room, read_tree
+from rumpel.copying.source import read as read_piece
 from rumpel.copying.target import Writer
 from rumpel.images.features import features
 from rumpel.images.mounting import attach, detach
@@ -54,10 +55,12 @@ class Where(Protocol):
     Attributes:
         kernel: the kernel.
         disks: its disks.
+        room: where content may be read to that is said next.
     """
 
     kernel: Kernel
     disks: list[Any]
+    room: Room | None
 
 
 def read(
@@ -71,6 +74,7 @@ def read(
         follow=follow,
         one_file_system=one_file_system,
         jobs=jobs,
+        room=where.room,
     )
 
 
@@ -146,7 +150,7 @@ def content(where: Where, path: str) -> Iterator[Message]:
         mode = os.fstat(fd).st_mode
         if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
             raise OSError(errno.EINVAL, "not a regular file", path)
-        while data := os.read(fd, _BUFFER):
+        while data := read_piece(os, fd, _BUFFER, where.room):
             yield 0, data
     finally:
         os.close(fd)

@@ -21,6 +21,7 @@ from rumpel.sandbox.disks import DiskSpec
 from rumpel.sandbox.process import FIRST
 
 if TYPE_CHECKING:
+    from rumpel.copying.source import Room
     from rumpel.images.layers.key import Key
     from rumpel.images.layers.stack import Stack, Verity
     from rumpel.images.served import Served
@@ -89,6 +90,7 @@ class Session:
         name: of the image, for messages.
         kernel: the kernel.
         options: how it was opened.
+        room: where the bytes of the next item for :meth:`feed` may be made, if anywhere.
 
     Raises:
         ImageError: if there is no such image, or nothing in it.
@@ -105,6 +107,7 @@ class Session:
         self._stack: Stack | None = None
         self._series: weakref.WeakSet[Generator[tuple[Any, Any]]] = weakref.WeakSet()
         self.options = options
+        self.room: Room | None = None
         self._paths = [path if isinstance(path, str) else None for path in paths]
         self._sizes: list[int] = []
         self._served: list[Served] = []
@@ -186,6 +189,7 @@ class Session:
             housekeeper=service is not None,
             timeout=options.timeout,
         )
+        self.room = self._remote.remote.room
         return self._remote
 
     def _boot_here(self, specs: list[DiskSpec]) -> Kernel:
@@ -201,10 +205,17 @@ class Session:
             disks=self.disks,
         )
 
-    def run(self, function: str, *args: Any) -> Iterator[tuple[Any, Any]]:
-        """Iterate over what a function of :mod:`rumpel.images.jobs` says."""
+    def run(self, function: str, *args: Any, lend: bool = False) -> Iterator[tuple[Any, Any]]:
+        """Iterate over what a function of :mod:`rumpel.images.jobs` says.
+
+        Args:
+            function: its name.
+            args: for it.
+            lend: bytes may change while they are looked at, and are gone when the next message
+                comes: for who only passes them on.
+        """
         if self.options.sandbox:
-            series = self._remote.remote.stream("run", JOBS, function, *args)
+            series = self._remote.remote.stream("run", JOBS, function, *args, lend=lend)
         else:
             from rumpel.images import jobs
 

@@ -138,9 +138,15 @@ class Volume:
         """
         return entries(self.session.run("walk", path, depth, follow), path)
 
-    def content(self, path: str) -> Iterator[bytes]:
-        """What is in a file, in pieces."""
-        for _, data in self.session.run("content", path):
+    def content(self, path: str, lend: bool = False) -> Iterator[bytes]:
+        """What is in a file, in pieces.
+
+        Args:
+            path: of the file.
+            lend: each piece may change while it is looked at, and is gone when the next one
+                comes: for who only passes them on.
+        """
+        for _, data in self.session.run("content", path, lend=lend):
             yield data
 
     def remove(self, path: str) -> None:
@@ -156,10 +162,11 @@ class Volume:
         follow: bool = False,
         one_file_system: bool = False,
         jobs: int = 1,
+        lend: bool = False,
     ) -> Iterator[tuple[list[Any], Any]]:
-        """A tree as items of :mod:`rumpel.copying.source`."""
+        """A tree as items of :mod:`rumpel.copying.source`; ``lend`` as for :meth:`content`."""
         args = path, list(exclude), follow, one_file_system, jobs
-        return self.session.run("read", *args)
+        return self.session.run("read", *args, lend=lend)
 
     def copy_out(
         self,
@@ -185,7 +192,7 @@ class Volume:
         """
         from rumpel.copying.target import Writer
 
-        items = self.items(source, exclude=exclude, follow=follow, jobs=jobs)
+        items = self.items(source, exclude=exclude, follow=follow, jobs=jobs, lend=True)
         writer = Writer(host, target, source, owner=owner, progress=progress)
         try:
             return writer.run(items)
@@ -206,7 +213,8 @@ class Volume:
         """Copy a file or a tree from the host; see :meth:`copy_out`."""
         from rumpel.copying.source import read_tree
 
-        items = read_tree(host, source, exclude=exclude, follow=follow, jobs=jobs)
+        room = self.session.room
+        items = read_tree(host, source, exclude=exclude, follow=follow, jobs=jobs, room=room)
         return self.write(items, target, source, owner=owner, progress=progress)
 
     def write(

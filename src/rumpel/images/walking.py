@@ -6,24 +6,20 @@ Source: statx(2).
 
 from __future__ import annotations
 
-import os as host
 import stat
 from collections.abc import Iterator
-from struct import Struct
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rumpel.images.jobs import Where
 
-__all__ = ["walk"]
+__all__ = ["STATX_SIZE", "walk"]
 
-Entry = list[Any]
-
+STATX_SIZE = 256
 _AT_FDCWD, _NOFOLLOW, _BASIC = -100, 0x100, 0x7FF
-_STATX = Struct("<4xI8xIIIH2xQQQ8xqI4x16xqI4xqI4xIIII")
-"""Block size, links, uid, gid, mode, inode, size, blocks, atime, ctime, mtime, rdev, dev."""
-_S = 1_000_000_000
-_ENTRIES, _LENGTH = 64, 64 << 10
+_MODE = 14
+"""Where stx_mode is, counted in its own size."""
+_ENTRIES, _LENGTH = 256, 64 << 10
 """How many entries a message has at most, and how long their names are together."""
 
 
@@ -37,19 +33,11 @@ def walk(where: Where, path: str, depth: int, follow: bool) -> Iterator[tuple[An
         follow: if the top is a symbolic link, take what it leads to.
 
     Returns:
-        Lists of ``[path, statistics, where a symbolic link leads]`` each, paths relative to the
-        top; or of ``[path, None, reason]``.
+        Messages ``[paths, targets, failures]``, and as many struct statx as there are paths,
+        which are relative to the top. Targets are those of symbolic links, as pairs of an index
+        and a path; failures are pairs of a path and a reason.
     """
-    batch: list[Entry] = []
-    length = 0
-    for entry in _Walk(where.kernel, path).run(depth, follow):
-        batch.append(entry)
-        length += len(entry[0]) + len(entry[2] or "")
-        if len(batch) == _ENTRIES or length > _LENGTH:
-            yield batch, b""
-            batch, length = [], 0
-    if batch:
-        yield batch, b""
+    return _Walk(where.kernel, path).run(depth, follow)
 
 
 class _Walk:
@@ -57,61 +45,72 @@ class _Walk:
         self.os = kernel.os
         self.call = kernel.syscall
         self.top = top.rstrip("/")
-        self.status = bytearray(256)
+        room = memoryview(bytearray(_ENTRIES * STATX_SIZE))
+        self.room = room
+        self.slots = [room[at : at + STATX_SIZE] for at in range(0, len(room), STATX_SIZE)]
+        self.modes = room.cast("H")
+        self.clear()
 
-    def run(self, depth: int, follow: bool) -> Iterator[Entry]:
+    def clear(self) -> None:
+        self.paths: list[str] = []
+        self.targets: list[tuple[int, str]] = []
+        self.failures: list[tuple[str, str | None]] = []
+        self.length = 0
+
+    def batch(self) -> tuple[Any, Any]:
+        """What was found since the last one."""
+        said = self.paths, self.targets, self.failures
+        data = bytes(self.room[: len(self.paths) * STATX_SIZE])
+        self.clear()
+        return said, data
+
+    def run(self, depth: int, follow: bool) -> Iterator[tuple[Any, Any]]:
         """All of it; not by functions that call each other, as trees may be deeper."""
-        top = self.entry("", self.top or "/", 0 if follow else _NOFOLLOW)
-        yield top
-        if not depth or not stat.S_ISDIR(top[1][0]):
-            return
+        mode = self.entry("", self.top or "/", 0 if follow else _NOFOLLOW)
         ahead: list[Iterator[str]] = []
-        above: list[str] = [""]
-        yield from self.enter("", ahead)
+        above: list[str] = []
+        if depth and stat.S_ISDIR(mode):
+            self.enter("", ahead, above)
         while ahead:
+            if len(self.paths) == _ENTRIES or self.length > _LENGTH:
+                yield self.batch()
             name = next(ahead[-1], None)
             if name is None:
                 ahead.pop()
                 above.pop()
                 continue
-            rel = f"{above[-1]}/{name}" if above[-1] else name
+            rel = above[-1] + name
             try:
-                entry = self.entry(rel, f"{self.top}/{rel}", _NOFOLLOW)
+                mode = self.entry(rel, f"{self.top}/{rel}", _NOFOLLOW)
             except OSError as error:
-                yield [rel, None, error.strerror]
+                self.fail(rel, error)
                 continue
-            yield entry
-            if stat.S_ISDIR(entry[1][0]) and len(ahead) != depth:
-                above.append(rel)
-                before = len(ahead)
-                yield from self.enter(rel, ahead)
-                if len(ahead) == before:
-                    above.pop()
+            if stat.S_ISDIR(mode) and len(ahead) != depth:
+                self.enter(rel, ahead, above)
+        yield self.batch()
 
-    def enter(self, rel: str, ahead: list[Iterator[str]]) -> Iterator[Entry]:
+    def enter(self, rel: str, ahead: list[Iterator[str]], above: list[str]) -> None:
         try:
             names = self.os.listdir(f"{self.top}/{rel}" if rel else self.top or "/")
         except OSError as error:
-            yield [rel, None, error.strerror]
+            self.fail(rel, error)
         else:
             ahead.append(iter(sorted(names)))
+            above.append(f"{rel}/" if rel else "")
 
-    def entry(self, rel: str, path: str, flags: int) -> Entry:
-        self.call("statx", _AT_FDCWD, path, flags, _BASIC, self.status)
-        _, links, uid, gid, mode, inode, size, blocks, *rest = _STATX.unpack_from(self.status)
-        atime, atime_ns, ctime, ctime_ns, mtime, mtime_ns, major, minor, *device = rest
-        numbers = [
-            mode,
-            inode,
-            host.makedev(*device),
-            links,
-            uid,
-            gid,
-            size,
-            atime * _S + atime_ns,
-            mtime * _S + mtime_ns,
-            ctime * _S + ctime_ns,
-            blocks,
-            host.makedev(major, minor),
-        ]
-        return [rel, numbers, self.os.readlink(path) if stat.S_ISLNK(mode) else None]
+    def fail(self, rel: str, error: OSError) -> None:
+        self.failures.append((rel, error.strerror))
+        self.length += len(rel)
+
+    def entry(self, rel: str, path: str, flags: int) -> int:
+        """Have one more; its mode."""
+        at = len(self.paths)
+        self.call("statx", _AT_FDCWD, path, flags, _BASIC, self.slots[at])
+        mode: int = self.modes[at * (STATX_SIZE // 2) + _MODE]
+        if stat.S_ISLNK(mode):
+            target = self.os.readlink(path)
+            self.targets.append((at, target))
+            self.length += len(target)
+        self.paths.append(rel)
+        self.length += len(rel)
+        return mode

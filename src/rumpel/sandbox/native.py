@@ -100,7 +100,9 @@ class RemoteKernel:
                 self._thread = 0
         return self._meaning(message), answer
 
-    def stream(self, *request: Any, patient: bool = False) -> Generator[tuple[Any, Any]]:
+    def stream(
+        self, *request: Any, patient: bool = False, lend: bool = False
+    ) -> Generator[tuple[Any, Any]]:
         """Send a request whose answer is a series of messages: these, until the last.
 
         While it is not exhausted or closed nothing else can be asked by this thread, and
@@ -109,6 +111,8 @@ class RemoteKernel:
         Args:
             request: what to do, and with what.
             patient: wait for messages for as long as it takes.
+            lend: bytes may change while they are looked at, and are gone when the next message
+                comes: for who only passes them on.
         """
         head = encode(request)
         self._check_thread()
@@ -120,7 +124,7 @@ class RemoteKernel:
                 self._channel.flush()
                 if patient:
                     self._channel.patience(None)
-                while _is_part(received := self._channel.receive()):
+                while _is_part(received := self._channel.receive(lend)):
                     yield received[0][1], received[1]
             except GeneratorExit:
                 # Nobody wants more of it, or the process was forked.
@@ -156,13 +160,22 @@ class RemoteKernel:
                 self._channel.flush()
                 message, data = self._channel.receive()
             except BaseException as error:
-                if speaking:
+                if speaking or self._channel.is_torn:
                     raise self._broken(error) from None
                 self._finish(b"false")
                 raise
             finally:
                 self._thread = 0
         return self._meaning(message)
+
+    def room(self, size: int) -> memoryview | None:
+        """Where the bytes of the next message of :meth:`feed` may be made, if anywhere.
+
+        For who makes these messages. That the process is gone is found out when they are sent.
+        """
+        with contextlib.suppress(EOFError, Silence, SandboxError):
+            return self._channel.room(size)
+        return None
 
     def _finish(self, head: bytes, of_a_series: bool = False) -> None:
         """Say that a series ends early, and receive the answer, or the rest of the series."""

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from rumpel.errors import SandboxError
+from rumpel.sandbox.area import Area, memory
 from rumpel.sandbox.channel import Channel
 
 __all__ = ["FIRST", "KEEP", "Process", "Setup", "outwait", "prestart", "take"]
@@ -23,7 +24,7 @@ KEEP = ("LD_LIBRARY_PATH", "ASAN_OPTIONS", "LSAN_OPTIONS")
 _ROOM = 1 << 20
 """What may be on its way, as far as the host allows: each waits less for the other."""
 _TAIL = 12
-FIRST = 5
+FIRST = 6
 """The descriptor that the child finds the first of its own as."""
 SOON = 20.0
 """How long a process may take to end that was interrupted: more than it gives itself."""
@@ -67,22 +68,24 @@ class Process:
         self._parent = os.getpid()
         self._log = _memory_file("rumpel-log")
         self._errors = _memory_file("rumpel-errors")
+        area = memory()
         self.status: int | None = None
         ours, theirs = _socket.socketpair()
         for end in (ours, theirs):
             end.setsockopt(_socket.SOL_SOCKET, _socket.SO_SNDBUF, _ROOM)
         try:
-            self._pid = self._spawn(theirs.fileno(), fds)
+            self._pid = self._spawn(theirs.fileno(), (area, *fds))
+            self.channel = Channel(ours, Area(area, True))
         finally:
             theirs.close()
-        self.channel = Channel(ours)
+            os.close(area)
         self._connection = ours
 
     def _spawn(self, connection: int, fds: Sequence[int]) -> int:
         package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # noqa: PTH100, PTH120
         code = (
             f"import gc, sys, os; gc.disable(); sys.path.insert(0, {package!r});"
-            f" os.closerange({FIRST + len(fds)}, 1 << 20);"
+            f" os.closerange({FIRST - 1 + len(fds)}, 1 << 20);"
             " from rumpel.sandbox.worker import main; main()"
         )
         wanted = [connection, self._log, *fds]

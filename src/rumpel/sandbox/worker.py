@@ -24,12 +24,13 @@ from rumpel.booting import boot
 from rumpel.errors import KernelClosed, KernelPanic
 from rumpel.kernel import Kernel
 from rumpel.sandbox import confine
+from rumpel.sandbox.area import Area
 from rumpel.sandbox.channel import Channel, encode
 from rumpel.sandbox.disks import DiskSpec
 
 __all__ = ["Worker", "main"]
 
-CONNECTION, LOG = 3, 4
+CONNECTION, LOG, AREA = 3, 4, 5
 """Descriptors that the parent leaves here; those behind them are disks'."""
 
 _GRACE, _HALT, _LAST = 3, 60, 600
@@ -47,12 +48,14 @@ class Worker:
     Attributes:
         kernel: the kernel.
         disks: its disks, as they were plugged in.
+        room: where the bytes of the next message may be made; see :meth:`Channel.room`.
     """
 
     kernel: Kernel
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
+        self.room = channel.room
         self._calls: list[Any] = []
         self.disks: list[Any] = []
         self._ending = threading.Event()
@@ -153,14 +156,14 @@ class Worker:
             InterruptedError: if it did not get to the end.
         """
         while True:
-            message, data = self._channel.receive()
+            message, data = self._channel.receive(lend=True)
             if message is None:
                 return
             if message is False:
                 raise InterruptedError
             yield message, data
 
-    def _syscall(self, number: int, args: list[Any], data: bytes | bytearray) -> None:
+    def _syscall(self, number: int, args: list[Any], data: bytes | bytearray | memoryview) -> None:
         at = 0
         back = []
         for index, arg in enumerate(args):
@@ -269,7 +272,9 @@ def main() -> None:
     """Serve the parent."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    worker = Worker(Channel(_socket.socket(fileno=CONNECTION)))
+    area = Area(AREA, False)
+    os.close(AREA)
+    worker = Worker(Channel(_socket.socket(fileno=CONNECTION), area))
     try:
         worker.serve()
     except EOFError:

@@ -24,6 +24,6 @@ def command(how: How, names: tuple[str, ...]) -> None:
     with Images(how) as images:
         for place in images.places(names):
             with images.attempt(place.name):
-                for data in place.volume.content(place.path):
+                for data in place.volume.content(place.path, lend=True):
                     out.write(data)
         out.flush()
