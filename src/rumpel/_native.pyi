@@ -402,17 +402,80 @@ def landlock(rules: tuple[tuple[bytes, int], ...], /) -> bool:
 def seccomp(program: _Buffer, /) -> None:
     """Put all threads under a filter of system calls, for good."""
 
-def make_files(
-    files: Sequence[tuple[int, str | bytes, int, _Buffer, int, int, int, int]], /
-) -> list[int]:
-    """Make files of the host, without the interpreter's lock.
+def list_names(where: Kernel | None, dir_fd: int, /) -> list[str]:
+    """The names in a directory, from its descriptor's position on, without ``.`` and ``..``.
 
     Args:
-        files: the descriptor of a directory, a name there that is not used yet, the mode, the
-            content, and seconds and nanoseconds of the times of access and modification of each.
+        where: whose directory; None is the host.
+        dir_fd: of the directory.
+
+    Raises:
+        OSError: as getdents64(2).
+    """
+
+def look(
+    where: Kernel | None, dir_fd: int, names: Sequence[str | bytes], buffer: _Buffer, /
+) -> tuple[int, int, list[int]]:
+    """Have a struct statx of each name, as far as there is room, and none fails.
+
+    Args:
+        where: whose directory; None is the host.
+        dir_fd: of the directory.
+        names: in it; links are not followed.
+        buffer: where to, aligned as numbers of 64 bits are.
 
     Returns:
-        The indexes of those that could not be made, of which nothing is left.
+        How many, the errno of the next one or 0, and which are directories or symbolic links.
+    """
+
+def read_files(
+    where: Kernel | None, dir_fd: int, names: Sequence[str | bytes], buffer: _Buffer, limit: int, /
+) -> tuple[int, int]:
+    """Read small files of a directory, as :data:`rumpel.copying.packed.RECORD` and content each.
+
+    Args:
+        where: whose files; None is the host, for which the interpreter's lock is given up.
+        dir_fd: of the directory.
+        names: of files.
+        buffer: where to.
+        limit: no file may be longer.
+
+    Returns:
+        How many of them, from the first on, and how much of the buffer they take. The next one
+        is no regular file, has several names, extended attributes, holes or no room, or there is
+        something wrong with it.
+    """
+
+def make_files(
+    where: Kernel | None,
+    dir_fd: int,
+    names: Sequence[str | bytes],
+    data: _Buffer,
+    ids: tuple[int, int],
+    umask: int,
+    is_plain: bool,
+    owner: tuple[int, int] | None,
+    /,
+) -> list[tuple[int, str, int]]:
+    """Make files as :func:`read_files` has read them; those that are there are not touched.
+
+    Args:
+        where: whose files; None is the host, for which the interpreter's lock is given up.
+        dir_fd: of the directory.
+        names: which ones.
+        data: what they are.
+        ids: user and group of who makes them.
+        umask: what modes do not get.
+        is_plain: what is made in the directory gets that user, that group, and the mode that is
+            asked for but for the umask.
+        owner: of all of them, instead of those that they have.
+
+    Returns:
+        The index of a file, ``owner``, ``mode`` or ``file``, and an errno: what could not be kept,
+        or that nothing is left of it.
+
+    Raises:
+        ValueError: if there are not as many as names; some may have been made.
     """
 
 def end_after_hangup(fd: int, seconds: int, /) -> None:

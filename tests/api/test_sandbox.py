@@ -198,6 +198,7 @@ def test_nonsense_from_the_other_end() -> None:
         head(4, 1, 1) + b"null",
         head(0, 0, 1),
         head(0, 1, 0),
+        head(0, 0, 0),
     ):
         assert "nonsense" in refused(sent)
         # With an area there is one, of which nothing was used.

@@ -1,128 +1,101 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Files of the host, made many at a time without the interpreter's lock. */
+/* Where small files are that are read or made many at a time, and what they are called. */
 #define _GNU_SOURCE
-#include "native.h"
+#include "files.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
-struct new_file {
-	int directory;
-	const char *name;
-	unsigned int mode;
-	Py_buffer data;
-	struct timespec times[2];
-	PyObject *encoded;
-	bool failed;
-};
-
-static bool fill(int fd, const struct new_file *file)
+int side_begin(struct side *side, PyObject *module, PyObject *where)
 {
-	const char *data = file->data.buf;
-	size_t left = (size_t)file->data.len;
-	ssize_t done;
+	struct native_state *state = PyModule_GetState(module);
 
-	while (left) {
-		done = write(fd, data, left);
-		if (done < 0 && errno == EINTR)
-			continue;
-		if (done <= 0)
-			return false;
-		data += done;
-		left -= (size_t)done;
+	side->task = NULL;
+	side->unlocked = NULL;
+	if (where == Py_None) {
+		side->unlocked = PyEval_SaveThread();
+		return 0;
 	}
-	return futimens(fd, file->times) == 0;
-}
-
-/* All of it, or nothing is there. */
-static bool make(const struct new_file *file)
-{
-	int flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
-	int fd = openat(file->directory, file->name, flags, file->mode);
-	bool made;
-
-	if (fd < 0)
-		return false;
-	made = fill(fd, file);
-	if (!made)
-		unlinkat(file->directory, file->name, 0);
-	close(fd);
-	return made;
-}
-
-/* (directory, name, mode, data, seconds and ns of two times) */
-static int parse(PyObject *item, struct new_file *file)
-{
-	long long seconds[2];
-	long ns[2];
-
-	if (!PyTuple_Check(item)) {
-		PyErr_SetString(PyExc_TypeError, "a file is a tuple");
+	if (!Py_IS_TYPE(where, state->kernel_type)) {
+		PyErr_SetString(PyExc_TypeError, "files are a kernel's, or None's: the host's");
 		return -1;
 	}
-	if (!PyArg_ParseTuple(item, "iO&Iy*LlLl", &file->directory, PyUnicode_FSConverter,
-			      &file->encoded, &file->mode, &file->data, &seconds[0], &ns[0],
-			      &seconds[1], &ns[1]))
-		return -1;
-	file->name = PyBytes_AS_STRING(file->encoded);
-	for (int i = 0; i < 2; i++) {
-		file->times[i].tv_sec = seconds[i];
-		file->times[i].tv_nsec = ns[i];
-	}
-	return 0;
+	side->task = task_current((Kernel *)where);
+	Py_XINCREF(side->task);
+	return side->task ? 0 : -1;
 }
 
-static void release(struct new_file *files, Py_ssize_t count)
+void side_end(struct side *side)
 {
-	for (Py_ssize_t i = 0; i < count; i++) {
-		PyBuffer_Release(&files[i].data);
-		Py_DECREF(files[i].encoded);
-	}
-	PyMem_Free(files);
+	if (side->unlocked)
+		PyEval_RestoreThread(side->unlocked);
+	Py_XDECREF(side->task);
 }
 
-/* make_files(files): the indexes of those that could not be made, of which nothing is left. */
-static PyObject *make_files(PyObject *module, PyObject *arg)
+bool side_call(const struct side *side, long *result, long nr, long a, long b, long c, long d,
+	       long e)
 {
-	PyObject *items = PySequence_Fast(arg, "files are a sequence"), *failed = NULL, *index;
-	struct new_file *files = NULL;
-	Py_ssize_t count, parsed = 0;
+	const unsigned long raw[CALL_ARGS] = { a, b, c, d, e, 0 };
 
-	(void)module;
+	if (side->task)
+		return call_run(side->task, 0, nr, raw, result) == 0;
+	do {
+		*result = syscall(nr, a, b, c, d, e);
+	} while (*result < 0 && errno == EINTR);
+	if (*result < 0)
+		*result = -errno;
+	return true;
+}
+
+long side_undo(const struct side *side, long nr, long a, long b, long c)
+{
+	PyObject *type = NULL, *value = NULL, *trace = NULL;
+	long result = 0;
+
+	if (side->task)
+		PyErr_Fetch(&type, &value, &trace);
+	if (!side_call(side, &result, nr, a, b, c, 0, 0)) {
+		PyErr_Clear();
+		result = -EIO;
+	}
+	if (side->task)
+		PyErr_Restore(type, value, trace);
+	return result;
+}
+
+int names_begin(struct names *names, PyObject *given)
+{
+	PyObject *items = PySequence_Fast(given, "names are a sequence"), *name;
+	Py_ssize_t i;
+
 	if (!items)
-		return NULL;
-	count = PySequence_Fast_GET_SIZE(items);
-	files = PyMem_Calloc(count ? (size_t)count : 1, sizeof(*files));
-	if (!files) {
-		PyErr_NoMemory();
-		goto out;
+		return -1;
+	names->count = PySequence_Fast_GET_SIZE(items);
+	names->list = PyList_New(names->count);
+	for (i = 0; names->list && i < names->count; i++) {
+		if (PyUnicode_FSConverter(PySequence_Fast_GET_ITEM(items, i), &name))
+			PyList_SET_ITEM(names->list, i, name);
+		else
+			Py_CLEAR(names->list);
 	}
-	for (; parsed < count; parsed++) {
-		if (parse(PySequence_Fast_GET_ITEM(items, parsed), &files[parsed]) < 0)
-			goto out;
-	}
-	Py_BEGIN_ALLOW_THREADS
-	for (Py_ssize_t i = 0; i < count; i++)
-		files[i].failed = !make(&files[i]);
-	Py_END_ALLOW_THREADS
-	failed = PyList_New(0);
-	for (Py_ssize_t i = 0; failed && i < count; i++) {
-		if (!files[i].failed)
-			continue;
-		index = PyLong_FromSsize_t(i);
-		if (!index || PyList_Append(failed, index) < 0)
-			Py_CLEAR(failed);
-		Py_XDECREF(index);
-	}
-out:
-	if (files)
-		release(files, parsed);
 	Py_DECREF(items);
-	return failed;
+	return names->list ? 0 : -1;
+}
+
+void names_end(struct names *names)
+{
+	Py_CLEAR(names->list);
+}
+
+const char *names_at(const struct names *names, Py_ssize_t index)
+{
+	return PyBytes_AS_STRING(PyList_GET_ITEM(names->list, index));
 }
 
 PyMethodDef files_functions[] = {
-	{ "make_files", make_files, METH_O, NULL },
+	{ "list_names", files_names, METH_VARARGS, NULL },
+	{ "look", files_look, METH_VARARGS, NULL },
+	{ "read_files", files_read, METH_VARARGS, NULL },
+	{ "make_files", files_make, METH_VARARGS, NULL },
 	{ NULL, NULL, 0, NULL },
 };

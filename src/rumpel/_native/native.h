@@ -20,7 +20,7 @@
  * callback.c those that are Python objects
  * overlay.c  copy-on-write overlays
  * directory.c  directories of the host
- * files.c    making files of the host
+ * files.h    small files, many at a time
  * served.c   disks that Python serves
  * usernet.c  user-mode networks
  * slirp.c    what drives them, and needs libslirp

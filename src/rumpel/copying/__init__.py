@@ -75,6 +75,6 @@ def copy(
     from rumpel.copying.target import Writer
 
     source = source_os.fsdecode(source)
-    items = read_tree(source_os, source, one_file_system=one_file_system)
+    items = read_tree(source_os, source, one_file_system=one_file_system, packed=True)
     writer = Writer(target_os, target_os.fsdecode(target), source, progress=progress)
     return writer.run(items)

@@ -12,10 +12,8 @@ import os
 import threading
 from _queue import SimpleQueue
 from _thread import allocate_lock
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
-
-from rumpel import _native
 
 __all__ = ["Batch", "Behind"]
 
@@ -27,39 +25,44 @@ _THREADS = 2
 
 
 class Batch:
-    """Files that are made at once.
+    """Files that are made at once, and what they wait for.
 
     Attributes:
-        told: what the caller has to know of each.
-        paths: of each.
+        told: what the caller has to know of each group of files.
         left: directories that are complete when these files are there.
-        failed: which could not be made, once they are done.
+        made: what :attr:`work` has returned of each group; None if it has failed.
     """
 
     def __init__(self) -> None:
-        self.files: list[tuple[Any, ...]] = []
+        self.work: list[Callable[[], Any]] = []
         self.told: list[Any] = []
-        self.paths: list[str] = []
         self.left: list[Any] = []
-        self.failed: list[int] = []
+        self.made: list[Any] = []
+        self.paths: list[str] = []
         self.bytes = 0
         self._done = allocate_lock()
         self._done.acquire()
 
     def make(self) -> None:
         """Make them."""
-        self.failed = [*range(len(self.files))]
         try:
-            self.failed = _native.make_files(self.files)
-        except Exception:
-            pass  # a number that C has not, or a name that is none: none was made yet
+            for each in self.work:
+                self.made.append(_attempt(each))
         finally:
+            self.made += [None] * (len(self.work) - len(self.made))
             self._done.release()
 
     def wait(self) -> None:
         """Wait until they are made."""
         with self._done:
             pass
+
+
+def _attempt(work: Callable[[], Any]) -> Any:
+    try:
+        return work()
+    except Exception:
+        return None  # who tries it again will say what is wrong
 
 
 class Behind:
@@ -83,26 +86,29 @@ class Behind:
             return None
         return cls()
 
-    def add(self, path: str, file: tuple[Any, ...], told: Any) -> Iterator[Batch]:
-        """Make one more file; batches that are done.
+    def add(
+        self, paths: Sequence[str], work: Callable[[], Any], told: Any, size: int
+    ) -> Iterator[Batch]:
+        """Make more files; batches that are done.
 
         Args:
-            path: of the file, for :attr:`paths`.
-            file: what :func:`rumpel._native.make_files` takes.
+            paths: of the files, for :attr:`paths`.
+            work: makes them.
             told: for :attr:`Batch.told`.
+            size: how long they are together.
         """
         batch = self._batch
-        batch.files.append(file)
+        batch.work.append(work)
         batch.told.append(told)
-        batch.bytes += len(file[3])
-        batch.paths.append(path)
-        self.paths.add(path)
-        if len(batch.files) >= _FILES or batch.bytes >= _BYTES:
+        batch.bytes += size
+        batch.paths += paths
+        self.paths.update(paths)
+        if len(batch.paths) >= _FILES or batch.bytes >= _BYTES:
             yield from self._send()
 
     def leave(self, directory: Any) -> Iterator[Batch] | None:
         """Keep a directory until all files before it are there; None if they are."""
-        if not self._under_way and not self._batch.files and not self._batch.left:
+        if not self._under_way and not self._batch.work and not self._batch.left:
             return None
         self._batch.left.append(directory)
         return self._send() if len(self._batch.left) >= _FILES else iter(())
@@ -127,7 +133,7 @@ class Behind:
 
     def finish(self) -> Iterator[Batch]:
         """All batches that are left, in their order."""
-        if self._batch.files or self._batch.left:
+        if self._batch.work or self._batch.left:
             yield from self._send()
         while self._under_way:
             yield from self._oldest()

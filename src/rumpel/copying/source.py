@@ -13,6 +13,7 @@ size]``
 ``["h", path, first]``              one more name of a file that came before
 ``["s", path, attributes, device]`` a device, named pipe or socket
 ``["x", path, reason]``             something that could not be read, in the middle of a file too
+``["b", path, names]``              files of a directory: see :mod:`rumpel.copying.packed`
 ==================================  ========================================================
 
 Paths are relative to the top, which is "". Attributes are ``[mode, uid, gid, atime in ns, mtime
@@ -28,7 +29,9 @@ import stat
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from rumpel import _native
 from rumpel.copying.ahead import Ahead
+from rumpel.copying.packed import can_pack, place_of
 
 __all__ = ["NO_XATTRS", "Item", "Room", "attributes_of", "read", "read_tree", "xattr_names"]
 
@@ -36,6 +39,8 @@ Item = tuple[list[Any], Any]
 Room = Callable[[int], memoryview | None]
 
 _BUFFER = 256 << 10
+_SMALL, _TOGETHER = 64 << 10, 64
+"""How long a file may be that is read with others, and how many those are."""
 _DIRECTORY = host.O_RDONLY | host.O_DIRECTORY | host.O_NOFOLLOW
 _READ = host.O_RDONLY | host.O_NOFOLLOW | host.O_NONBLOCK
 NO_XATTRS = (errno.ENOTSUP, errno.ENOSYS, errno.EPERM)
@@ -51,6 +56,7 @@ def read_tree(
     follow: bool = False,
     jobs: int = 1,
     room: Room | None = None,
+    packed: bool = False,
 ) -> Iterator[Item]:
     """Read a file or a tree.
 
@@ -63,6 +69,7 @@ def read_tree(
         follow: if the top is a symbolic link, read what it leads to.
         jobs: if more than one, look ahead at so many files at once.
         room: where content may be read to, for as long as its item is the last.
+        packed: make one item of small files of a directory, where that is possible.
 
     Raises:
         OSError: if there is nothing at ``top``.
@@ -77,10 +84,31 @@ def read_tree(
     status = os.stat(top, follow_symlinks=follow)
     device = status.st_dev if one_file_system else None
     reader = _Reader(os, top, exclude, device, jobs, room)
+    reader.packs = packed and jobs == 1 and can_pack(os)
     return reader.run(status, 0 if follow else host.O_NOFOLLOW)
 
 
+class _Level:
+    """A directory that is being read.
+
+    Attributes:
+        fd, path: of it.
+        names: what is left of it, from the index ``at`` on.
+    """
+
+    __slots__ = ("at", "fd", "names", "path")
+
+    def __init__(self, fd: int, path: str, names: list[str]) -> None:
+        self.fd = fd
+        self.path = path
+        self.names = names
+        self.at = 0
+
+
 class _Reader:
+    packs = False
+    buffer: memoryview | None = None
+
     def __init__(
         self,
         os: Any,
@@ -96,8 +124,7 @@ class _Reader:
         self.excluded = _matcher(exclude)
         self.device = device
         self.first_names: dict[tuple[int, int], str] = {}
-        # Descriptor and path of the directories that are being read, and what is left of them.
-        self.stack: list[tuple[int, str, Iterator[str]]] = []
+        self.stack: list[_Level] = []
         self.jobs = jobs
         self.ahead: Ahead | None = None
 
@@ -107,25 +134,38 @@ class _Reader:
                 self.ahead = Ahead(self.os, self.jobs)
             yield from self.entry(None, self.top, "", status, nofollow)
             while self.stack:
-                fd, path, names = self.stack[-1]
-                for name in names:
-                    below = f"{path}/{name}" if path else name
-                    if self.excluded is not None and self.excluded(name, below):
-                        continue
-                    if self.ahead:
-                        self.ahead.passed()
-                    depth = len(self.stack)
-                    yield from self.entry(fd, name, below, None, host.O_NOFOLLOW)
-                    if len(self.stack) > depth:
-                        break
-                else:
+                level = self.stack[-1]
+                if level.at == len(level.names):
                     self.stack.pop()
-                    self.os.close(fd)
+                    self.os.close(level.fd)
+                    continue
+                if self.packs and (files := self.files(level)):
+                    yield files
+                    continue
+                name = level.names[level.at]
+                level.at += 1
+                if self.ahead:
+                    self.ahead.passed()
+                below = f"{level.path}/{name}" if level.path else name
+                yield from self.entry(level.fd, name, below, None, host.O_NOFOLLOW)
         finally:
             if self.ahead:
                 self.ahead.close()
-            for fd, _, _ in self.stack:
-                self.os.close(fd)
+            for level in self.stack:
+                self.os.close(level.fd)
+
+    def files(self, level: _Level) -> Item | None:
+        """The next files of a directory as one item, if they are small."""
+        names = level.names[level.at : level.at + _TOGETHER]
+        view = self.room(_BUFFER) if self.room else None
+        is_ours = view is None
+        if view is None:
+            view = self.buffer = self.buffer or memoryview(bytearray(_BUFFER))
+        count, used = _native.read_files(place_of(self.os), level.fd, names, view, _SMALL)
+        if not count:
+            return None
+        level.at += count
+        return ["b", level.path, names[:count]], bytes(view[:used]) if is_ours else view[:used]
 
     def entry(
         self, at: int | None, name: str, rel: str, status: host.stat_result | None, nofollow: int
@@ -168,15 +208,25 @@ class _Reader:
         try:
             names: list[str] = []
             if self.device in (None, status.st_dev):
-                names = sorted(self.os.listdir(fd))
+                names = sorted(self.names(fd))
+            if self.excluded is not None:
+                prefix = f"{rel}/" if rel else ""
+                names = [name for name in names if not self.excluded(name, prefix + name)]
             item = ["d", rel, attributes_of(status, self.xattrs(fd))]
         except BaseException:
             self.os.close(fd)
             raise
         if self.ahead:
             self.ahead.enter(self.path(rel), names)
-        self.stack.append((fd, rel, iter(names)))
+        self.stack.append(_Level(fd, rel, names))
         return item, b""
+
+    def names(self, fd: int) -> list[str]:
+        """What is in a directory that was just opened."""
+        if self.os is host or not can_pack(self.os):
+            names: list[str] = self.os.listdir(fd)
+            return names
+        return _native.list_names(place_of(self.os), fd)
 
     def other(self, at: int | None, name: str, rel: str, status: host.stat_result) -> list[Any]:
         attributes = attributes_of(status, self.xattrs(self.path(rel), follow_symlinks=False))

@@ -25,18 +25,16 @@ from rumpel.copying.attributes import (
     checked,
     nonsense,
 )
-from rumpel.copying.behind import Batch, Behind
-from rumpel.copying.source import NO_XATTRS, Item, attributes_of, xattr_names
+from rumpel.copying.groups import Group, Groups, Maker
+from rumpel.copying.keeping import DEFAULT_ACL, Keeper
+from rumpel.copying.packed import can_pack, unpacked
+from rumpel.copying.source import Item, attributes_of, xattr_names
 
 __all__ = ["Writer"]
 
 _DIRECTORY = host.O_RDONLY | host.O_DIRECTORY | host.O_NOFOLLOW
 _CREATE = host.O_WRONLY | host.O_CREAT | host.O_EXCL | host.O_NOFOLLOW
 _SPECIAL = stat.S_ISUID | stat.S_ISGID | stat.S_ISVTX
-_DEFAULT_ACL, _ACL = "system.posix_acl_default", "system.posix_acl_access"
-_S = 1_000_000_000
-_REFUSED = (*NO_XATTRS, errno.EINVAL, errno.ENODATA, errno.ENOSPC, errno.E2BIG, errno.EDQUOT)
-"""Of an owner, a time or an attribute: what a file system has no way or no room to keep."""
 
 
 class _Directory(NamedTuple):
@@ -101,11 +99,14 @@ class Writer:
         self._position = 0
         self._linkable: set[str] = set()
         self._has_top = False
-        self._behind = Behind.if_useful(os)
         # Who makes files, and what bits they have not whatever is asked for.
         self._ids = os.geteuid(), os.getegid()
         self._umask = os.umask(0o077)
         os.umask(self._umask)
+        self._keeper = Keeper(os, lambda rel: self._paths(rel)[1], self.copied.lost)
+        maker = Maker(self._ids, self._umask, owner)
+        fits = owner is None or all(0 <= each < 1 << 32 for each in owner)
+        self._groups = Groups(os, self, maker) if fits and can_pack(os) else None
 
     def run(self, items: Iterable[Item]) -> Copied:
         """Make all.
@@ -130,10 +131,10 @@ class Writer:
             self._interrupted()
             while self._stack:
                 self._leave()
-            self._catch_up()
+            self._catch_up(None)
         finally:
             self._abandon()
-            left = self._behind.close() if self._behind else []
+            left = self._groups.close() if self._groups else []
             for directory in (*left, *self._stack):
                 self.os.close(directory.fd)
             self._stack.clear()
@@ -144,6 +145,9 @@ class Writer:
             self._piece(kind, item[1], data)
             return
         rel = str(item[1])
+        if kind == "b":
+            self._files(rel, item, data)
+            return
         if kind not in ("d", "f", "l", "h", "s", "x"):
             raise ValueError(f"{kind!r} is no kind of item")
         if kind == "x":
@@ -168,11 +172,10 @@ class Writer:
                 self._catch_up(str(item[2]))
                 self._link(str(item[2]), at, name)
                 return
-            attributes = checked(item[2], rel)
-            if self.owner is not None:
-                attributes = attributes._replace(uid=self.owner[0], gid=self.owner[1])
+            attributes = self._attributes(item[2], rel)
             if kind == "f":
-                self._file(at, name, rel, attributes, data if item[3] else None)
+                here = self._stack[-1] if self._stack else None
+                self._file(here, at, name, rel, attributes, data if item[3] else None)
             elif kind == "d":
                 self._enter(at, name, rel, attributes)
             else:
@@ -266,7 +269,7 @@ class Writer:
             check_device(device, rel)
             self._replace(at, name, lambda: to.mknod(name, mode, device, dir_fd=at))
             self.copied.specials += 1
-        self._keep_by_name(at, name, rel, attributes, is_link=kind == "l")
+        self._keeper.keep_by_name(at, name, rel, attributes, is_link=kind == "l")
 
     # Directories
 
@@ -280,7 +283,7 @@ class Writer:
             if not rel:
                 flags &= ~host.O_NOFOLLOW
         fd = self.os.open(name, flags, dir_fd=at)
-        has_default_acl = _DEFAULT_ACL in xattr_names(self.os, fd)
+        has_default_acl = DEFAULT_ACL in xattr_names(self.os, fd)
         plain = made and not has_default_acl and self._is_plain(self.os.fstat(fd))
         self._stack.append(_Directory(rel, fd, attributes, has_default_acl, plain))
         self.copied.directories += 1
@@ -300,61 +303,82 @@ class Writer:
     def _leave(self) -> None:
         """Set a directory's attributes, which comes last: entries change its times."""
         here = self._stack.pop()
-        batches = self._behind.leave(here) if self._behind else None
-        if batches is None:
-            self._complete(here)
-        else:
-            self._collect(batches)
+        if not (self._groups and self._groups.leave(here)):
+            self.complete(here)
 
-    def _complete(self, here: _Directory) -> None:
+    def complete(self, here: _Directory) -> None:
         """All that is in a directory is there."""
         try:
-            self._keep(here.fd, here.rel, here.attributes, here.has_default_acl)
+            self._keeper.keep(here.fd, here.rel, here.attributes, here.has_default_acl)
         except OSError as error:
             self.errors.append((*self._paths(here.rel), str(error)))
         finally:
             self.os.close(here.fd)
 
-    # What other threads make
-
-    def _make_behind(
-        self, behind: Behind, at: int, name: str, rel: str, attributes: Attributes, data: Any
-    ) -> None:
-        """A small file, of which all is known."""
-        mode, data = stat.S_IMODE(attributes.mode), bytes(data)
-        times = *divmod(attributes.atime, _S), *divmod(attributes.mtime, _S)
-        self.copied.files += 1
-        self.copied.bytes += len(data)
-        file = (at, name, mode, data, *times)
-        self._collect(behind.add(rel, file, (at, name, rel, attributes, data)))
-
-    def _catch_up(self, rel: str | None = None) -> None:
+    def _catch_up(self, rel: str | None) -> None:
         """Wait for what other threads make, if this path is among it; or for all."""
-        behind = self._behind
-        if behind and (rel is None or rel in behind.paths):
-            self._collect(behind.finish())
+        if self._groups:
+            self._groups.catch_up(rel)
 
-    def _collect(self, batches: Iterable[Batch]) -> None:
-        """Take what other threads have made. What they could not, this one tries, and says why."""
-        for batch in batches:
-            for index in batch.failed:
-                at, name, rel, attributes, data = batch.told[index]
-                self.copied.files -= 1
-                self.copied.bytes -= len(data)
-                try:
-                    self._create(at, name, rel, attributes, stat.S_IMODE(attributes.mode), True)
-                    self._write(data)
-                    self._finish()
-                except OSError as error:
-                    self._linkable.discard(rel)
-                    self.errors.append((*self._paths(rel), str(error)))
-            while batch.left:
-                self._complete(batch.left.pop(0))
+    def _files(self, rel: str, item: list[Any], data: Any) -> None:
+        """Small files of a directory."""
+        if self._skipped is not None and f"{rel}/".startswith(self._skipped):
+            return
+        names: list[str] = item[2]
+        if not (isinstance(names, list) and {*map(type, names)} == {str}):
+            raise ValueError("these are no names")
+        self._interrupted()
+        self._skipped = None
+        try:
+            check_text("".join(names), rel)
+            self._return_to(rel)
+        except OSError as error:
+            self.errors.append((*self._paths(rel), str(error)))
+            return
+        here = self._stack[-1]
+        if here.has_default_acl or not self._groups:
+            for each in unpacked(item, data):
+                self._item(*each)
+            return
+        paths = [f"{rel}/{name}" for name in names] if rel else names
+        self.copied.path = paths[-1]
+        self._groups.make(Group(here, here.fd, here.is_plain, item, paths, data))
+        if self.progress:
+            self.progress(self.copied)
+
+    def again(self, here: Any, name: str, file: list[Any], content: Any) -> None:
+        """Make a file alone that could not be made with others, and say why."""
+        rel = file[1]
+        try:
+            check_name(name, rel)
+            if "/" in name:
+                raise nonsense(rel)
+            self._file(here, here.fd, name, rel, self._attributes(file[2], rel), content)
+        except OSError as error:
+            self.errors.append((*self._paths(rel), str(error)))
+
+    def lost(self, rel: str, what: str, number: int) -> None:
+        """Note what of a file could not be kept."""
+        error = OSError(number, host.strerror(number))
+        self.copied.lost.append(Lost(self._paths(rel)[1], what, error))
+
+    def _attributes(self, values: Any, rel: str) -> Attributes:
+        attributes = checked(values, rel)
+        if self.owner is None:
+            return attributes
+        return attributes._replace(uid=self.owner[0], gid=self.owner[1])
 
     # Regular files
 
-    def _file(self, at: int | None, name: str, rel: str, attributes: Attributes, data: Any) -> None:
-        here = self._stack[-1] if self._stack else None
+    def _file(
+        self,
+        here: _Directory | None,
+        at: int | None,
+        name: str,
+        rel: str,
+        attributes: Attributes,
+        data: Any,
+    ) -> None:
         mode = stat.S_IMODE(attributes.mode)
         # Nobody else may read what is not yet all there, and not yet his.
         ours = bool(
@@ -364,9 +388,6 @@ class Writer:
             and not attributes.xattrs
             and not mode & (self._umask | _SPECIAL)
         )
-        if ours and data is not None and self._behind and at is not None:
-            self._make_behind(self._behind, at, name, rel, attributes, data)
-            return
         inherits = bool(here and here.has_default_acl)
         self._create(at, name, rel, attributes, mode if ours else 0o600, ours, inherits)
         if data is not None:
@@ -429,9 +450,9 @@ class Writer:
         assert file
         try:
             if file.is_done:
-                self._keep_times(file.fd, file.rel, file.attributes)
+                self._keeper.keep_times(file.fd, file.rel, file.attributes)
             else:
-                self._keep(file.fd, file.rel, file.attributes, file.inherits)
+                self._keeper.keep(file.fd, file.rel, file.attributes, file.inherits)
         except BaseException:
             self._abandon()
             raise
@@ -454,57 +475,3 @@ class Writer:
             self._linkable.discard(file.rel)
             self.os.close(file.fd)
             self.os.unlink(file.name, dir_fd=file.at)
-
-    # Attributes
-
-    def _keep(self, fd: int, rel: str, attributes: Attributes, inherits: bool) -> None:
-        """Keep owner, mode, extended attributes and times, in an order that keeps all of them."""
-        to = self.os
-        owned = self._try(rel, "owner", to.fchown, fd, attributes.uid, attributes.gid)
-        self._try(rel, "mode", to.fchmod, fd, _mode(attributes.mode, owned))
-        if inherits:
-            for name in (_ACL, _DEFAULT_ACL):
-                if name in xattr_names(to, fd):
-                    to.removexattr(fd, name)
-        for name, value in attributes.xattrs:
-            self._try(rel, name, to.setxattr, fd, name, value.encode("latin-1"))
-        self._keep_times(fd, rel, attributes)
-
-    def _keep_times(self, fd: int, rel: str, attributes: Attributes) -> None:
-        times = attributes.atime, attributes.mtime
-        self._try(rel, "times", partial(self.os.utime, ns=times), fd)
-
-    def _keep_by_name(
-        self, at: int | None, name: str, rel: str, attributes: Attributes, is_link: bool
-    ) -> None:
-        """The same for what cannot be opened."""
-        to = self.os
-        where: dict[str, Any] = {"dir_fd": at, "follow_symlinks": False}
-        chown = partial(to.chown, **where)
-        owned = self._try(rel, "owner", chown, name, attributes.uid, attributes.gid)
-        if not is_link:
-            chmod = partial(to.chmod, dir_fd=at)
-            self._try(rel, "mode", chmod, name, _mode(attributes.mode, owned))
-        path = self._paths(rel)[1]
-        setxattr = partial(to.setxattr, follow_symlinks=False)
-        for attribute, value in attributes.xattrs:
-            self._try(rel, attribute, setxattr, path, attribute, value.encode("latin-1"))
-        times = attributes.atime, attributes.mtime
-        self._try(rel, "times", partial(to.utime, ns=times, **where), name)
-
-    def _try(self, rel: str, what: str, call: Callable[..., Any], *args: Any) -> bool:
-        """Try; what is refused is noted."""
-        try:
-            call(*args)
-        except OSError as error:
-            if error.errno not in _REFUSED:
-                raise
-            self.copied.lost.append(Lost(self._paths(rel)[1], what, error))
-            return False
-        return True
-
-
-def _mode(mode: int, owned: bool) -> int:
-    """The mode to set: nobody becomes the user of a program that was somebody else's."""
-    mode = stat.S_IMODE(mode)
-    return mode if owned else mode & ~(stat.S_ISUID | stat.S_ISGID)

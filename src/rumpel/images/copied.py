@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from rumpel.copying import Copied, Lost, Progress
+from rumpel.copying.packed import length
 from rumpel.errors import SandboxError
 
 __all__ = ["copied", "counted"]
@@ -50,7 +51,10 @@ def counted(
         kind = item[0]
         if kind in ("d", "f", "l", "h", "s"):
             seen.path = item[1]
-        seen.bytes += len(data)
+        if kind == "b":
+            seen.path = f"{item[1]}/{item[2][-1]}".lstrip("/")
+            seen.files += len(item[2])
+        seen.bytes += length(item[2], data) if kind == "b" else len(data)
         seen.files += kind == "f"
         seen.directories += kind == "d"
         seen.links += kind in ("l", "h")

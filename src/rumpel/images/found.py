@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from rumpel.errors import SandboxError
 from rumpel.images.walking import STATX_SIZE
 
-__all__ = ["Found", "entries"]
+__all__ = ["Found", "entries", "paths"]
 
 _STATX = Struct("<4xI8xIIIH2xQQQ8xqI4x16xqI4xqI4xIIII112x")
 """Block size, links, uid, gid, mode, inode, size, blocks, atime, ctime, mtime, rdev, dev."""
@@ -80,6 +80,21 @@ def entries(messages: Iterable[tuple[Any, Any]], top: str) -> Iterator[Found]:
                 above.append(path)
             is_first = False
             yield entry
+    if failed:
+        raise failed
+
+
+def paths(messages: Iterable[tuple[Any, Any]], top: str) -> Iterator[list[str]]:
+    """The paths alone, some at a time; see :func:`entries`.
+
+    Unlike there, what they are below need not have been told of: they are for people to read.
+    """
+    failed: OSError | None = None
+    for batch, data in messages:
+        told, _, failures = _checked(batch, data)
+        for rel, why in failures:
+            failed = failed or OSError(errno.EIO, str(why), f"{top.rstrip('/')}/{rel}")
+        yield told
     if failed:
         raise failed
 

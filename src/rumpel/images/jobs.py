@@ -64,7 +64,13 @@ class Where(Protocol):
 
 
 def read(
-    where: Where, path: str, exclude: list[str], follow: bool, one_file_system: bool, jobs: int
+    where: Where,
+    path: str,
+    exclude: list[str],
+    follow: bool,
+    one_file_system: bool,
+    jobs: int,
+    packed: bool,
 ) -> Iterator[Message]:
     """A tree, as items of :mod:`rumpel.copying.source`."""
     return read_tree(
@@ -75,6 +81,7 @@ def read(
         one_file_system=one_file_system,
         jobs=jobs,
         room=where.room,
+        packed=packed,
     )
 
 
@@ -131,12 +138,13 @@ def duplicate(
     if stat.S_ISDIR(os.lstat(source).st_mode) and f"{real}/".startswith(inside):
         raise OSError(errno.EINVAL, "cannot copy a directory into itself", source)
     writer = _writer(where, target, source, owner)
-    said = 0
-    items = read_tree(os, source, exclude=exclude, jobs=jobs)
+    entries = said = 0
+    items = read_tree(os, source, exclude=exclude, jobs=jobs, packed=True)
     for number, _ in enumerate(writer.steps(items)):
         copied = writer.copied
-        if progress and (number % _OFTEN == 0 or copied.bytes - said > _MUCH):
-            said = copied.bytes
+        count = number + copied.files
+        if progress and (number == 0 or count - entries > _OFTEN or copied.bytes - said > _MUCH):
+            entries, said = count, copied.bytes
             yield {"copied": {**vars(copied), "lost": []}}, b""
     yield _written(writer), b""
 

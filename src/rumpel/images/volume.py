@@ -16,7 +16,7 @@ from rumpel.images.choose import choose
 from rumpel.images.copied import copied, counted
 from rumpel.images.device import Device
 from rumpel.images.errors import ImageError
-from rumpel.images.found import Found, entries
+from rumpel.images.found import Found, entries, paths
 from rumpel.images.mounting import TOP, attach, go_in, go_out, mount_device
 from rumpel.images.session import Options, Service, Session
 
@@ -138,6 +138,10 @@ class Volume:
         """
         return entries(self.session.run("walk", path, depth, follow), path)
 
+    def walk_paths(self, path: str, depth: int = -1) -> Iterator[list[str]]:
+        """Only the paths, some at a time, for people to read; see :meth:`walk`."""
+        return paths(self.session.run("walk", path, depth, False), path)
+
     def content(self, path: str, lend: bool = False) -> Iterator[bytes]:
         """What is in a file, in pieces.
 
@@ -163,9 +167,10 @@ class Volume:
         one_file_system: bool = False,
         jobs: int = 1,
         lend: bool = False,
+        packed: bool = False,
     ) -> Iterator[tuple[list[Any], Any]]:
         """A tree as items of :mod:`rumpel.copying.source`; ``lend`` as for :meth:`content`."""
-        args = path, list(exclude), follow, one_file_system, jobs
+        args = path, list(exclude), follow, one_file_system, jobs, packed
         return self.session.run("read", *args, lend=lend)
 
     def copy_out(
@@ -192,7 +197,8 @@ class Volume:
         """
         from rumpel.copying.target import Writer
 
-        items = self.items(source, exclude=exclude, follow=follow, jobs=jobs, lend=True)
+        how: dict[str, Any] = {"exclude": exclude, "follow": follow, "jobs": jobs}
+        items = self.items(source, **how, lend=True, packed=True)
         writer = Writer(host, target, source, owner=owner, progress=progress)
         try:
             return writer.run(items)
@@ -214,7 +220,8 @@ class Volume:
         from rumpel.copying.source import read_tree
 
         room = self.session.room
-        items = read_tree(host, source, exclude=exclude, follow=follow, jobs=jobs, room=room)
+        how: dict[str, Any] = {"exclude": exclude, "follow": follow, "jobs": jobs}
+        items = read_tree(host, source, **how, room=room, packed=True)
         return self.write(items, target, source, owner=owner, progress=progress)
 
     def write(

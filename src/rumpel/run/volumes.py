@@ -34,6 +34,7 @@ class _Here:
 
     os = os
     log: tuple[()] = ()
+    room: Any = None
 
     def __init__(self) -> None:
         self.kernel = cast("Kernel", self)

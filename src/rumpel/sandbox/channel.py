@@ -242,7 +242,7 @@ class Channel:
         if head:
             return not once
         self._start += _HEAD.size
-        if size or not self._area or not self._area.ring.free(count):
+        if size or not count or not self._area or not self._area.ring.free(count):
             raise SandboxError("a sandbox sends nonsense")
         return once
 

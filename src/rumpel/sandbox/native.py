@@ -173,7 +173,7 @@ class RemoteKernel:
 
         For who makes these messages. That the process is gone is found out when they are sent.
         """
-        with contextlib.suppress(EOFError, Silence, SandboxError):
+        with contextlib.suppress(EOFError, Silence):
             return self._channel.room(size)
         return None
 

@@ -366,10 +366,20 @@ def warn(text: str) -> None:
 
 def show(text: str = "") -> None:
     """Print a line; on a terminal without what would steer it."""
-    out = sys.stdout.buffer
-    if sys.stdout.isatty():
-        text = masked(text)
-    out.write(os.fsencode(text) + b"\n")
+    show_all([text])
+
+
+def show_all(lines: Sequence[str], end: bytes = b"\n") -> None:
+    """Print lines at once: who wants no buffer would have a call of the host for each.
+
+    Args:
+        lines: what to print; on a terminal without what would steer it.
+        end: what is behind each.
+    """
+    if end == b"\n" and sys.stdout.isatty():
+        lines = [masked(line) for line in lines]
+    if lines:
+        sys.stdout.buffer.write(end.join([*map(os.fsencode, lines), b""]))
 
 
 def show_json(value: object) -> None:

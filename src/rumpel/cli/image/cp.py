@@ -154,7 +154,7 @@ def _copy(
         _copied(images, to.volume.copy_within, source.path, target, **options)
     else:
         ahead = {"exclude": options.pop("exclude"), "jobs": options.pop("jobs")}
-        items = source.volume.items(source.path, **ahead)
+        items = source.volume.items(source.path, **ahead, packed=True)
         _copied(images, to.volume.write, items, target, source.path, **options)
 
 

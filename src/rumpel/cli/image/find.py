@@ -7,11 +7,12 @@ import re
 import stat
 import sys
 import time
+from collections.abc import Callable, Iterable, Iterator
 from fnmatch import fnmatchcase
 
 import click
 
-from rumpel.cli.image.common import How, Images, as_json, options, show, show_json
+from rumpel.cli.image.common import How, Images, Place, as_json, options, show_all, show_json
 from rumpel.cli.image.ls import to_json
 from rumpel.images.found import Found
 
@@ -24,6 +25,9 @@ _TYPES = {
     "p": stat.S_IFIFO,
     "s": stat.S_IFSOCK,
 }
+_NOTHING = (None,) * 7
+"""What is asked for, if it is all."""
+_TOGETHER = 200
 _UNITS = {"c": 1, "k": 1024, "M": 1 << 20, "G": 1 << 30}
 
 
@@ -77,24 +81,53 @@ def command(
             and (uid is None or each.uid == uid)
         )
 
+    given = pattern, path_pattern, kind, length, mtime, perm, uid
     every: list[dict[str, object]] = []
     depth = -1 if maxdepth is None else maxdepth
     with Images(how) as images:
         for place in images.places(names):
             with images.attempt(place.name):
-                top = place.path.rstrip("/")
-                for each in place.volume.walk(place.path, depth):
-                    path = f"{top}/{each.path}" if each.path else place.path
-                    if not fits(each, path):
-                        continue
-                    if as_json:
-                        every.append(to_json(place, each))
-                    elif print0:
-                        sys.stdout.buffer.write(path.encode(errors="surrogateescape") + b"\0")
-                    else:
-                        show(path)
+                if as_json:
+                    found = _found(place, depth, fits)
+                    every += [to_json(place, each) for each, _ in found]
+                elif given == _NOTHING:
+                    _show(_all(place, depth), print0)
+                else:
+                    _show(([path] for _, path in _found(place, depth, fits)), print0)
     if as_json:
         show_json(every)
+
+
+def _found(
+    place: Place, depth: int, fits: Callable[[Found, str], bool]
+) -> Iterator[tuple[Found, str]]:
+    top = place.path.rstrip("/")
+    for each in place.volume.walk(place.path, depth):
+        path = f"{top}/{each.path}" if each.path else place.path
+        if fits(each, path):
+            yield each, path
+
+
+def _all(place: Place, depth: int) -> Iterator[list[str]]:
+    """All paths, some at a time."""
+    top = place.path.rstrip("/") + "/"
+    for paths in place.volume.walk_paths(place.path, depth):
+        yield [top + path if path else place.path for path in paths]
+
+
+def _show(groups: Iterable[list[str]], print0: bool) -> None:
+    """Print paths as they come, but not each for itself; all that there were before an error."""
+    shown: list[str] = []
+    together = 1 if sys.stdout.isatty() else _TOGETHER
+    end = b"\0" if print0 else b"\n"
+    try:
+        for paths in groups:
+            shown += paths
+            if len(shown) >= together:
+                shown, lines = [], shown
+                show_all(lines, end)
+    finally:
+        show_all(shown, end)
 
 
 def _days(now: float, ns: int) -> int:

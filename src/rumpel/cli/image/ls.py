@@ -10,7 +10,17 @@ from collections.abc import Sequence
 
 import click
 
-from rumpel.cli.image.common import How, Images, Place, as_json, options, show, show_json, size
+from rumpel.cli.image.common import (
+    How,
+    Images,
+    Place,
+    as_json,
+    options,
+    show,
+    show_all,
+    show_json,
+    size,
+)
 from rumpel.images.found import Found
 
 
@@ -117,9 +127,11 @@ def _groups(found: list[Found], recursive: bool) -> list[tuple[str, list[Found]]
 
 def _show(rows: Sequence[list[str]]) -> None:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)][:-1]
+    lines = []
     for row in rows:
         cells = [cell.rjust(width) for cell, width in zip(row, widths, strict=False)]
-        show(" ".join([*cells, row[-1]]))
+        lines.append(" ".join([*cells, row[-1]]))
+    show_all(lines)
 
 
 def _row(top: str, each: Found, long: bool, human: bool, inode: bool) -> list[str]:
