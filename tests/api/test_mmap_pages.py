@@ -231,3 +231,19 @@ def test_a_bpf_ring_buffer(kernel: Kernel) -> None:
     with pytest.raises(OSError, match=os.strerror(errno.EPERM)):
         kernel.mmap.mmap(fd, 3 * PAGE, offset=PAGE)
     kernel.os.close(fd)
+
+
+def test_tables_are_given_back(kernel: Kernel) -> None:
+    """Memory that held tables of mappings is as any other when they are gone: rings may lie there."""
+
+    def tables() -> str:
+        with kernel.open("/proc/meminfo") as file:
+            return next(line for line in file if line.startswith("PageTables"))
+
+    with kernel.mmap.mmap(-1, 4 * PAGE) as m:
+        m[0] = 1
+    before = tables()
+    for _ in range(20):
+        with kernel.mmap.mmap(-1, 4 * PAGE) as m:
+            m[0] = 1
+    assert tables() == before

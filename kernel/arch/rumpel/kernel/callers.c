@@ -6,12 +6,10 @@
  */
 #include <linux/fdtable.h>
 #include <linux/resume_user_mode.h>
-#include <linux/sched.h>
 #include <linux/sched/signal.h>
 #include <linux/sched/stat.h>
 #include <linux/sched/task.h>
 #include <linux/seccomp.h>
-#include <linux/signal.h>
 #include <linux/syscalls.h>
 #include <asm/host.h>
 #include <asm/syscall.h>

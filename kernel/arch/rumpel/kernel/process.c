@@ -4,7 +4,6 @@
  */
 #include <linux/cpu.h>
 #include <linux/ptrace.h>
-#include <linux/sched.h>
 #include <linux/sched/debug.h>
 #include <linux/sched/task.h>
 #include <linux/sched/task_stack.h>

@@ -9,7 +9,6 @@
 #include <linux/sched_clock.h>
 #include <linux/sched/clock.h>
 #include <linux/timekeeping.h>
-#include <linux/time64.h>
 #include <asm/host.h>
 
 /* The host's clock when the kernel was started. */

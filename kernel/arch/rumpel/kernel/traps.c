@@ -3,7 +3,6 @@
  * Faults that the host's MMU found, in kernel code or in a caller's mapping.
  */
 #include <linux/extable.h>
-#include <linux/kernel.h>
 #include <linux/mm.h>
 #include <linux/printk.h>
 #include <linux/sched/debug.h>

@@ -20,5 +20,5 @@ static inline void pgd_free(struct mm_struct *mm, pgd_t *pgd)
 	set_pmd(pmd, __pmd(_PAGE_TABLE | (page_to_pfn(pte) << PAGE_SHIFT)))
 #define pud_populate(mm, pud, pmd) set_pud(pud, __pud(_PAGE_TABLE | __pa(pmd)))
 
-#define __pte_free_tlb(tlb, pte, address) tlb_remove_ptdesc((tlb), page_ptdesc(pte))
+#define __pte_free_tlb(tlb, pte, address) pte_free((tlb)->mm, pte)
 #define __pmd_free_tlb(tlb, pmd, address) pmd_free((tlb)->mm, pmd)
