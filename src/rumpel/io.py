@@ -39,8 +39,10 @@ class RawFile(io.RawIOBase):
     Attributes:
         name: the path or descriptor it was opened with.
         mode: how it was opened, as :class:`io.FileIO` tells it.
+        keeps: anything that shall live for as long as the file is open.
     """
 
+    keeps: object = None
     _fd = -1
     _closefd = True
     _os: Os
@@ -240,6 +242,7 @@ class RawFile(io.RawIOBase):
                 # With the kernel gone the descriptor is, too.
                 with contextlib.suppress(RumpelError):
                     self._os.close(fd)
+            self.keeps = None
 
     def __reduce__(self) -> Any:
         raise TypeError(f"cannot pickle {type(self).__name__!r} object")

@@ -315,7 +315,7 @@ class Image(AbstractFileSystem):  # type: ignore[misc]
     def _open(self, path: str, mode: str = "rb", *args: Any, **kwargs: Any) -> Any:
         file: Any = self.volume.kernel.open(path, mode, buffering=_BUFFER)
         # Who has the file alone, as pandas has, has the image as well.
-        file.image = self
+        file.raw.keeps = self
         if mode == "rb":
             # fsspec counts from the end with it.
             file.size = self.volume.kernel.os.fstat(file.fileno()).st_size

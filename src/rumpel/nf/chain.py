@@ -156,10 +156,10 @@ def _open_end(stages: Sequence[Stage], near: Side, far: Side) -> None:
     for stage in stages:
         if near not in stage.ports:
             return
-        stage.one_way |= {near}
+        stage.one_way = frozenset([near, *stage.one_way])
         if stage.answers or far not in stage.ports:
             return
-        stage.one_way |= {far}
+        stage.one_way = frozenset([far, *stage.one_way])
 
 
 class _Wires:

@@ -89,7 +89,7 @@ def _run(
                 inside = 0 <= inner < len(joints)
                 ports[side] = joints[inner][side == LEFT] if inside else outer[side]
                 if not inside:
-                    member.stage.one_way |= {side}
+                    member.stage.one_way = frozenset([side, *member.stage.one_way])
             cut: list[Side] = [
                 side for side in member.stage.ports if _is_cut(members, number, side)
             ]

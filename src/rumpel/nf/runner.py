@@ -68,7 +68,8 @@ def run(
         side: pipe(ends.of(side), side, name, write, offload=side in ends.offload)
         for side in stage.ports
     }
-    stage.one_way |= {side for side in stage.ports if None in ends.of(side)}
+    ended: list[Side] = [side for side in stage.ports if None in ends.of(side)]
+    stage.one_way = frozenset([*ended, *stage.one_way])
     let_go(ends)
     if len(ports) == 2:
         ports[LEFT].join(ports[RIGHT])
