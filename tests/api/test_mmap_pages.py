@@ -234,11 +234,11 @@ def test_a_bpf_ring_buffer(kernel: Kernel) -> None:
 
 
 def test_tables_are_given_back(kernel: Kernel) -> None:
-    """Memory that held tables of mappings is as any other when they are gone: rings may lie there."""
+    """Memory that held tables of mappings is as any other afterwards: rings may lie there."""
 
     def tables() -> str:
         with kernel.open("/proc/meminfo") as file:
-            return next(line for line in file if line.startswith("PageTables"))
+            return next(str(line) for line in file if line.startswith("PageTables"))
 
     with kernel.mmap.mmap(-1, 4 * PAGE) as m:
         m[0] = 1

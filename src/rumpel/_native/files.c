@@ -39,11 +39,12 @@ bool side_call(const struct side *side, long *result, long nr, long a, long b, l
 
 	if (side->task)
 		return call_run(side->task, 0, nr, raw, result) == 0;
+	/* close() is not to be asked again: by then the number may be another file's. */
 	do {
 		*result = syscall(nr, a, b, c, d, e);
-	} while (*result < 0 && errno == EINTR);
+	} while (*result < 0 && errno == EINTR && nr != SYS_close);
 	if (*result < 0)
-		*result = -errno;
+		*result = errno == EINTR ? 0 : -errno;
 	return true;
 }
 
