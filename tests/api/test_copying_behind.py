@@ -10,6 +10,7 @@ import errno
 import os
 import shutil
 import stat
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +23,8 @@ from rumpel.copying import Copied
 from rumpel.copying.packed import RECORD, unpacked
 from rumpel.copying.source import read_tree
 from rumpel.copying.target import Writer
+
+_NOBODY = 65534
 
 _S = 1_000_000_000
 Item = tuple[list[Any], bytes]
@@ -205,13 +208,26 @@ def test_owners(tmp_path: Path) -> None:
     assert ((to / "c" / "a").stat().st_uid, (to / "c" / "a").stat().st_gid) == (5, 6)
 
 
-def test_owners_that_cannot_be_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def nobody() -> Iterator[Path]:
+    """A directory of a user's who gives no files away, and who that is."""
+    with tempfile.TemporaryDirectory() as name:
+        if os.geteuid():
+            yield Path(name)
+            return
+        os.chown(name, _NOBODY, -1)
+        os.seteuid(_NOBODY)  # of all threads
+        try:
+            yield Path(name)
+        finally:
+            os.seteuid(0)
+
+
+def test_owners_that_cannot_be_kept(nobody: Path) -> None:
     """They are noted, and a program is none of who copies it."""
-    if os.geteuid() == 0:
-        pytest.skip("root gives files away")
-    copied = write(tmp_path / "to", directory(""), files("", "a", "b", mode=0o4755, uid=0))
+    copied = write(nobody / "to", directory(""), files("", "a", "b", mode=0o4755, uid=0))
     assert [(lost.what, lost.error.errno) for lost in copied.lost] == [("owner", errno.EPERM)] * 2
-    assert (tmp_path / "to" / "a").stat().st_mode & 0o7777 == 0o755
+    assert (nobody / "to" / "a").stat().st_mode & 0o7777 == 0o755
 
 
 def test_times_that_are_none(tmp_path: Path) -> None:

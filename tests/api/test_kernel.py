@@ -42,6 +42,13 @@ def test_what_is_there_at_the_beginning(kernel: Kernel) -> None:
         assert int(file.read(), 16) & 1
 
 
+def test_nobody_listens(kernel: Kernel) -> None:
+    """A kernel that has just booted has no socket that somebody could reach."""
+    for name in ("tcp", "tcp6", "udp", "udp6", "raw", "raw6"):
+        with kernel.open(f"/proc/net/{name}") as file:
+            assert len(file.readlines()) == 1, name
+
+
 def test_tiny_is_there_too(tiny: Kernel) -> None:
     assert tiny.os.getpid() == 1
     client = tiny.socket.socket()
