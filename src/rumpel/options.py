@@ -25,10 +25,15 @@ __all__ = [
     "ExistingFile",
     "FloatRange",
     "IntRange",
+    "Misused",
     "NamedFile",
     "Option",
     "parse",
 ]
+
+
+class Misused(Exception):
+    """Options that make no sense here, or not together: that is said with the way to the help."""
 
 
 class Choice:
@@ -153,9 +158,11 @@ class Option:
         type: what it is made: str, int, float, or one of those above.
         default: its value if there is none.
         is_flag: it has no word; the value is a bool.
+        off: of a flag that is there by default, the name that says no.
         multiple: it may be there several times; the value is a tuple.
         metavar: what the help calls its word.
         show_default: does the help say the default?
+        hidden: does the help leave it out?
         help: what it is for.
     """
 
@@ -165,9 +172,11 @@ class Option:
         type: Type = str,
         default: Any = None,
         is_flag: bool = False,
+        off: str | None = None,
         multiple: bool = False,
         metavar: str | None = None,
         show_default: bool = True,
+        hidden: bool = False,
         help: str = "",
     ) -> None:
         self.flags = [word for word in declarations if word.startswith("-")]
@@ -175,10 +184,12 @@ class Option:
         self.name = own[0] if own else max(self.flags, key=len).lstrip("-").replace("-", "_")
         self.type = type
         self.is_flag = is_flag
+        self.off = off
         self.multiple = multiple
         self.missing = () if multiple else bool(default) if is_flag else default
         self.metavar = metavar
         self.show_default = show_default
+        self.hidden = hidden
         self.help = help
 
 
@@ -200,6 +211,7 @@ def parse(
         {'count': 3, 'host': 'a'}
     """
     options = {flag: p for p in params if isinstance(p, Option) for flag in p.flags}
+    options |= {p.off: p for p in params if isinstance(p, Option) and p.off}
     arguments = [p for p in params if isinstance(p, Argument)]
     values: dict[str, Any] = {p.name: p.missing for p in params}
     left, plain = list(words), []
@@ -222,15 +234,18 @@ def parse(
             option = options[name]
             if option.is_flag:
                 if equals:
-                    return None
-                values[option.name] = True
+                    if name.startswith("--") or value.startswith("-"):
+                        return None
+                    left.insert(0, f"-{value}")  # as in -la
+                values[option.name] = name != option.off
                 continue
             made = option.type(value if equals else left.pop(0))
             values[option.name] = (*values[option.name], made) if option.multiple else made
-        for argument in arguments:
+        for behind, argument in zip(range(len(arguments) - 1, -1, -1), arguments, strict=True):
             if argument.nargs < 0:
-                values[argument.name] = tuple(argument.type(word) for word in plain)
-                plain = []
+                own = max(len(plain) - behind, 0)
+                values[argument.name] = tuple(argument.type(word) for word in plain[:own])
+                plain = plain[own:]
             elif plain:
                 values[argument.name] = argument.type(plain.pop(0))
             if argument.required and values[argument.name] == argument.missing:

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from rumpel.sandbox import SandboxedKernel, confine
+from rumpel.sandbox import SandboxedKernel, confine, leaving
 from tests.api.sandboxes import pid, shared
 
 __all__ = ["shared"]
@@ -73,7 +73,7 @@ def test_without_root() -> None:
             os.setgroups([])
             os.setresgid(12345, 12345, 12345)
             os.setresuid(12345, 12345, 12345)
-            leave_files = confine.prepare()
+            leave_files = leaving.prepare()
             threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
             confine.confine({}, leave_files)
             os.write(say, b"x")
@@ -103,7 +103,7 @@ def in_a_child(function: Callable[[], Any], confined: bool = True) -> str:
     if not child:
         try:
             if confined:
-                confine.confine({}, confine.prepare())
+                confine.confine({}, leaving.prepare())
             try:
                 result = str(function())
             except OSError as error:

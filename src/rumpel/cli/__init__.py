@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 _WITHOUT = ("mount", "umount", "commit")
 """Commands of images that have no kernel, or one that needs more."""
 
+_QUICK = ("ls", "find", "cat", "cp", "stat", "df")
+"""Commands of images that do not need click."""
+
 
 def _boots(words: Sequence[str]) -> bool:
     return not {"--no-sandbox", "--help"} & {*words}
@@ -28,10 +31,14 @@ def main() -> None:
     """Run the command line."""
     words = sys.argv[1:]
     if words[:1] == ["image"] and words[1:2] and words[1] not in _WITHOUT and _boots(words):
-        # Its kernel boots while click is imported here.
+        # Its kernel boots while the rest is imported here.
         from rumpel.images.prestart import prestart
 
         prestart(words)
+    if words[:1] == ["image"] and words[1:2] and words[1] in _QUICK:
+        from rumpel.cli.image.quick import quick as quick_image
+
+        quick_image(words[1:])
     if words[:1] == ["run"]:
         # The program is there before click would be.
         from rumpel.cli.run_quick import quick as quick_run

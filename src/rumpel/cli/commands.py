@@ -13,7 +13,7 @@ COMMANDS = (
     Row("exec", "rumpel.cli.exec", "Run a program on a kernel that runs already."),
     Row("attach", "rumpel.cli.attach", "A shell on a kernel that runs already."),
     Row("nf", "rumpel.cli.nf", "Network functions joined by pipes."),
-    Row("image", "rumpel.cli.image", "Files in disk images, without root."),
+    Row("image", "rumpel.cli.image.group", "Files in disk images, without root."),
     Row("gdb", "rumpel.cli.gdb", "Debug a process and the kernels in it."),
     Row("valgrind", "rumpel.cli.valgrind", "Run a program and its kernels under valgrind."),
     Row("bench", "rumpel.cli.bench", "Measure a kernel beside the host's."),

@@ -35,8 +35,10 @@ def _argument(p: Argument) -> click.Argument:
 
 def _option(p: Option) -> click.Option:
     attributes: dict[str, Any] = {"help": p.help, "show_default": p.show_default}
+    attributes["hidden"] = p.hidden
     if p.is_flag:
-        return click.Option([*p.flags, p.name], is_flag=True, **attributes)
+        flags = [f"{p.flags[0]}/{p.off}", *p.flags[1:]] if p.off else p.flags
+        return click.Option([*flags, p.name], is_flag=True, default=p.missing, **attributes)
     if not p.multiple:
         attributes["default"] = p.missing
     return click.Option(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 
-from rumpel.options import Argument, Choice, IntRange, NamedFile, Option, parse
+from rumpel.options import Argument, Choice, IntRange, Misused, NamedFile, Option, parse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -109,10 +109,6 @@ PARAMS = (
     ),
     Argument("arguments", nargs=-1, required=True),
 )
-
-
-class Misused(Exception):
-    """Options that are not for this: click says so, with the way to the help."""
 
 
 def become(values: dict[str, Any]) -> NoReturn:

@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from types import ModuleType
 
 import click
 
@@ -33,11 +34,16 @@ class LazyGroup(click.Group):
         row = self._rows.get(cmd_name)
         if row is None:
             return None
-        command = importlib.import_module(row.module).command
+        command = self.made(row, importlib.import_module(row.module))
         if not isinstance(command, click.Command):
             raise TypeError(f"{row.module}.command is no click command")
         if not isinstance(command, LazyGroup):
             gc.enable()  # all is imported
+        return command
+
+    def made(self, row: Row, module: ModuleType) -> object:
+        """The command of a module."""
+        command: object = module.command
         return command
 
     def invoke(self, ctx: click.Context) -> object:

@@ -10,8 +10,7 @@ docs/images.md is for users.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+TYPE_CHECKING = False  # as typing has it, which takes as long to import as a kernel to boot
 if TYPE_CHECKING:
     from rumpel.images.errors import ImageError, LockedError
     from rumpel.images.filesystem import Image, open_image

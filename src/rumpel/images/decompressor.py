@@ -60,11 +60,11 @@ def main(format: str) -> None:
 
     from rumpel import nbd
     from rumpel.images.compressed import Compressed
-    from rumpel.sandbox import confine
+    from rumpel.sandbox import confine, leaving
 
     with socket.socket(fileno=_LISTENER) as listener:
         connection, _ = listener.accept()
-    leave = confine.prepare()
+    leave = leaving.prepare()
     length = os.lseek(_FILE, 0, os.SEEK_END)
     confine.confine({"DATA": _MEMORY, "FSIZE": 4 * length + (64 << 20)}, leave)
     try:

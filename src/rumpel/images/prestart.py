@@ -6,11 +6,13 @@ Imports next to nothing: that is what the command line begins with.
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Sequence
 
 from rumpel.errors import RumpelError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 __all__ = ["JOBS", "KERNEL", "MEMORY", "MODULES", "PROFILE", "prestart"]
 
@@ -27,14 +29,16 @@ def prestart(argv: Sequence[str]) -> None:
         argv: the command's arguments, of which a guess is made. If that is wrong it was in vain.
     """
     from rumpel.build.lookup import image_path
-    from rumpel.sandbox.process import Setup, prestart
+    from rumpel.sandbox.spawn import Setup, prestart
     from rumpel.sizes import to_bytes
 
-    with contextlib.suppress(RumpelError, ValueError, OSError):
+    try:
         version, memory = _given(argv, "--kernel", KERNEL), _given(argv, "--memory", MEMORY)
         profile = _given(argv, "--profile", PROFILE)
         image = version if "/" in version else image_path(version, profile)
         prestart(Setup(os.path.abspath(image), to_bytes(memory), MODULES))  # noqa: PTH100
+    except (RumpelError, ValueError, OSError):
+        pass  # who wants it will hear
 
 
 def _given(argv: Sequence[str], option: str, default: str) -> str:

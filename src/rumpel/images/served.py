@@ -18,7 +18,8 @@ from typing import Any
 from rumpel import nbd
 from rumpel.images.errors import ImageError, redacted
 from rumpel.sandbox.disks import DiskSpec
-from rumpel.sandbox.process import KEEP, outwait
+from rumpel.sandbox.process import outwait
+from rumpel.sandbox.spawn import KEEP
 
 __all__ = ["Served", "ServedByProgram", "ServedByThread"]
 

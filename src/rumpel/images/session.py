@@ -18,7 +18,7 @@ from rumpel.images.prestart import JOBS, KERNEL, MEMORY, MODULES, PROFILE
 from rumpel.images.room import no_room
 from rumpel.images.sources import name_of, open_source
 from rumpel.sandbox.disks import DiskSpec
-from rumpel.sandbox.process import FIRST
+from rumpel.sandbox.spawn import FIRST
 
 if TYPE_CHECKING:
     from rumpel.copying.source import Room

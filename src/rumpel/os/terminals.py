@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import locale
 import os
 import struct
 from typing import TYPE_CHECKING
@@ -52,7 +51,11 @@ class Terminals(Base):
 
     def device_encoding(self, fd: int) -> str | None:
         """The encoding of a terminal; None for what is none."""
-        return locale.getencoding() if self.isatty(fd) else None
+        if not self.isatty(fd):
+            return None
+        import locale  # which takes as long to import as all else here
+
+        return locale.getencoding()
 
     def tcgetpgrp(self, fd: int, /) -> int:
         """The process group in the foreground."""

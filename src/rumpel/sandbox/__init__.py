@@ -7,15 +7,14 @@ child with no privileges, whose only system calls are those on what is open alre
 process makes the kernel's system calls through a socket. docs/security.md says what that
 protects from.
 
-``process`` is the child seen from here, ``native`` the binding's kernel for it, ``worker`` what
-the child does, ``confine`` and ``seccomp`` how it gives up everything, ``channel`` what is
-between them.
+``spawn`` starts the child, ``process`` is the child seen from here, ``native`` the binding's
+kernel for it; ``early`` is how the child begins, ``worker`` what it does, ``leaving``, ``confine``
+and ``seccomp`` how it gives up everything; ``channel`` is between them.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+TYPE_CHECKING = False  # as typing has it, which takes as long to import as a kernel to boot
 if TYPE_CHECKING:
     from rumpel.sandbox.disks import DiskSpec
     from rumpel.sandbox.kernel import SandboxedKernel, boot

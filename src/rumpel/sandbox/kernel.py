@@ -11,7 +11,8 @@ from rumpel.build.lookup import image_path
 from rumpel.kernel import Kernel
 from rumpel.sandbox.disks import DiskSpec
 from rumpel.sandbox.native import RemoteKernel
-from rumpel.sandbox.process import Setup, take
+from rumpel.sandbox.process import take
+from rumpel.sandbox.spawn import Setup
 from rumpel.sizes import to_bytes
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def boot(
     Args:
         disks: /dev/vda, /dev/vdb, ...
         name: for error messages; the first disk's path by default.
-        fds: descriptors that the child gets, as :data:`rumpel.sandbox.process.FIRST` and so on,
+        fds: descriptors that the child gets, as :data:`rumpel.sandbox.spawn.FIRST` and so on,
             for functions of ``modules``.
         memory: of the kernel, in bytes or such as ``"64M"``.
         version: of the kernel.
@@ -93,7 +94,7 @@ def boot(
     process.set_timeout(None if timeout is None else max(timeout, _START))
     native = RemoteKernel(process)
     try:
-        native.start(setup, os.getcwd(), [DiskSpec(*disk) for disk in disks])  # noqa: PTH109
+        native.start(os.getcwd(), [DiskSpec(*disk) for disk in disks])  # noqa: PTH109
         process.set_timeout(timeout)
     except BaseException:
         native.close()

@@ -27,7 +27,7 @@ from rumpel.sandbox.process import SOON
 
 if TYPE_CHECKING:
     from rumpel.sandbox.disks import DiskSpec
-    from rumpel.sandbox.process import Process, Setup
+    from rumpel.sandbox.process import Process
 
 __all__ = ["RemoteCall", "RemoteKernel"]
 
@@ -276,10 +276,8 @@ class RemoteKernel:
 
     # What a kernel does
 
-    def start(self, setup: Setup, directory: str, disks: Sequence[DiskSpec]) -> None:
-        """Boot, if that has not begun yet, and plug disks in."""
-        if self._process.setup is None:
-            self._process.boot(setup)
+    def start(self, directory: str, disks: Sequence[DiskSpec]) -> None:
+        """Wait until it has booted, and plug disks in."""
         self.release = str(self._answer()[0])
         self.ask("start", directory, disks)
 

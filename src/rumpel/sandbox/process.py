@@ -5,112 +5,44 @@ from __future__ import annotations
 
 import _socket
 import contextlib
-import fcntl
 import os
 import signal
-import sys
 from collections.abc import Sequence
-from typing import Any, NamedTuple
 
 from rumpel.errors import SandboxError
-from rumpel.sandbox.area import Area, memory
+from rumpel.sandbox import spawn
+from rumpel.sandbox.area import Area
 from rumpel.sandbox.channel import Channel
+from rumpel.sandbox.spawn import Setup, Spawned
 
-__all__ = ["FIRST", "KEEP", "Process", "Setup", "outwait", "prestart", "take"]
+__all__ = ["Process", "outwait", "take"]
 
 _LOG_SIZE = 4 << 20
-KEEP = ("LD_LIBRARY_PATH", "ASAN_OPTIONS", "LSAN_OPTIONS")
-"""All of the environment that a child needs."""
-_ROOM = 1 << 20
-"""What may be on its way, as far as the host allows: each waits less for the other."""
 _TAIL = 12
-FIRST = 6
-"""The descriptor that the child finds the first of its own as."""
 SOON = 20.0
 """How long a process may take to end that was interrupted: more than it gives itself."""
 
 
-class Setup(NamedTuple):
-    """What a kernel is booted with, before it is known what for; see :func:`rumpel.sandbox.boot`.
-
-    Attributes:
-        image: the path of the kernel's image.
-        memory: in bytes.
-        modules: what else the child imports.
-        cmdline: more parameters.
-        housekeeper: is there a thread for an idle kernel?
-        confined: shall it lose its privileges?
-    """
-
-    image: str
-    memory: int
-    modules: tuple[str, ...]
-    cmdline: str = ""
-    housekeeper: bool = False
-    confined: bool = True
-
-
 class Process:
-    """A child that has been started, and reads requests.
+    """A child that has been started, as its parent works with it.
 
     Args:
         name: of what it works on, for messages.
-        fds: descriptors that it finds as :data:`FIRST` and so on.
-
-    Attributes:
-        setup: what it was told to boot; nobody has received its answer to that.
+        started: the child.
     """
 
-    def __init__(self, name: str, fds: Sequence[int] = ()) -> None:
+    def __init__(self, name: str, started: Spawned) -> None:
         self.name = name
-        self.setup: Setup | None = None
         self.timeout: float | None = None
-        self._parent = os.getpid()
-        self._log = _memory_file("rumpel-log")
-        self._errors = _memory_file("rumpel-errors")
-        area = memory()
         self.status: int | None = None
-        ours, theirs = _socket.socketpair()
-        for end in (ours, theirs):
-            end.setsockopt(_socket.SOL_SOCKET, _socket.SO_SNDBUF, _ROOM)
+        self._parent = started.parent
+        self._pid = started.pid
+        self._log, self._errors = started.log, started.errors
+        self._connection = started.connection
         try:
-            self._pid = self._spawn(theirs.fileno(), (area, *fds))
-            self.channel = Channel(ours, Area(area, True))
+            self.channel = Channel(self._connection, Area(started.area, True))
         finally:
-            theirs.close()
-            os.close(area)
-        self._connection = ours
-
-    def _spawn(self, connection: int, fds: Sequence[int]) -> int:
-        package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # noqa: PTH100, PTH120
-        code = (
-            f"import gc, sys, os; gc.disable(); sys.path.insert(0, {package!r});"
-            f" os.closerange({FIRST - 1 + len(fds)}, 1 << 20);"
-            " from rumpel.sandbox.worker import main; main()"
-        )
-        wanted = [connection, self._log, *fds]
-        # None may be overwritten before it is duplicated.
-        spare = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 64) for fd in (self._errors, *wanted)]
-        try:
-            actions: list[tuple[Any, ...]] = [
-                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-                (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
-                *((os.POSIX_SPAWN_DUP2, fd, 2 + at) for at, fd in enumerate(spare)),
-            ]
-            env = {name: os.environ[name] for name in KEEP if name in os.environ}
-            args = [sys.executable, "-I", "-S", "-c", code]
-            # A terminal's Ctrl-C is the parent's to deal with.
-            return os.posix_spawn(sys.executable, args, env, file_actions=actions, setpgroup=0)
-        finally:
-            for fd in spare:
-                os.close(fd)
-
-    def boot(self, setup: Setup) -> None:
-        """Tell it to boot a kernel."""
-        self.setup = setup
-        self.channel.send(("boot", setup._asdict()))
-        with contextlib.suppress(EOFError):  # who asks for the answer will learn why
-            self.channel.flush()
+            os.close(started.area)
 
     def set_timeout(self, seconds: float | None) -> None:
         """How long it may be silent when it should answer, and how long its end may take."""
@@ -189,34 +121,16 @@ class Process:
                 os.close(fd)
 
 
-_spare: list[Process] = []
-
-
-def prestart(setup: Setup) -> None:
-    """Start a process that the next :func:`take` will give: it boots its kernel meanwhile."""
-    if not _spare:
-        process = Process("sandbox")
-        process.boot(setup)
-        _spare.append(process)
-
-
 def take(name: str, setup: Setup, fds: Sequence[int] = ()) -> Process:
     """A process for a kernel: the one that was started before, if it is such, or a new one."""
-    process = _spare.pop() if _spare else None
-    if process and not fds and process.setup == setup and process.ours:
-        process.name = name
-        return process
-    if process:
+    started = spawn.take()
+    if started:
+        process = Process(name, started)
+        if not fds and started.setup.values == setup.values and process.ours:
+            return process
         process.kill()
         process.end()
-    return Process(name, fds)
-
-
-def _memory_file(name: str) -> int:
-    """A file in memory; the child can append to it, and not without end."""
-    fd = os.memfd_create(name, os.MFD_CLOEXEC)
-    fcntl.fcntl(fd, fcntl.F_SETFL, os.O_APPEND)
-    return fd
+    return Process(name, Spawned(setup, fds))
 
 
 def outwait(pidfd: int, patience: float | None) -> None:

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The child's end: a kernel that nobody trusts, and what is asked of it.
 
-``python -I -S`` executes :func:`main` with nothing of the parent's memory and environment. It
-boots, opens the disks, gives up all that it can do to the host, and only then lets the kernel
-see a disk. When the parent hangs up, or dies, the kernel is halted: its file systems are clean.
+``python -I -S`` executes :mod:`rumpel.sandbox.early` with nothing of the parent's memory and
+environment. It boots, and :func:`serve` opens the disks, gives up all that it can do to the host,
+and only then lets the kernel see a disk. When the parent hangs up, or dies, the kernel is halted:
+its file systems are clean.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from importlib import import_module
 from typing import Any
 
 from rumpel import _native
-from rumpel.booting import boot
+from rumpel.booting import adopt
 from rumpel.errors import KernelClosed, KernelPanic
 from rumpel.kernel import Kernel
 from rumpel.sandbox import confine
@@ -28,10 +29,11 @@ from rumpel.sandbox.area import Area
 from rumpel.sandbox.channel import Channel, encode
 from rumpel.sandbox.disks import DiskSpec
 
-__all__ = ["Worker", "main"]
+__all__ = ["Worker", "serve"]
 
-CONNECTION, LOG, AREA = 3, 4, 5
-"""Descriptors that the parent leaves here; those behind them are disks'."""
+CONNECTION, AREA = 3, 5
+"""Descriptors that the parent leaves here, beside :data:`rumpel.sandbox.early.LOG`; those behind
+them are disks'."""
 
 _GRACE, _HALT, _LAST = 3, 60, 600
 """Seconds, when the parent has hung up, for the call in progress; for a halt while it lasts;
@@ -45,6 +47,11 @@ _ROOM = 512 << 20
 class Worker:
     """Serves the parent; functions that it runs here get it as their first argument.
 
+    Args:
+        channel: to the parent.
+        memory: the kernel's, in bytes.
+        leave_files: what :func:`rumpel.sandbox.leaving.prepare` returned; None keeps all rights.
+
     Attributes:
         kernel: the kernel.
         disks: its disks, as they were plugged in.
@@ -53,8 +60,12 @@ class Worker:
 
     kernel: Kernel
 
-    def __init__(self, channel: Channel) -> None:
+    def __init__(
+        self, channel: Channel, memory: int, leave_files: Callable[[], None] | None
+    ) -> None:
         self._channel = channel
+        self._memory = memory
+        self._leave_files = leave_files
         self.room = channel.room
         self._calls: list[Any] = []
         self.disks: list[Any] = []
@@ -65,25 +76,23 @@ class Worker:
         """Send a part of the answer; ``data`` must not change afterwards."""
         self._channel.send(("ok", message), data)
 
-    # Requests
+    def begin(self, booted: _native.Kernel | BaseException, modules: tuple[str, ...]) -> None:
+        """Tell which kernel has booted, or why none has."""
+        try:
+            if isinstance(booted, BaseException):
+                raise booted
+            self.kernel = adopt(booted)
+            for name in modules:
+                import_module(name)
+            # Parts that are made when they are first used would be imported then.
+            assert self.kernel.os.path
+            gc.enable()  # all is imported
+            self.send(self.kernel.release)
+        except BaseException as error:
+            self._channel.send(_described(error))
+        self._channel.flush()
 
-    def boot(self, setup: dict[str, Any]) -> None:
-        """Boot; what the kernel will read is not known yet."""
-        for name in setup["modules"]:
-            import_module(name)
-        self._memory = setup["memory"]
-        self._leave_files = confine.prepare() if setup["confined"] else None
-        self.kernel = boot(
-            image=setup["image"],
-            memory=self._memory,
-            housekeeper=setup["housekeeper"],
-            cmdline=setup["cmdline"],
-            log=LOG,
-        )
-        # Parts that are made when they are first used would be imported then.
-        assert self.kernel.os.path
-        gc.enable()  # all is imported
-        self.send(self.kernel.release)
+    # Requests
 
     def start(self, directory: str, disks: list[Any]) -> None:
         """Open the disks, lock the door, and plug them in."""
@@ -229,7 +238,6 @@ class Worker:
 
 
 _REQUESTS: dict[str, Callable[..., None]] = {
-    "boot": Worker.boot,
     "start": Worker.start,
     "bind": Worker.bind,
     "now": Worker.now,
@@ -268,14 +276,28 @@ def _limits(specs: list[DiskSpec], memory: int) -> dict[str, int]:
     }
 
 
-def main() -> None:
-    """Serve the parent."""
+def serve(
+    booted: _native.Kernel | BaseException,
+    memory: int,
+    modules: tuple[str, ...],
+    leave_files: Callable[[], None] | None,
+) -> None:
+    """Serve the parent.
+
+    Args:
+        booted: the kernel, or why there is none.
+        memory: the kernel's, in bytes.
+        modules: what has been imported; or could not be.
+        leave_files: see :class:`Worker`.
+    """
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     area = Area(AREA, False)
     os.close(AREA)
-    worker = Worker(Channel(_socket.socket(fileno=CONNECTION), area))
+    channel = Channel(_socket.socket(fileno=CONNECTION), area)
+    worker = Worker(channel, memory, leave_files)
     try:
+        worker.begin(booted, modules)
         worker.serve()
     except EOFError:
         pass

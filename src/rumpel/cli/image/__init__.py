@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""``rumpel image``: files in disk images."""
+"""``rumpel image``: files in disk images.
+
+To import click takes longer than to boot, so commands that are short themselves do without:
+``quick`` runs those whose module has ``PARAMS`` and ``run`` if their line is right. ``group`` makes
+click's of them, for help, mistakes and the shell, beside those that have click's ``command``.
+"""
 
 from __future__ import annotations
 
 from rumpel.cli.row import Row
-from rumpel.cli.table import LazyGroup
 
 COMMANDS = tuple(
     Row(name, f"rumpel.cli.image.{name}", help)
@@ -44,5 +48,3 @@ HELP = """Files in disk images, of every file system that Linux has, without roo
     Images are named disk.img, disk.img:2 (a partition) or disk.img:LABEL=root, files in them
     disk.img:2:/etc/hosts, or disk.img:/etc/hosts if there is but one file system.
 """
-
-command = LazyGroup("image", COMMANDS, HELP)

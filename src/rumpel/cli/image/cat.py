@@ -5,15 +5,14 @@ from __future__ import annotations
 
 import sys
 
-import click
+from rumpel.cli.image.common import Images
+from rumpel.cli.image.how import How
+from rumpel.options import Argument
 
-from rumpel.cli.image.common import How, Images, options
+PARAMS = (Argument("names", nargs=-1, required=True, metavar="IMAGE[:PARTITION]:PATH..."),)
 
 
-@click.command()
-@options
-@click.argument("names", nargs=-1, required=True, metavar="IMAGE[:PARTITION]:PATH...")
-def command(how: How, names: tuple[str, ...]) -> None:
+def run(how: How, names: tuple[str, ...]) -> None:
     """Print files of images, one after the other.
 
     \b

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import click
 
-from rumpel.cli.image.common import How, Images, options, show, warn
+from rumpel.cli.image.clicked import options
+from rumpel.cli.image.common import Images, show, warn
+from rumpel.cli.image.how import How
 from rumpel.images.device import Device
 from rumpel.images.errors import ImageError
 from rumpel.images.locate import parse

@@ -11,184 +11,19 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from types import FrameType
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
-import click
-
-from rumpel.cli.image.passwords import PASSWORD, key
+from rumpel.cli.image.how import How
+from rumpel.cli.image.leaving import Failed
 from rumpel.cli.terminal import escaped, masked
 from rumpel.errors import RumpelError
 from rumpel.images.choose import choose
 from rumpel.images.errors import LockedError
 from rumpel.images.locate import Location, parse
-from rumpel.images.session import Options
 from rumpel.images.volume import Volume, open_volume
-from rumpel.sizes import to_bytes
-
-if TYPE_CHECKING:
-    from rumpel.images.layers.stack import Verity
 
 _ERROR = 3
 """Of the kernel's log: that and below are errors."""
-Function = TypeVar("Function", bound=Callable[..., Any])
-
-as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-exclude = click.option(
-    "--exclude", multiple=True, metavar="PATTERN", help="Leave out what fits, by name or path."
-)
-owner = click.option(
-    "--owner", metavar="UID[:GID]", callback=lambda _c, _p, value: _owner(value),
-    help="Owner of all that is written.",
-)  # fmt: skip
-progress = click.option("--progress", is_flag=True, help="Show a bar on a terminal.")
-jobs = click.option(
-    "--jobs", "-j", type=click.IntRange(1, 64), default=1, show_default=True, metavar="N",
-    help="Look ahead at N files at once, where the disk or the network is slow.",
-)  # fmt: skip
-
-
-def _owner(value: str | None) -> tuple[int, int] | None:
-    if value is None:
-        return None
-    user, _, group = value.partition(":")
-    if not user.isdecimal() or not (group or user).isdecimal():
-        raise click.BadParameter("must be numbers: UID or UID:GID")
-    return int(user), int(group or user)
-
-
-def _size(context: click.Context, parameter: click.Parameter, value: str) -> str:
-    try:
-        to_bytes(value)
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from None
-    return value
-
-
-class How(NamedTuple):
-    """The options that all commands have."""
-
-    read_only: bool
-    overlay: str | None
-    sandbox: bool
-    memory: str
-    kernel: str
-    profile: str
-    disks: tuple[str, ...]
-    timeout: float
-    format: str | None
-    backing: bool
-    password_file: str | None
-    key_file: str | None
-    verity: str | None
-    verity_hash: str | None
-    verity_offset: int | None
-
-    def paths(self, image: str) -> list[str]:
-        """All disks that belong to an image."""
-        return [image, *self.disks, *([self.verity_hash] if self.verity_hash else [])]
-
-    def options(self, writes: bool, asks: bool = True) -> Options:
-        """For a command that writes, or does not; ``asks``: for passwords, on a terminal."""
-        if writes and self.read_only:
-            raise click.UsageError("--read-only, but this writes")
-        return Options(
-            not writes and self.overlay is None,
-            self.overlay,
-            self.sandbox,
-            self.memory,
-            self.kernel,
-            self.profile,
-            self.timeout or None,
-            self.format,
-            self.backing,
-            key(self.password_file, self.key_file, asks),
-            _root(self.verity, self.verity_offset),
-        )
-
-
-def _root(text: str | None, offset: int | None) -> Verity | None:
-    if text is None:
-        return None
-    from rumpel.images.layers.stack import parse_root
-
-    try:
-        return parse_root(text, offset)
-    except ValueError as error:
-        raise click.UsageError(f"--verity: {error}") from None
-
-
-def options(function: Function) -> Function:
-    """Give a command the options of :class:`How`, as its first argument."""
-
-    def wrapped(**given: Any) -> Any:
-        how = How(*(given.pop(f"how_{name}") for name in How._fields))
-        return function(how, **given)
-
-    wrapped.__name__, wrapped.__doc__ = function.__name__, function.__doc__
-    wrapped.__click_params__ = getattr(function, "__click_params__", [])  # type: ignore[attr-defined]
-    for option in reversed(
-        (
-            click.option("--read-only", "how_read_only", is_flag=True, help="Refuse to write."),
-            click.option(
-                "--overlay", "how_overlay", metavar="FILE",
-                help="Write to this qcow2 file, which is made if need be, not to the image.",
-            ),
-            click.option(
-                "--sandbox/--no-sandbox", "how_sandbox", default=True,
-                help="Run the kernel in a process without privileges (the default).",
-            ),
-            click.option(
-                "--memory", "how_memory", default="64M", show_default=True, callback=_size,
-                help="The kernel's.",
-            ),
-            click.option(
-                "--kernel", "how_kernel", default="6.12", show_default=True,
-                help="The kernel's version, or the path of its image.",
-            ),
-            click.option(
-                "--profile", "how_profile", default="default", hidden=True,
-            ),
-            click.option(
-                "--disk", "how_disks", multiple=True, metavar="PATH",
-                help="One more disk of the same file system.",
-            ),
-            click.option(
-                "--password-file", "how_password_file", metavar="FILE",
-                help="Its first line is the password of what is encrypted; - is stdin."
-                f" Otherwise ${PASSWORD}, or what is typed on a terminal.",
-            ),
-            click.option(
-                "--key-file", "how_key_file", metavar="FILE",
-                help="All of it is the password.",
-            ),
-            click.option(
-                "--verity", "how_verity", metavar="HASH",
-                help="Check all by the tree of hashes (dm-verity) with that root.",
-            ),
-            click.option(
-                "--verity-hash", "how_verity_hash", metavar="PATH", help="The tree's image.",
-            ),
-            click.option(
-                "--verity-offset", "how_verity_offset", type=int, metavar="BYTES",
-                help="Where it begins, if it is behind the data.",
-            ),
-            click.option(
-                "--timeout", "how_timeout", type=click.FloatRange(min=0), default=300.0,
-                show_default=True, metavar="SECONDS",
-                help="How long the sandbox may be silent before it is killed; 0 is for ever.",
-            ),
-            click.option(
-                "--format", "how_format", metavar="FORMAT",
-                help="Of the image: raw, qcow2, ...; by default what its content says.",
-            ),
-            click.option(
-                "--backing", "how_backing", is_flag=True,
-                help="Let a qcow2 or VMDK that you trust name files in other directories.",
-            ),
-        )
-    ):  # fmt: skip
-        option(wrapped)
-    return wrapped  # type: ignore[return-value]
 
 
 class Place(NamedTuple):
@@ -320,7 +155,7 @@ class Images:
             for number, handler in self._before.items():
                 signal.signal(number, handler)
         if self.failed and error is None:
-            raise click.exceptions.Exit(1)
+            raise Failed(1)
 
 
 def _same_file(one: str, other: str) -> bool:

@@ -12,36 +12,26 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-import click
-
-from rumpel.cli.image.common import (
-    How,
-    Images,
-    Place,
-    bar,
-    exclude,
-    jobs,
-    options,
-    owner,
-    progress,
-    warn,
-)
+from rumpel.cli.image.common import Images, Place, bar, warn
+from rumpel.cli.image.how import EXCLUDE, JOBS, OWNER, PROGRESS, How
 from rumpel.copying import Copied
 from rumpel.images.errors import ImageError
 from rumpel.images.locate import Location, parse_any
 from rumpel.images.volume import OTHER
+from rumpel.options import Argument, Misused, Option
+
+PARAMS = (
+    Argument("sources", nargs=-1, required=True, metavar="SOURCE..."),
+    Argument("target", metavar="TARGET"),
+    Option("-a", "-r", "-R", "ignored", is_flag=True, help="Always so; for your fingers."),
+    EXCLUDE,
+    OWNER,
+    PROGRESS,
+    JOBS,
+)
 
 
-@click.command()
-@options
-@click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
-@click.argument("target", metavar="TARGET")
-@click.option("-a", "-r", "-R", "ignored", is_flag=True, help="Always so; for your fingers.")
-@exclude
-@owner
-@progress
-@jobs
-def command(
+def run(
     how: How,
     sources: tuple[str, ...],
     target: str,
@@ -64,7 +54,7 @@ def command(
     to = parse_any(target)
     ends = [parse_any(source) for source in sources]
     if to is None and not any(ends):
-        raise click.UsageError("neither source nor target is in an image that is there")
+        raise Misused("neither source nor target is in an image that is there")
     with Images(how) as images:
         place = images.place(to, writes=True) if to else None
         into = _is_directory(place, target)

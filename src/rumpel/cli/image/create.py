@@ -13,8 +13,10 @@ from typing import NamedTuple
 
 import click
 
-from rumpel.cli.image.common import How, Images, options, owner
+from rumpel.cli.image.clicked import options, owner
+from rumpel.cli.image.common import Images
 from rumpel.cli.image.cp import said
+from rumpel.cli.image.how import How
 from rumpel.devices import Disk
 from rumpel.images.errors import ImageError
 from rumpel.images.locate import Location

@@ -5,19 +5,20 @@ from __future__ import annotations
 
 from typing import Any
 
-import click
-
-from rumpel.cli.image.common import How, Images, as_json, options, show, show_json, size
+from rumpel.cli.image.common import Images, show, show_json, size
+from rumpel.cli.image.how import AS_JSON, How
 from rumpel.images.locate import parse
+from rumpel.options import Argument, Option
+
+PARAMS = (
+    Argument("names", nargs=-1, required=True, metavar="IMAGE[:PARTITION]..."),
+    Option("-h", "human", is_flag=True, help="Sizes with units."),
+    Option("-i", "inodes", is_flag=True, help="Inodes instead of bytes."),
+    AS_JSON,
+)
 
 
-@click.command()
-@options
-@click.argument("names", nargs=-1, required=True, metavar="IMAGE[:PARTITION]...")
-@click.option("-h", "human", is_flag=True, help="Sizes with units.")
-@click.option("-i", "inodes", is_flag=True, help="Inodes instead of bytes.")
-@as_json
-def command(how: How, names: tuple[str, ...], human: bool, inodes: bool, as_json: bool) -> None:
+def run(how: How, names: tuple[str, ...], human: bool, inodes: bool, as_json: bool) -> None:
     """Tell how full file systems are, in bytes.
 
     \b

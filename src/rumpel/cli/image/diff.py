@@ -8,7 +8,9 @@ from collections.abc import Iterator
 
 import click
 
-from rumpel.cli.image.common import How, Images, as_json, exclude, options, show, show_json
+from rumpel.cli.image.clicked import as_json, exclude, options
+from rumpel.cli.image.common import Images, show, show_json
+from rumpel.cli.image.how import How
 from rumpel.copying.source import Item, read_tree
 from rumpel.errors import RumpelError
 from rumpel.images.compare import compare

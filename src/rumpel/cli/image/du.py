@@ -8,7 +8,9 @@ from collections.abc import Iterator, Sequence
 
 import click
 
-from rumpel.cli.image.common import How, Images, as_json, options, show, show_json, size
+from rumpel.cli.image.clicked import as_json, options
+from rumpel.cli.image.common import Images, show, show_json, size
+from rumpel.cli.image.how import How
 
 
 @click.command()

@@ -13,7 +13,9 @@ from pathlib import Path
 
 import click
 
-from rumpel.cli.image.common import How, Images, options, warn
+from rumpel.cli.image.clicked import options
+from rumpel.cli.image.common import Images, warn
+from rumpel.cli.image.how import How
 from rumpel.images.errors import ImageError
 from rumpel.images.locate import parse
 

@@ -10,11 +10,11 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from fnmatch import fnmatchcase
 
-import click
-
-from rumpel.cli.image.common import How, Images, Place, as_json, options, show_all, show_json
+from rumpel.cli.image.common import Images, Place, show_all, show_json
+from rumpel.cli.image.how import AS_JSON, How
 from rumpel.cli.image.ls import to_json
 from rumpel.images.found import Found
+from rumpel.options import Argument, Choice, IntRange, Misused, Option
 
 _TYPES = {
     "f": stat.S_IFREG,
@@ -31,20 +31,22 @@ _TOGETHER = 200
 _UNITS = {"c": 1, "k": 1024, "M": 1 << 20, "G": 1 << 30}
 
 
-@click.command()
-@options
-@click.argument("names", nargs=-1, required=True, metavar="IMAGE[:PARTITION][:PATH]...")
-@click.option("--name", "pattern", metavar="PATTERN", help="Whose name fits.")
-@click.option("--path", "path_pattern", metavar="PATTERN", help="Whose path fits.")
-@click.option("--type", "kind", type=click.Choice(list(_TYPES)), help="Of this type.")
-@click.option("--size", "length", metavar="[+-]N[ckMG]", help="At least +N, at most -N, or N long.")
-@click.option("--mtime", metavar="[+-]DAYS", help="Changed before +N or within -N days.")
-@click.option("--perm", metavar="[-/]MODE", help="With these bits: all (-), any (/) or just so.")
-@click.option("--uid", type=int, help="Of this owner.")
-@click.option("--maxdepth", type=click.IntRange(min=0), default=None, help="How far down.")
-@click.option("--print0", is_flag=True, help="Separate names by NUL.")
-@as_json
-def command(
+PARAMS = (
+    Argument("names", nargs=-1, required=True, metavar="IMAGE[:PARTITION][:PATH]..."),
+    Option("--name", "pattern", metavar="PATTERN", help="Whose name fits."),
+    Option("--path", "path_pattern", metavar="PATTERN", help="Whose path fits."),
+    Option("--type", "kind", type=Choice(list(_TYPES)), help="Of this type."),
+    Option("--size", "length", metavar="[+-]N[ckMG]", help="At least +N, at most -N, or N long."),
+    Option("--mtime", metavar="[+-]DAYS", help="Changed before +N or within -N days."),
+    Option("--perm", metavar="[-/]MODE", help="With these bits: all (-), any (/) or just so."),
+    Option("--uid", type=int, help="Of this owner."),
+    Option("--maxdepth", type=IntRange(min=0), help="How far down."),
+    Option("--print0", is_flag=True, help="Separate names by NUL."),
+    AS_JSON,
+)
+
+
+def run(
     how: How,
     names: tuple[str, ...],
     pattern: str | None,
@@ -137,7 +139,8 @@ def _days(now: float, ns: int) -> int:
 def _signed(text: str | None, option: str) -> tuple[str, int]:
     match = re.fullmatch(r"([+-]?)(\d+)", text or "0")
     if match is None:
-        raise click.BadParameter(f"{text!r} is no number with a sign or without", param_hint=option)
+        reason = f"{text!r} is no number with a sign or without"
+        raise Misused(f"Invalid value for {option}: {reason}")
     return match[1], int(match[2])
 
 
@@ -159,7 +162,7 @@ def _perm(text: str | None) -> tuple[str, int]:
     try:
         return kind, int((text or "0")[len(kind) :], 8)
     except ValueError:
-        raise click.BadParameter(f"{text!r} is no octal mode", param_hint="--perm") from None
+        raise Misused(f"Invalid value for --perm: {text!r} is no octal mode") from None
 
 
 def _has(mode: int, kind: str, bits: int) -> bool:

@@ -9,7 +9,9 @@ from typing import Any
 
 import click
 
-from rumpel.cli.image.common import How, Images, as_json, options, show, show_json, size
+from rumpel.cli.image.clicked import as_json, options
+from rumpel.cli.image.common import Images, show, show_json, size
+from rumpel.cli.image.how import How
 from rumpel.images.device import Device
 from rumpel.images.locate import parse
 from rumpel.images.session import Session

@@ -11,7 +11,9 @@ from typing import Any
 
 import click
 
-from rumpel.cli.image.common import How, Images, Place, options
+from rumpel.cli.image.clicked import options
+from rumpel.cli.image.common import Images, Place
+from rumpel.cli.image.how import How
 from rumpel.images.locate import parse, parse_any
 
 

@@ -8,33 +8,24 @@ import stat
 import time
 from collections.abc import Sequence
 
-import click
-
-from rumpel.cli.image.common import (
-    How,
-    Images,
-    Place,
-    as_json,
-    options,
-    show,
-    show_all,
-    show_json,
-    size,
-)
+from rumpel.cli.image.common import Images, Place, show, show_all, show_json, size
+from rumpel.cli.image.how import AS_JSON, How
 from rumpel.images.found import Found
+from rumpel.options import Argument, Option
+
+PARAMS = (
+    Argument("names", nargs=-1, required=True, metavar="IMAGE[:PARTITION][:PATH]..."),
+    Option("-l", "long", is_flag=True, help="Modes, owners, sizes and times as well."),
+    Option("-a", "hidden", is_flag=True, help="Names that begin with a dot as well."),
+    Option("-d", "directory", is_flag=True, help="Directories themselves, not their entries."),
+    Option("-R", "recursive", is_flag=True, help="All that is below."),
+    Option("-h", "human", is_flag=True, help="Sizes with units."),
+    Option("-i", "inode", is_flag=True, help="Numbers of inodes."),
+    AS_JSON,
+)
 
 
-@click.command()
-@options
-@click.argument("names", nargs=-1, required=True, metavar="IMAGE[:PARTITION][:PATH]...")
-@click.option("-l", "long", is_flag=True, help="Modes, owners, sizes and times as well.")
-@click.option("-a", "hidden", is_flag=True, help="Names that begin with a dot as well.")
-@click.option("-d", "directory", is_flag=True, help="Directories themselves, not their entries.")
-@click.option("-R", "recursive", is_flag=True, help="All that is below.")
-@click.option("-h", "human", is_flag=True, help="Sizes with units.")
-@click.option("-i", "inode", is_flag=True, help="Numbers of inodes.")
-@as_json
-def command(
+def run(
     how: How,
     names: tuple[str, ...],
     long: bool,

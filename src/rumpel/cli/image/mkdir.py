@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import click
 
-from rumpel.cli.image.common import How, Images, options
+from rumpel.cli.image.clicked import options
+from rumpel.cli.image.common import Images
+from rumpel.cli.image.how import How
 from rumpel.cli.image.modes import change
 from rumpel.images.locate import parse
 

@@ -9,7 +9,8 @@ from typing import NoReturn
 
 import click
 
-from rumpel.cli.image.common import How, options
+from rumpel.cli.image.clicked import options
+from rumpel.cli.image.how import How
 from rumpel.images.locate import parse
 
 

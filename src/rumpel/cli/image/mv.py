@@ -7,7 +7,9 @@ import posixpath
 
 import click
 
-from rumpel.cli.image.common import How, Images, options
+from rumpel.cli.image.clicked import options
+from rumpel.cli.image.common import Images
+from rumpel.cli.image.how import How
 from rumpel.images.locate import parse
 
 

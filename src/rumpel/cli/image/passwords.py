@@ -8,7 +8,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-import click
+from rumpel.options import Misused
 
 if TYPE_CHECKING:
     from rumpel.images.layers.key import Key
@@ -24,10 +24,10 @@ def key(password_file: str | None, key_file: str | None, asks: bool) -> Key | No
     """The same for all images of a command, so that nobody is asked twice.
 
     Raises:
-        click.UsageError: if there is more than one.
+        Misused: if there is more than one.
     """
     if password_file is not None and key_file is not None:
-        raise click.UsageError("--password-file or --key-file, not both")
+        raise Misused("--password-file or --key-file, not both")
     if password_file is not None:
         return _key(_first_line(password_file))
     if key_file is not None:

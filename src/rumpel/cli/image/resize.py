@@ -7,7 +7,9 @@ from pathlib import Path
 
 import click
 
-from rumpel.cli.image.common import How, Images, options, show, size
+from rumpel.cli.image.clicked import options
+from rumpel.cli.image.common import Images, show, size
+from rumpel.cli.image.how import How
 from rumpel.images.locate import parse
 from rumpel.sizes import to_bytes
 

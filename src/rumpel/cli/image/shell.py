@@ -10,7 +10,9 @@ from collections.abc import Iterator
 
 import click
 
-from rumpel.cli.image.common import KEPT, How, Images, Place, options, warn
+from rumpel.cli.image.clicked import options
+from rumpel.cli.image.common import KEPT, Images, Place, warn
+from rumpel.cli.image.how import How
 from rumpel.errors import RumpelError
 from rumpel.images.locate import HERE, parse
 
@@ -109,7 +111,7 @@ def _commands() -> dict[str, str]:
 
 
 def _command(name: str, words: list[str]) -> None:
-    from rumpel.cli.image import command as group
+    from rumpel.cli.image.group import command as group
 
     if name not in _commands():
         raise click.UsageError(f"no such command here: {name} (help lists them)")

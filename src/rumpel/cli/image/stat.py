@@ -6,11 +6,11 @@ from __future__ import annotations
 import stat
 from datetime import datetime
 
-import click
-
-from rumpel.cli.image.common import How, Images, as_json, options, show, show_json
+from rumpel.cli.image.common import Images, show, show_json
+from rumpel.cli.image.how import AS_JSON, How
 from rumpel.cli.image.ls import to_json
 from rumpel.copying.source import xattr_names
+from rumpel.options import Argument, Option
 
 _KINDS = {
     stat.S_IFREG: "regular file",
@@ -23,12 +23,14 @@ _KINDS = {
 }
 
 
-@click.command()
-@options
-@click.argument("names", nargs=-1, required=True, metavar="IMAGE[:PARTITION]:PATH...")
-@click.option("-L", "follow", is_flag=True, help="Of what symbolic links lead to.")
-@as_json
-def command(how: How, names: tuple[str, ...], follow: bool, as_json: bool) -> None:
+PARAMS = (
+    Argument("names", nargs=-1, required=True, metavar="IMAGE[:PARTITION]:PATH..."),
+    Option("-L", "follow", is_flag=True, help="Of what symbolic links lead to."),
+    AS_JSON,
+)
+
+
+def run(how: How, names: tuple[str, ...], follow: bool, as_json: bool) -> None:
     """Tell all about files: also extended attributes.
 
     \b

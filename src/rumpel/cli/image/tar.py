@@ -9,7 +9,9 @@ from contextlib import nullcontext
 
 import click
 
-from rumpel.cli.image.common import How, Images, exclude, options
+from rumpel.cli.image.clicked import exclude, options
+from rumpel.cli.image.common import Images
+from rumpel.cli.image.how import How
 from rumpel.images.locate import parse
 
 _COMPRESSIONS = {".gz": "gz", ".tgz": "gz", ".bz2": "bz2", ".xz": "xz", ".txz": "xz"}

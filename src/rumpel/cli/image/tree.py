@@ -7,7 +7,9 @@ import stat
 
 import click
 
-from rumpel.cli.image.common import How, Images, as_json, options, show, show_json
+from rumpel.cli.image.clicked import as_json, options
+from rumpel.cli.image.common import Images, show, show_json
+from rumpel.cli.image.how import How
 from rumpel.cli.image.ls import to_json
 from rumpel.images.found import Found
 

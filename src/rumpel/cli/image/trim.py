@@ -8,7 +8,9 @@ import struct
 
 import click
 
-from rumpel.cli.image.common import How, Images, options
+from rumpel.cli.image.clicked import options
+from rumpel.cli.image.common import Images
+from rumpel.cli.image.how import How
 from rumpel.images.locate import parse
 
 _FITRIM = 0xC0185879

@@ -10,8 +10,10 @@ from contextlib import ExitStack
 
 import click
 
-from rumpel.cli.image.common import How, Images, bar, options, owner, progress
+from rumpel.cli.image.clicked import options, owner, progress
+from rumpel.cli.image.common import Images, bar
 from rumpel.cli.image.cp import failed, said
+from rumpel.cli.image.how import How
 from rumpel.images.locate import parse
 
 

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What ``rumpel image`` does without click: it takes longer to import than a kernel to boot.
+
+:func:`quick` runs a line that is right. All else, help and mistakes, is click's, which makes its
+commands of the same declarations (:mod:`rumpel.cli.image.group`).
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from rumpel.cli.image.how import HOW, How
+from rumpel.cli.image.leaving import Failed
+from rumpel.cli.terminal import escaped
+from rumpel.errors import RumpelError
+from rumpel.options import Misused, parse
+
+__all__ = ["quick"]
+
+
+def quick(words: Sequence[str]) -> None:
+    """Run ``rumpel image WORDS`` and exit; return if click is to have a look at it.
+
+    Args:
+        words: the command's.
+    """
+    name, *rest = words
+    module = import_module(f"rumpel.cli.image.{name}")
+    values = parse((*HOW, *module.PARAMS), rest)
+    if values is None:
+        return
+    gc.enable()  # all is imported
+    code, said = 0, ""
+    try:
+        module.run(How.taken(values), **values)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # What is left in the buffer shall not fail at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        code = 128 + signal.SIGPIPE
+    except Failed as error:
+        code = error.status
+    except Misused as error:
+        code, said = 2, f"{error} (see rumpel image {name} --help)"
+    except KeyboardInterrupt:
+        code, said = 130, "interrupted"
+    except RumpelError as error:
+        code, said = 1, str(error)
+    except OSError as error:
+        path = error.filename
+        code, said = 1, f"{path}: {error.strerror}" if path and error.strerror else str(error)
+    if said:
+        print(f"rumpel: {escaped(said)}", file=sys.stderr)
+    sys.exit(code)

@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""How the child begins: its kernel boots while a thread imports what will serve the parent."""
+
+from __future__ import annotations
+
+import threading  # noqa: F401 - by the main thread: whoever imports it first is taken for that
+from _thread import LockType, allocate_lock, start_new_thread
+
+from rumpel import _native
+from rumpel.sandbox.leaving import prepare
+
+__all__ = ["LOG", "main"]
+
+LOG = 4
+"""The descriptor for what the kernel logs."""
+
+
+def main(
+    image: str,
+    memory: int,
+    modules: tuple[str, ...],
+    cmdline: str,
+    housekeeper: bool,
+    confined: bool,
+) -> None:
+    """Boot, and serve the parent; see :class:`rumpel.sandbox.spawn.Setup`."""
+    # While there is one thread.
+    leave_files = prepare() if confined else None
+    imported = allocate_lock()
+    imported.acquire()
+    start_new_thread(_import, (modules, imported))
+    booted: _native.Kernel | BaseException
+    try:
+        booted = _native.boot(
+            image,
+            memory=memory,
+            cmdline=cmdline,
+            flags=0 if housekeeper else _native.NO_HOUSEKEEPER,
+            log_fd=LOG,
+        )
+    except BaseException as error:
+        booted = error
+    imported.acquire()
+    from rumpel.sandbox.worker import serve
+
+    serve(booted, memory, modules, leave_files)
+
+
+def _import(modules: tuple[str, ...], done: LockType) -> None:
+    """Import what is needed next. If it fails, it will again where it is told."""
+    try:
+        for module in ("rumpel.sandbox.worker", *modules):
+            __import__(module)
+    except BaseException:
+        pass
+    finally:
+        done.release()
