@@ -20,6 +20,8 @@ _SIZES = (0, 1, 60, 4095, 4096, 5000, 70_000, 300_000)
 _MOST = 1 << 21
 _SPACE = 12 << 20
 """What files may have together: less than any of the images."""
+_REMOUNTS = 5
+"""So many in a load: one that is of little else would take a minute."""
 
 
 @dataclass(eq=False)
@@ -55,6 +57,7 @@ class Load(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.nodes: dict[str, Node] = {"": Node("d")}
+        self._remounts = 0
 
     def reopen(self) -> None:
         """Unmount and mount."""
@@ -82,6 +85,14 @@ class Load(RuleBasedStateMachine):
         """A path that may be made; None if it is there, and making it fails with EEXIST."""
         path = f"{self._directory(number)}/{name}"
         return None if path in self.nodes else path
+
+    def _add(self, path: str, node: Node) -> None:
+        """inode(7): below a directory with the set-group-ID bit all is of its group."""
+        parent = self.nodes[path.rpartition("/")[0]]
+        if parent.mode & stat.S_ISGID:
+            node.owner = (node.owner[0], parent.owner[1])
+            node.mode |= stat.S_ISGID if node.kind == "d" else 0
+        self.nodes[path] = node
 
     def _write(self, path: str, offset: int, data: bytes) -> None:
         fd = self.os.open(path, os.O_WRONLY)
@@ -111,7 +122,7 @@ class Load(RuleBasedStateMachine):
             self._fails(errno.EEXIST, self.os.mkdir, path)
             return
         self.os.mkdir(path, 0o755)
-        self.nodes[path] = Node("d", mode=0o755)
+        self._add(path, Node("d", mode=0o755))
 
     @rule(where=number, name=name, seed=number, size=size)
     def create(self, where: int, name: str, seed: int, size: int) -> None:
@@ -120,7 +131,7 @@ class Load(RuleBasedStateMachine):
             return
         fd = self.os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
         self.os.close(fd)
-        self.nodes[path] = Node("f")
+        self._add(path, Node("f"))
         self._write(path, 0, content(seed, size)[:size])
 
     @rule(which=number, offset=offset, seed=number, size=size)
@@ -212,8 +223,10 @@ class Load(RuleBasedStateMachine):
         self.os.fsync(fd)
         self.os.close(fd)
 
+    @precondition(lambda self: self._remounts < _REMOUNTS)
     @rule()
     def remount(self) -> None:
+        self._remounts += 1
         self.reopen()
 
     # What those of Unix have
@@ -232,7 +245,7 @@ class Load(RuleBasedStateMachine):
         path = self._new(where, name)
         if path:
             self.os.symlink(to, path)
-            self.nodes[path] = Node("l", target=to, mode=0o777)
+            self._add(path, Node("l", target=to, mode=0o777))
 
     @precondition(lambda self: self.posix)
     @rule(where=number, name=name)
@@ -240,7 +253,7 @@ class Load(RuleBasedStateMachine):
         path = self._new(where, name)
         if path:
             self.os.mkfifo(path, 0o600)
-            self.nodes[path] = Node("p", mode=0o600)
+            self._add(path, Node("p", mode=0o600))
 
     @precondition(lambda self: self.posix)
     @rule(which=number, mode=st.sampled_from((0o600, 0o4755, 0o2711, 0o1777, 0)))
@@ -255,9 +268,13 @@ class Load(RuleBasedStateMachine):
     def chown(self, which: int, owner: tuple[int, int]) -> None:
         path = self._pick(which, "d", "p", "l")
         if path:
-            # Of programs the set-ID bits would go: files keep theirs here.
             self.os.chown(path, *owner, follow_symlinks=False)
-            self.nodes[path].owner = owner
+            node = self.nodes[path]
+            node.owner = owner
+            if node.kind == "p":  # chown(2): the set-ID bits go of what might be a program
+                node.mode &= ~stat.S_ISUID
+                if node.mode & stat.S_IXGRP:
+                    node.mode &= ~stat.S_ISGID
 
     @precondition(lambda self: self.posix)
     @rule(which=number, mtime=st.integers(0, 2**32 * 10**9))

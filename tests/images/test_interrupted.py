@@ -69,7 +69,7 @@ def delays(command: Sequence[object], few: int) -> list[float]:
     return [random.uniform(0.3, 1.05) * whole for _ in range(_MANY or few)]
 
 
-@pytest.mark.timeout(max(300, 10 * _MANY))
+@pytest.mark.timeout(max(300, 60 * _MANY))
 @pytest.mark.parametrize(
     ("kind", "change"), [("ext4", 40), ("ext4", -8), ("btrfs", 80), ("btrfs", -32), ("xfs", 60)]
 )
@@ -99,7 +99,7 @@ def test_resize(kind: str, change: int, tmp_path: Path) -> None:
         assert disk.stat().st_size == (size + change) << 20
 
 
-@pytest.mark.timeout(max(300, 10 * _MANY))
+@pytest.mark.timeout(max(300, 60 * _MANY))
 def test_commit(tmp_path: Path) -> None:
     """Half of an overlay is in the image, and the same command puts in the rest."""
     disk, before = tmp_path / "disk.img", make(tmp_path / "before.img", "ext4", 64)

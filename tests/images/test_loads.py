@@ -28,7 +28,7 @@ SIZES = {"ext4": 32, "xfs": 304, "btrfs": 128, "f2fs": 64, "vfat": 32, "exfat": 
 _MANY = int(os.environ.get("RUMPEL_LOADS", "0"))
 
 
-@pytest.mark.timeout(max(300, 10 * _MANY))
+@pytest.mark.timeout(max(300, 60 * _MANY))
 @pytest.mark.parametrize("kind", list(SIZES))
 def test_loads(kind: str, tmp_path: Path) -> None:
     """Whatever was done is there after an unmount, and the file system's own fsck has no word."""
