@@ -28,8 +28,6 @@ BUILDS = {
 }
 """Kinds of executables, and how they are made."""
 
-NOT_PROMISED = ["git", "node"]
-
 PRELUDE = """
 up() { until (exec 3<>/dev/tcp/127.0.0.1/$1) 2>/dev/null; do sleep 0.05; done; }
 over() { kill "$@"; wait "$@" || true; }
@@ -75,10 +73,8 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
 
 
 def installed(program: str) -> str:
-    """The path of a program that apt.txt promises; others may be missing."""
+    """The path of a program that apt.txt promises."""
     found = shutil.which(program, path="/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/bin")
-    if not found and program in NOT_PROMISED:
-        pytest.skip(f"{program} is not installed here")
     assert found, f"{program} is missing, see apt.txt"
     return found
 

@@ -25,7 +25,7 @@ http {{
     client_body_temp_path {dir}/1; proxy_temp_path {dir}/2; fastcgi_temp_path {dir}/3;
     uwsgi_temp_path {dir}/4; scgi_temp_path {dir}/5;
     server {{ listen {host}:{files}; root {dir}; }}
-    server {{ listen {host}:{proxy}; location / {{ proxy_pass http://{host}:{files}; }} }}
+    server {{ listen {host}:{proxy}; location / {{ proxy_pass http://{behind}:{files}; }} }}
 }}
 """
 
@@ -86,7 +86,7 @@ def test_nginx(tmp_path: Path) -> None:
     # pytest's directory is its user's alone.
     user = "" if os.geteuid() else "user root;"
     (tmp_path / "conf").write_text(
-        NGINX.format(host=HOST, dir=tmp_path, files=files, proxy=proxy, user=user)
+        NGINX.format(host=HOST, behind=HOST, dir=tmp_path, files=files, proxy=proxy, user=user)
     )
     arguments = [nginx, "-c", str(tmp_path / "conf"), "-p", str(tmp_path)]
     with server(arguments, proxy, signal.SIGQUIT) as process:

@@ -1,190 +1,244 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Servers of other kinds on a library kernel, with their clients, unmodified."""
+"""Servers of many kinds on a library kernel and their clients on the host's stack, and the reverse.
+
+All are Debian's, unmodified; between them is a TAP device.
+"""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 
+from tests.run.across import Across, across
 from tests.run.conftest import OnKernel, installed
+
+__all__ = ["across"]
 
 pytestmark = pytest.mark.kernel
 
 
-def test_redis(on_kernel: OnKernel) -> None:
-    """Plain, pipelined, and from several threads."""
-    installed("redis-server")
-    script = """
-        redis-server --port 6379 --save "" >/dev/null & server=$!
-        up 6379
+def test_redis(across: Across) -> None:
+    """Plain, pipelined, and from several threads; the benchmark is here, then there."""
+    bench = "-n 2000 -t set,get -q"
+    script = f"""
+        count() {{ tr '\\r' '\\n' | grep -c "requests per"; }}
+        serve="{installed("redis-server")} --port 6379 --bind 0.0.0.0 --protected-mode no"
+        k $serve --save "" >/dev/null & server=$!
+        up $kernel 6379
         for more in "" "-P 16" "--threads 2"; do
-            redis-benchmark -n 2000 -t set,get -q $more | tr '\\r' '\\n' | grep -c "requests per"
+            redis-benchmark -h $kernel {bench} $more | count
         done
-        redis-cli set key value; redis-cli get key
+        redis-cli -h $kernel set key value; redis-cli -h $kernel get key
+        over $server
+        $serve --save "" >/dev/null & server=$!
+        up $host 6379
+        k sh -c 'for more in "" "-P 16" "--threads 2"; do
+            redis-benchmark -h $0 {bench} $more; done' $host | count
         over $server
     """
-    assert on_kernel.sh(script, timeout=120).stdout.split() == ["2", "2", "2", "OK", "value"]
+    done = across.sh(script)
+    assert done.stdout.split() == ["2", "2", "2", "OK", "value", "6"], done.stderr
 
 
-def test_iperf3(on_kernel: OnKernel, tmp_path: Path) -> None:
-    """Client and server on one kernel, with parallel streams in both directions at a time."""
+def test_memcached(across: Across) -> None:
+    """Netcat asks it, from either side."""
     script = f"""
-        {installed("iperf3")} -s -1 >/dev/null & server=$!
-        sleep 0.5
-        until iperf3 -c 127.0.0.1 -t 1 -P 4 --bidir >said; do sleep 0.2; done
-        grep -c "SUM.*receiver" said; tail -1 said
-        wait $server
-    """
-    assert on_kernel.sh(script, cwd=tmp_path).stdout == "2\niperf Done.\n"
-
-
-def test_memcached(on_kernel: OnKernel) -> None:
-    script = f"""
-        {installed("memcached")} -u root -l 127.0.0.1 -p 11211 -t 2 & server=$!
-        up 11211
-        printf 'set a 0 0 5\\r\\nhello\\r\\nget a\\r\\nquit\\r\\n' |
-            {installed("nc")} 127.0.0.1 11211
+        serve="{installed("memcached")} -u root -p 11211 -t 2"
+        ask() {{ printf 'set a 0 0 5\\r\\nhello\\r\\nget a\\r\\nquit\\r\\n' | "$@"; }}
+        k $serve & server=$!
+        up $kernel 11211
+        ask {installed("nc")} $kernel 11211
+        over $server
+        $serve & server=$!
+        up $host 11211
+        ask k nc $host 11211
         over $server
     """
-    assert on_kernel.sh(script).stdout == "STORED\nVALUE a 0 5\nhello\nEND\n"
+    done = across.sh(script)
+    assert done.stdout == "STORED\nVALUE a 0 5\nhello\nEND\n" * 2, done.stderr
 
 
-def test_socat(on_kernel: OnKernel) -> None:
-    """A relay between kernels: a unix socket is the host's, TCP the kernel's."""
+def test_socat_and_netcat(across: Across) -> None:
+    """A relay between kernels: a unix socket is the host's, TCP the library kernel's."""
     script = f"""
-        cd $(mktemp -d)
         {installed("socat")} TCP-LISTEN:80,fork,reuseaddr EXEC:cat & server=$!
-        socat UNIX-LISTEN:$PWD/relay TCP:127.0.0.1:80 & relay=$!
-        up 80
+        up $host 80
+        k socat UNIX-LISTEN:$PWD/relay TCP:$host:80 & relay=$!
         until [ -S relay ]; do sleep 0.05; done
-        echo hello | socat -t 5 - UNIX-CONNECT:$PWD/relay
-        wait $relay || true; over $server; rm -r $PWD
+        echo out | socat -t 5 - UNIX-CONNECT:$PWD/relay
+        wait $relay || true
+        k socat TCP-LISTEN:80,fork,reuseaddr EXEC:cat & relay=$!
+        up $kernel 80
+        echo in | socat -t 5 - TCP:$kernel:80
+        over $relay $server
+        k nc -l 81 >got & server=$!
+        until echo listened | nc -N $kernel 81; do sleep 0.05; done
+        wait $server; cat got
     """
-    assert on_kernel.sh(script).stdout == "hello\n"
+    done = across.sh(script)
+    assert done.stdout == "out\nin\nlistened\n", done.stderr
 
 
-def test_postgresql(on_kernel: OnKernel, tmp_path: Path) -> None:
-    """A process for each connection, shared memory, and a user that is not root."""
+def test_postgresql(across: Across) -> None:
+    """A process for each connection, shared memory, and a user that is not root; then pgbench."""
     programs = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
     assert programs, "postgresql is missing, see apt.txt"
     script = f"""
-        export LC_ALL=C; data=$(mktemp -d); cd /
-        {
-        "chown postgres $data; as='setpriv --reuid=postgres --regid=postgres --clear-groups'"
-        if os.geteuid() == 0
-        else "as="
-    }
-        bin={programs[-1]}
+        export LC_ALL=C; data=$(mktemp -d); cd /; chown postgres $data
+        bin={programs[-1]} as="setpriv --reuid=postgres --regid=postgres --clear-groups"
         $as $bin/initdb -N -A trust -U postgres -D $data/d >/dev/null
-        $as $bin/postgres -D $data/d -h 127.0.0.1 -k "" -c fsync=off -c shared_buffers=16MB \
-            >/dev/null 2>&1 & server=$!
-        export PGHOST=127.0.0.1 PGUSER=postgres PGDATABASE=postgres
-        until $bin/psql -Atc 'select 6*7' 2>/dev/null; do sleep 0.2; done
+        echo "host all all 192.0.2.0/24 trust" >>$data/d/pg_hba.conf
+        serve="$as $bin/postgres -D $data/d -h 0.0.0.0 -c fsync=off -c shared_buffers=16MB"
+        export PGUSER=postgres PGDATABASE=postgres
+        bench="$bin/pgbench -n -c 4 -t 20"
+        export PGHOST=$kernel
+        k $serve -k "" >/dev/null 2>&1 & server=$!
+        until $bin/psql -Atc 'select 6*7' 2>/dev/null; do sleep 0.1; done
         $bin/pgbench -i -q 2>/dev/null
-        $bin/pgbench -n -c 4 -t 20 2>/dev/null | grep processed
+        $bench 2>/dev/null | grep processed
+        kill -INT $server; wait $server
+        export PGHOST=$host
+        $serve -k "" >/dev/null 2>&1 & server=$!
+        until $bin/psql -Atc 'select 6*7' 2>/dev/null; do sleep 0.1; done
+        k $bench 2>/dev/null | grep processed
         kill -INT $server; wait $server; rm -r $data
     """
-    done = on_kernel.sh(script, timeout=150)
-    assert done.stdout == "42\nnumber of transactions actually processed: 80/80\n", done.stderr
+    done = across.sh(script, timeout=150)
+    said = "42\nnumber of transactions actually processed: 80/80\n"
+    assert done.stdout == said * 2, done.stderr
 
 
-def test_ssh(on_kernel: OnKernel) -> None:
+def test_ssh(across: Across) -> None:
     """A login that runs a command: a server that changes its identity, and executes itself."""
     sshd = installed("sshd")
     script = f"""
-        cd $(mktemp -d); mkdir -p /run/sshd
+        mkdir -p /run/sshd
         for key in host user; do ssh-keygen -q -t ed25519 -N "" -f $key; done
         cp user.pub authorized
-        {sshd} -D -f /dev/null -h $PWD/host -o Port=2222 -o ListenAddress=127.0.0.1 -o UsePAM=no \
-            -o AuthorizedKeysFile=$PWD/authorized -o StrictModes=no -o PidFile=none \
-            2>log & server=$!
-        up 2222
-        ssh -F none -i user -p 2222 -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null \
-            -o LogLevel=ERROR "$(id -un)@127.0.0.1" 'echo login; exit 3' || echo $?
-        over $server; rm -r $PWD
-    """
-    if os.geteuid():
-        pytest.skip("sshd wants root")
-    assert on_kernel.sh(script).stdout == "login\n3\n"
-
-
-def test_dnsmasq(on_kernel: OnKernel) -> None:
-    """Questions by UDP and by TCP."""
-    script = f"""
-        {installed("dnsmasq")} -k -u root -a 127.0.0.1 -z -R -h --address=/name.test/192.0.2.7 \
-            --pid-file= & server=$!
-        up 53
-        {installed("dig")} +short @127.0.0.1 name.test; dig +short +tcp @127.0.0.1 name.test
+        serve="{sshd} -D -f /dev/null -h $PWD/host -o Port=2222 -o UsePAM=no \
+            -o AuthorizedKeysFile=$PWD/authorized -o StrictModes=no -o PidFile=none"
+        login="ssh -F none -i user -p 2222 -o StrictHostKeyChecking=no -o LogLevel=ERROR \
+            -o UserKnownHostsFile=/dev/null"
+        k $serve 2>log & server=$!
+        up $kernel 2222
+        $login root@$kernel 'echo login; exit 3' || echo $?
+        over $server
+        $serve 2>log & server=$!
+        up $host 2222
+        k $login root@$host 'echo back; exit 4' || echo $?
         over $server
     """
-    assert on_kernel.sh(script).stdout == "192.0.2.7\n192.0.2.7\n"
+    done = across.sh(script)
+    assert done.stdout == "login\n3\nback\n4\n", done.stderr
 
 
-def test_mosquitto(on_kernel: OnKernel) -> None:
-    """A message that is kept for who comes later."""
+def test_dnsmasq(across: Across) -> None:
+    """Questions by UDP and by TCP, from either side."""
+    installed("dig")
     script = f"""
-        {installed("mosquitto")} -p 1883 >/dev/null 2>&1 & server=$!
-        up 1883
-        mosquitto_pub -r -t topic -m message; mosquitto_sub -t topic -C 1 -W 20
+        serve="{installed("dnsmasq")} -k -u root -z -R -h --pid-file= \
+            --address=/name.test/192.0.2.7"
+        ask='dig +short @$0 name.test; dig +short +tcp @$0 name.test'
+        k $serve & server=$!
+        up $kernel 53
+        sh -c "$ask" $kernel
+        over $server
+        $serve & server=$!
+        up $host 53
+        k sh -c "$ask" $host
         over $server
     """
-    assert on_kernel.sh(script).stdout == "message\n"
+    done = across.sh(script)
+    assert done.stdout == "192.0.2.7\n" * 4, done.stderr
 
 
-def test_chrony(on_kernel: OnKernel) -> None:
-    """A client that asks a server for the time."""
+def test_mosquitto(across: Across) -> None:
+    """A message that is kept for who comes later, on either side."""
     script = f"""
-        dir=$(mktemp -d); cd $dir
-        printf 'local\\nallow\\nbindaddress 127.0.0.1\\ncmdport 0\\npidfile %s/a\\n' $dir >conf
-        {installed("chronyd")} -d -x -U -f $dir/conf >log 2>&1 & server=$!
-        chronyd -U -Q -t 20 'server 127.0.0.1 iburst maxsamples 1' \
-            'cmdport 0' "pidfile $dir/b" 2>&1 |
-            grep -o "System clock wrong by"
-        over $server; rm -r $dir
+        printf 'listener 1883\\nallow_anonymous true\\n' >conf
+        k {installed("mosquitto")} -c conf >/dev/null 2>&1 & server=$!
+        up $kernel 1883
+        mosquitto_pub -h $kernel -r -t topic -m message
+        mosquitto_sub -h $kernel -t topic -C 1 -W 20
+        over $server
+        mosquitto -c conf >/dev/null 2>&1 & server=$!
+        up $host 1883
+        k sh -c 'mosquitto_pub -h $0 -r -t topic -m back
+            mosquitto_sub -h $0 -t topic -C 1 -W 20' $host
+        over $server
     """
-    assert on_kernel.sh(script).stdout == "System clock wrong by\n"
+    done = across.sh(script)
+    assert done.stdout == "message\nback\n", done.stderr
+
+
+def test_chrony(across: Across) -> None:
+    """A client that asks a server for the time: either is on the library kernel once."""
+    script = f"""
+        dir=$PWD
+        printf 'local\\nallow\\ncmdport 0\\npidfile %s/a\\n' $dir >conf
+        serve="{installed("chronyd")} -d -x -U -f $dir/conf"
+        ask() {{ chronyd -U -Q -t 20 "server $1 iburst maxsamples 1" 'cmdport 0' \
+            "pidfile $dir/b" 2>&1 | grep -o "System clock wrong by"; }}
+        $serve >log 2>&1 & server=$!
+        k bash -c "$(declare -f ask); dir=$dir; ask $host"
+        over $server
+        k $serve >log 2>&1 & server=$!
+        ask $kernel
+        over $server
+    """
+    done = across.sh(script)
+    assert done.stdout == "System clock wrong by\n" * 2, done.stderr
 
 
 TOOLS = {
-    "ss": (
-        "nc -kl 127.0.0.1 5000 & up 5000; ss -Hltn | grep -o 127.0.0.1:5000; over $!",
-        "127.0.0.1:5000",
-    ),
-    "ip": (
-        "ip link add d0 type dummy; ip addr add 192.0.2.9/24 dev d0; ip -br addr show d0",
-        "192.0.2.9/24",
-    ),
-    "tc": ("tc qdisc add dev lo root netem delay 7ms; tc qdisc show dev lo", "netem"),
+    "ping": ("ping -qc 2 -i 0.1 $host", "2 received"),
+    "ss": ("exec 4<>/dev/tcp/$host/80; ss -Htn; exec 4>&-", "192.0.2.1:80"),
+    "ip": ("ip -br addr show eth0; ip neigh show dev eth0", "192.0.2.1 lladdr"),
+    "sysctl": ("sysctl -qw net.ipv4.ip_forward=1; cat /proc/sys/net/ipv4/ip_forward", "1"),
     "nft": (
         "nft add table inet t; nft 'add chain inet t c { type filter hook input priority 0; }';"
-        "nft add rule inet t c icmp type echo-request counter; ping -qc 1 127.0.0.1 >/dev/null;"
+        "nft add rule inet t c icmp type echo-reply counter; ping -qc 1 $host >/dev/null;"
         "nft list ruleset",
         "packets 1",
     ),
-    "sysctl": ("sysctl -qw net.ipv4.ip_forward=1; cat /proc/sys/net/ipv4/ip_forward", "1"),
-    "ethtool": ("ip link add d0 type dummy; ethtool -i d0", "driver: dummy"),
-    "tcpdump": (
-        "tcpdump -i lo -c 1 -n icmp 2>/dev/null & capture=$!;"
-        "while kill -0 $capture 2>/dev/null; do ping -c 1 127.0.0.1 >/dev/null; done; wait",
-        "ICMP echo request",
+    "tc": (
+        "tc qdisc add dev eth0 root netem delay 7ms; ping -qc 1 $host >/dev/null;"
+        "tc -s qdisc show dev eth0; tc qdisc del dev eth0 root",
+        "netem",
     ),
-    "ping": ("ping -c 1 127.0.0.1", "1 received"),
+    "tcpdump": (
+        "tcpdump -i eth0 -c 1 -n icmp 2>/dev/null & capture=$!;"
+        "while kill -0 $capture 2>/dev/null; do ping -c 1 -W 1 $host >/dev/null; done; wait",
+        "192.0.2.2 > 192.0.2.1: ICMP echo request",
+    ),
+    "ethtool": ("ethtool -i eth0", "driver: virtio_net"),
 }
+"""What each is told, and says of the interface that the TAP device is plugged into."""
 
 
-@pytest.mark.parametrize("name", TOOLS)
-def test_tools(on_kernel: OnKernel, name: str) -> None:
-    """The standard ones are about the library kernel's interfaces."""
-    script, said = TOOLS[name]
-    installed(name)
-    done = on_kernel.sh(script)
-    assert said in done.stdout, done.stdout + done.stderr
+def test_tools(across: Across, tmp_path: Path) -> None:
+    """The standard ones are about the library kernel's interfaces, and what goes through them."""
+    tools = "".join(f"echo '== {name}'\n{script}\n" for name, (script, _) in TOOLS.items())
+    (tmp_path / "tools").write_text(tools)
+    script = f"""
+        {installed("busybox")} httpd -f -p $host:80 & server=$!
+        up $host 80
+        export host
+        k bash tools
+        over $server
+    """
+    for name in TOOLS:
+        installed(name)
+    done = across.sh(script)
+    said = dict(part.split("\n", 1) for part in done.stdout.split("== ")[1:])
+    assert list(said) == list(TOOLS), done.stdout + done.stderr
+    for name, (_, expected) in TOOLS.items():
+        assert expected in said[name], said[name] + done.stderr
 
 
 def test_mptcp(on_kernel: OnKernel) -> None:
-    """Programs that know nothing of it speak it."""
+    """Programs that know nothing of it speak it; no host is needed that does."""
     script = """
         /usr/bin/python3 -m http.server -b 127.0.0.1 80 >/dev/null 2>&1 & server=$!
         up 80; exec 4<>/dev/tcp/127.0.0.1/80

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Web servers and clients on one library kernel, unmodified: what the issue's list names."""
+"""Web servers and clients, unmodified: one on a library kernel, its peer on the host's stack.
+
+Between them is a TAP device. Most are on either side once.
+"""
 
 from __future__ import annotations
 
@@ -9,185 +12,242 @@ from pathlib import Path
 
 import pytest
 
-from tests.run.conftest import OnKernel, installed
+from tests.run.across import HOST, KERNEL, Across, across
+from tests.run.conftest import installed
 from tests.run.test_servers import NGINX
+
+__all__ = ["across"]
 
 pytestmark = pytest.mark.kernel
 
 SERVED = "/etc/passwd"
 
 
-def nginx_conf(directory: Path) -> Path:
-    """Two workers that serve files at port 80 and proxy them at port 81."""
-    (directory / "file").write_bytes(os.urandom(1 << 20))
+def nginx_conf(directory: Path, host: str, behind: str) -> Path:
+    """Two workers that serve files at port 80, and proxy another server's at port 81."""
+    directory.mkdir()
+    (directory / "file").write_bytes(bytes(range(256)) * 4096)
     (directory / "small").write_bytes(os.urandom(1 << 10))
-    user = "" if os.geteuid() else "user root;"
     conf = directory / "conf"
-    conf.write_text(NGINX.format(host="127.0.0.1", dir=directory, files=80, proxy=81, user=user))
+    words = {"dir": directory, "files": 80, "proxy": 81, "user": "user root;"}
+    conf.write_text(NGINX.format(host=host, behind=behind, **words))
     return conf
 
 
-def test_nginx(on_kernel: OnKernel, tmp_path: Path) -> None:
-    """Two workers, files and a proxy, under curl, ab and wrk."""
-    conf = nginx_conf(tmp_path)
-    script = f"""
-        {installed("nginx")} -c {conf} -p {tmp_path} & server=$!
-        up 81
-        cd {tmp_path}
-        for port in 80 81; do curl -s http://127.0.0.1:$port/file | cmp - file; done
-        {installed("ab")} -q -n 400 -c 8 http://127.0.0.1/small | grep -E "Complete|Failed"
-        {installed("ab")} -q -k -n 400 -c 8 http://127.0.0.1/small | grep -E "Complete|Failed"
-        {installed("wrk")} -t 1 -c 16 -d 1 http://127.0.0.1:81/file >wrk
-        kill -QUIT $server; wait $server; echo end
+def test_nginx(across: Across, tmp_path: Path) -> None:
+    """Two workers, files, and a proxy for a server on the host, under curl, ab and wrk.
+
+    Of these ab and wrk are on the library kernel, too, at the same time: with the host's server.
     """
-    done = on_kernel.sh(script, timeout=120)
+    there = nginx_conf(tmp_path / "there", KERNEL, HOST)
+    here = nginx_conf(tmp_path / "here", HOST, HOST)
+    script = f"""
+        {installed("nginx")} -c {here} & behind=$!
+        k nginx -c {there} & server=$!
+        up $kernel 81
+        for port in 80 81; do curl -s http://$kernel:$port/file | cmp - {here.parent}/file; done
+        for keep in "" -k; do
+            {installed("ab")} -q $keep -n 400 -c 8 http://$kernel/small | grep -E "Compl|Failed"
+        done
+        also ab -q -n 400 -c 8 http://$host/small | grep -E "Compl|Failed"
+        also {installed("wrk")} -t 1 -c 16 -d 1 http://$host/small >wrk-there & client=$!
+        wrk -t 1 -c 16 -d 1 http://$kernel:81/file >wrk-here
+        wait $client
+        kill -QUIT $server $behind; wait $server $behind; echo end
+    """
+    done = across.sh(script)
     assert (
-        done.stdout.split() == ("Complete requests: 400 Failed requests: 0 " * 2 + "end").split()
+        done.stdout.split() == ("Complete requests: 400 Failed requests: 0 " * 3 + "end").split()
     ), done.stderr
-    assert "requests in" in (tmp_path / "wrk").read_text()
-    assert "rrors" not in (tmp_path / "wrk").read_text()
+    for name in ("wrk-here", "wrk-there"):
+        said = (tmp_path / name).read_text()
+        assert "requests in" in said
+        assert " 0 requests in" not in said
+        assert "rrors" not in said, said
 
 
-def test_tls(on_kernel: OnKernel, tmp_path: Path) -> None:
-    """OpenSSL on both sides: Python's server, curl and wget."""
-    program = """
+TLS = """
 import http.server, ssl
-server = http.server.ThreadingHTTPServer(
-    ("127.0.0.1", 443), http.server.SimpleHTTPRequestHandler)
+server = http.server.ThreadingHTTPServer(("", 443), http.server.SimpleHTTPRequestHandler)
 context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
 context.load_cert_chain("cert", "key")
 server.socket = context.wrap_socket(server.socket, server_side=True)
 server.serve_forever()
 """
-    (tmp_path / "server.py").write_text(program)
-    script = f"""
-        cd {tmp_path}
-        openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout key \
-            -out cert -days 2 -subj /CN=localhost -addext subjectAltName=IP:127.0.0.1 2>/dev/null
-        /usr/bin/python3 server.py 2>/dev/null & server=$!
-        up 443
-        curl -s --cacert cert https://127.0.0.1/cert | cmp - cert && echo curl
-        {installed("wget")} -q --ca-certificate=cert -O - https://127.0.0.1/cert | cmp - cert
-        echo wget
-        over $server
-    """
-    done = on_kernel.sh(script)
-    assert done.stdout.split() == ["curl", "wget"], done.stderr
 
+
+def test_tls(across: Across, tmp_path: Path) -> None:
+    """OpenSSL on both sides: Python's server, curl; and wget, which has GnuTLS."""
+    (tmp_path / "server.py").write_text(TLS)
+    script = f"""
+        openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout key \
+            -out cert -days 2 -subj /CN=localhost \
+            -addext subjectAltName=IP:$host,IP:$kernel 2>/dev/null
+        get() {{
+            curl -s --cacert cert https://$1/cert | cmp - cert && echo curl
+            {installed("wget")} -q --ca-certificate=cert -O - https://$1/cert | cmp - cert &&
+                echo wget
+        }}
+        /usr/bin/python3 server.py 2>/dev/null & server=$!
+        k /usr/bin/python3 server.py 2>/dev/null & there=$!
+        up $host 443
+        up $kernel 443
+        get $kernel
+        also bash -c "$(declare -f get); get $host"
+        over $server $there
+    """
+    done = across.sh(script)
+    assert done.stdout.split() == ["curl", "wget"] * 2, done.stderr
+
+
+BOTH = """
+    $program $host $kernel >here & here=$!
+    k $program $kernel $host >there || cat there
+    wait $here
+    cat here there
+"""
+"""A program that is a server and the other's client is on either side."""
 
 AIOHTTP = """
-import asyncio
-from aiohttp import ClientSession, web
+import asyncio, sys
+from aiohttp import ClientConnectionError, ClientSession, web
 
-async def main():
+async def main(own, other):
     app = web.Application()
+    served = asyncio.Semaphore(0)
     async def hello(request):
+        served.release()
         return web.Response(text=request.path)
     app.router.add_get("/{name}", hello)
     runner = web.AppRunner(app)
     await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 80).start()
+    await web.TCPSite(runner, own, 80).start()
     async with ClientSession() as session:
         async def one(i):
-            async with session.get(f"http://127.0.0.1/{i}") as answer:
-                return await answer.text()
+            while True:
+                try:
+                    async with session.get(f"http://{other}/{i}") as answer:
+                        return await answer.text()
+                except ClientConnectionError:
+                    await asyncio.sleep(0.05)
         texts = await asyncio.gather(*(one(i) for i in range(30)))
+    for _ in range(30):
+        await served.acquire()
+    await asyncio.sleep(0.1)
     await runner.cleanup()
     print(texts == [f"/{i}" for i in range(30)])
 
-asyncio.run(main())
+asyncio.run(main(*sys.argv[1:]))
 """
 
 
-def test_aiohttp(on_kernel: OnKernel) -> None:
+def test_aiohttp(across: Across, tmp_path: Path) -> None:
     """An event loop with server and clients, in Debian's Python."""
     if subprocess.run(["/usr/bin/python3", "-c", "import aiohttp"], check=False).returncode:
         pytest.fail("python3-aiohttp is missing, see apt.txt")
-    done = on_kernel.run("--net", "none", program=["/usr/bin/python3", "-c", AIOHTTP])
-    assert done.stdout == "True\n", done.stderr
+    (tmp_path / "both.py").write_text(AIOHTTP)
+    done = across.sh('program="/usr/bin/python3 both.py"' + BOTH)
+    assert done.stdout == "True\nTrue\n", done.stderr
 
 
 NODE = """
 const http = require('http');
-let ended = 0;
-const server = http.createServer((request, answer) => answer.end(request.url));
-server.listen(80, '127.0.0.1', () => {
+const [own, other] = process.argv.slice(2);
+let asked = 0, served = 0;
+const end = () => {
+  if (asked == 20 && served == 20) { console.log('ok'); process.exit(0); }
+};
+const server = http.createServer((request, answer) => {
+  answer.on('finish', () => { served++; setTimeout(end, 100); });
+  answer.end(request.url);
+});
+const get = path => http.get(`http://${other}/${path}`, answer => {
+  answer.resume();
+  answer.on('end', () => { asked++; setTimeout(end, 100); });
+}).on('error', () => setTimeout(get, 50, path));
+server.listen(80, own, () => {
   for (let i = 0; i < 20; i++)
-    http.get('http://127.0.0.1/' + i, answer => {
-      answer.resume();
-      answer.on('end', () => { if (++ended == 20) { console.log('ok'); process.exit(0); } });
-    });
+    get(i);
 });
 """
 
 
-def test_node(on_kernel: OnKernel) -> None:
-    done = on_kernel.run("--net", "none", program=[installed("node"), "-e", NODE])
-    assert done.stdout == "ok\n", done.stderr
+def test_node(across: Across, tmp_path: Path) -> None:
+    """Twenty requests each way."""
+    (tmp_path / "both.js").write_text(NODE)
+    done = across.sh(f'program="{installed("node")} both.js"' + BOTH)
+    assert done.stdout == "ok\nok\n", done.stderr
 
 
-def test_go(on_kernel: OnKernel, tmp_path: Path) -> None:
+def test_go(across: Across, tmp_path: Path) -> None:
     """A static program of another language: goroutines, a server, clients."""
     source = Path(__file__).parent / "programs/http.go"
-    binary = tmp_path / "http"
     environment = os.environ | {"CGO_ENABLED": "0"}
-    build = [installed("go"), "build", "-o", str(binary), str(source)]
+    build = [installed("go"), "build", "-o", str(tmp_path / "both"), str(source)]
     subprocess.run(build, check=True, env=environment, timeout=180)
-    done = on_kernel.run("--net", "none", program=[str(binary)])
-    assert done.stdout.endswith("ok\n"), done.stderr
+    done = across.sh("program=./both" + BOTH)
+    assert done.stdout.count("ok\n") == 2, done.stdout + done.stderr
 
 
-def test_busybox(on_kernel: OnKernel) -> None:
+def test_busybox(across: Across) -> None:
     """Its server and client, in one static program."""
     busybox = installed("busybox")
     script = f"""
-        {busybox} httpd -f -p 127.0.0.1:80 -h /etc & server=$!
-        up 80
-        {busybox} wget -q -O - http://127.0.0.1/passwd | cmp - {SERVED} && echo same
-        over $server
+        get() {{ {busybox} wget -q -O - http://$1/passwd | cmp - {SERVED} && echo same; }}
+        k {busybox} httpd -f -p 80 -h /etc & there=$!
+        {busybox} httpd -f -p 80 -h /etc & here=$!
+        up $kernel 80
+        get $kernel
+        also bash -c "$(declare -f get); get $host"
+        over $there $here
     """
-    assert on_kernel.sh(script).stdout == "same\n"
+    assert across.sh(script).stdout == "same\nsame\n"
 
 
-def test_git(on_kernel: OnKernel, tmp_path: Path) -> None:
-    """A clone over http."""
+def test_git(across: Across) -> None:
+    """A clone over http; from Python's server, here and there."""
     script = f"""
-        cd {tmp_path}
         export GIT_AUTHOR_NAME=n GIT_AUTHOR_EMAIL=e GIT_COMMITTER_NAME=n GIT_COMMITTER_EMAIL=e
         {installed("git")} init -q -b main work
         (cd work; echo text >file; git add file; git commit -qm message)
         git clone -q --bare work bare; (cd bare; git update-server-info)
-        /usr/bin/python3 -m http.server -b 127.0.0.1 80 >/dev/null 2>&1 & server=$!
-        up 80
-        git clone -q http://127.0.0.1/bare clone; cat clone/file
-        over $server
+        serve="/usr/bin/python3 -m http.server 80"
+        $serve >/dev/null 2>&1 & here=$!
+        k $serve >/dev/null 2>&1 & there=$!
+        up $host 80
+        up $kernel 80
+        git clone -q http://$kernel/bare clone; cat clone/file
+        also git clone -q http://$host/bare other; cat other/file
+        over $here $there
     """
-    done = on_kernel.sh(script)
-    assert done.stdout == "text\n", done.stderr
+    done = across.sh(script)
+    assert done.stdout == "text\ntext\n", done.stderr
 
 
-def test_haproxy(on_kernel: OnKernel, tmp_path: Path) -> None:
-    conf = tmp_path / "conf"
-    conf.write_text(
-        """
+HAPROXY = f"""
 defaults
     mode http
     timeout client 20s
     timeout server 20s
     timeout connect 20s
 frontend front
-    bind 127.0.0.1:80
+    bind {KERNEL}:80
     default_backend back
 backend back
-    server one 127.0.0.1:81
+    server one {HOST}:81
 """
-    )
+
+
+def test_haproxy(across: Across, tmp_path: Path) -> None:
+    """What is behind it and who asks it are on the host."""
+    (tmp_path / "conf").write_text(HAPROXY)
     script = f"""
-        /usr/bin/python3 -m http.server -d /etc -b 127.0.0.1 81 >/dev/null 2>&1 & server=$!
-        up 81
-        {installed("haproxy")} -f {conf} & proxy=$!
-        up 80
-        curl -s http://127.0.0.1/passwd | cmp - {SERVED} && echo same
-        over $server $proxy
+        /usr/bin/python3 -m http.server -d /etc 81 >/dev/null 2>&1 & server=$!
+        k {installed("haproxy")} -f conf & proxy=$!
+        up $host 81
+        up $kernel 80
+        curl -s http://$kernel/passwd | cmp - {SERVED} && echo same
+        over $proxy $server
     """
-    assert on_kernel.sh(script).stdout == "same\n"
+    done = across.sh(script)
+    assert done.stdout == "same\n", done.stderr

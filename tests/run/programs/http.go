@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-// A server and its clients in one program, with signals, children and a nil pointer.
+// A server, and clients of another one that runs elsewhere, with signals, children and a nil pointer.
+// Its arguments are its own address and the other's.
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -18,16 +20,25 @@ import (
 )
 
 func main() {
-	l, _ := net.Listen("tcp", "127.0.0.1:0")
-	go http.Serve(l, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprintf(w, "hello %s", r.URL.Path) }))
+	l, err := net.Listen("tcp", os.Args[1]+":80")
+	if err != nil {
+		panic(err)
+	}
+	var served sync.WaitGroup
+	served.Add(200)
+	server := http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprintf(w, "hello %s", r.URL.Path)
+		served.Done()
+	})}
+	go server.Serve(l)
 	var wg sync.WaitGroup
 	for i := 0; i < 200; i++ {
 		wg.Add(1)
 		go func(i int) {
 			defer wg.Done()
-			r, err := http.Get(fmt.Sprintf("http://%s/%d", l.Addr(), i))
-			if err != nil {
-				panic(err)
+			r, err := http.Get(fmt.Sprintf("http://%s/%d", os.Args[2], i))
+			for ; err != nil; r, err = http.Get(fmt.Sprintf("http://%s/%d", os.Args[2], i)) {
+				time.Sleep(50 * time.Millisecond)
 			}
 			b, _ := io.ReadAll(r.Body)
 			r.Body.Close()
@@ -37,6 +48,8 @@ func main() {
 		}(i)
 	}
 	wg.Wait()
+	served.Wait()
+	server.Shutdown(context.Background())
 	c := make(chan os.Signal, 1)
 	signal.Notify(c, syscall.SIGUSR1)
 	syscall.Kill(os.Getpid(), syscall.SIGUSR1)
