@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What ip and sysctl would do, as pid 1 before there are programs: netdevice(7), ipv6(7),
+ * What ip and sysctl would do, as pid 1 before there are programs: netdevice(7), rtnetlink(7),
  * and files of /proc/sys.
  */
 #include "options.h"
@@ -11,6 +11,7 @@
 #include <linux/ipv6.h>
 #include <linux/ipv6_route.h>
 #include <linux/route.h>
+#include <linux/rtnetlink.h>
 #include <linux/sockios.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -62,27 +63,70 @@ static void set_address(struct sockaddr *address, const uint8_t bytes[4])
 	memcpy(&in->sin_addr, bytes, 4);
 }
 
+/* rtnetlink(7): an ioctl would replace the interface's first address instead. */
+struct new_address {
+	struct nlmsghdr head;
+	struct ifaddrmsg about;
+	uint8_t attributes[3 * RTA_SPACE(ADDRESS6)];
+};
+
+static void add_attribute(struct new_address *message, int type, const void *data, size_t len)
+{
+	struct rtattr *attribute = (struct rtattr *)((char *)message + message->head.nlmsg_len);
+
+	attribute->rta_type = type;
+	attribute->rta_len = RTA_LENGTH(len);
+	memcpy(RTA_DATA(attribute), data, len);
+	message->head.nlmsg_len += RTA_SPACE(len);
+}
+
+/* Send a request of rtnetlink's; what it is answered. */
+static int request_of(struct rumpel_kernel *kernel, struct nlmsghdr *request)
+{
+	struct {
+		struct nlmsghdr head;
+		struct nlmsgerr error;
+	} answer = { 0 };
+	long fd = call(kernel, SYS_socket, AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+	long result;
+
+	if (fd < 0)
+		return (int)fd;
+	result = call(kernel, SYS_sendto, fd, word(request), request->nlmsg_len, 0, 0, 0);
+	if (result >= 0)
+		result = call(kernel, SYS_recvfrom, fd, word(&answer), sizeof(answer), 0, 0, 0);
+	call(kernel, SYS_close, fd);
+	return result < 0 ? (int)result : answer.error.error;
+}
+
 static int add_address(struct rumpel_kernel *kernel, struct ifreq *request, const char *text)
 {
-	struct in6_ifreq six = { 0 };
+	struct new_address message = {
+		.head = { .nlmsg_len = offsetof(struct new_address, attributes),
+			  .nlmsg_type = RTM_NEWADDR,
+			  .nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL },
+	};
 	const char *slash = strchr(text, '/');
-	unsigned int len = options_bytes(text, (uint8_t *)&six.ifr6_addr, ADDRESS6);
-	uint32_t prefix = slash ? (uint32_t)options_number(slash + 1) : 0, mask;
+	uint8_t bytes[ADDRESS6];
+	unsigned int len = options_bytes(text, bytes, ADDRESS6);
+	uint32_t prefix = slash ? (uint32_t)options_number(slash + 1) : 0;
+	uint32_t all = __builtin_bswap32(prefix < 32 ? ~0u >> prefix : 0);
 	int error;
 
 	if (!slash || prefix > len * 8)
 		return -EINVAL;
-	if (len == ADDRESS6) {
-		six.ifr6_prefixlen = prefix;
-		error = ask(kernel, AF_INET, SIOCGIFINDEX, request);
-		six.ifr6_ifindex = request->ifr_ifindex;
-		return error ? error : ask(kernel, AF_INET6, SIOCSIFADDR, &six);
+	error = ask(kernel, AF_INET, SIOCGIFINDEX, request);
+	message.about.ifa_family = len == ADDRESS6 ? AF_INET6 : AF_INET;
+	message.about.ifa_prefixlen = prefix;
+	message.about.ifa_index = request->ifr_ifindex;
+	add_attribute(&message, IFA_LOCAL, bytes, len);
+	add_attribute(&message, IFA_ADDRESS, bytes, len);
+	if (len != ADDRESS6 && prefix < 31) {
+		for (unsigned int i = 0; i < sizeof(all); i++)
+			bytes[i] |= ((uint8_t *)&all)[i];
+		add_attribute(&message, IFA_BROADCAST, bytes, len);
 	}
-	set_address(&request->ifr_addr, (uint8_t *)&six.ifr6_addr);
-	error = ask(kernel, AF_INET, SIOCSIFADDR, request);
-	mask = __builtin_bswap32(prefix ? ~0u << (32 - prefix) : 0);
-	set_address(&request->ifr_netmask, (uint8_t *)&mask);
-	return error ? error : ask(kernel, AF_INET, SIOCSIFNETMASK, request);
+	return error ? error : request_of(kernel, &message.head);
 }
 
 static int add_gateway(struct rumpel_kernel *kernel, struct ifreq *request, const char *text)

@@ -73,7 +73,7 @@ const char *options_parse(struct options *options, char **arguments)
 	for (; *arguments; arguments++) {
 		switch (take_list(options, *arguments)) {
 		case 0:
-			return "there are too many devices or settings";
+			return "there are too many networks and images, or settings of them";
 		case 1:
 			continue;
 		}

@@ -24,8 +24,12 @@
 
 #include "instance.h"
 
-#define MOST_DEVICES 8
-#define MOST_STEPS 64
+/*
+ * Each has one of the kernel's descriptors, of which 38 are for other things and one is
+ * the control socket in its programs; a capture has one, too.
+ */
+#define MOST_DEVICES 24
+#define MOST_STEPS 256
 #define MOST_FILES 4
 
 struct options {

@@ -10,12 +10,13 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 
 from rumpel.errors import DeviceError
+from rumpel.run.keeper import DEVICES
 from rumpel.run.nets import Net, plan
 from tests.run.conftest import CLI, Lab, OnKernel, installed, run, wait_until
 
@@ -371,6 +372,28 @@ def test_a_tap_that_is_not_ours(on_kernel: OnKernel, lab: Lab) -> None:
         assert done.stderr == "rumpel: tap0: Device or resource busy\n"
         assert (done.stdout, done.returncode) == ("", 1)
         process.communicate(b"\n", timeout=20)
+
+
+def test_as_many_networks_as_there_can_be(on_kernel: OnKernel, tmp_path: Path) -> None:
+    """Each with several addresses, and a capture: all have their descriptors; one more has none."""
+    with ExitStack() as stack:
+        nets: list[str] = []
+        fds: list[int] = []
+        for n in range(DEVICES + 1):
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            stack.enter_context(ours)
+            stack.enter_context(theirs)
+            fds.append(theirs.fileno())
+            addresses = f"ip=10.{n}.0.1/24,ip=10.{n}.0.2/24,ip=2001:db8:{n + 1}::1/64"
+            nets += ["--net", f"fd:{fds[-1]},{addresses}"]
+        most = [*nets[:-2], "--pcap", str(tmp_path / "pcap")]
+        done = on_kernel.run(*most, program=["ip", "-o", "addr"], pass_fds=fds)
+        for n in range(DEVICES):
+            for address in (f"10.{n}.0.1/24", f"10.{n}.0.2/24", f"2001:db8:{n + 1}::1/64"):
+                assert f" {address} " in done.stdout, done.stdout + done.stderr
+        done = on_kernel.run(*nets, program=["echo", "started"], pass_fds=fds)
+    assert done.stderr == "rumpel: 25 networks and images are too many: 24 at most\n"
+    assert (done.stdout, done.returncode) == ("", 1)
 
 
 @pytest.mark.parametrize(

@@ -25,12 +25,11 @@ if TYPE_CHECKING:
     from rumpel.images.layers.key import Key
     from rumpel.run.instance import Joined
 
-__all__ = ["Image", "arguments", "mount", "rules", "settle"]
+__all__ = ["Image", "arguments", "disks", "mount", "rules", "settle"]
 
 _MOUNTING = Path(__file__).with_name("mounting.py")
 _RULES = ("call mkdir", "call mount", "call syslog", "path /proc/filesystems")
 """Of :mod:`rumpel.run.mounting`: whatever their paths are."""
-_MOST = 26
 _PATIENCE = 2.0
 """Seconds: a kernel halts in a few hundredths, with much to write in more."""
 _OF_VOLUMES = ("path /dev", "path /sys")
@@ -75,11 +74,8 @@ def arguments(images: Sequence[Image], fds: list[int]) -> list[str]:
     from rumpel.images.formats import QEMU
     from rumpel.images.sources import header_of
 
-    disks = _disks(images)
-    if len(disks) > _MOST:
-        raise ValueError(f"{len(disks)} images are too many: at most {_MOST}")
     made: list[str] = []
-    for path in disks:
+    for path in disks(images):
         if "," in path:
             raise ValueError(f"the name of an image must have no comma: {path}")
         settle(path)
@@ -184,7 +180,7 @@ def _volumes(images: Sequence[Image], kernel: Joined) -> dict[tuple[str, str], s
     from rumpel.run.popen import output
 
     made: dict[tuple[str, str], str] = {}
-    for path in _disks(images):
+    for path in disks(images):
         inside = [each for each in images if each.volume and os.path.realpath(each.path) == path]
         if not inside:
             continue
@@ -201,8 +197,9 @@ def _volumes(images: Sequence[Image], kernel: Joined) -> dict[tuple[str, str], s
 
 def _disk(images: Sequence[Image], path: str) -> str:
     """Its name in the kernel."""
-    return f"vd{chr(ord('a') + _disks(images).index(path))}"
+    return f"vd{chr(ord('a') + disks(images).index(path))}"
 
 
-def _disks(images: Sequence[Image]) -> list[str]:
+def disks(images: Sequence[Image]) -> list[str]:
+    """The files in which they are, each of which is a disk, in the order of these."""
     return list(dict.fromkeys(os.path.realpath(image.path) for image in images))

@@ -15,12 +15,15 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ["COUNT", "KEEPER", "descriptors", "first_fd", "join", "start"]
+__all__ = ["COUNT", "DEVICES", "KEEPER", "descriptors", "first_fd", "join", "start"]
 
 KEEPER = f"{os.path.dirname(__file__)}/rumpel-shared"  # noqa: PTH120
 
 COUNT = 64
 """Descriptors of a kernel in each of its processes: RUMPEL_SHARED_FDS of rumpel/shared.h."""
+
+DEVICES = 24
+"""Networks and disks that a kernel can have: MOST_DEVICES of runtime/shared/options.h."""
 
 TIMEOUT = 20
 """Seconds that who joins waits for the keeper."""

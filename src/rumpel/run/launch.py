@@ -184,10 +184,15 @@ def start(program: Sequence[str], options: Options) -> instance.Joined:
         _sysctl(name, value): f"sysctl {name}={value}" for name, value in options.sysctl.items()
     }
     settings, more = list(meanings), options.rules
+    # A capture takes a descriptor, too.
+    devices = sum({"none": 0, "pcap": 2}.get(net.kind, 1) for net in options.networks)
     if options.images:
         from rumpel.run import images
 
         more = [*images.rules(options.images), *more]
+        devices += len(images.disks(options.images))
+    if devices > keeper.DEVICES:
+        raise ValueError(f"{devices} networks and images are too many: {keeper.DEVICES} at most")
     rules = policy.rules_of(options.paths, more)
     flags = agent.FLAG_MPTCP if options.mptcp else 0
     name = options.name
