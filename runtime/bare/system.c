@@ -167,6 +167,16 @@ int fdatasync(int fd)
 	return (int)call(SYS_fdatasync, fd);
 }
 
+int posix_fadvise(int fd, off_t offset, off_t len, int advice)
+{
+	return (int)call(SYS_fadvise64, fd, offset, len, advice);
+}
+
+int sync_file_range(int fd, off64_t offset, off64_t len, unsigned int flags)
+{
+	return (int)call(SYS_sync_file_range, fd, offset, len, flags);
+}
+
 int ftruncate(int fd, off_t size)
 {
 	return (int)call(SYS_ftruncate, fd, size);

@@ -17,11 +17,21 @@ struct block_file {
 	/* What the host cannot do is not tried again; under no lock, for any
 	 * value of them is right. */
 	bool no_read_some, no_write_some;
+	struct rumpel_file_hints hints;
 };
 
 static struct block_file *to_file(struct rumpel_block *block)
 {
 	return (struct block_file *)block;
+}
+
+static size_t length(const struct iovec *iov, int count)
+{
+	size_t len = 0;
+
+	while (count--)
+		len += iov++->iov_len;
+	return len;
 }
 
 /* Takes as much as is in the host's page cache. */
@@ -40,6 +50,7 @@ static ssize_t file_read_some(struct rumpel_block *block, const struct iovec *io
 {
 	struct block_file *file = to_file(block);
 
+	rumpel_file_will_read(file->fd, &file->hints, offset, length(iov, count));
 	if (__atomic_load_n(&file->no_read_some, __ATOMIC_RELAXED))
 		return 0;
 	return some_result(preadv2(file->fd, iov, count, offset, RWF_NOWAIT), &file->no_read_some);
@@ -50,10 +61,15 @@ static ssize_t file_write_some(struct rumpel_block *block, const struct iovec *i
 {
 	struct block_file *file = to_file(block);
 
+	ssize_t done;
+
 	if (__atomic_load_n(&file->no_write_some, __ATOMIC_RELAXED))
 		return 0;
-	return some_result(pwritev2(file->fd, iov, count, offset, RWF_NOWAIT),
+	done = some_result(pwritev2(file->fd, iov, count, offset, RWF_NOWAIT),
 			   &file->no_write_some);
+	if (done > 0)
+		rumpel_file_wrote(file->fd, &file->hints, offset, done);
+	return done;
 }
 
 static int file_read(struct rumpel_block *block, struct iovec *iov, int count, uint64_t offset)
@@ -63,7 +79,13 @@ static int file_read(struct rumpel_block *block, struct iovec *iov, int count, u
 
 static int file_write(struct rumpel_block *block, struct iovec *iov, int count, uint64_t offset)
 {
-	return rumpel_file_transfer(to_file(block)->fd, iov, count, offset, true);
+	struct block_file *file = to_file(block);
+	size_t len = length(iov, count);
+	int error = rumpel_file_transfer(file->fd, iov, count, offset, true);
+
+	if (!error)
+		rumpel_file_wrote(file->fd, &file->hints, offset, len);
+	return error;
 }
 
 static int file_flush(struct rumpel_block *block)

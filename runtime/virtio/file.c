@@ -14,6 +14,9 @@
 #include "queue.h"
 
 #define FILE_ZEROES (64 << 10)
+#define FILE_LONG (64 << 10) /* what is shorter is no part of a long transfer */
+#define FILE_AHEAD (4 << 20)
+#define FILE_BEHIND (8 << 20)
 
 /*
  * Two kernels that write to one file system destroy it. The lock belongs to
@@ -139,4 +142,48 @@ int rumpel_file_zero(int fd, uint64_t offset, uint64_t len, bool unmap)
 	}
 	free(zeroes);
 	return error;
+}
+
+static uint64_t get(const uint64_t *value)
+{
+	return __atomic_load_n(value, __ATOMIC_RELAXED);
+}
+
+static void set(uint64_t *value, uint64_t to)
+{
+	__atomic_store_n(value, to, __ATOMIC_RELAXED);
+}
+
+void rumpel_file_will_read(int fd, struct rumpel_file_hints *hints, uint64_t offset, size_t len)
+{
+	bool goes_on = offset == get(&hints->read_next);
+	uint64_t end = offset + len, from = get(&hints->read_until);
+
+	if (len < FILE_LONG)
+		return;
+	set(&hints->read_next, end);
+	if (!goes_on || from < end || from > end + FILE_AHEAD)
+		from = end;
+	else if (from > end + FILE_AHEAD / 2)
+		return;
+	if (goes_on)
+		posix_fadvise(fd, from, end + FILE_AHEAD - from, POSIX_FADV_WILLNEED);
+	set(&hints->read_until, goes_on ? end + FILE_AHEAD : end);
+}
+
+void rumpel_file_wrote(int fd, struct rumpel_file_hints *hints, uint64_t offset, size_t len)
+{
+	uint64_t from = get(&hints->write_from);
+
+	if (len < FILE_LONG)
+		return;
+	if (offset != get(&hints->write_next))
+		from = offset;
+	set(&hints->write_next, offset + len);
+	if (offset + len - from >= FILE_BEHIND) {
+		/* No error is lost: a flush tells of it. */
+		sync_file_range(fd, from, offset + len - from, SYNC_FILE_RANGE_WRITE);
+		from = offset + len;
+	}
+	set(&hints->write_from, from);
 }

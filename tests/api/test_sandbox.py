@@ -203,9 +203,9 @@ def test_nonsense_from_the_other_end() -> None:
         assert "nonsense" in refused(sent)
         # With an area there is one, of which nothing was used.
         assert "nonsense" in refused(sent, area=True) or sent == head(4, 1, 1) + b"null"
-    for place, size in ((2 << 20, 1), ((2 << 20) - 9, 10), (0xFFFFFFFE, 1), (0, (2 << 20) + 1)):
+    for place, size in ((4 << 20, 1), ((4 << 20) - 9, 10), (0xFFFFFFFE, 1), (0, (4 << 20) + 1)):
         assert "nonsense" in refused(head(4, size, place + 1) + b"null", area=True)
-    assert refused(head(4, 10, (2 << 20) - 9) + b"null", area=True) == "None"
+    assert refused(head(4, 10, (4 << 20) - 9) + b"null", area=True) == "None"
 
 
 def head(length: int, size: int = 0, place: int = 0) -> bytes:

@@ -113,6 +113,13 @@ def test_changing(run: Run, disk: Path, tree: Path, monkeypatch: pytest.MonkeyPa
 def test_copies_between(run: Run, disk: Path, tree: Path, tmp_path: Path) -> None:
     """Into, within, between two images and two partitions, and out; diff finds no difference."""
     run("create", "two.img", "64M", "-p", "16M:vfat:EFI", "-p", "rest:ext4:root")
+    told = json.loads(run("df", "--json", "two.img").out)
+    assert [(row["image"], row["type"]) for row in told] == [
+        ("two.img:1", "vfat"),
+        ("two.img:2", "ext4"),
+    ]
+    trimmed = [line.split()[0] for line in run("trim", "two.img").lines]
+    assert trimmed == ["two.img:1:", "two.img:2:"]
     told = json.loads(run("info", "--json", "two.img").out)[0]
     assert told["table"] == "gpt"
     assert [d["part_label"] for d in told["devices"]] == ["", "EFI", "root"]
@@ -169,8 +176,14 @@ def test_archives(run: Run, disk: Path, tree: Path, tmp_path: Path) -> None:
     run("tar", "disk.img:/tree/etc", "etc.tar.gz", "--exclude", "p*")
     with tarfile.open("etc.tar.gz") as tar:
         assert sorted(tar.getnames()) == [".", "./group", "./hosts", "./link", "./su"]
+    run("tar", "disk.img:/tree", "tree.tar.zst")
+    run("untar", "-", "disk.img:/expanded", stdin=Path("tree.tar.zst").read_bytes())
+    assert run("diff", tree, "disk.img:/expanded").out == ""
+    subprocess.run(["zstd", "-qdc", "tree.tar.zst"], stdout=subprocess.DEVNULL, check=True)
+    Path("cut.tar.zst").write_bytes(Path("tree.tar.zst").read_bytes()[:-20])
     Path("noise").write_bytes(b"noise" * 1000)
-    assert run("untar", "noise", "disk.img:/x", status=1).error.startswith("rumpel: noise: ")
+    for name in ("noise", "cut.tar.zst"):
+        assert run("untar", name, "disk.img:/x", status=1).error.startswith(f"rumpel: {name}: ")
     check(disk)
 
 

@@ -38,7 +38,7 @@ __all__ = ["NO_XATTRS", "Item", "Room", "attributes_of", "read", "read_tree", "x
 Item = tuple[list[Any], Any]
 Room = Callable[[int], memoryview | None]
 
-_BUFFER = 256 << 10
+_BUFFER = 512 << 10
 _SMALL, _TOGETHER = 64 << 10, 64
 """How long a file may be that is read with others, and how many those are."""
 _DIRECTORY = host.O_RDONLY | host.O_DIRECTORY | host.O_NOFOLLOW

@@ -7,6 +7,7 @@ Archives are in the pax format, with extended attributes as GNU tar and bsdtar w
 
 from __future__ import annotations
 
+import io
 import stat
 import tarfile
 from collections.abc import Iterable, Iterator
@@ -20,6 +21,9 @@ __all__ = ["read_tar", "write_tar"]
 _XATTR = "SCHILY.xattr."
 _BUFFER = 256 << 10
 _NS = 1_000_000_000
+_ZSTD = b"\x28\xb5\x2f\xfd"
+_WINDOW = 1 << 27
+"""As much as ``zstd --long`` has."""
 _TYPES = {
     stat.S_IFCHR: tarfile.CHRTYPE,
     stat.S_IFBLK: tarfile.BLKTYPE,
@@ -36,12 +40,15 @@ def write_tar(
     Args:
         items: of :mod:`rumpel.copying.source`.
         file: that is written to; it need not be seekable.
-        compression: ``gz``, ``bz2``, ``xz`` or none.
+        compression: ``gz``, ``bz2``, ``xz``, ``zst`` or none.
         name: of the tree's top in the archive, if that is no directory.
 
     Returns:
         What could not be read: path and reason of each.
     """
+    if compression == "zst":
+        with _zstandard().ZstdCompressor().stream_writer(file, closefd=False) as squeezed:
+            return write_tar(items, squeezed, "", name)
     failed: list[tuple[str, str]] = []
     mode: Any = f"w|{compression}"
     with tarfile.open(fileobj=file, mode=mode, format=tarfile.PAX_FORMAT) as tar:
@@ -146,7 +153,7 @@ class _Pieces:
 
 
 def read_tar(file: IO[bytes]) -> Iterator[Item]:
-    """Read an archive, compressed or not, as the items of a tree.
+    """Read an archive, compressed (gzip, bzip2, xz, zstd) or not, as the items of a tree.
 
     Args:
         file: that is read from; it need not be seekable.
@@ -154,6 +161,45 @@ def read_tar(file: IO[bytes]) -> Iterator[Item]:
     Raises:
         tarfile.TarError: if it is no archive.
     """
+    begin = io.BufferedReader(_Raw(file), _BUFFER)
+    if begin.peek(4)[:4] != _ZSTD:
+        yield from _read_tar(begin)
+        return
+    zstandard = _zstandard()
+    expand = zstandard.ZstdDecompressor(max_window_size=_WINDOW)
+    try:
+        with expand.stream_reader(begin, read_across_frames=True, closefd=False) as expanded:
+            yield from _read_tar(expanded)
+    except zstandard.ZstdError as error:
+        raise tarfile.ReadError(str(error)) from None
+
+
+class _Raw(io.RawIOBase):
+    """A stream that may be looked into before it is read."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def readinto(self, buffer: Any, /) -> int:
+        """As much as there is, up to the buffer's size."""
+        data = self._file.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+
+def _zstandard() -> Any:
+    try:
+        import zstandard
+    except ModuleNotFoundError:
+        raise tarfile.CompressionError("zstd wants: pip install 'rumpel[images]'") from None
+    return zstandard
+
+
+def _read_tar(file: Any) -> Iterator[Item]:
     with tarfile.open(fileobj=file, mode="r|*") as tar:
         first = True
         for member in tar:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rumpel.images.device import Device
-from rumpel.images.errors import ImageError, LockedError
+from rumpel.images.errors import ImageError, LockedError, SeveralError
 
 __all__ = ["choose", "is_above"]
 
@@ -22,6 +22,7 @@ def choose(name: str, devices: Sequence[Device], partition: str | int | None) ->
 
     Raises:
         LockedError: if it is inside of what is encrypted, and not open.
+        SeveralError: if none was named, and there are several file systems.
         ImageError: if there is none such, or more than one.
     """
     if partition is None:
@@ -71,8 +72,10 @@ def _only(name: str, devices: Sequence[Device]) -> Device:
             return _inside(name, devices, whole)
     if len(mountable) == 1:
         return mountable[0]
-    what = "several file systems, name one" if mountable else "no file system in its partitions"
-    raise ImageError(name, f"has {what}: {_listed(mountable or parts)}")
+    if mountable:
+        several = f"has several file systems, name one: {_listed(mountable)}"
+        raise SeveralError(name, several, mountable)
+    raise ImageError(name, f"has no file system in its partitions: {_listed(parts)}")
 
 
 def _inside(name: str, devices: Sequence[Device], device: Device) -> Device:
@@ -85,7 +88,7 @@ def _inside(name: str, devices: Sequence[Device], device: Device) -> Device:
         return mountable[0]
     if mountable:
         inside = f"has several file systems inside, name one: {_listed(mountable)}"
-        raise ImageError(f"{name}{device.suffix}", inside)
+        raise SeveralError(f"{name}{device.suffix}", inside, mountable)
     if locked := _locked([device, *above]):
         why = "is encrypted (LUKS): its password is needed"
         raise LockedError(f"{name}{device.suffix}", why, locked)

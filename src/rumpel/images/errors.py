@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from rumpel.images.device import Device
 
-__all__ = ["ImageError", "LockedError", "redacted"]
+__all__ = ["ImageError", "LockedError", "SeveralError", "redacted"]
 
 _SECRET = r"(?<=://)[^/@\s]*@|\?[^\s:'\"]*"
 
@@ -39,6 +39,20 @@ class LockedError(ImageError):
         name: of the image.
         reason: what is wrong.
         devices: that may hold it.
+    """
+
+    def __init__(self, name: str, reason: str, devices: Sequence[Device]) -> None:
+        super().__init__(name, reason)
+        self.devices = devices
+
+
+class SeveralError(ImageError):
+    """Of several file systems none was named.
+
+    Args:
+        name: of the image.
+        reason: what is wrong.
+        devices: that have one.
     """
 
     def __init__(self, name: str, reason: str, devices: Sequence[Device]) -> None:

@@ -41,7 +41,7 @@ __all__ = [
 ]
 
 Message = tuple[Any, Any]
-_BUFFER = 256 << 10
+_BUFFER = 512 << 10
 _MOST_TOLD = 256 << 10
 _READ_AHEAD = b"2048"
 """In KiB."""

@@ -19,8 +19,8 @@ import os
 
 __all__ = ["PIECE", "Area", "Ring", "memory"]
 
-_HALF = 2 << 20
-PIECE = 256 << 10
+_HALF = 4 << 20
+PIECE = 512 << 10
 """No piece is longer: so there is always room for one, once the other end has said that what it
 is done with is free (:data:`_TOLD`)."""
 _TOLD = _HALF // 4

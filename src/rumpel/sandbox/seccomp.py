@@ -19,11 +19,11 @@ __all__ = ["program", "refusal"]
 
 _PLAIN = """
 brk clock_getres clock_gettime clock_nanosleep close dup epoll_ctl epoll_pwait epoll_wait exit
-exit_group fallocate fdatasync fstat fsync ftruncate futex getpid getrandom gettid gettimeofday
-lseek madvise membarrier memfd_create mremap munmap nanosleep poll ppoll pread64 preadv preadv2
-pwrite64 pwritev pwritev2 read readv recvfrom recvmsg restart_syscall rseq rt_sigaction
+exit_group fadvise64 fallocate fdatasync fstat fsync ftruncate futex getpid getrandom gettid
+gettimeofday lseek madvise membarrier memfd_create mremap munmap nanosleep poll ppoll pread64 preadv
+preadv2 pwrite64 pwritev pwritev2 read readv recvfrom recvmsg restart_syscall rseq rt_sigaction
 rt_sigprocmask rt_sigreturn rt_sigtimedwait sched_getaffinity sched_yield select sendmsg sendto
-set_robust_list set_tid_address shutdown sigaltstack timerfd_create timerfd_gettime
+set_robust_list set_tid_address shutdown sigaltstack sync_file_range timerfd_create timerfd_gettime
 timerfd_settime eventfd2 write writev
 """
 _FCNTL = (1, 2, 3, 4, 36, 37, 38, 1030, 1033, 1034)

@@ -18,7 +18,7 @@ from rumpel.cli.image.leaving import Failed
 from rumpel.cli.terminal import escaped, masked
 from rumpel.errors import RumpelError
 from rumpel.images.choose import choose
-from rumpel.images.errors import LockedError
+from rumpel.images.errors import LockedError, SeveralError
 from rumpel.images.locate import Location, parse
 from rumpel.images.volume import Volume, open_volume
 
@@ -70,6 +70,21 @@ class Images:
             disks = self._how.paths(location.image)
             self._open[key] = open_volume(disks, location.partition, options)
         return self._open[key]
+
+    def each(self, location: Location) -> Iterator[Volume]:
+        """Mount the file system that a name means; if there are several, one after the other."""
+        try:
+            volume = self.volume(location)
+        except SeveralError as error:
+            several = [location._replace(partition=each.title) for each in error.devices]
+        else:
+            yield volume
+            return
+        for one in several:
+            with self.attempt(str(one)):
+                volume = self.volume(one)
+                yield volume
+                self._close(volume)
 
     def is_in(self, location: Location, volume: Volume) -> bool:
         """Does a name lead into a file system that is open?

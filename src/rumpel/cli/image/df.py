@@ -8,6 +8,7 @@ from typing import Any
 from rumpel.cli.image.common import Images, show, show_json, size
 from rumpel.cli.image.how import AS_JSON, How
 from rumpel.images.locate import parse
+from rumpel.images.volume import Volume
 from rumpel.options import Argument, Option
 
 PARAMS = (
@@ -19,7 +20,7 @@ PARAMS = (
 
 
 def run(how: How, names: tuple[str, ...], human: bool, inodes: bool, as_json: bool) -> None:
-    """Tell how full file systems are, in bytes.
+    """Tell how full file systems are, in bytes: of an image with several, all of them.
 
     \b
     Example:
@@ -29,20 +30,7 @@ def run(how: How, names: tuple[str, ...], human: bool, inodes: bool, as_json: bo
     with Images(how) as images:
         for name in names:
             with images.attempt(name):
-                volume = images.volume(parse(name))
-                told = volume.kernel.os.statvfs("/")
-                rows.append(
-                    {
-                        "image": volume.name,
-                        "type": volume.device.kind,
-                        "size": told.f_blocks * told.f_frsize,
-                        "used": (told.f_blocks - told.f_bfree) * told.f_frsize,
-                        "available": told.f_bavail * told.f_frsize,
-                        "inodes": told.f_files,
-                        "inodes_used": told.f_files - told.f_ffree,
-                        "inodes_free": told.f_ffree,
-                    }
-                )
+                rows += [_row(volume) for volume in images.each(parse(name))]
         if as_json:
             show_json(rows)
             return
@@ -62,3 +50,17 @@ def run(how: How, names: tuple[str, ...], human: bool, inodes: bool, as_json: bo
             left = [cell.ljust(width) for cell, width in zip(line[:2], widths, strict=False)]
             right = [cell.rjust(width) for cell, width in zip(line[2:], widths[2:], strict=True)]
             show(" ".join([*left, *right]))
+
+
+def _row(volume: Volume) -> dict[str, Any]:
+    told = volume.kernel.os.statvfs("/")
+    return {
+        "image": volume.name,
+        "type": volume.device.kind,
+        "size": told.f_blocks * told.f_frsize,
+        "used": (told.f_blocks - told.f_bfree) * told.f_frsize,
+        "available": told.f_bavail * told.f_frsize,
+        "inodes": told.f_files,
+        "inodes_used": told.f_files - told.f_ffree,
+        "inodes_free": told.f_ffree,
+    }

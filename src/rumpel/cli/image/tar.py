@@ -15,6 +15,7 @@ from rumpel.cli.image.how import How
 from rumpel.images.locate import parse
 
 _COMPRESSIONS = {".gz": "gz", ".tgz": "gz", ".bz2": "bz2", ".xz": "xz", ".txz": "xz"}
+_COMPRESSIONS |= {".zst": "zst", ".tzst": "zst"}
 
 
 @click.command()

@@ -12,6 +12,7 @@ from rumpel.cli.image.clicked import options
 from rumpel.cli.image.common import Images
 from rumpel.cli.image.how import How
 from rumpel.images.locate import parse
+from rumpel.images.volume import Volume
 
 _FITRIM = 0xC0185879
 
@@ -22,6 +23,8 @@ _FITRIM = 0xC0185879
 def command(how: How, names: tuple[str, ...]) -> None:
     """Give unused room back to the host, as fstrim: the image's file gets holes.
 
+    Of an image with several file systems all are trimmed.
+
     \b
     Example:
       rumpel image trim disk.img:2
@@ -29,12 +32,19 @@ def command(how: How, names: tuple[str, ...]) -> None:
     with Images(how, writes=True) as images:
         for name in names:
             with images.attempt(name):
-                kernel = images.volume(parse(name)).kernel
-                fd = kernel.os.open("/", os.O_RDONLY)
-                try:
-                    given = bytearray(struct.pack("QQQ", 0, (1 << 64) - 1, 0))
-                    kernel.syscall("ioctl", fd, _FITRIM, given)
-                finally:
-                    kernel.os.close(fd)
-                freed = struct.unpack("QQQ", given)[1]
-                click.echo(f"{name}: {freed} bytes trimmed")
+                for volume in images.each(parse(name)):
+                    with images.attempt(volume.name):
+                        click.echo(f"{volume.name}: {_trimmed(volume)} bytes trimmed")
+
+
+def _trimmed(volume: Volume) -> int:
+    """Trim it; how many bytes."""
+    kernel = volume.kernel
+    fd = kernel.os.open("/", os.O_RDONLY)
+    try:
+        given = bytearray(struct.pack("QQQ", 0, (1 << 64) - 1, 0))
+        kernel.syscall("ioctl", fd, _FITRIM, given)
+    finally:
+        kernel.os.close(fd)
+    freed: int = struct.unpack("QQQ", given)[1]
+    return freed
