@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -26,11 +27,13 @@ log-dhcp
 log-facility={dir}/log
 dhcp-leasefile={dir}/leases
 dhcp-range=192.0.2.50,192.0.2.60,255.255.255.0,1h
-dhcp-range=198.51.100.50,198.51.100.60,255.255.255.0,1h
+dhcp-range=198.51.100.50,198.51.100.59,255.255.255.0,1h
 dhcp-range=2001:db8::,ra-only
 dhcp-option=option:dns-server,192.0.2.53
 dhcp-option=option:domain-name,lab.test
 dhcp-option=option:mtu,1400
+dhcp-option=58,2
+dhcp-option=59,3
 dhcp-option=option:classless-static-route,0.0.0.0/0,192.0.2.1,203.0.113.0/24,192.0.2.9
 dhcp-option=option6:dns-server,[2001:db8::53]
 """
@@ -58,16 +61,23 @@ def served(lab: Lab, tmp_path: Path) -> Iterator[Lab]:
 
 
 @pytest.mark.kernel
-def test_two_networks(on_kernel: OnKernel, served: Lab) -> None:
-    """Addresses, routes, the MTU and name servers are there when the program starts."""
-    nets = ("--net", "tap:tap0,ip=dhcp,ip=slaac", "--net", "tap:tap1,ip=dhcp")
-    script = "cat /etc/resolv.conf; ip -o addr; ip route; ip link show eth0"
+def test_two_networks(on_kernel: OnKernel, served: Lab, tmp_path: Path) -> None:
+    """Addresses, routes, the MTU and name servers are there when the program starts.
+
+    Leases are renewed while it runs, by somebody who does not outlive it.
+    """
+    nets = ("--net", "tap:tap0,ip=dhcp,ip=slaac", "--net", "tap:tap1,ip=dhcp,ip=198.51.100.9/24")
+    script = "cat /etc/resolv.conf; ip -o addr; ip route; ip link show eth0;"
+    for tap in ("tap0", "tap1"):
+        script += f"until [ $(grep -c 'DHCPACK({tap})' {tmp_path}/log) -ge 2 ]; do sleep 0.1; done;"
+    script += "echo renewed; ip -4 -o addr show eth0"
     program = on_kernel.arguments(*nets, program=["sh", "-c", script])
     done = run(served.inside(program), env=on_kernel.environment)
     servers = "nameserver 192.0.2.53\nsearch lab.test\nnameserver 2001:db8::53\n"
     assert done.stdout.startswith(servers), done.stderr
+    assert "inet 192.0.2." in done.stdout.partition("renewed")[2]
     for said in (
-        *("inet 192.0.2.", "inet 198.51.100.", "/24 brd", "inet6 2001:db8::"),
+        *("inet 192.0.2.", "inet 198.51.100.5", "/24 brd", "inet6 2001:db8::", " 198.51.100.9/24"),
         *("default via 192.0.2.1 dev eth0", "203.0.113.0/24 via 192.0.2.9", "mtu 1400"),
     ):
         assert said in done.stdout
@@ -95,6 +105,80 @@ def test_nobody_answers(lab: Lab, patient: str, said: str) -> None:
     program = f"from rumpel.run import {way} as it; {setting}; it.main('tap0')"
     done = lab.run(sys.executable, "-c", program)
     assert (done.stderr, done.returncode) == (said, 1)
+
+
+@pytest.mark.parametrize(
+    ("answers", "asked"),
+    [
+        # Half of the time that is left, but a minute at least; then all servers (RFC 2131, 4.4.5).
+        ([], [500, 687.5, 781.25, 841.25, *("all 875", "all 937.5", "all 997.5")]),
+        ([{}, {53: b"\5", 51: b"\0\0\0\x0a"}], [500, 687.5]),
+        ([{53: b"\6"}], [500]),
+    ],
+)
+def test_when_more_time_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch, answers: list[dhcp.Options], asked: list[float | str]
+) -> None:
+    """A lease of 1000 seconds: nobody answers, one does in the end, one says no."""
+    clock, times, left = [0.0], list[float | str](), list(answers)
+
+    def sleep(seconds: float) -> None:
+        clock[0] += max(seconds, 0)
+
+    def ask(interface: str, address: bytes, server: bytes, until: float) -> dhcp.Options:
+        times.append(f"all {clock[0]:g}" if server == b"\xff" * 4 else clock[0])
+        answer = left.pop(0) if left else {}
+        if not answer:
+            clock[0] = until
+        return answer
+
+    monkeypatch.setattr(dhcp, "_now", lambda: clock[0])
+    monkeypatch.setattr(dhcp, "_sleep", sleep)
+    monkeypatch.setattr(dhcp, "_ask_again", ask)
+    held = dhcp.Lease(b"abcd", {51: b"\0\0\x03\xe8", 54: b"serv"}, 0)
+    renewed = dhcp._renew("eth0", held)
+    assert times == asked
+    if len(answers) == 2:
+        assert renewed
+        assert (renewed.address, renewed.end) == (b"abcd", 697.5)
+    else:
+        assert renewed is None
+
+
+ENDS = """
+import os, subprocess
+from rumpel.run import dhcp
+
+def show():
+    subprocess.run(["ip", "-4", "-o", "addr", "show", "tap0"], check=True)
+
+def address(number, seconds):
+    options = {1: b"\\xff\\xff\\xff\\0", 51: seconds.to_bytes(4, "big")}
+    return dhcp.Lease(bytes([192, 0, 2, number]), options, dhcp._now())
+
+def again(interface):
+    show()
+    return address(78, 1000)
+
+def forever(seconds):
+    show()
+    os._exit(0)
+
+dhcp.lease = again
+held = address(77, 0)
+dhcp.configure("tap0", held, 0)
+show()
+renew = dhcp._renew
+dhcp._renew = lambda i, lease: renew(i, lease) if lease is held else forever(0)
+dhcp.keep("tap0", held, 0)
+"""
+
+
+def test_a_lease_that_ends(lab: Lab) -> None:
+    """Its address is given up, and another one asked for; what else there is stays."""
+    done = lab.run(sys.executable, "-c", ENDS, stdin=subprocess.PIPE)
+    numbers = re.findall(r"inet 192\.0\.2\.(\d+)/24", done.stdout)
+    assert numbers == ["1", "77", "1", "1", "78"], done.stdout + done.stderr
 
 
 def test_options_in_pieces() -> None:

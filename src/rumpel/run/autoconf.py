@@ -20,12 +20,13 @@ WAYS = ("dhcp", "slaac")
 """Each is a program beside this file."""
 
 
-def configure(kernel: Joined, asking: Sequence[tuple[str, str]]) -> str:
+def configure(kernel: Joined, asking: Sequence[tuple[str, str]], alive: int) -> str:
     """Have all addresses, before a program starts.
 
     Args:
         kernel: that runs.
         asking: interfaces, and one of :data:`WAYS` for each.
+        alive: a pipe that ends with the kernel: who renews addresses does so until then.
 
     Returns:
         What was said of names, as resolv.conf(5) has it.
@@ -33,8 +34,10 @@ def configure(kernel: Joined, asking: Sequence[tuple[str, str]]) -> str:
     Raises:
         BootError: if nobody answers.
     """
+    from subprocess import PIPE, STDOUT
+
     from rumpel.run.policy import rules_of
-    from rumpel.run.popen import output
+    from rumpel.run.popen import Popen
 
     told = ""
     for way in WAYS:
@@ -42,8 +45,18 @@ def configure(kernel: Joined, asking: Sequence[tuple[str, str]]) -> str:
         if not interfaces:
             continue
         program = [sys.executable, "-I", "-S", f"{os.path.dirname(__file__)}/{way}.py"]  # noqa: PTH120
-        status, said = output(kernel, [*program, *interfaces], rules_of())
-        if status:
+        with Popen(
+            kernel,
+            [*program, *interfaces],
+            rules=rules_of(),
+            holds=False,
+            stdin=alive,
+            stdout=PIPE,
+            stderr=STDOUT,
+            text=True,
+        ) as process:
+            said: str = process.communicate()[0]
+        if process.returncode:
             raise BootError(said.strip() or "no addresses: the kernel has ended")
         told += said
     return told

@@ -201,7 +201,11 @@ def start(program: Sequence[str], options: Options) -> instance.Joined:
     dns = _servers(options.dns)
     made = nets.plan(options.networks, options.publish, options.pcap)
     files: list[str] = []
+    alive = -1
     try:
+        if made.asking:
+            alive, end = os.pipe()
+            made.fds.append(end)
         if options.images:
             from rumpel.run import images
 
@@ -236,6 +240,8 @@ def start(program: Sequence[str], options: Options) -> instance.Joined:
             listener.close()
     except BaseException:
         instance.remove(files)
+        if alive >= 0:
+            os.close(alive)
         raise
     finally:
         made.close()
@@ -247,12 +253,15 @@ def start(program: Sequence[str], options: Options) -> instance.Joined:
         if made.asking:
             from rumpel.run import autoconf
 
-            told = autoconf.configure(joined, made.asking)
+            told = autoconf.configure(joined, made.asking, alive)
             if asks:
                 _write(resolv, told if "nameserver " in told else _read("/etc/resolv.conf"))
     except BaseException:
         joined.close()
         raise
+    finally:
+        if alive >= 0:
+            os.close(alive)
     return joined
 
 

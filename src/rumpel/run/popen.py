@@ -13,6 +13,7 @@ from typing import Any
 from rumpel.errors import KernelClosed
 from rumpel.run import agent
 from rumpel.run.instance import Joined
+from rumpel.run.keeper import COUNT
 
 __all__ = ["Popen", "output"]
 
@@ -39,9 +40,12 @@ class Popen(subprocess.Popen[Any]):
         pass_fds: Iterable[int] = (),
         restore_signals: bool = True,
         rules: Sequence[str] | None = None,
+        holds: bool = True,
         **options: Any,
     ) -> None:
         self._kernel = kernel
+        # Without this one a program does not keep the kernel alive.
+        control = kernel.first + COUNT - 1
         words = _words(args, shell)
         # What Python's own start has set is set back by the agent, which also is where
         # subprocess would.
@@ -63,7 +67,7 @@ class Popen(subprocess.Popen[Any]):
                     executable=f"/dev/fd/{fds[agent.FD_AGENT]}",
                     env=env,
                     cwd=cwd,
-                    pass_fds=[*pass_fds, *fds, *kernel.fds],
+                    pass_fds=[*pass_fds, *fds, *(f for f in kernel.fds if holds or f != control)],
                     restore_signals=restore_signals,
                     **options,
                 )
