@@ -9,6 +9,7 @@ An item is a list, whose first member says what it is, and bytes:
 size]``
 ``["c", offset]``                   else these follow, with a piece of the content each,
 ``["e", size]``                     and at the end this
+``["i", offset, where, length]``    instead of pieces: :mod:`rumpel.copying.placed`
 ``["l", path, attributes, to]``     a symbolic link
 ``["h", path, first]``              one more name of a file that came before
 ``["s", path, attributes, device]`` a device, named pipe or socket
@@ -32,11 +33,22 @@ from typing import Any
 from rumpel import _native
 from rumpel.copying.ahead import Ahead
 from rumpel.copying.packed import can_pack, place_of
+from rumpel.copying.placed import LONG
 
-__all__ = ["NO_XATTRS", "Item", "Room", "attributes_of", "read", "read_tree", "xattr_names"]
+__all__ = [
+    "NO_XATTRS",
+    "Item",
+    "Places",
+    "Room",
+    "attributes_of",
+    "read",
+    "read_tree",
+    "xattr_names",
+]
 
 Item = tuple[list[Any], Any]
 Room = Callable[[int], memoryview | None]
+Places = Callable[[int, int], list[tuple[int, int, int]] | None]
 
 _BUFFER = 512 << 10
 _SMALL, _TOGETHER = 64 << 10, 64
@@ -57,6 +69,7 @@ def read_tree(
     jobs: int = 1,
     room: Room | None = None,
     packed: bool = False,
+    places: Places | None = None,
 ) -> Iterator[Item]:
     """Read a file or a tree.
 
@@ -70,6 +83,8 @@ def read_tree(
         jobs: if more than one, look ahead at so many files at once.
         room: where content may be read to, for as long as its item is the last.
         packed: make one item of small files of a directory, where that is possible.
+        places: says of an open file of that length where its content may be taken from; None if
+            it has to be read.
 
     Raises:
         OSError: if there is nothing at ``top``.
@@ -85,6 +100,7 @@ def read_tree(
     device = status.st_dev if one_file_system else None
     reader = _Reader(os, top, exclude, device, jobs, room)
     reader.packs = packed and jobs == 1 and can_pack(os)
+    reader.places = places
     return reader.run(status, 0 if follow else host.O_NOFOLLOW)
 
 
@@ -108,6 +124,7 @@ class _Level:
 class _Reader:
     packs = False
     buffer: memoryview | None = None
+    places: Places | None = None
 
     def __init__(
         self,
@@ -244,6 +261,12 @@ class _Reader:
         try:
             attributes = attributes_of(status, self.xattrs(fd))
             size = status.st_size
+            if size >= LONG and self.places and (found := self.places(fd, size)) is not None:
+                yield ["f", rel, attributes, False, size], b""
+                for each in found:
+                    yield ["i", *each], b""
+                yield ["e", size], b""
+                return
             if status.st_blocks * 512 >= size:
                 # Files of /proc have no size, and may be read in small parts.
                 data = read(self.os, fd, min(size or _BUFFER, _BUFFER), self.room)

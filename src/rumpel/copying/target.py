@@ -28,6 +28,7 @@ from rumpel.copying.attributes import (
 from rumpel.copying.groups import Group, Groups, Maker
 from rumpel.copying.keeping import DEFAULT_ACL, Keeper
 from rumpel.copying.packed import can_pack, unpacked
+from rumpel.copying.placed import Placed
 from rumpel.copying.source import Item, attributes_of, xattr_names
 
 __all__ = ["Writer"]
@@ -71,6 +72,7 @@ class Writer:
         source: what it is copied from, for messages.
         owner: user and group for all of it, instead of those that items have.
         progress: called after each entry, and after each piece of a large file.
+        placed: what is taken from an image that lies on this side is.
 
     Attributes:
         copied: what was made so far.
@@ -85,12 +87,14 @@ class Writer:
         *,
         owner: tuple[int, int] | None = None,
         progress: Progress | None = None,
+        placed: Placed | None = None,
     ) -> None:
         self.os = os
         self.target = target
         self.source = source
         self.owner = owner
         self.progress = progress
+        self._placed = placed
         self.copied = Copied()
         self.errors: list[tuple[str, str, str]] = []
         self._stack: list[_Directory] = []
@@ -141,8 +145,8 @@ class Writer:
 
     def _item(self, item: list[Any], data: Any) -> None:
         kind = item[0]
-        if kind in ("c", "e"):
-            self._piece(kind, item[1], data)
+        if kind in ("c", "e", "i"):
+            self._piece(kind, item[1], data, item[2:])
             return
         rel = str(item[1])
         if kind == "b":
@@ -410,7 +414,7 @@ class Writer:
         self._open = _Open(rel, name, at, fd, attributes, inherits, is_done)
         self._position = 0
 
-    def _piece(self, kind: str, offset: int, data: Any) -> None:
+    def _piece(self, kind: str, offset: int, data: Any, place: list[Any]) -> None:
         """A part of a large file, or its end. If it could not be made these go by."""
         file = self._open
         if file is None:
@@ -425,6 +429,9 @@ class Writer:
                 return
             if offset != self._position:
                 self._position = self.os.lseek(file.fd, offset, host.SEEK_SET)
+            if kind == "i":
+                self._take(file.fd, *place)
+                return
             self._write(data)
             if self.progress:
                 self.progress(self.copied)
@@ -444,6 +451,16 @@ class Writer:
             raise
         self._position += done
         self.copied.bytes += done
+
+    def _take(self, fd: int, where: Any, length: Any) -> None:
+        """Have a part of the open file copied from the image."""
+        if self._placed is None:
+            raise ValueError("nothing was said of an image")
+        for count in self._placed.copy(fd, where, length):
+            self._position += count
+            self.copied.bytes += count
+            if self.progress:
+                self.progress(self.copied)
 
     def _finish(self) -> None:
         file = self._open

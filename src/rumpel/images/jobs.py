@@ -12,8 +12,10 @@ import json
 import os as host
 import stat
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
+from rumpel.copying.placed import places
 from rumpel.copying.source import Room, read_tree
 from rumpel.copying.source import read as read_piece
 from rumpel.copying.target import Writer
@@ -71,6 +73,7 @@ def read(
     one_file_system: bool,
     jobs: int,
     packed: bool,
+    placed: bool,
 ) -> Iterator[Message]:
     """A tree, as items of :mod:`rumpel.copying.source`."""
     return read_tree(
@@ -82,6 +85,7 @@ def read(
         jobs=jobs,
         room=where.room,
         packed=packed,
+        places=partial(places, where.kernel) if placed else None,
     )
 
 

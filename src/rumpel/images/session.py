@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import stat
 import weakref
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -112,6 +113,7 @@ class Session:
         self._sizes: list[int] = []
         self._served: list[Served] = []
         self._failed = 0
+        self._plain: os.stat_result | None = None
         try:
             specs = [self._spec(path) for path in paths]
             if options.sandbox:
@@ -133,7 +135,8 @@ class Session:
         read_only = options.read_only or overlay
         served = open_source(image, options.format, read_only, options.backing)
         if served is None:
-            self._sizes.append(os.stat(image).st_size)  # noqa: PTH116
+            self._plain = os.stat(image)  # noqa: PTH116
+            self._sizes.append(self._plain.st_size)
             return DiskSpec(image, options.read_only, overlay, file)
         self._sizes.append(0)
         self._served.append(served)
@@ -141,6 +144,21 @@ class Session:
         if options.sandbox:
             fd = FIRST + len(self._served) - 1
         return served.spec(fd, overlay, file)
+
+    def open_plain(self) -> tuple[int, int]:
+        """The image, open to be read, and its size, if it is a file that is just the disk.
+
+        Else the descriptor is -1.
+        """
+        path, plain, options = self._paths[0], self._plain, self.options
+        if len(self._paths) > 1 or not path or not plain or options.overlay or self._served:
+            return -1, 0
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        # As it was before the kernel's side opened it: so that has this file, too.
+        if stat.S_ISREG(plain.st_mode) and os.path.samestat(plain, os.fstat(fd)):
+            return fd, plain.st_size
+        os.close(fd)
+        return -1, 0
 
     def _hang_up(self) -> None:
         """After something failed, which is what the user hears of."""
