@@ -36,7 +36,7 @@ static int copy_name(char name[NAME], const char *text)
 static int make_interface(const char *text, struct rumpel_device **device)
 {
 	const char *mac_text = attribute(text, "mac"), *mtu_text = attribute(text, "mtu");
-	const char *pcap = attribute(text, "pcap"), *value;
+	const char *value;
 	unsigned int mtu = mtu_text ? (unsigned int)options_number(mtu_text) : 0;
 	unsigned int flags = attribute(text, "plain") ? RUMPEL_NET_NO_OFFLOADS : 0;
 	uint8_t bytes[MAC], *mac = NULL;
@@ -57,10 +57,16 @@ static int make_interface(const char *text, struct rumpel_device **device)
 		if (!error)
 			error = rumpel_net_packet(name, flags, mac, mtu, device);
 	}
-	if (!error && pcap)
-		error = rumpel_net_capture(*device, (int)options_number(pcap),
-					   RUMPEL_CAPTURE_REALTIME, NULL);
 	return error;
+}
+
+int options_capture(const char *text, struct rumpel_device *device)
+{
+	const char *pcap = attribute(text, "pcap");
+
+	return pcap ? rumpel_net_capture(device, (int)options_number(pcap), RUMPEL_CAPTURE_REALTIME,
+					 NULL)
+		    : 0;
 }
 
 int options_device(const char *text, struct rumpel_device **device)

@@ -136,6 +136,12 @@ static int boot(const struct options *options, struct rumpel_kernel **kernel, co
 	}
 	if (!error)
 		error = rumpel_boot(&config, kernel);
+	/* Its thread takes the kernel's token in the end, which comes at once for a full disk. */
+	for (unsigned int i = 0; i < options->device_count && !error; i++) {
+		error = options_capture(options->devices[i], devices[i]);
+		if (error)
+			*why = options->devices[i];
+	}
 	if (!error)
 		error = open_descriptors(*kernel);
 	if (!error)

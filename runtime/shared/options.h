@@ -56,6 +56,7 @@ unsigned int options_bytes(const char *text, uint8_t *bytes, unsigned int most);
 
 /* devices.c: 0 or -errno. */
 int options_device(const char *text, struct rumpel_device **device);
+int options_capture(const char *text, struct rumpel_device *device);
 /* configure.c */
 int options_step(struct rumpel_kernel *kernel, const char *text);
 

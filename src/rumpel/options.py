@@ -114,8 +114,20 @@ class NamedFile:
         if not os.path.exists(word):  # noqa: PTH110
             there, how = os.path.dirname(os.path.realpath(word)), os.W_OK | os.X_OK  # noqa: PTH120
         if os.access(there, how, effective_ids=True):
-            return None
+            return NamedFile._refusal(word)
         return os.strerror(errno.EACCES if os.path.exists(there) else errno.ENOENT)  # noqa: PTH110
+
+    @staticmethod
+    def _refusal(word: str) -> str | None:
+        """What an open of a file says that one has the right to write to: it is executed, ..."""
+        # A FIFO would be waited for.
+        if not os.path.isfile(word):  # noqa: PTH113
+            return None
+        try:
+            os.close(os.open(word, os.O_WRONLY | os.O_CLOEXEC))
+        except OSError as error:
+            return error.strerror
+        return None
 
 
 class Argument:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -81,7 +82,13 @@ def test_programs_that_cannot_be_run(arguments: list[str], said: str, status: in
 
 
 def test_programs_of_other_kinds(tmp_path: Path) -> None:
-    """For another CPU, or with another's rights: one line, before anything starts."""
+    """None at all, for another CPU, or with another's rights: one line, before anything starts."""
+    text = tmp_path / "text"
+    text.write_text("echo started\n")
+    text.chmod(0o755)
+    done = rumpel_run(str(text))
+    said = f"rumpel: {text}: neither a program nor a script, which begins with #!\n"
+    assert (done.stderr, done.stdout, done.returncode) == (said, "", 126)
     other = tmp_path / "arm"
     header = bytearray(b"\x7fELF\x02\x01\x01".ljust(64, b"\0"))
     header[16], header[18] = 2, 183
@@ -163,6 +170,14 @@ def test_files_that_cannot_be_written(option: str, tmp_path: Path) -> None:
         done = rumpel_run(option, path, "--", "echo", "started")
         assert f"'{option}': {path}: {reason}" in done.stderr
         assert (done.stdout, done.returncode) == ("", 2)
+    busy = shutil.copy("/bin/sleep", tmp_path / "busy")
+    with subprocess.Popen([busy, "60"]) as process:
+        try:
+            done = rumpel_run(option, str(busy), "--", "echo", "started")
+        finally:
+            process.kill()
+    assert f"'{option}': {busy}: Text file busy" in done.stderr
+    assert (done.stdout, done.returncode) == ("", 2)
 
 
 def test_nothing_to_run() -> None:

@@ -11,9 +11,14 @@ from pathlib import Path
 import pytest
 
 from rumpel.run import Image, Options, boot
+from rumpel.run.images import settle
+from tests.conftest import VERSION
 from tests.images.test_lvm import group, write
-from tests.images.volumes import PASSWORD, encrypt, ext4, sparse, tool
+from tests.images.test_raid import array, shim
+from tests.images.volumes import PASSWORD, encrypt, examined, ext4, sparse, tool
 from tests.run.conftest import CLI, OnKernel, installed, run, wait_until
+
+__all__ = ["shim"]
 
 pytestmark = pytest.mark.kernel
 
@@ -100,6 +105,33 @@ def test_logical_volumes(on_kernel: OnKernel, tmp_path: Path) -> None:
     assert (done.stdout, done.stderr) == ("ab", "")
     assert wait_until(on_kernel.is_over)
     assert run([*CLI, "image", "cat", f"{disk}:vg/b:/other"]).stdout == "a"
+
+
+def test_a_mirror(on_kernel: OnKernel, shim: Path, tmp_path: Path) -> None:
+    """RAID on two partitions of an image: both have what was written, and are clean."""
+    members = array(shim, tmp_path, "1", 2, "1.2", 87)
+    disk = sparse(tmp_path / "disk.img", 48)
+    tool("sfdisk", "-q", disk, stdin="2048,40960,raid\n43008,40960,raid\n")
+    with disk.open("r+b") as file:
+        for at, member in zip((1 << 20, 21 << 20), members, strict=True):
+            file.seek(at)
+            file.write(member.read_bytes())
+    script = "cat /data/hello; echo kept >/data/new"
+    options = ["--net", "none", "--image", f"{disk}:md/home:/data"]
+    done = on_kernel.run(*options, program=["sh", "-c", script])
+    assert (done.stdout, done.stderr) == ("on raid\n", "")
+    settle(str(disk))
+    with disk.open("rb") as file:
+        for at, member in zip((1 << 20, 21 << 20), members, strict=True):
+            file.seek(at)
+            member.write_bytes(file.read(20 << 20))
+    told = [examined(member) for member in members]
+    assert {each["State"] for each in told} == {"clean"}
+    assert len({each["Events"] for each in told}) == 1
+    for member in members:
+        assert b"kept\n" in member.read_bytes()
+    got = run([*CLI, "image", "cat", "--kernel", VERSION, f"{disk}:md/home:/new"])
+    assert got.stdout == "kept\n", got.stderr
 
 
 def test_from_python(on_kernel: OnKernel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

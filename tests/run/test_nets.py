@@ -272,7 +272,7 @@ def test_packet(on_kernel: OnKernel, lab: Lab) -> None:
         ("tap,ip=1.2.3.4", "lacks the length of the prefix"),
         ("tap,mtu=9", "mtu=9 is not between"),
         ("tap,speed=9", "'speed=9' is none of"),
-        ("tap:lo", "bad arguments of a TAP device"),
+        ("tap:lo", "it is another interface's name"),
     ],
 )
 def test_bad_networks(net: str, said: str) -> None:
@@ -351,6 +351,12 @@ def test_a_wire_with_nobody(on_kernel: OnKernel, tmp_path: Path) -> None:
     assert "02:00:00:00:00:09" in packets
     assert "> 192.0.2.9.9: UDP" in packets
     assert "who-has 192.0.2.8 tell 192.0.2.1" in packets
+
+
+def test_a_capture_that_cannot_be_written(on_kernel: OnKernel) -> None:
+    """A full disk costs the capture, and nothing else."""
+    done = on_kernel.run("--net", "pcap:/dev/full", program=["echo", "started"])
+    assert (done.stdout, done.stderr) == ("started\n", "")
 
 
 def test_a_tap_that_is_not_ours(on_kernel: OnKernel, lab: Lab) -> None:

@@ -84,7 +84,10 @@ def _check(path: str, name: str) -> None:
         raise PermissionError(errno.EACCES, reason, name) from None
     ours = head[:6] == _OF_PROGRAMS and head[18:20] == _X86_64.to_bytes(2, "little")
     if not ours and not head.startswith(_OF_SCRIPTS):
-        raise OSError(errno.ENOEXEC, "not a program for this CPU (x86-64)", name)
+        reason = "not a program for this CPU (x86-64)"
+        if head[:4] != _OF_PROGRAMS[:4]:
+            reason = "neither a program nor a script, which begins with #!"
+        raise OSError(errno.ENOEXEC, reason, name)
 
 
 def _changes_identity(path: str, info: os.stat_result) -> bool:

@@ -254,7 +254,9 @@ def _device(made: Plan, net: Net) -> str:
         try:
             fd, _ = _native.tap_open(net.name, 0)
         except ValueError as e:
-            raise ValueError(f"tap:{net.name}: {e}") from None
+            raise ValueError(
+                f"tap:{net.name}: {e}: it is another interface's name, or none (15 bytes at most)"
+            ) from None
         made.fds.append(fd)
         return f"tap={fd}"
     import socket
