@@ -11,6 +11,7 @@
 #include "core.h"
 
 #include <sys/mman.h>
+#include <sys/random.h>
 #include <unistd.h>
 
 #ifndef MADV_POPULATE_WRITE
@@ -26,6 +27,8 @@
 #define BLOCK 512
 /* An alias in the table: the guest page's number, and its protection. */
 #define PROT_BITS 2
+/* Addresses at random, of which most are free. */
+#define TRIES 8
 
 static size_t align_up(size_t size, size_t alignment)
 {
@@ -57,35 +60,76 @@ static int create_tables(struct rumpel_arena *arena)
 	return 0;
 }
 
-int rumpel_arena_create(struct rumpel_arena *arena, size_t image_size, size_t memory_size)
+/* A host before 4.17 takes it for a wish. */
+char *rumpel_reserve(char *at, size_t len)
 {
-	/* The kernel puts its struct pages at the end at once, and writes to all. */
-	size_t pages = align_up(memory_size / PAGE * 64, PAGE);
-	char *at;
+	const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+	char *got = mmap(at, len, PROT_NONE, flags | (at ? MAP_FIXED_NOREPLACE : 0), -1, 0);
+
+	if (!at || got == MAP_FAILED || got == at)
+		return got;
+	munmap(got, len);
+	errno = EEXIST;
+	return MAP_FAILED;
+}
+
+int rumpel_arena_create(struct rumpel_arena *arena, size_t image_size, size_t memory_size, char *at)
+{
 
 	arena->memfd = arena->copy = -1;
 	arena->image_size = align_up(image_size, PAGE);
 	arena->memory_size = memory_size;
 	arena->vmalloc_size = VMALLOC_SIZE;
 	arena->size = align_up(arena->image_size + GAP, ALIGNMENT) +
-		      align_up(memory_size + GAP, ALIGNMENT) + 2 * VMALLOC_SIZE + ALIGNMENT;
-	arena->base = mmap(NULL, arena->size, PROT_NONE,
-			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+		      align_up(memory_size + GAP, ALIGNMENT) + 2 * VMALLOC_SIZE + 2 * ALIGNMENT;
+	arena->base = rumpel_reserve(at, arena->size);
 	if (arena->base == MAP_FAILED || create_tables(arena) < 0)
 		goto fail;
-	at = (char *)align_up((size_t)arena->base, ALIGNMENT);
+	arena->tasks = arena->base;
+	at = (char *)align_up((size_t)arena->base + PAGE, ALIGNMENT);
 	arena->image = at;
 	at += align_up(arena->image_size + GAP, ALIGNMENT);
 	arena->memory = at;
 	at += align_up(memory_size + GAP, ALIGNMENT);
 	arena->vmalloc = (char *)rumpel_in_one_table((size_t)at, VMALLOC_SIZE);
-	if (mprotect(arena->memory, memory_size, PROT_READ | PROT_WRITE) < 0)
-		goto fail;
-	rumpel_populate(arena->memory + memory_size - pages, pages);
-	return 0;
+	if (mprotect(arena->memory, memory_size, PROT_READ | PROT_WRITE) == 0 &&
+	    mprotect(arena->tasks, PAGE, PROT_READ | PROT_WRITE) == 0)
+		return 0;
 fail:
 	rumpel_arena_destroy(arena);
 	return -errno;
+}
+
+static bool is_free(char *at, size_t len)
+{
+	char *got = rumpel_reserve(at, len);
+
+	if (got == MAP_FAILED)
+		return false;
+	munmap(got, len);
+	return true;
+}
+
+/*
+ * Between where programs lie and where mappings are put, at random: one half of what page
+ * tables hold (TABLES_HOLD) for the arena, the other one for callers' mappings.
+ */
+bool rumpel_addresses_choose(char **arena, char **mappings)
+{
+	const uint64_t huge = 2ull << 20, first = 40, count = 120, half = TABLES_HOLD / 2;
+	uint16_t random[3];
+	uint64_t table;
+
+	for (int i = 0; i < TRIES; i++) {
+		if (getrandom(random, sizeof(random), GRND_NONBLOCK) != sizeof(random))
+			return false;
+		table = (first + random[0] % count) * TABLES_HOLD;
+		*arena = (char *)(table + random[1] * huge);
+		*mappings = (char *)(table + half + random[2] * huge);
+		if (is_free(*arena, half / 4) && is_free(*mappings, half / 4))
+			return true;
+	}
+	return false;
 }
 
 static void close_fd(int *fd)
@@ -112,7 +156,7 @@ void rumpel_arena_destroy(struct rumpel_arena *arena)
 
 /* ---- pages of guest memory that lie in the memfd ---- */
 
-static bool is_shared(const struct rumpel_arena *arena, size_t page)
+bool rumpel_arena_is_shared(const struct rumpel_arena *arena, size_t page)
 {
 	return arena->shared[page / 64] >> page % 64 & 1;
 }
@@ -120,14 +164,14 @@ static bool is_shared(const struct rumpel_arena *arena, size_t page)
 /* The end of the pages from `page` on that are as that one is. */
 static size_t run_end(const struct rumpel_arena *arena, size_t page, size_t end)
 {
-	bool shared = is_shared(arena, page);
+	bool shared = rumpel_arena_is_shared(arena, page);
 	uint64_t same = shared ? ~0ull : 0;
 
 	do {
 		page++;
 		while (page % 64 == 0 && page < end && arena->shared[page / 64] == same)
 			page += 64;
-	} while (page < end && is_shared(arena, page) == shared);
+	} while (page < end && rumpel_arena_is_shared(arena, page) == shared);
 	return page < end ? page : end;
 }
 
@@ -186,7 +230,7 @@ static int share(struct rumpel_arena *arena, size_t page, size_t end)
 		size_t offset = page * PAGE, len;
 
 		next = run_end(arena, page, end);
-		if (is_shared(arena, page))
+		if (rumpel_arena_is_shared(arena, page))
 			continue;
 		len = (next - page) * PAGE;
 		error = copy_pages(arena, arena->memfd, offset, len);
@@ -258,6 +302,32 @@ int rumpel_arena_unmap(struct rumpel_arena *arena, unsigned long va, unsigned lo
 	return 0;
 }
 
+bool rumpel_arena_alias(const struct rumpel_arena *arena, size_t *index, struct rumpel_alias *alias)
+{
+	size_t end = arena->vmalloc_size / PAGE, first, next;
+	uint32_t page;
+
+	for (first = *index; first < end; first = next) {
+		next = first + 1;
+		page = arena->aliases[first];
+		if (!arena->alias_counts[first / BLOCK])
+			next = (first / BLOCK + 1) * BLOCK;
+		if (!page)
+			continue;
+		while (next < end && arena->aliases[next] == page + ((next - first) << PROT_BITS))
+			next++;
+		*alias = (struct rumpel_alias){
+			.va = (uint64_t)arena->vmalloc + first * PAGE,
+			.pa = (uint64_t)(page >> PROT_BITS) * PAGE,
+			.len = (next - first) * PAGE,
+			.prot = page & ((1 << PROT_BITS) - 1),
+		};
+		*index = next;
+		return true;
+	}
+	return false;
+}
+
 /* ---- fork ---- */
 
 int rumpel_arena_fork_prepare(struct rumpel_arena *arena)
@@ -272,7 +342,7 @@ int rumpel_arena_fork_prepare(struct rumpel_arena *arena)
 		return arena->copy;
 	for (page = 0; page < end && !error; page = next) {
 		next = run_end(arena, page, end);
-		if (is_shared(arena, page))
+		if (rumpel_arena_is_shared(arena, page))
 			error = copy_pages(arena, arena->copy, page * PAGE, (next - page) * PAGE);
 	}
 	return error;
@@ -283,23 +353,10 @@ void rumpel_arena_fork_parent(struct rumpel_arena *arena)
 	close_fd(&arena->copy);
 }
 
-/* Maps what lies together at once, from `index` on. The end of it, or 0 and errno. */
-static size_t map_aliases(struct rumpel_arena *arena, size_t index, size_t end)
-{
-	uint32_t first = arena->aliases[index];
-	size_t next = index + 1;
-
-	while (next < end && arena->aliases[next] == first + ((next - index) << PROT_BITS))
-		next++;
-	if (map_shared(arena, arena->vmalloc + index * PAGE, (first >> PROT_BITS) * PAGE,
-		       (next - index) * PAGE, host_prot(first)) < 0)
-		return 0;
-	return next;
-}
-
 int rumpel_arena_fork_child(struct rumpel_arena *arena)
 {
-	size_t end = arena->memory_size / PAGE, page, next, index;
+	size_t end = arena->memory_size / PAGE, page, next, index = 0;
+	struct rumpel_alias alias;
 
 	if (arena->memfd < 0)
 		return 0;
@@ -308,21 +365,15 @@ int rumpel_arena_fork_child(struct rumpel_arena *arena)
 	arena->copy = -1;
 	for (page = 0; page < end; page = next) {
 		next = run_end(arena, page, end);
-		if (is_shared(arena, page) &&
+		if (rumpel_arena_is_shared(arena, page) &&
 		    map_shared(arena, arena->memory + page * PAGE, page * PAGE,
 			       (next - page) * PAGE, PROT_READ | PROT_WRITE) < 0)
 			return -errno;
 	}
-	end = arena->vmalloc_size / PAGE;
-	for (index = 0; index < end; index = next) {
-		next = index + 1;
-		if (!arena->alias_counts[index / BLOCK])
-			next = (index / BLOCK + 1) * BLOCK;
-		else if (arena->aliases[index])
-			next = map_aliases(arena, index, end);
-		if (!next)
+	while (rumpel_arena_alias(arena, &index, &alias))
+		if (map_shared(arena, (char *)alias.va, alias.pa, alias.len,
+			       host_prot((int)alias.prot)) < 0)
 			return -errno;
-	}
 	return 0;
 }
 

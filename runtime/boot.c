@@ -1,16 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* From a configuration to a kernel that takes calls, and what frees it. */
-#include "core.h"
+#include "snapshot.h"
 
-#include <fcntl.h>
-#include <net/if.h>
-#include <sched.h>
+#include <limits.h>
 #include <stdio.h>
-#include <sys/ioctl.h>
-#include <sys/mount.h>
 #include <sys/random.h>
-#include <sys/resource.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -18,8 +12,10 @@
 #define MEMORY_DEFAULT (64ull << 20)
 #define MEMORY_LEAST (8ull << 20)
 #define MEMORY_MOST (1ull << 40)
-#define DESCRIPTORS_MOST (1ul << 20)
 #define CMDLINE_MOST 4095
+/* Files of one snapshot: so many kernels of a process start from one. */
+#define SNAPSHOTS 4
+#define SNAPSHOT_MEMORY_MOST (4ull << 30)
 
 /*
  * Drivers that would make devices nobody asked for; pressure stall accounting
@@ -76,32 +72,48 @@ static void return_devices(struct rumpel_kernel *kernel)
 	kernel->device_count = 0;
 }
 
-static int load(struct rumpel_kernel *kernel, const struct rumpel_config *config, const char **why)
+static uint64_t memory_size(const struct rumpel_config *config)
 {
-	uint64_t memory = config->memory ? config->memory : MEMORY_DEFAULT;
+	return (config->memory ? config->memory : MEMORY_DEFAULT) & ~(PAGE - 1);
+}
+
+/* The kernel puts its struct pages at the end of memory at once, and writes to all. */
+static void populate(const struct rumpel_arena *arena)
+{
+	size_t pages = (arena->memory_size / PAGE * 64 + PAGE - 1) & ~(PAGE - 1);
+
+	rumpel_populate(arena->memory + arena->memory_size - pages, pages);
+}
+
+/* at, mappings_at: NULL, or the addresses that it shall have. */
+static int load(struct rumpel_kernel *kernel, const struct rumpel_config *config, char *at,
+		char *mappings_at, const char **why)
+{
 	struct rumpel_image_file file = { .fd = -1 };
 	int error;
 
 	error = rumpel_image_open(&file, config->image, why);
 	if (!error)
-		error = rumpel_arena_create(&kernel->arena, file.size, memory & ~(PAGE - 1));
+		error = rumpel_arena_create(&kernel->arena, file.size, memory_size(config), at);
 	if (!error)
-		error = rumpel_image_load(&file, &kernel->arena, &kernel->image, why);
+		populate(&kernel->arena);
+	if (!error)
+		error = rumpel_image_load(&file, &kernel->arena, true, &kernel->image, why);
 	rumpel_image_close(&file);
 	if (!error)
-		error = rumpel_mappings_create(&kernel->mappings);
+		error = rumpel_mappings_create(&kernel->mappings, mappings_at);
 	if (error)
 		return error;
 	rumpel_valgrind_announce(&kernel->arena);
-	kernel->vcpu = kernel->image->vcpu;
-	kernel->enter = kernel->image->enter;
 	return rumpel_fault_add(kernel);
 }
 
-static void set_ops(struct rumpel_kernel *kernel)
+void rumpel_kernel_connect(struct rumpel_kernel *kernel)
 {
 	struct host_ops *ops = &kernel->image->private_page->ops;
 
+	kernel->vcpu = kernel->image->vcpu;
+	kernel->enter = kernel->image->enter;
 	ops->host = kernel;
 	ops->print = op_print;
 	ops->map = op_map;
@@ -141,7 +153,7 @@ static int start(struct rumpel_kernel *kernel, const char *cmdline)
 	params.cmdline = line;
 	rumpel_mappings_range(kernel->mappings, &params.mappings, &params.mappings_size);
 	fill_seed(kernel, params.seed, sizeof(params.seed));
-	set_ops(kernel);
+	rumpel_kernel_connect(kernel);
 
 	kernel->booted_at = rumpel_kernel_now(kernel);
 	rumpel_lockup_init(kernel);
@@ -160,108 +172,6 @@ static int start(struct rumpel_kernel *kernel, const char *cmdline)
 	/* It must not be said to be halted: it has never been up. */
 	atomic_set(&kernel->state, RUMPEL_PANICKED);
 	return -ENOTRECOVERABLE;
-}
-
-/* What every program expects to find. A profile may not have it. */
-static void mount_all(struct rumpel_task *init)
-{
-	static const struct {
-		const char *type, *target, *options;
-		unsigned long flags;
-	} mounts[] = {
-		{ "proc", "/proc", NULL, MS_NOSUID | MS_NODEV | MS_NOEXEC },
-		{ "sysfs", "/sys", NULL, MS_NOSUID | MS_NODEV | MS_NOEXEC },
-		{ "devtmpfs", "/dev", "mode=755", MS_NOSUID },
-		{ "devpts", "/dev/pts", "mode=620,ptmxmode=666", MS_NOSUID | MS_NOEXEC },
-		{ "tmpfs", "/dev/shm", "mode=1777", MS_NOSUID | MS_NODEV },
-		{ "tmpfs", "/tmp", "mode=1777", MS_NOSUID | MS_NODEV },
-		{ "tmpfs", "/run", "mode=755", MS_NOSUID | MS_NODEV },
-	};
-
-	for (size_t i = 0; i < sizeof(mounts) / sizeof(mounts[0]); i++) {
-		task_call(init, SYS_mkdir, (unsigned long)mounts[i].target, 0755);
-		task_call(init, SYS_mount, (unsigned long)mounts[i].type,
-			  (unsigned long)mounts[i].target, (unsigned long)mounts[i].type,
-			  mounts[i].flags, (unsigned long)mounts[i].options);
-	}
-	/* A tmpfs begins as everybody's. */
-	task_call(init, SYS_chmod, (unsigned long)"/", 0755);
-	task_call(init, SYS_mkdir, (unsigned long)"/etc", 0755);
-	task_call(init, SYS_mkdir, (unsigned long)"/mnt", 0755);
-}
-
-static void loopback_up(struct rumpel_task *init)
-{
-	struct ifreq request = { .ifr_name = "lo", .ifr_flags = IFF_UP | IFF_RUNNING };
-	long fd = task_call(init, SYS_socket, AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-
-	if (fd < 0)
-		fd = task_call(init, SYS_socket, AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	if (fd < 0)
-		return;
-	task_call(init, SYS_ioctl, fd, SIOCSIFFLAGS, (unsigned long)&request);
-	task_call(init, SYS_close, fd);
-}
-
-/* A profile may not have it. */
-static void set_sysctl(struct rumpel_task *init, const char *path, const char *value)
-{
-	long fd = task_call(init, SYS_open, (unsigned long)path, O_WRONLY | O_CLOEXEC);
-
-	if (fd < 0)
-		return;
-	task_call(init, SYS_write, fd, (unsigned long)value, strlen(value));
-	task_call(init, SYS_close, fd);
-}
-
-/* Linux's own defaults are for a machine. */
-static void set_sysctls(struct rumpel_task *init, unsigned int pages)
-{
-	char tcp_mem[80];
-
-	/*
-	 * TCP may have a tenth of the memory, and what comes when that is used is dropped. Here the
-	 * memory is for little else: half of it, slower growth from a quarter on (tcp(7)).
-	 */
-	snprintf(tcp_mem, sizeof(tcp_mem), "%u %u %u", pages / 4, pages / 3, pages / 2);
-	set_sysctl(init, "/proc/sys/net/ipv4/tcp_mem", tcp_mem);
-	/*
-	 * When memory is fragmented 4 MiB more are to be kept free, of however little. With nobody
-	 * to kill, a kernel of 24 MiB that writes back panicked for want of them.
-	 */
-	set_sysctl(init, "/proc/sys/vm/watermark_boost_factor", "0");
-}
-
-/*
- * Callers use up memory to the last page that is not kept free, and then their calls fail. But a
- * kernel thread that has to be made then finds none, nor anybody to kill: a panic. Tasks of a
- * real-time class may take half of what is kept free (min_free_kbytes), and the threads that
- * this one makes begin in the normal class all the same.
- */
-static void let_threads_be_made(struct rumpel_task *init)
-{
-	const struct sched_param first = { .sched_priority = 1 };
-	const int kthreadd = 2;
-
-	task_call(init, SYS_sched_setscheduler, kthreadd, SCHED_FIFO, (unsigned long)&first);
-}
-
-static int prepare(struct rumpel_kernel *kernel)
-{
-	const struct rlimit descriptors = { DESCRIPTORS_MOST, DESCRIPTORS_MOST };
-	struct rumpel_task *init = kernel->init;
-	int error;
-
-	init->id = 1;
-	task_call(init, SYS_prlimit64, 0, RLIMIT_NOFILE, (unsigned long)&descriptors, 0);
-	mount_all(init);
-	loopback_up(init);
-	set_sysctls(init, kernel->arena.memory_size / PAGE);
-	let_threads_be_made(init);
-	/* The agent's own agent is pid 1. */
-	kernel->agent = init;
-	error = rumpel_task_create(kernel, 0, &kernel->agent);
-	return error;
 }
 
 static int check_config(const struct rumpel_config *config, const char **why)
@@ -285,6 +195,72 @@ static int check_config(const struct rumpel_config *config, const char **why)
 	return *why ? -EINVAL : 0;
 }
 
+/* With the devices, unless they are to come later. */
+static int boot_fresh(struct rumpel_kernel *kernel, const struct rumpel_config *config, char *at,
+		      char *mappings_at, const char **why)
+{
+	int error = load(kernel, config, at, mappings_at, why);
+
+	if (error)
+		return error;
+	kernel->init = rumpel_task_new(kernel);
+	if (!kernel->init)
+		return -ENOMEM;
+	if (config->clock)
+		rumpel_clock_join(config->clock, kernel);
+	if (!at)
+		error = attach_devices(kernel, config);
+	if (!error)
+		error = start(kernel, config->cmdline);
+	if (error == -E2BIG)
+		*why = "the command line is too long";
+	return error ? error : rumpel_kernel_setup(kernel);
+}
+
+/* Into a kernel that is up; what it has no driver for is there all the same. */
+static int plug_devices(struct rumpel_kernel *kernel, const struct rumpel_config *config)
+{
+	int error = attach_devices(kernel, config);
+
+	for (unsigned int i = 0; i < kernel->device_count && !error; i++)
+		task_call(kernel->agent, RUMPEL_CALL_PLUG, i);
+	return error;
+}
+
+static bool may_have_snapshot(const struct rumpel_config *config)
+{
+	return config->snapshot && !config->clock && !(config->cmdline && *config->cmdline) &&
+	       memory_size(config) <= SNAPSHOT_MEMORY_MOST && !rumpel_valgrind_runs();
+}
+
+/* From the first snapshot whose addresses are free, or by a boot that makes one. */
+static int boot_by_snapshot(struct rumpel_kernel *kernel, const struct rumpel_config *config,
+			    const char **why)
+{
+	struct snapshot_identity identity;
+	char file[PATH_MAX], *at = NULL, *mappings_at = NULL;
+	int error = snapshot_identify(&identity, config->image, memory_size(config));
+	bool taken = !error;
+
+	for (unsigned int i = 0; taken && i < SNAPSHOTS; i++) {
+		if (snprintf(file, sizeof(file), "%s.%u", config->snapshot, i) >= PATH_MAX)
+			return -ENAMETOOLONG;
+		error = snapshot_load(kernel, file, &identity, config->image);
+		if (!error)
+			return plug_devices(kernel, config);
+		taken = error == -EEXIST;
+	}
+	/* Where there can be none, starts are slower, and that is all. */
+	if (taken || error == -EACCES || !rumpel_addresses_choose(&at, &mappings_at))
+		return boot_fresh(kernel, config, NULL, NULL, why);
+	error = boot_fresh(kernel, config, at, mappings_at, why);
+	if (!error) {
+		snapshot_save(kernel, file, &identity);
+		error = plug_devices(kernel, config);
+	}
+	return error;
+}
+
 static int boot(struct rumpel_kernel *kernel, const struct rumpel_config *config, const char **why)
 {
 	int error;
@@ -292,24 +268,13 @@ static int boot(struct rumpel_kernel *kernel, const struct rumpel_config *config
 	error = rumpel_log_init(&kernel->log, config->log_fd ? config->log_fd : -1);
 	if (error)
 		return error;
-	kernel->init = rumpel_task_new(kernel);
-	if (!kernel->init)
-		return -ENOMEM;
-	error = load(kernel, config, why);
-	if (error)
-		return error;
 	/* No device lies where guest memory is. */
-	kernel->mmio = kernel->arena.memory_size + RUMPEL_MMIO_SIZE;
+	kernel->mmio = memory_size(config) + RUMPEL_MMIO_SIZE;
 	kernel->mmio &= ~(RUMPEL_MMIO_SIZE - 1);
-	if (config->clock)
-		rumpel_clock_join(config->clock, kernel);
-	error = attach_devices(kernel, config);
-	if (!error)
-		error = start(kernel, config->cmdline);
-	if (error == -E2BIG)
-		*why = "the command line is too long";
-	if (!error)
-		error = prepare(kernel);
+	if (may_have_snapshot(config))
+		error = boot_by_snapshot(kernel, config, why);
+	else
+		error = boot_fresh(kernel, config, NULL, NULL, why);
 	if (!error && !config->clock && !(config->flags & RUMPEL_BOOT_NO_HOUSEKEEPER))
 		error = rumpel_housekeeper_start(kernel);
 	return error;
@@ -364,13 +329,14 @@ void rumpel_kernel_free(struct rumpel_kernel *kernel)
 	/* Who touches them until then tries again. */
 	rumpel_mappings_end(kernel->mappings);
 	rumpel_fault_remove(kernel);
-	rumpel_valgrind_forget(&kernel->arena);
-	rumpel_arena_destroy(&kernel->arena);
 	while ((task = kernel->tasks)) {
 		kernel->tasks = task->next;
-		free(task);
+		rumpel_task_delete(task);
 	}
-	free(kernel->init);
+	if (kernel->init)
+		rumpel_task_delete(kernel->init);
+	rumpel_valgrind_forget(&kernel->arena);
+	rumpel_arena_destroy(&kernel->arena);
 	if (kernel->eventfd >= 0)
 		close(kernel->eventfd);
 	if (kernel->done_fd >= 0)

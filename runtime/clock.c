@@ -62,9 +62,17 @@ void rumpel_timer_arm(struct rumpel_kernel *kernel, struct rumpel_timer *timer, 
 	*at = timer;
 }
 
-uint64_t rumpel_next_deadline(const struct rumpel_kernel *kernel)
+/* The kernel's own, on the host's clock. */
+static uint64_t own_deadline(const struct rumpel_kernel *kernel)
 {
 	uint64_t deadline = kernel->vcpu->deadline;
+
+	return deadline == NEVER ? NEVER : deadline - kernel->ahead;
+}
+
+uint64_t rumpel_next_deadline(const struct rumpel_kernel *kernel)
+{
+	uint64_t deadline = own_deadline(kernel);
 
 	if (kernel->timers && kernel->timers->deadline < deadline)
 		deadline = kernel->timers->deadline;
@@ -73,7 +81,7 @@ uint64_t rumpel_next_deadline(const struct rumpel_kernel *kernel)
 
 void rumpel_expire(struct rumpel_kernel *kernel)
 {
-	uint64_t now = rumpel_cycles_now(kernel);
+	uint64_t now = rumpel_cycles_now(kernel) - kernel->ahead;
 	struct rumpel_timer *timer;
 
 	if (!kernel->clock && kernel->watches && now - kernel->polled_at > POLL_PERIOD) {
@@ -85,7 +93,7 @@ void rumpel_expire(struct rumpel_kernel *kernel)
 		timer->deadline = NEVER;
 		timer->fire(timer);
 	}
-	if (kernel->vcpu->deadline <= now)
+	if (own_deadline(kernel) <= now)
 		__atomic_fetch_or(&kernel->vcpu->pending, 1ull << RUMPEL_IRQ_TIMER,
 				  __ATOMIC_SEQ_CST);
 }
@@ -117,7 +125,7 @@ static void op_delay(void *host, unsigned long long ns)
 			__builtin_ia32_pause();
 	}
 	rumpel_lockup_look(kernel);
-	if (kernel->vcpu->deadline <= rumpel_kernel_now(kernel))
+	if (own_deadline(kernel) <= rumpel_kernel_now(kernel))
 		__atomic_fetch_or(&kernel->vcpu->pending, 1ull << RUMPEL_IRQ_TIMER,
 				  __ATOMIC_SEQ_CST);
 }

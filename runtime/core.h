@@ -3,9 +3,7 @@
  * The inside of librumpel: one struct for all that belongs to a kernel, and
  * what the files of this directory offer each other.
  *
- *	image.c    loads a kernel image
- *	arena.c    a kernel's addresses: image, guest memory, vmalloc
- *	mappings.c addresses of callers' mmap
+ *	arena.h    where it lies: arena.c pages.c mappings.c image.c
  *	token.c    who may run the kernel
  *	thread.c   threads that do
  *	platform.h what is otherwise in a kernel that processes share (shared/)
@@ -25,7 +23,9 @@
  *	log.c      what the kernel prints
  *	valgrind.c the stacks valgrind has to know of
  *	fork.c     what a fork of the process does to kernels
- *	boot.c halt.c  the ends of its life; volumes.c: of what is made of disks
+ *	boot.c halt.c  the ends of its life; setup.c: what every program expects to find;
+ *		   volumes.c: what is made of disks
+ *	snapshot.h snapshot_save.c snapshot_load.c  a kernel that has booted, in a file
  *
  * Unless a line says otherwise, everything in struct rumpel_kernel belongs to
  * the holder of the token.
@@ -41,6 +41,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "arena.h"
 #include "kernel.h"
 #include "platform.h"
 
@@ -52,88 +53,8 @@
 #define relaxed_get(p) __atomic_load_n(p, __ATOMIC_RELAXED)
 #define relaxed_set(p, value) __atomic_store_n(p, value, __ATOMIC_RELAXED)
 
-#define PAGE 4096ull
 #define NS_PER_SEC 1000000000ll
 #define NEVER RUMPEL_NO_DEADLINE
-
-/* ---- arena.c: addresses ---- */
-
-struct rumpel_arena {
-	char *base; /* of the whole reserved range */
-	size_t size;
-	char *image;
-	size_t image_size;
-	char *memory; /* guest physical address 0 */
-	size_t memory_size;
-	char *vmalloc; /* aliases: guest memory that is mapped a second time */
-	size_t vmalloc_size;
-	int memfd; /* pages of guest memory that have had an alias; -1: none has */
-	int copy; /* of the memfd, for a child that is about to be; or -1 */
-	size_t tables_size; /* of these three together */
-	uint64_t *shared; /* a bit for each page of guest memory: lies in the memfd */
-	uint32_t *aliases; /* for each page of vmalloc: what is mapped there, or 0 */
-	uint16_t *alias_counts; /* in each block of the table */
-};
-
-/*
- * What the kernel's page tables hold (asm/pgtable.h): addresses wrap there, but the core
- * walks a table up and not around. So none of its ranges may cross a multiple of it.
- */
-#define TABLES_HOLD (512ull << 30)
-
-/* From `start` on, the first place for a range that crosses none. */
-static inline uint64_t rumpel_in_one_table(uint64_t start, uint64_t len)
-{
-	uint64_t room = -start % TABLES_HOLD;
-
-	return room && room < len ? start + room : start;
-}
-
-int rumpel_arena_create(struct rumpel_arena *arena, size_t image_size, size_t memory_size);
-/* Has pages at hand that are about to be written. */
-void rumpel_populate(void *start, size_t len);
-void rumpel_arena_destroy(struct rumpel_arena *arena);
-/* Is [va, va+len) of the vmalloc range? */
-bool rumpel_arena_has(const struct rumpel_arena *arena, unsigned long va, unsigned long len);
-/* Token held. prot: RUMPEL_PROT_*. Whole pages. */
-int rumpel_arena_map(struct rumpel_arena *arena, unsigned long va, unsigned long pa,
-		     unsigned long len, int prot);
-int rumpel_arena_unmap(struct rumpel_arena *arena, unsigned long va, unsigned long len);
-/* Token held, around a fork: after a prepare that failed, the child has no copy. */
-int rumpel_arena_fork_prepare(struct rumpel_arena *arena);
-void rumpel_arena_fork_parent(struct rumpel_arena *arena);
-int rumpel_arena_fork_child(struct rumpel_arena *arena);
-
-/* ---- mappings.c ---- */
-
-int rumpel_mappings_create(struct rumpel_mappings **mappings);
-void rumpel_mappings_range(const struct rumpel_mappings *mappings, uint64_t *start, uint64_t *size);
-bool rumpel_mappings_has(const struct rumpel_mappings *mappings, uint64_t va, uint64_t len);
-/* Guest memory at an address of the range. -ENOMEM: that is too much, unless all is flushed. */
-int rumpel_mappings_map(struct rumpel_mappings *mappings, struct rumpel_arena *arena, uint64_t va,
-			uint64_t pa, uint64_t len, int prot);
-int rumpel_mappings_unmap(struct rumpel_mappings *mappings, uint64_t va, uint64_t len);
-/* Nothing is mapped: the next touch of each page is a fault. */
-int rumpel_mappings_flush(struct rumpel_mappings *mappings);
-/* The kernel goes, and with it what it held. */
-void rumpel_mappings_end(struct rumpel_mappings *mappings);
-/* Host code touched an address of the range. 0: it may try again; else a signal. */
-int rumpel_mappings_fault(struct rumpel_kernel *kernel, uint64_t address, bool write);
-
-/* ---- image.c ---- */
-
-struct rumpel_image_file {
-	int fd;
-	size_t size; /* of the address range it takes */
-	void *headers; /* what was read of the file */
-};
-
-/* -ENOEXEC and *why, or what open() says. */
-int rumpel_image_open(struct rumpel_image_file *file, const char *path, const char **why);
-/* Maps and relocates it at arena->image. */
-int rumpel_image_load(struct rumpel_image_file *file, const struct rumpel_arena *arena,
-		      const struct rumpel_image **image, const char **why);
-void rumpel_image_close(struct rumpel_image_file *file);
 
 /* ---- log.c: a ring of whole lines; its own lock ---- */
 
@@ -324,6 +245,7 @@ struct rumpel_kernel {
 
 	struct rumpel_clock *clock; /* NULL: the host's */
 	struct rumpel_cycles cycles;
+	uint64_t ahead; /* of the host's clock: of a kernel that comes from a snapshot */
 	struct rumpel_kernel *clock_next; /* the next one on the same clock */
 	uint64_t clock_order;
 
@@ -474,7 +396,7 @@ void rumpel_housekeeper_forked(struct rumpel_kernel *kernel);
 
 /* ---- cycles.c: token held ---- */
 
-/* Now on the host's clock, at most 100 ns late, and never earlier than before. */
+/* Now as the kernel counts, at most 100 ns late, and never earlier than before. */
 uint64_t rumpel_cycles_now(struct rumpel_kernel *kernel);
 /* The same by asking the host: sets the vcpu's cycle_ variables. */
 uint64_t rumpel_cycles_look(struct rumpel_kernel *kernel);
@@ -493,7 +415,7 @@ struct rumpel_clock {
 uint64_t rumpel_host_now(void);
 /* `timeout` from now, or NEVER if it is negative. */
 uint64_t rumpel_host_limit(int64_t timeout_ns);
-/* When the kernel has to be looked at: its own timer or one of its devices'. */
+/* When the kernel has to be looked at: its own timer or one of its devices'. The host's clock. */
 uint64_t rumpel_next_deadline(const struct rumpel_kernel *kernel);
 /* Token held: fires timers and the timer interrupt that are due. */
 void rumpel_expire(struct rumpel_kernel *kernel);
@@ -539,6 +461,7 @@ void rumpel_jobs_delegate(struct rumpel_jobs *jobs);
 int rumpel_task_wait_also(struct rumpel_task *task, int64_t timeout_ns, struct pollfd *also,
 			  unsigned int count, long *result);
 struct rumpel_task *rumpel_task_new(struct rumpel_kernel *kernel);
+void rumpel_task_delete(struct rumpel_task *task);
 /* Token held: it is on the kernel's list from now on. */
 void rumpel_task_link(struct rumpel_task *task);
 /* Token held: the kernel reports the end of a call or of a task. */
@@ -597,8 +520,23 @@ void rumpel_fault_thread_init(void);
 
 /* A new kernel's memory holds stacks. */
 void rumpel_valgrind_announce(const struct rumpel_arena *arena);
+bool rumpel_valgrind_runs(void);
 /* It is about to go. */
 void rumpel_valgrind_forget(const struct rumpel_arena *arena);
+
+/* ---- boot.c ---- */
+
+/* The image is in place: it gets to know the host, and the host what to call. */
+void rumpel_kernel_connect(struct rumpel_kernel *kernel);
+
+/* ---- setup.c: without the token ---- */
+
+/* A kernel that has just booted becomes what programs expect; its agent is there. */
+int rumpel_kernel_setup(struct rumpel_kernel *kernel);
+/* Random numbers differ from here on from those of others that were the same. */
+void rumpel_kernel_reseed(struct rumpel_task *agent);
+/* A file of a device, also where /dev is not. */
+long rumpel_open_device(struct rumpel_task *agent, const char *path, int major, int minor);
 
 /* ---- fork.c ---- */
 

@@ -90,7 +90,7 @@ uint64_t rumpel_cycles_look(struct rumpel_kernel *kernel)
 	if (kernel->clock)
 		return kernel->clock->now;
 	before = read_counter();
-	now = rumpel_host_now();
+	now = rumpel_host_now() + kernel->ahead;
 	after = read_counter();
 	elapsed = before - vcpu->cycle_base;
 	latest = by_counter(vcpu, elapsed < vcpu->cycle_limit ? elapsed : vcpu->cycle_limit);

@@ -18,7 +18,6 @@
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/sysmacros.h>
 #include <unistd.h>
 
 /*
@@ -304,37 +303,6 @@ static void forget_results(struct rumpel_kernel *kernel)
 			rumpel_task_forget(task);
 }
 
-static long open_device(struct rumpel_task *agent, const char *path, int major, int minor)
-{
-	const char *own = "/.rumpel-device";
-	long fd = task_call(agent, SYS_open, (unsigned long)path, O_WRONLY | O_CLOEXEC, 0);
-
-	if (fd >= 0)
-		return fd;
-	if (task_call(agent, SYS_mknod, (unsigned long)own, S_IFCHR | 0600, makedev(major, minor)))
-		return -ENODEV;
-	fd = task_call(agent, SYS_open, (unsigned long)own, O_WRONLY | O_CLOEXEC, 0);
-	task_call(agent, SYS_unlink, (unsigned long)own);
-	return fd;
-}
-
-/* Parent and child must not draw the same random numbers. */
-static void reseed(struct rumpel_task *agent)
-{
-	struct {
-		struct rand_pool_info info;
-		unsigned char seed[32];
-	} entropy = { .info = { .entropy_count = 256, .buf_size = 32 } };
-	long fd = open_device(agent, "/dev/urandom", 1, 9);
-
-	if (fd < 0)
-		return;
-	if (getrandom(entropy.seed, sizeof(entropy.seed), GRND_NONBLOCK) > 0 &&
-	    !task_call(agent, SYS_ioctl, fd, RNDADDENTROPY, (unsigned long)&entropy))
-		task_call(agent, SYS_ioctl, fd, RNDRESEEDCRNG, 0);
-	task_call(agent, SYS_close, fd);
-}
-
 /* The kernel's own log says why a device fails. */
 static void report_lost(struct rumpel_kernel *kernel)
 {
@@ -348,7 +316,7 @@ static void report_lost(struct rumpel_kernel *kernel)
 		if (!kernel->devices[i] || !kernel->devices[i]->lost)
 			continue;
 		if (fd < 0)
-			fd = open_device(agent, "/dev/kmsg", 1, 11);
+			fd = rumpel_open_device(agent, "/dev/kmsg", 1, 11);
 		if (fd < 0)
 			return;
 		len = snprintf(text, sizeof(text),
@@ -393,7 +361,7 @@ static void drop(void)
 static void begin(struct rumpel_kernel *kernel)
 {
 	if (!kernel->clock)
-		reseed(kernel->agent);
+		rumpel_kernel_reseed(kernel->agent);
 	report_lost(kernel);
 	rumpel_housekeeper_forked(kernel);
 }

@@ -106,7 +106,7 @@ void rumpel_image_close(struct rumpel_image_file *file)
 	free(file->headers);
 }
 
-static int map_segment(int fd, char *base, const Elf64_Phdr *segment)
+static int map_segment(int fd, char *base, const Elf64_Phdr *segment, bool fresh)
 {
 	bool writable = segment->p_flags & PF_W;
 	int prot =
@@ -124,7 +124,8 @@ static int map_segment(int fd, char *base, const Elf64_Phdr *segment)
 	/* Of what is only relocated, most pages stay the file's. */
 	if (segment->p_memsz == segment->p_filesz)
 		return 0;
-	rumpel_populate(base + start, page_up(data_end) - start);
+	if (fresh)
+		rumpel_populate(base + start, page_up(data_end) - start);
 	/* What follows the data in its last page belongs to something else in the file. */
 	if (segment->p_filesz)
 		memset(base + data_end, 0, page_up(data_end) - data_end);
@@ -231,7 +232,7 @@ static const char *check_image(const struct rumpel_image *image)
 	return NULL;
 }
 
-int rumpel_image_load(struct rumpel_image_file *file, const struct rumpel_arena *arena,
+int rumpel_image_load(struct rumpel_image_file *file, const struct rumpel_arena *arena, bool fresh,
 		      const struct rumpel_image **image, const char **why)
 {
 	const struct headers *headers = file->headers;
@@ -247,7 +248,7 @@ int rumpel_image_load(struct rumpel_image_file *file, const struct rumpel_arena 
 			dynamic = segment;
 		if (segment->p_type != PT_LOAD)
 			continue;
-		error = map_segment(file->fd, base, segment);
+		error = map_segment(file->fd, base, segment, fresh);
 		if (error)
 			return error;
 	}
@@ -255,9 +256,9 @@ int rumpel_image_load(struct rumpel_image_file *file, const struct rumpel_arena 
 		*why = "the image has no entry";
 	else if (!dynamic)
 		*why = "the image has no dynamic section";
-	else
+	else if (fresh)
 		*why = find_relocations(base, file->size, dynamic, &relocations);
-	if (!*why)
+	if (!*why && fresh)
 		*why = relocate(base, file->size, &relocations);
 	if (*why)
 		return -ENOEXEC;

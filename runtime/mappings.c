@@ -41,18 +41,17 @@ static int lay(char *at, size_t len, int prot)
 	return mmap(at, len, prot, flags, -1, 0) == MAP_FAILED ? -errno : 0;
 }
 
-int rumpel_mappings_create(struct rumpel_mappings **result)
+int rumpel_mappings_create(struct rumpel_mappings **result, char *at)
 {
 	struct rumpel_mappings *mappings = calloc(1, sizeof(*mappings));
 	size_t before;
-	char *at;
 
 	if (!mappings)
 		return -ENOMEM;
-	at = mmap(NULL, RESERVED, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	at = rumpel_reserve(at, RESERVED);
 	if (at == MAP_FAILED) {
 		free(mappings);
-		return -ENOMEM;
+		return -errno;
 	}
 	before = -(uintptr_t)at % MAPPINGS_ALIGNMENT;
 	before = rumpel_in_one_table((uintptr_t)at + before, MAPPINGS_SIZE) - (uintptr_t)at;

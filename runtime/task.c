@@ -10,10 +10,31 @@
 #define THREAD_FLAGS \
 	(CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM)
 
+/* Of pid 1 and the agent, whose addresses are the same in a snapshot of the kernel. */
+static struct rumpel_task *room_in_arena(const struct rumpel_kernel *kernel)
+{
+	struct rumpel_task *tasks = (struct rumpel_task *)kernel->arena.tasks;
+
+	if (!tasks || !kernel->init)
+		return tasks;
+	return kernel->agent == kernel->init ? tasks + 1 : NULL;
+}
+
+void rumpel_task_delete(struct rumpel_task *task)
+{
+	uintptr_t tasks = (uintptr_t)task->kernel->arena.tasks;
+
+	/* The arena's go with it. */
+	if (!tasks || (uintptr_t)task - tasks >= PAGE)
+		free(task);
+}
+
 struct rumpel_task *rumpel_task_new(struct rumpel_kernel *kernel)
 {
-	struct rumpel_task *task = calloc(1, sizeof(*task));
+	struct rumpel_task *task = room_in_arena(kernel);
 
+	if (!task)
+		task = calloc(1, sizeof(*task));
 	if (!task)
 		return NULL;
 	task->kernel = kernel;
@@ -379,7 +400,7 @@ int rumpel_task_create(struct rumpel_kernel *kernel, unsigned int flags, struct 
 				   (unsigned long)&new->caller);
 	rumpel_agent_give(kernel);
 	if (result < 0) {
-		free(new);
+		rumpel_task_delete(new);
 		return (int)result;
 	}
 	new->id = (int)result;
@@ -450,6 +471,6 @@ void rumpel_task_free(struct rumpel_task *task)
 	if (task->reported)
 		rumpel_done_remove(kernel, task);
 	unlink_task(task);
-	free(task);
+	rumpel_task_delete(task);
 	rumpel_leave(kernel, false);
 }

@@ -20,6 +20,11 @@ static void announce(char *start, size_t size)
 	(void)VALGRIND_DISABLE_ADDR_ERROR_REPORTING_IN_RANGE(start, size);
 }
 
+bool rumpel_valgrind_runs(void)
+{
+	return RUNNING_ON_VALGRIND;
+}
+
 void rumpel_valgrind_announce(const struct rumpel_arena *arena)
 {
 	if (!RUNNING_ON_VALGRIND)
@@ -36,6 +41,11 @@ void rumpel_valgrind_forget(const struct rumpel_arena *arena)
 	(void)VALGRIND_ENABLE_ADDR_ERROR_REPORTING_IN_RANGE(arena->memory, arena->memory_size);
 }
 #else
+bool rumpel_valgrind_runs(void)
+{
+	return false;
+}
+
 void rumpel_valgrind_announce(const struct rumpel_arena *arena)
 {
 	(void)arena;

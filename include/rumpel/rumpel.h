@@ -60,6 +60,13 @@ struct rumpel_config {
 	struct rumpel_device **devices; /* owned by the kernel once it boots */
 	size_t device_count;
 	const char **error; /* if set: a static text that explains a failure */
+	/*
+	 * Files FILE.0, FILE.1, ... in a directory of the user's, or NULL: the kernel starts from
+	 * what an earlier boot of the same image with as much memory has left there, or it boots
+	 * and leaves it, if it can. Not with a command line or a virtual clock. The devices come
+	 * once the kernel is up. Hash seeds of the boot are the same in all that start from one.
+	 */
+	const char *snapshot;
 };
 
 /*

@@ -251,6 +251,16 @@ ssize_t getrandom(void *data, size_t size, unsigned int flags)
 	return call(SYS_getrandom, (long)data, size, flags);
 }
 
+int rename(const char *from, const char *to)
+{
+	return (int)call(SYS_rename, (long)from, (long)to);
+}
+
+uid_t geteuid(void)
+{
+	return (uid_t)call(SYS_geteuid);
+}
+
 pid_t getpid(void)
 {
 	return (pid_t)bare_syscall(SYS_getpid);

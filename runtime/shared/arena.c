@@ -10,15 +10,19 @@
 #include "instance.h"
 
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
+
+#include "../bare/bare.h"
 
 #define PROT_BITS 2
 
-int rumpel_arena_create(struct rumpel_arena *arena, size_t image_size, size_t memory_size)
+int rumpel_arena_create(struct rumpel_arena *arena, size_t image_size, size_t memory_size, char *at)
 {
 	size_t aliases = SHARED_VMALLOC_SIZE / PAGE * sizeof(*arena->aliases);
 	int fds = instance->fds;
 
+	(void)at; /* the same in all processes */
 	instance->kernel =
 		(struct rumpel_kernel *)((char *)arena - offsetof(struct rumpel_kernel, arena));
 	if (image_size > SHARED_MEMORY - SHARED_IMAGE ||
@@ -28,6 +32,7 @@ int rumpel_arena_create(struct rumpel_arena *arena, size_t image_size, size_t me
 	arena->copy = -1;
 	arena->base = arena->image = (char *)SHARED_IMAGE;
 	arena->size = SHARED_MAPPINGS - SHARED_IMAGE;
+	arena->tasks = instance->tasks;
 	arena->image_size = (image_size + PAGE - 1) & ~(PAGE - 1);
 	arena->memory = (char *)SHARED_MEMORY;
 	arena->memory_size = memory_size;
@@ -45,6 +50,42 @@ int rumpel_arena_create(struct rumpel_arena *arena, size_t image_size, size_t me
 void rumpel_populate(void *start, size_t len)
 {
 	madvise(start, len, 23 /* MADV_POPULATE_WRITE */);
+}
+
+bool rumpel_addresses_choose(char **arena, char **mappings)
+{
+	*arena = (char *)SHARED_IMAGE;
+	*mappings = (char *)SHARED_MAPPINGS;
+	return true;
+}
+
+static int written(const struct rumpel_arena *arena, const char *start, size_t len,
+		   rumpel_written_fn found, void *data)
+{
+	off_t first = SHARED_OFFSET(start), end = first + (off_t)len, at = first, hole;
+	int error = 0;
+
+	while (!error && at < end) {
+		at = bare_syscall(SYS_lseek, arena->memfd, at, SEEK_DATA);
+		if (at < 0 || at >= end)
+			break;
+		hole = bare_syscall(SYS_lseek, arena->memfd, at, SEEK_HOLE);
+		if (hole < 0)
+			return (int)hole;
+		if (hole > end)
+			hole = end;
+		error = found(data, (uint64_t)start + (uint64_t)(at - first),
+			      (uint64_t)(hole - at));
+		at = hole;
+	}
+	return at == -ENXIO ? 0 : error;
+}
+
+int rumpel_arena_written(const struct rumpel_arena *arena, rumpel_written_fn found, void *data)
+{
+	int error = written(arena, arena->image, arena->image_size, found, data);
+
+	return error ? error : written(arena, arena->memory, arena->memory_size, found, data);
 }
 
 /* The memory goes with the last process. */
@@ -130,6 +171,18 @@ void shared_replay(struct rumpel_space *space)
 	}
 }
 
+/* The end of what is mapped together with the alias at `index`, from there on. */
+static size_t alias_run_end(const struct rumpel_arena *arena, size_t index)
+{
+	uint32_t first = arena->aliases[index];
+	size_t end = index + 1;
+
+	while (end < SHARED_VMALLOC_SIZE / PAGE &&
+	       arena->aliases[end] == first + ((uint32_t)(end - index) << PROT_BITS))
+		end++;
+	return end;
+}
+
 int rumpel_arena_map(struct rumpel_arena *arena, unsigned long va, unsigned long pa,
 		     unsigned long len, int prot)
 {
@@ -141,6 +194,8 @@ int rumpel_arena_map(struct rumpel_arena *arena, unsigned long va, unsigned long
 	    (va | pa | len) & (PAGE - 1))
 		return -EINVAL;
 	error = show(arena, (char *)va, pa, len, prot);
+	if (is_alias && index + len / PAGE > arena->alias_end)
+		arena->alias_end = index + len / PAGE;
 	for (size_t i = 0; is_alias && !error && i < len / PAGE; i++) {
 		replaced |= arena->aliases[index + i];
 		arena->aliases[index + i] = (uint32_t)(pa / PAGE + i) << PROT_BITS | (uint32_t)prot;
@@ -171,10 +226,29 @@ int rumpel_arena_unmap(struct rumpel_arena *arena, unsigned long va, unsigned lo
 	return 0;
 }
 
+bool rumpel_arena_alias(const struct rumpel_arena *arena, size_t *index, struct rumpel_alias *alias)
+{
+	size_t first = *index, next;
+
+	while (first < arena->alias_end && !arena->aliases[first])
+		first++;
+	if (first >= arena->alias_end)
+		return false;
+	next = alias_run_end(arena, first);
+	*alias = (struct rumpel_alias){
+		.va = SHARED_VMALLOC + first * PAGE,
+		.pa = (uint64_t)(arena->aliases[first] >> PROT_BITS) * PAGE,
+		.len = (next - first) * PAGE,
+		.prot = arena->aliases[first] & ((1 << PROT_BITS) - 1),
+	};
+	*index = next;
+	return true;
+}
+
 bool shared_fault_in(uint64_t address, bool write)
 {
 	const struct rumpel_arena *arena = &instance->kernel->arena;
-	size_t index = (address - SHARED_VMALLOC) / PAGE, end = index + 1;
+	size_t index = (address - SHARED_VMALLOC) / PAGE;
 	uint32_t first;
 
 	if (address < SHARED_VMALLOC || address >= SHARED_VMALLOC + SHARED_VMALLOC_SIZE)
@@ -182,9 +256,6 @@ bool shared_fault_in(uint64_t address, bool write)
 	first = arena->aliases[index];
 	if (!first || (write && !(first & RUMPEL_PROT_WRITE)))
 		return false;
-	while (end < SHARED_VMALLOC_SIZE / PAGE &&
-	       arena->aliases[end] == first + ((uint32_t)(end - index) << PROT_BITS))
-		end++;
 	return show(arena, (char *)(address & ~(PAGE - 1)), (first >> PROT_BITS) * PAGE,
-		    (end - index) * PAGE, first) == 0;
+		    (alias_run_end(arena, index) - index) * PAGE, first) == 0;
 }

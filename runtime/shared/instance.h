@@ -142,6 +142,7 @@ struct rumpel_instance {
 	int keeper; /* its pidfd */
 	uint64_t looked; /* at that, by the CPU's counter */
 	struct rumpel_kernel *kernel;
+	char tasks[PAGE] __attribute__((aligned(64))); /* see struct rumpel_arena */
 	struct part parts[MOST_PARTS];
 	unsigned int part_count;
 	struct file_owner owners[MOST_OWNERS];

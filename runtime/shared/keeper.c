@@ -119,6 +119,7 @@ static int boot(const struct options *options, struct rumpel_kernel **kernel, co
 	struct rumpel_config config = {
 		.memory = options->memory,
 		.cmdline = options->cmdline,
+		.snapshot = options->snapshot,
 		.log_fd = options->log,
 		.devices = devices,
 		.device_count = options->device_count,

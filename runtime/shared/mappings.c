@@ -16,8 +16,9 @@ struct rumpel_mappings {
 	uint32_t pieces; /* mapped since all was flushed, by any process */
 };
 
-int rumpel_mappings_create(struct rumpel_mappings **result)
+int rumpel_mappings_create(struct rumpel_mappings **result, char *at)
 {
+	(void)at;
 	*result = calloc(1, sizeof(**result));
 	return *result ? 0 : -ENOMEM;
 }

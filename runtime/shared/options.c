@@ -87,6 +87,8 @@ const char *options_parse(struct options *options, char **arguments)
 			options->fds = (int)options_number(value);
 		else if ((value = options_value(*arguments, "cmdline")))
 			options->cmdline = value;
+		else if ((value = options_value(*arguments, "snapshot")))
+			options->snapshot = value;
 		else if ((value = options_value(*arguments, "listen")))
 			options->listen = (int)options_number(value);
 		else if ((value = options_value(*arguments, "log")))

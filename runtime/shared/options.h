@@ -5,6 +5,7 @@
  *	control=FD	a unix socket: see keeper.c
  *	image=PATH	of the kernel
  *	memory=BYTES cmdline=TEXT
+ *	snapshot=FILE	to start from, or to make: see struct rumpel_config
  *	fds=N		the first number of its descriptors
  *	listen=FD	a unix socket that listens: who connects gets the descriptors
  *	log=FD		what the kernel prints
@@ -33,7 +34,7 @@
 #define MOST_FILES 4
 
 struct options {
-	const char *image, *cmdline;
+	const char *image, *cmdline, *snapshot;
 	uint64_t memory;
 	int control, fds, listen, log;
 	bool detach;

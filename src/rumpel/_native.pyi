@@ -83,6 +83,7 @@ def boot(
     flags: int = 0,
     log_fd: int = 0,
     devices: Sequence[Device] = (),
+    snapshot: str | None = None,
 ) -> Kernel:
     """Boot a kernel; the calling thread becomes the owner of its pid 1.
 
@@ -94,6 +95,7 @@ def boot(
         flags: ``NO_HOUSEKEEPER`` or 0.
         log_fd: descriptor to which log records are also written; 0 is none.
         devices: belong to the kernel from then on.
+        snapshot: files to start from or to make: see struct rumpel_config.
 
     Raises:
         BootError: the image cannot be opened, is none, or did not boot.

@@ -30,7 +30,17 @@ TIME = Figure("fake-time", "ns", 0.2, "host", "nothing, quickly")
 RATE = Figure("fake-rate", "1/s", 4, "host", "nothing, often", more=True)
 ALONE = Figure("fake-alone", "ms", 1, TARGET, "what no host does")
 
-ISSUE = ["boot", "boot-tiny", "memory", "getpid-c", "getpid-python", "pipe", "switch", "handoff"]
+ISSUE = [
+    "boot",
+    "boot-tiny",
+    "start",
+    "memory",
+    "getpid-c",
+    "getpid-python",
+    "pipe",
+    "switch",
+    "handoff",
+]
 ISSUE += ["tcp-lo-64k", "tcp-lo-16k", "tcp-lo-1k", "tcp-lo-threads", "rr-lo"]
 ISSUE += ["udp-lo", "python-send-recv"]
 ISSUE += ["tap-tcp-out", "tap-tcp-in", "tap-rr", "xdp-rr", "link-tcp"]

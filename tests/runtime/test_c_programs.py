@@ -38,7 +38,7 @@ def test_c_programs(default_image: str) -> None:
 @pytest.mark.parametrize(
     ("sanitizer", "tests"),
     [
-        ("address", "test_ends test_devices test_tasks test_fork"),
+        ("address", "test_ends test_devices test_tasks test_fork test_snapshot"),
         ("thread", "test_kernel test_tasks"),
     ],
 )

@@ -188,23 +188,28 @@ static Kernel *kernel_new(struct native_state *state)
 	return kernel;
 }
 
-/* boot(image, memory=0, cmdline="", clock=None, flags=0, log_fd=0, devices=()) */
+/* boot(image, memory=0, cmdline="", clock=None, flags=0, log_fd=0, devices=(), snapshot=None) */
 PyObject *kernel_boot(PyObject *module, PyObject *args, PyObject *keywords)
 {
-	static char *known[] = { "image", "memory", "cmdline", "clock",
-				 "flags", "log_fd", "devices", NULL };
+	static char *known[] = { "image",  "memory",  "cmdline",  "clock", "flags",
+				 "log_fd", "devices", "snapshot", NULL };
 	struct native_state *state = PyModule_GetState(module);
 	struct rumpel_config config = { 0 };
-	PyObject *image = NULL, *clock = Py_None, *given = NULL, *devices;
+	PyObject *image = NULL, *clock = Py_None, *given = NULL, *snapshot = Py_None, *devices;
 	unsigned long long memory = 0;
 	const char *cmdline = NULL;
+	PyObject *file = NULL;
 	Kernel *kernel;
 	int error = -1;
 
-	if (!PyArg_ParseTupleAndKeywords(args, keywords, "O&|$KzOIiO:boot", known,
+	if (!PyArg_ParseTupleAndKeywords(args, keywords, "O&|$KzOIiOO:boot", known,
 					 PyUnicode_FSConverter, &image, &memory, &cmdline, &clock,
-					 &config.flags, &config.log_fd, &given))
+					 &config.flags, &config.log_fd, &given, &snapshot))
 		return NULL;
+	if (snapshot != Py_None && !PyUnicode_FSConverter(snapshot, &file)) {
+		Py_DECREF(image);
+		return NULL;
+	}
 	devices = given ? PySequence_Tuple(given) : PyTuple_New(0);
 	kernel = devices ? kernel_new(state) : NULL;
 	if (!kernel)
@@ -213,6 +218,7 @@ PyObject *kernel_boot(PyObject *module, PyObject *args, PyObject *keywords)
 	config.image = PyBytes_AS_STRING(image);
 	config.memory = memory;
 	config.cmdline = cmdline;
+	config.snapshot = file ? PyBytes_AS_STRING(file) : NULL;
 	if (clock != Py_None) {
 		config.clock = clock_handle(state, clock);
 		if (!config.clock)
@@ -229,6 +235,7 @@ PyObject *kernel_boot(PyObject *module, PyObject *args, PyObject *keywords)
 out:
 	PyMem_Free(config.devices);
 	Py_XDECREF(devices);
+	Py_XDECREF(file);
 	Py_DECREF(image);
 	if (error && kernel) {
 		shut(kernel);

@@ -16,6 +16,7 @@ WARM = 3
 
 BOOT = Figure("boot", "ms", 1, TARGET, "rumpel.boot() to the first system call, default profile")
 BOOT_TINY = Figure("boot-tiny", "ms", 1, TARGET, "the same with the profile tiny")
+START = Figure("start", "ms", 2, "a boot", "rumpel.boot() from a snapshot to the first system call")
 
 
 def booting(
@@ -31,15 +32,25 @@ def booting(
 
     def run(options: Options) -> Iterator[Result]:
         path = options.path(profile)
-        times = [_boot_once(path) for _ in range(WARM + RUNS)][WARM:]
+        times = [_boot_once(path, snapshot=False) for _ in range(WARM + RUNS)][WARM:]
         yield figure.result(times, [target] * len(times))
 
     return run
 
 
-def _boot_once(path: str) -> float:
+def starting(options: Options) -> Iterator[Result]:
+    """Measure starts from a snapshot beside boots, by turns."""
+    path = options.path()
+    pairs = [
+        (_boot_once(path, snapshot=True), _boot_once(path, snapshot=False))
+        for _ in range(WARM + RUNS)
+    ][WARM:]
+    yield START.result([start for start, _ in pairs], [boot for _, boot in pairs])
+
+
+def _boot_once(path: str, *, snapshot: bool) -> float:
     start = time.perf_counter()
-    kernel = rumpel.boot(image=path)
+    kernel = rumpel.boot(image=path, snapshot=snapshot)
     kernel.os.getpid()
     took = time.perf_counter() - start
     kernel.halt()

@@ -52,6 +52,7 @@ class Benchmark:
 BENCHMARKS = (
     Benchmark("boot", (boot.BOOT,), boot.booting(boot.BOOT, None, 10.0)),
     Benchmark("boot-tiny", (boot.BOOT_TINY,), boot.booting(boot.BOOT_TINY, "tiny", 3.0), ("tiny",)),
+    Benchmark("start", (boot.START,), boot.starting),
     Benchmark("memory", (*memory.FIGURES.values(), memory.IDLE_CPU), memory.memory, (None, "tiny")),
     Benchmark("getpid-c", (calls.GETPID_C,), calls.getpid_c),
     Benchmark("getpid-python", (calls.GETPID_PYTHON,), calls.getpid_python),

@@ -12,7 +12,7 @@ from _thread import LockType, allocate_lock, start_new_thread
 
 from rumpel import _native
 from rumpel.build.lookup import image_path
-from rumpel.sizes import to_bytes
+from rumpel.build.snapshots import snapshot_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ vlan
 """
 BOOTED = frozenset(_NAMES.split())
 """Stages that have a kernel; those of a chain have copies of one."""
+MEMORY = 64 << 20
+"""Bytes of a kernel."""
 _OTHERWISE = ("--help", "--fuse", "--virtual")
 """Where there is none, or several."""
 
@@ -64,7 +66,8 @@ class Start:
         imported.acquire()
         start_new_thread(_import, (name, imported))
         try:
-            self._native = _native.boot(image, memory=to_bytes("64M"))
+            snapshot = snapshot_file(image, MEMORY, _native.__file__)
+            self._native = _native.boot(image, memory=MEMORY, snapshot=snapshot)
         finally:
             imported.acquire()
 

@@ -8,6 +8,7 @@ import os
 import time
 from itertools import count
 
+from rumpel.build.snapshots import snapshot_file
 from rumpel.errors import BootError
 from rumpel.run import agent, instance, keeper, nets, policy
 from rumpel.run.nets import Net
@@ -228,6 +229,9 @@ def start(program: Sequence[str], options: Options) -> instance.Joined:
                 _write(resolv, "".join(f"nameserver {server}\n" for server in servers))
             extra = [f"memory={options.memory}", f"listen={listener.fileno()}"]
             extra += [f"remove={path}" for path in files]
+            snapshot = snapshot_file(image, options.memory, keeper.KEEPER)
+            if snapshot:
+                extra.append(f"snapshot={snapshot}")
             fds = [*made.fds, listener.fileno()]
             if options.log is not None:
                 fds.append(_open_log(options.log))
