@@ -12,7 +12,7 @@ import contextlib
 import errno
 import os as host
 import stat
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -25,6 +25,7 @@ from rumpel.copying.attributes import (
     checked,
     nonsense,
 )
+from rumpel.copying.filling import Filling, replace
 from rumpel.copying.groups import Group, Groups, Maker
 from rumpel.copying.keeping import DEFAULT_ACL, Keeper
 from rumpel.copying.packed import can_pack, unpacked
@@ -34,7 +35,6 @@ from rumpel.copying.source import Item, attributes_of, xattr_names
 __all__ = ["Writer"]
 
 _DIRECTORY = host.O_RDONLY | host.O_DIRECTORY | host.O_NOFOLLOW
-_CREATE = host.O_WRONLY | host.O_CREAT | host.O_EXCL | host.O_NOFOLLOW
 _SPECIAL = stat.S_ISUID | stat.S_ISGID | stat.S_ISVTX
 
 
@@ -47,19 +47,6 @@ class _Directory(NamedTuple):
     has_default_acl: bool
     is_plain: bool
     """What is made in it is ours, and has the mode that is asked for."""
-
-
-class _Open(NamedTuple):
-    """A file that is being written."""
-
-    rel: str
-    name: str
-    at: int | None
-    fd: int
-    attributes: Attributes
-    inherits: bool
-    is_done: bool
-    """Owner and mode are what they shall be."""
 
 
 class Writer:
@@ -94,13 +81,10 @@ class Writer:
         self.source = source
         self.owner = owner
         self.progress = progress
-        self._placed = placed
         self.copied = Copied()
         self.errors: list[tuple[str, str, str]] = []
         self._stack: list[_Directory] = []
         self._skipped: str | None = None
-        self._open: _Open | None = None
-        self._position = 0
         self._linkable: set[str] = set()
         self._has_top = False
         # Who makes files, and what bits they have not whatever is asked for.
@@ -108,6 +92,8 @@ class Writer:
         self._umask = os.umask(0o077)
         os.umask(self._umask)
         self._keeper = Keeper(os, lambda rel: self._paths(rel)[1], self.copied.lost)
+        args = self.copied, self._keeper, self._fail, self._linkable, progress, placed
+        self._filling = Filling(os, *args)
         maker = Maker(self._ids, self._umask, owner)
         fits = owner is None or all(0 <= each < 1 << 32 for each in owner)
         self._groups = Groups(os, self, maker) if fits and can_pack(os) else None
@@ -132,12 +118,12 @@ class Writer:
             for item, data in items:
                 self._item(item, data)
                 yield
-            self._interrupted()
+            self._filling.interrupted()
             while self._stack:
                 self._leave()
             self._catch_up(None)
         finally:
-            self._abandon()
+            self._filling.abandon()
             left = self._groups.close() if self._groups else []
             for directory in (*left, *self._stack):
                 self.os.close(directory.fd)
@@ -146,7 +132,7 @@ class Writer:
     def _item(self, item: list[Any], data: Any) -> None:
         kind = item[0]
         if kind in ("c", "e", "i"):
-            self._piece(kind, item[1], data, item[2:])
+            self._filling.piece(kind, item[1], data, item[2:])
             return
         rel = str(item[1])
         if kind == "b":
@@ -156,12 +142,12 @@ class Writer:
             raise ValueError(f"{kind!r} is no kind of item")
         if kind == "x":
             with contextlib.suppress(OSError):
-                self._abandon()
-            self.errors.append((*self._paths(rel), str(item[2])))
+                self._filling.abandon()
+            self._fail(rel, str(item[2]))
         elif self._skipped is not None and rel.startswith(self._skipped):
             return
         else:
-            self._interrupted()
+            self._filling.interrupted()
             self._skipped = None
             self._entry(kind, rel, item, data)
         if self.progress:
@@ -187,7 +173,7 @@ class Writer:
             if attributes.names > 1 and kind != "d":
                 self._linkable.add(rel)
         except OSError as error:
-            self.errors.append((*self._paths(rel), str(error)))
+            self._fail(rel, str(error))
             if kind == "d":
                 self._skipped = f"{rel}/" if rel else ""
 
@@ -240,13 +226,8 @@ class Writer:
             return self.source, self.target
         return f"{self.source.rstrip('/')}/{rel}", f"{self.target.rstrip('/')}/{rel}"
 
-    def _replace(self, at: int | None, name: str, make: Callable[[], Any]) -> Any:
-        """Make a name; if there is one already, and it is no directory, it goes."""
-        try:
-            return make()
-        except FileExistsError:
-            self.os.unlink(name, dir_fd=at)
-            return make()
+    def _fail(self, rel: str, why: str) -> None:
+        self.errors.append((*self._paths(rel), why))
 
     def _link(self, first: str, at: int | None, name: str) -> None:
         # What was made here has no links in its path; all else is not to be believed.
@@ -254,7 +235,7 @@ class Writer:
             raise FileNotFoundError(errno.ENOENT, "the file's first name was not copied", first)
         top = self._stack[0].fd
         link = partial(self.os.link, src_dir_fd=top, dst_dir_fd=at, follow_symlinks=False)
-        self._replace(at, name, lambda: link(first, name))
+        replace(self.os, at, name, lambda: link(first, name))
         self.copied.links += 1
 
     def _special(
@@ -264,14 +245,14 @@ class Writer:
         to = self.os
         if kind == "l":
             check_text(str(what), rel)
-            self._replace(at, name, lambda: to.symlink(str(what), name, dir_fd=at))
+            replace(self.os, at, name, lambda: to.symlink(str(what), name, dir_fd=at))
             self.copied.links += 1
         else:
             device, mode = int(what), attributes.mode
             if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
                 raise nonsense(rel)
             check_device(device, rel)
-            self._replace(at, name, lambda: to.mknod(name, mode, device, dir_fd=at))
+            replace(self.os, at, name, lambda: to.mknod(name, mode, device, dir_fd=at))
             self.copied.specials += 1
         self._keeper.keep_by_name(at, name, rel, attributes, is_link=kind == "l")
 
@@ -315,7 +296,7 @@ class Writer:
         try:
             self._keeper.keep(here.fd, here.rel, here.attributes, here.has_default_acl)
         except OSError as error:
-            self.errors.append((*self._paths(here.rel), str(error)))
+            self._fail(here.rel, str(error))
         finally:
             self.os.close(here.fd)
 
@@ -331,13 +312,13 @@ class Writer:
         names: list[str] = item[2]
         if not (isinstance(names, list) and {*map(type, names)} == {str}):
             raise ValueError("these are no names")
-        self._interrupted()
+        self._filling.interrupted()
         self._skipped = None
         try:
             check_text("".join(names), rel)
             self._return_to(rel)
         except OSError as error:
-            self.errors.append((*self._paths(rel), str(error)))
+            self._fail(rel, str(error))
             return
         here = self._stack[-1]
         if here.has_default_acl or not self._groups:
@@ -359,7 +340,7 @@ class Writer:
                 raise nonsense(rel)
             self._file(here, here.fd, name, rel, self._attributes(file[2], rel), content)
         except OSError as error:
-            self.errors.append((*self._paths(rel), str(error)))
+            self._fail(rel, str(error))
 
     def lost(self, rel: str, what: str, number: int) -> None:
         """Note what of a file could not be kept."""
@@ -393,102 +374,6 @@ class Writer:
             and not mode & (self._umask | _SPECIAL)
         )
         inherits = bool(here and here.has_default_acl)
-        self._create(at, name, rel, attributes, mode if ours else 0o600, ours, inherits)
+        self._filling.create(at, name, rel, attributes, mode if ours else 0o600, ours, inherits)
         if data is not None:
-            self._write(data)
-            self._finish()
-
-    def _create(
-        self,
-        at: int | None,
-        name: str,
-        rel: str,
-        attributes: Attributes,
-        mode: int,
-        is_done: bool,
-        inherits: bool = False,
-    ) -> None:
-        """An empty file, which is written next."""
-        create = self.os.open
-        fd = self._replace(at, name, lambda: create(name, _CREATE, mode, dir_fd=at))
-        self._open = _Open(rel, name, at, fd, attributes, inherits, is_done)
-        self._position = 0
-
-    def _piece(self, kind: str, offset: int, data: Any, place: list[Any]) -> None:
-        """A part of a large file, or its end. If it could not be made these go by."""
-        file = self._open
-        if file is None:
-            return
-        try:
-            if not 0 <= int(offset) < 1 << 63:
-                raise nonsense(file.rel)
-            if kind == "e":
-                if offset != self._position:
-                    self.os.ftruncate(file.fd, offset)
-                self._finish()
-                return
-            if offset != self._position:
-                self._position = self.os.lseek(file.fd, offset, host.SEEK_SET)
-            if kind == "i":
-                self._take(file.fd, *place)
-                return
-            self._write(data)
-            if self.progress:
-                self.progress(self.copied)
-        except OSError as error:
-            self.errors.append((*self._paths(file.rel), str(error)))
-            with contextlib.suppress(OSError):
-                self._abandon()
-
-    def _write(self, data: Any) -> None:
-        assert self._open
-        try:
-            done = self.os.write(self._open.fd, data) if data else 0
-            while done < len(data):
-                done += self.os.write(self._open.fd, memoryview(data)[done:])
-        except BaseException:
-            self._abandon()
-            raise
-        self._position += done
-        self.copied.bytes += done
-
-    def _take(self, fd: int, where: Any, length: Any) -> None:
-        """Have a part of the open file copied from the image."""
-        if self._placed is None:
-            raise ValueError("nothing was said of an image")
-        for count in self._placed.copy(fd, where, length):
-            self._position += count
-            self.copied.bytes += count
-            if self.progress:
-                self.progress(self.copied)
-
-    def _finish(self) -> None:
-        file = self._open
-        assert file
-        try:
-            if file.is_done:
-                self._keeper.keep_times(file.fd, file.rel, file.attributes)
-            else:
-                self._keeper.keep(file.fd, file.rel, file.attributes, file.inherits)
-        except BaseException:
-            self._abandon()
-            raise
-        self._open = None
-        self.os.close(file.fd)
-        self.copied.files += 1
-
-    def _interrupted(self) -> None:
-        """Whatever comes next, a file that is still open has not come to its end."""
-        if self._open is not None:
-            reason = "its content came to no end"
-            self.errors.append((*self._paths(self._open.rel), reason))
-            with contextlib.suppress(OSError):
-                self._abandon()
-
-    def _abandon(self) -> None:
-        """Half a file is worse than none."""
-        file, self._open = self._open, None
-        if file is not None:
-            self._linkable.discard(file.rel)
-            self.os.close(file.fd)
-            self.os.unlink(file.name, dir_fd=file.at)
+            self._filling.whole(data)
