@@ -32,6 +32,18 @@ def test_it_imports_little() -> None:
 
 
 @pytest.mark.kernel
+@pytest.mark.parametrize("words", [["nat"], ["filter", "ip saddr 192.0.2.1 drop"]])
+def test_rules_import_little(words: list[str], default_image: str) -> None:
+    """What nft is run with has to be imported before the first packet passes."""
+    heavy = {"dataclasses", "inspect", "pathlib", "pyroute2", "shutil", "tempfile"}
+    code = "import sys; from rumpel.cli import program\ntry: program()\n"
+    code += f"finally: print(*{heavy} & {{*sys.modules}}, file=sys.stderr)"
+    command = [sys.executable, "-c", code, "nf", *words, "--image", default_image]
+    shown = subprocess.run(command, input=b"", capture_output=True, check=False, timeout=60)
+    assert (shown.stderr.split(), shown.returncode) == ([], 0)
+
+
+@pytest.mark.kernel
 def test_the_main_thread_stays_that(default_image: str) -> None:
     """What is imported beside the boot does not take its own thread for it, as threading would."""
     words = ["route", "--image", default_image]

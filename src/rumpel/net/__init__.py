@@ -10,20 +10,21 @@ pyroute2 knows. ``nft`` lets the program of that name work on the kernel.
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from rumpel.net.client import Client
-from rumpel.net.links import Interface, Links, Statistics
-from rumpel.net.mptcp import IPPROTO_MPTCP, Endpoint, Limits, Mptcp
-from rumpel.net.namespaces import Namespace, Namespaces
-from rumpel.net.routes import Neighbour, Neighbours, Route, Routes, Rule, Rules
-from rumpel.net.sockets import SocketInfo
-from rumpel.net.tcpinfo import TcpInfo
-from rumpel.net.traffic import Class, Qdisc, Qdiscs
-from rumpel.net.wireguard import Peer, WireGuard
 
 if TYPE_CHECKING:
     from rumpel.kernel import Kernel
+    from rumpel.net.links import Interface, Links, Statistics
+    from rumpel.net.mptcp import IPPROTO_MPTCP, Endpoint, Limits, Mptcp
+    from rumpel.net.namespaces import Namespace, Namespaces
+    from rumpel.net.routes import Neighbour, Neighbours, Route, Routes, Rule, Rules
+    from rumpel.net.sockets import SocketInfo
+    from rumpel.net.tcpinfo import TcpInfo
+    from rumpel.net.traffic import Class, Qdisc, Qdiscs
+    from rumpel.net.wireguard import Peer, WireGuard
 
 __all__ = [
     "IPPROTO_MPTCP",
@@ -45,19 +46,41 @@ __all__ = [
 ]
 
 
+_MODULES = {
+    "IPPROTO_MPTCP": "mptcp",
+    "Class": "traffic",
+    "Endpoint": "mptcp",
+    "Interface": "links",
+    "Limits": "mptcp",
+    "Namespace": "namespaces",
+    "Neighbour": "routes",
+    "Peer": "wireguard",
+    "Qdisc": "traffic",
+    "Route": "routes",
+    "Rule": "routes",
+    "SocketInfo": "sockets",
+    "Statistics": "links",
+    "TcpInfo": "tcpinfo",
+    "WireGuard": "wireguard",
+}
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> object:
+        """Import a part when it is used: all of them take longer than a kernel to start."""
+        module = _MODULES.get(name)
+        if module is None:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from importlib import import_module
+
+        value = globals()[name] = getattr(import_module(f"rumpel.net.{module}"), name)
+        return value
+
+
 class Net:
     """The network of a kernel, in the network namespace of the calling thread.
 
     Errors of the kernel are OSErrors, with its own explanation where it gives one.
-
-    Attributes:
-        links: the interfaces, a mapping by name.
-        routes: the routes of the table main; others by ``routes.table(number)``.
-        rules: the rules that choose a table.
-        neighbours: what ARP and neighbour discovery found.
-        qdisc: queueing disciplines, their classes and filters.
-        mptcp: the addresses that take part in MPTCP.
-        namespaces: the named network namespaces.
 
     Example:
         >>> k.net.add_link("br0", kind="bridge").add_address("10.0.0.1/24").up()  # doctest: +SKIP
@@ -66,14 +89,56 @@ class Net:
     """
 
     def __init__(self, kernel: Kernel) -> None:
-        self._client = client = Client(kernel)
-        self.links = Links(client)
-        self.routes = Routes(client)
-        self.rules = Rules(client)
-        self.neighbours = Neighbours(client)
-        self.qdisc = Qdiscs(client)
-        self.mptcp = Mptcp(client)
-        self.namespaces = Namespaces(kernel)
+        self._client = Client(kernel)
+
+    @cached_property
+    def links(self) -> Links:
+        """The interfaces, a mapping by name."""
+        from rumpel.net.links import Links
+
+        return Links(self._client)
+
+    @cached_property
+    def routes(self) -> Routes:
+        """The routes of the table main; others by ``routes.table(number)``."""
+        from rumpel.net.routes import Routes
+
+        return Routes(self._client)
+
+    @cached_property
+    def rules(self) -> Rules:
+        """The rules that choose a table."""
+        from rumpel.net.routes import Rules
+
+        return Rules(self._client)
+
+    @cached_property
+    def neighbours(self) -> Neighbours:
+        """What ARP and neighbour discovery found."""
+        from rumpel.net.routes import Neighbours
+
+        return Neighbours(self._client)
+
+    @cached_property
+    def qdisc(self) -> Qdiscs:
+        """Queueing disciplines, their classes and filters."""
+        from rumpel.net.traffic import Qdiscs
+
+        return Qdiscs(self._client)
+
+    @cached_property
+    def mptcp(self) -> Mptcp:
+        """The addresses that take part in MPTCP."""
+        from rumpel.net.mptcp import Mptcp
+
+        return Mptcp(self._client)
+
+    @cached_property
+    def namespaces(self) -> Namespaces:
+        """The named network namespaces."""
+        from rumpel.net.namespaces import Namespaces
+
+        return Namespaces(self._client.kernel)
 
     def link(self, name: str) -> Interface:
         """Find an interface.
@@ -129,6 +194,8 @@ class Net:
 
     def namespace(self, name: str) -> Namespace:
         """A named namespace; ENOENT shows when it is used and there is none."""
+        from rumpel.net.namespaces import Namespace
+
         return Namespace(self._client.kernel, name)
 
     def add_namespace(self, name: str) -> Namespace:

@@ -13,11 +13,9 @@ import selectors
 import socket as host
 import struct
 import subprocess
-import tempfile
 from collections.abc import Iterator, Sequence
 from importlib.machinery import EXTENSION_SUFFIXES
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from rumpel.errors import RumpelError
 
@@ -49,10 +47,10 @@ def run(
         FileNotFoundError: if there is no such program.
     """
     here, there = host.socketpair(host.AF_UNIX, host.SOCK_SEQPACKET)
-    with here, tempfile.TemporaryFile("w+") as stdin, tempfile.TemporaryFile("w+") as stdout:
+    with here, _file() as stdin, _file() as stdout:
         stdin.write(input)
         stdin.seek(0)
-        with there, tempfile.TemporaryFile("w+") as stderr:
+        with there, _file() as stderr:
             process = subprocess.Popen(
                 command,
                 stdin=stdin,
@@ -74,11 +72,17 @@ def run(
             )
 
 
+def _file() -> TextIO:
+    """In memory. With neither tempfile nor pathlib: a filter's start waits for their imports."""
+    return open(os.memfd_create("rumpel"), "w+")
+
+
 def _environment(fd: int) -> dict[str, str]:
+    directory = os.path.dirname(__file__)  # noqa: PTH120
     for suffix in EXTENSION_SUFFIXES:
-        library = Path(__file__).with_name("_preload" + suffix)
-        if library.exists():
-            return {"LD_PRELOAD": str(library), "RUMPEL_NETLINK": str(fd)}
+        library = f"{directory}/_preload{suffix}"
+        if os.path.exists(library):  # noqa: PTH110
+            return {"LD_PRELOAD": library, "RUMPEL_NETLINK": str(fd)}
     raise RumpelError("rumpel.net._preload is not built: run pip install -e . again")
 
 

@@ -14,10 +14,9 @@ import socket as host
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from rumpel.socket.dns import Answer, Client, Configuration, Failure
-
 if TYPE_CHECKING:
     from rumpel.os import Os
+    from rumpel.socket.dns import Answer, Client, Configuration
 
 __all__ = ["LOOPBACK", "UNKNOWN", "Found", "Host", "Hosts", "literal"]
 
@@ -168,14 +167,20 @@ class Hosts:
 
     def _ask(self, name: str, types: Sequence[str], *, search: bool = True) -> Answer:
         if self._client is None:
+            from rumpel.socket.dns import Client
+
             assert self.socket is not None
             self._client = Client(self._configuration, self.socket, self._os._now)
+        from rumpel.socket.dns import Failure
+
         try:
             return self._client.look_up(name, types, search=search)
         except Failure as failure:
             raise host.gaierror(failure.code, str(failure)) from None
 
     def _configuration(self) -> Configuration:
+        from rumpel.socket.dns import Configuration
+
         domain = self._os.uname().nodename.partition(".")[2]
         return Configuration.parse(self._file("/etc/resolv.conf"), domain)
 
