@@ -84,6 +84,16 @@ def test_sizes_of_frames(boot: Boot, web: tuple[int, bytes], mtu: int) -> None:
             assert file.read().endswith(web[1])
 
 
+def test_two_segments_fill_the_window(boot: Boot) -> None:
+    """Linux opens a window by whole segments: two fit into libslirp's of 65,535 bytes."""
+    kernel, net = online(boot)
+    with host.create_server(("127.0.0.1", 0)) as server:
+        where = net.gateway, server.getsockname()[1]
+        with kernel.socket.create_connection(where, timeout=20) as sock:
+            # Of 32768 bytes Linux would let one be on the way.
+            assert sock.getsockopt(host.IPPROTO_TCP, host.TCP_MAXSEG) == 32767
+
+
 def test_much_to_the_host(boot: Boot) -> None:
     kernel, net = online(boot)
     with host.create_server(("127.0.0.1", 0)) as server:
@@ -122,6 +132,12 @@ def test_datagrams(boot: Boot) -> None:
         assert data == b"ping"
         peer.sendto(b"pong", where)
         assert sock.recv(100) == b"pong"
+        # Longer than what libslirp's segments are made by.
+        large = os.urandom(60_000)
+        sock.sendto(large, (net.gateway, peer.getsockname()[1]))
+        assert peer.recv(65535) == large
+        peer.sendto(large, where)
+        assert sock.recv(65535) == large
 
 
 def test_the_host_can_be_shut_out(boot: Boot, web: tuple[int, bytes]) -> None:

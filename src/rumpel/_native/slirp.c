@@ -124,9 +124,18 @@ static void on_poll_fd(int fd, void *opaque)
 	(void)opaque;
 }
 
+static void wake(struct slirp *net)
+{
+	(void)!eventfd_write(net->wake, 1);
+}
+
+/* The thread itself looks at everything before it sleeps again. */
 static void on_notify(void *opaque)
 {
-	(void)!eventfd_write(((struct slirp *)opaque)->wake, 1);
+	struct slirp *net = opaque;
+
+	if (!pthread_equal(pthread_self(), net->thread))
+		wake(net);
 }
 
 static const SlirpCb callbacks = {
@@ -378,6 +387,18 @@ static void release(struct slirp *net)
 	free(net);
 }
 
+/*
+ * What it makes segments by. It knows no window scaling, so 65535 bytes are on the way at most, and
+ * Linux opens its window by whole segments: two of the 32767 bytes that are left of this, but only
+ * one of the 32768 that it would take otherwise. Larger datagrams come in fragments.
+ */
+static unsigned int mtu_of_slirp(unsigned int mtu)
+{
+	static const unsigned int headers = 20 + 20, most = 65535 / 2 + headers;
+
+	return mtu < most ? mtu : most;
+}
+
 static int create(struct slirp *net, const struct slirp_addresses *addresses)
 {
 	static const int room = 4 << 20; /* as much of it as the host allows */
@@ -394,7 +415,7 @@ static int create(struct slirp *net, const struct slirp_addresses *addresses)
 		.vprefix_len = 64,
 		.vhost6 = addresses->host6,
 		.vnameserver6 = addresses->dns6,
-		.if_mtu = addresses->mtu,
+		.if_mtu = mtu_of_slirp(addresses->mtu),
 		.if_mru = addresses->mtu,
 		.disable_host_loopback = !addresses->host_loopback,
 	};
@@ -450,7 +471,7 @@ void slirp_close(struct slirp *net)
 		pthread_mutex_lock(&net->lock);
 		net->stop = true;
 		pthread_mutex_unlock(&net->lock);
-		on_notify(net);
+		wake(net);
 		pthread_join(net->thread, NULL);
 	}
 	release(net);
@@ -511,7 +532,7 @@ int slirp_forward(struct slirp *net, bool udp, const char *text, int host_port, 
 		error = errno ? -errno : -EADDRNOTAVAIL;
 	/* A socket that is closed lives on as long as the thread sleeps on it. */
 	sleeps = net->sleeps;
-	on_notify(net);
+	wake(net);
 	while (net->sleeps == sleeps)
 		pthread_cond_wait(&net->awake, &net->lock);
 	pthread_mutex_unlock(&net->lock);
