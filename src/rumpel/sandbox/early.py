@@ -7,6 +7,7 @@ import threading  # noqa: F401 - by the main thread: whoever imports it first is
 from _thread import LockType, allocate_lock, start_new_thread
 
 from rumpel import _native
+from rumpel.build.snapshots import snapshot_file
 from rumpel.sandbox.leaving import prepare
 
 __all__ = ["LOG", "main"]
@@ -24,6 +25,8 @@ def main(
     confined: bool,
 ) -> None:
     """Boot, and serve the parent; see :class:`rumpel.sandbox.spawn.Setup`."""
+    # While it is still known who this is, and where his cache.
+    snapshot = None if cmdline else snapshot_file(image, memory, _native.__file__)
     # While there is one thread.
     leave_files = prepare() if confined else None
     imported = allocate_lock()
@@ -37,6 +40,7 @@ def main(
             cmdline=cmdline,
             flags=0 if housekeeper else _native.NO_HOUSEKEEPER,
             log_fd=LOG,
+            snapshot=snapshot,
         )
     except BaseException as error:
         booted = error
