@@ -257,12 +257,16 @@ static int file_read_in(struct rumpel_overlay *overlay, uint64_t size, const cha
 	return error ? error : find_counted(overlay);
 }
 
-/* A file that was being made when the machine stopped: all zeroes but for one number. */
+/*
+ * A file that was being made when its maker was killed or the machine stopped. The number is
+ * there before the file grows past it, see overlay_file_make(); all else is zeroes and counts.
+ */
 static bool is_unfinished(struct rumpel_overlay *overlay, uint64_t size)
 {
 	uint64_t first = 1, block = 0;
 
-	return size == (3 + clusters_of(overlay->l1_entries * 8)) * CLUSTER &&
+	return size >= CLUSTER + sizeof(block) &&
+	       size <= (3 + clusters_of(overlay->l1_entries * 8)) * CLUSTER &&
 	       !rumpel_file_read(overlay->fd, &first, sizeof(first), 0) && !first &&
 	       !rumpel_file_read(overlay->fd, &block, sizeof(block), CLUSTER) &&
 	       be64toh(block) == 2 * CLUSTER;

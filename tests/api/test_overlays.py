@@ -17,6 +17,9 @@ from tests.api.test_fork import in_child
 
 Boot = Callable[..., Kernel]
 
+CLUSTER = 128 << 10
+"""Of an overlay's file."""
+
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
@@ -255,6 +258,18 @@ class TestFiles:
         run("qemu-img", "create", "-q", "-f", "qcow2", tmp_path / "plain", "1M")
         with pytest.raises(DeviceError, match="extended_l2=on"):
             Overlay(base, tmp_path / "plain")
+
+    @pytest.mark.parametrize("size", [0, CLUSTER + 8, 2 * CLUSTER + 8, 4 * CLUSTER])
+    def test_one_that_was_being_made(self, size: int, tmp_path: Path) -> None:
+        """Its maker was killed before the header was there, also at the end of a commit."""
+        base, over = tmp_path / "base", tmp_path / "over"
+        base.write_bytes(bytes(1 << 20))
+        Overlay(base, over)
+        made = over.read_bytes()
+        assert len(made) == 4 * CLUSTER
+        over.write_bytes((bytes(4096) + made[4096:])[:size])
+        Overlay(base, over)
+        assert over.read_bytes() == made
 
     def test_errors_of_opening(self, tmp_path: Path) -> None:
         with pytest.raises(FileNotFoundError, match="nothing"):
