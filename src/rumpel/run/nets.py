@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
+import time
 
 from rumpel.errors import DeviceError
 from rumpel.run.record import Record
@@ -30,6 +32,8 @@ _NAMED = {"packet", "unix", "vde", "pcap", "fd"}
 _ATTRIBUTES = {"ip", "gw", "mtu", "mac", "offload"}
 _ASKED = ("dhcp", "slaac")
 """Addresses that the network gives: :mod:`rumpel.run.autoconf`."""
+_PATIENCE = 1.0
+"""Seconds: a kernel halts in a few hundredths, on a busy host in more."""
 _TUNGETIFF, _IFF_TAP = 0x800454D2, 2
 """See linux/if_tun.h and netdevice(7)."""
 
@@ -249,16 +253,8 @@ def _settings(net: Net, name: str) -> Iterator[tuple[str, str]]:
 
 def _device(made: Plan, net: Net) -> str:
     if net.kind == "tap":
-        from rumpel import _native
-
-        try:
-            fd, _ = _native.tap_open(net.name, 0)
-        except ValueError as e:
-            raise ValueError(
-                f"tap:{net.name}: {e}: it is another interface's name, or none (15 bytes at most)"
-            ) from None
-        made.fds.append(fd)
-        return f"tap={fd}"
+        made.fds.append(_open_tap(net.name))
+        return f"tap={made.fds[-1]}"
     import socket
 
     if net.kind == "packet":
@@ -299,6 +295,24 @@ def _device(made: Plan, net: Net) -> str:
     if not _is_tap(fd):
         raise ValueError(f"fd:{net.name} is neither a socket nor a TAP device")
     return f"tap={fd}"
+
+
+def _open_tap(name: str) -> int:
+    """Have a TAP device; the kernel of a program that has just ended lets go of it in a moment."""
+    from rumpel import _native
+
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            return _native.tap_open(name, 0)[0]
+        except ValueError as e:
+            raise ValueError(
+                f"tap:{name}: {e}: it is another interface's name, or none (15 bytes at most)"
+            ) from None
+        except OSError as e:
+            if e.errno != errno.EBUSY or time.monotonic() > deadline:
+                raise
+        time.sleep(0.02)
 
 
 def _is_tap(fd: int) -> bool:
