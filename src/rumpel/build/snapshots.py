@@ -14,7 +14,7 @@ from rumpel.build import roots
 __all__ = ["snapshot_file"]
 
 MOST = 24
-"""Files that are kept: one has 3 to 11 MB."""
+"""Files that are kept: one has 3 to 17 MB."""
 
 
 def snapshot_file(image: str, memory: int, runtime: str) -> str | None:
