@@ -307,6 +307,8 @@ int rumpel_boot(const struct rumpel_config *config, struct rumpel_kernel **resul
 	}
 	if (kernel) {
 		rumpel_fork_add(kernel);
+		if (!error)
+			rumpel_visits_begin(kernel);
 		*result = kernel;
 	}
 	return error;
@@ -320,6 +322,7 @@ void rumpel_kernel_free(struct rumpel_kernel *kernel)
 		return;
 	/* From here on no fork may take its token. */
 	rumpel_fork_remove(kernel);
+	rumpel_visits_end(kernel);
 	rumpel_fault_drain(kernel);
 	rumpel_housekeeper_stop(kernel);
 	if (kernel->clock)

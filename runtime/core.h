@@ -10,6 +10,7 @@
  *	vcpu.c     runs it: enter() and what it comes back with
  *	wait.c     leader and followers: waiting with the token free
  *	wake.c     descriptors that wake them
+ *	visit.c    threads that run their neighbours' kernels, too
  *	housekeeper.c  runs a kernel whose callers are elsewhere
  *	virtual.c  virtual clocks, and waiting on them
  *	clock.c    time of the host, timers
@@ -136,6 +137,18 @@ struct rumpel_spin {
 	bool near; /* it came soon, and from another CPU */
 	uint8_t misses; /* in a row */
 	uint16_t rest; /* sleeps until it is tried again */
+	bool housekeeper; /* leads: it need not be what runs */
+};
+
+/* ---- visit.c ---- */
+
+#define MOST_VISITS 8
+
+/* Neighbours that something was sent to, each counted among its visitors. */
+struct rumpel_visits {
+	unsigned int count;
+	unsigned int rounds; /* of the kernel that has noted them, since the first one was */
+	struct rumpel_kernel *at[MOST_VISITS];
 };
 
 /* ---- housekeeper.c ---- */
@@ -221,6 +234,10 @@ struct rumpel_kernel {
 	uint32_t asleep; /* enum sleep_mode; any thread may look */
 	uint64_t sleep_until; /* of the leader */
 	struct rumpel_spin spin;
+	struct rumpel_visits neighbours; /* to be visited by who gives the token back */
+	uint64_t visit_until; /* whoever runs it is a visitor, for so long; else 0 */
+	uint32_t visitors; /* atomic: threads that have noted it */
+	bool visitable; /* atomic */
 	int eventfd; /* wakes whoever leads, if he polls; -1 until there is a watch */
 	int leader_fd; /* wakes the thread that leads, while it polls; or -1 */
 	struct rumpel_wake wakes[MOST_WAKES];
@@ -369,6 +386,17 @@ bool rumpel_waiter_ready(const struct rumpel_kernel *kernel, const struct rumpel
  * back_soon: this thread is about to wait and will do the jobs itself.
  */
 void rumpel_leave(struct rumpel_kernel *kernel, bool back_soon);
+/*
+ * The same for whoever visits the neighbours himself: they are added to `visits`. And it
+ * is no call, from which a housekeeper would see that there are callers.
+ */
+void rumpel_leave_to(struct rumpel_kernel *kernel, bool back_soon, struct rumpel_visits *visits);
+/* The same for a thread that nobody may keep: the neighbours are woken. */
+void rumpel_leave_at_once(struct rumpel_kernel *kernel, bool back_soon);
+/* Any thread: there is work. Wakes who leads, or who would. */
+void rumpel_rouse(struct rumpel_kernel *kernel);
+/* Any thread: the call of this waiter has ended, no token is needed for its result. */
+bool rumpel_has_ended(const struct rumpel_waiter *waiter);
 /* Any thread: wakes the leader. */
 void rumpel_kick(struct rumpel_kernel *kernel);
 /*
@@ -382,6 +410,28 @@ void rumpel_wake_all(struct rumpel_kernel *kernel);
 void rumpel_waiter_forget(struct rumpel_kernel *kernel, struct rumpel_waiter *waiter);
 /* Token held: the call of this waiter has ended. */
 void rumpel_wake(struct rumpel_kernel *kernel, struct rumpel_waiter *waiter);
+
+/* ---- visit.c ---- */
+
+/* It is up, and may be visited; it is about to go, and there are no visitors any more. */
+void rumpel_visits_begin(struct rumpel_kernel *kernel);
+void rumpel_visits_end(struct rumpel_kernel *kernel);
+/* In the child of a fork. */
+void rumpel_visits_forked(struct rumpel_kernel *kernel);
+/*
+ * Holder of the token of `by`, and of what keeps `kernel` from being freed. False: it
+ * cannot be visited, and has to be woken.
+ */
+bool rumpel_visit_later(struct rumpel_kernel *by, struct rumpel_kernel *kernel);
+/* Token held: moves the neighbours to `visits`. */
+void rumpel_visits_take(struct rumpel_kernel *kernel, struct rumpel_visits *visits);
+/* Wakes them instead. */
+void rumpel_visits_hand_over(struct rumpel_visits *visits);
+/*
+ * No token of theirs held: runs them, for about `spell` ns, and as long as the call of
+ * `waiter` (may be NULL) is in progress. Wakes those that are left.
+ */
+void rumpel_visit(struct rumpel_visits *visits, const struct rumpel_waiter *waiter, uint64_t spell);
 
 /* ---- housekeeper.c ---- */
 

@@ -45,7 +45,17 @@ static void wake(struct rumpel_kernel *kernel)
 		rumpel_housekeeper_call(kernel);
 }
 
-void rumpel_device_notify(struct rumpel_device *device)
+/* As wake(); but where nobody calls, and the housekeeper sleeps, visitors may be enough. */
+static void wake_by(struct rumpel_kernel *by, struct rumpel_kernel *kernel)
+{
+	bool may = by && by != kernel && rumpel_token_is_mine(by) && !atomic_get(&kernel->token) &&
+		   atomic_get(&kernel->asleep) && relaxed_get(&kernel->spin.housekeeper);
+
+	if (!may || !rumpel_visit_later(by, kernel))
+		wake(kernel);
+}
+
+void rumpel_device_notify_by(struct rumpel_kernel *by, struct rumpel_device *device)
 {
 	struct rumpel_kernel *kernel = __atomic_load_n(&device->kernel, __ATOMIC_SEQ_CST);
 
@@ -54,7 +64,12 @@ void rumpel_device_notify(struct rumpel_device *device)
 		return;
 	atomic_set(&device->notified, true);
 	atomic_set(&kernel->vcpu->notified, 1);
-	wake(kernel);
+	wake_by(by, kernel);
+}
+
+void rumpel_device_notify(struct rumpel_device *device)
+{
+	rumpel_device_notify_by(NULL, device);
 }
 
 void rumpel_devices_serve(struct rumpel_kernel *kernel)
@@ -72,13 +87,19 @@ void rumpel_devices_serve(struct rumpel_kernel *kernel)
 	}
 }
 
-void rumpel_kernel_interrupt(struct rumpel_kernel *kernel, unsigned int slot)
+void rumpel_kernel_interrupt_by(struct rumpel_kernel *by, struct rumpel_kernel *kernel,
+				unsigned int slot)
 {
 	uint64_t bit = 1ull << (RUMPEL_IRQ_DEVICE + slot);
 
 	relaxed_set(&kernel->progress, true);
 	if (!(__atomic_fetch_or(&kernel->vcpu->pending, bit, __ATOMIC_SEQ_CST) & bit))
-		wake(kernel);
+		wake_by(by, kernel);
+}
+
+void rumpel_kernel_interrupt(struct rumpel_kernel *kernel, unsigned int slot)
+{
+	rumpel_kernel_interrupt_by(NULL, kernel, slot);
 }
 
 void rumpel_kernel_watch(struct rumpel_kernel *kernel, struct rumpel_watch *watch)

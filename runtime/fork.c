@@ -193,6 +193,7 @@ static void forget_threads(struct rumpel_kernel *kernel)
 	kernel->leader = kernel->followers = NULL;
 	kernel->asleep = SLEEP_NOT;
 	kernel->spin = (struct rumpel_spin){ 0 };
+	rumpel_visits_forked(kernel);
 	pthread_mutex_init(&kernel->agent_lock, NULL);
 	kernel->log.waiters = 0;
 	pthread_mutex_unlock(&kernel->log.lock);

@@ -22,6 +22,13 @@ void *rumpel_guest_memory(struct rumpel_kernel *kernel, uint64_t pa, uint64_t le
  * bit and, if nobody runs the kernel, wakes somebody who will.
  */
 void rumpel_kernel_interrupt(struct rumpel_kernel *kernel, unsigned int slot);
+/*
+ * The same for what the kernel `by` sends to a neighbour, which `kernel` is, and is not
+ * freed meanwhile: the holder of the token of `by` may run the neighbour himself when he
+ * leaves. `by` may be NULL.
+ */
+void rumpel_kernel_interrupt_by(struct rumpel_kernel *by, struct rumpel_kernel *kernel,
+				unsigned int slot);
 
 /*
  * A piece of work that may block (file input and output). run() is called on
@@ -126,5 +133,7 @@ struct rumpel_device {
  * nobody runs the kernel somebody who will is woken.
  */
 void rumpel_device_notify(struct rumpel_device *device);
+/* As rumpel_kernel_interrupt_by. */
+void rumpel_device_notify_by(struct rumpel_kernel *by, struct rumpel_device *device);
 
 #endif

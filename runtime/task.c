@@ -186,7 +186,11 @@ int rumpel_task_submit(struct rumpel_task *task, unsigned int flags, long nr,
 		*result = collect(task);
 		status = 1;
 	}
-	rumpel_leave(kernel, !status);
+	/* Who may not wait here may not be kept either. */
+	if (flags & RUMPEL_SUBMIT_NOWAIT)
+		rumpel_leave_at_once(kernel, !status);
+	else
+		rumpel_leave(kernel, !status);
 	return status;
 }
 

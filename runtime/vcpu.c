@@ -7,6 +7,9 @@
 
 #include <sched.h>
 
+/* Interrupts that a kernel takes before those are woken that it has sent something to. */
+#define MOST_ROUNDS 4
+
 bool rumpel_vcpu_has_work(struct rumpel_kernel *kernel)
 {
 	return kernel->runnable || atomic_get(&kernel->vcpu->pending) ||
@@ -41,6 +44,19 @@ static bool is_enough(const struct rumpel_kernel *kernel, const struct rumpel_ta
 		return true;
 	return until->async && kernel->done &&
 	       (!kernel->leader || kernel->leader == &kernel->housekeeper.waiter);
+}
+
+/* Something was sent to neighbours. They wait for an interrupt or two, but not for tasks. */
+static void neighbours_wait(struct rumpel_kernel *kernel)
+{
+	if (kernel->runnable || ++kernel->neighbours.rounds > MOST_ROUNDS)
+		rumpel_visits_hand_over(&kernel->neighbours);
+}
+
+/* What is left is for the kernel's own threads. */
+static bool visit_is_over(const struct rumpel_kernel *kernel, unsigned int exit)
+{
+	return exit == RUMPEL_EXIT_RELAX || rumpel_host_now() >= kernel->visit_until;
 }
 
 void rumpel_vcpu_handle(struct rumpel_kernel *kernel, unsigned int exit,
@@ -82,6 +98,10 @@ void rumpel_vcpu_handle(struct rumpel_kernel *kernel, unsigned int exit,
 		rumpel_devices_serve(kernel);
 		rumpel_expire(kernel);
 		if (!kernel->runnable && !atomic_get(&vcpu->pending))
+			return;
+		if (unlikely(kernel->neighbours.count))
+			neighbours_wait(kernel);
+		if (unlikely(kernel->visit_until) && visit_is_over(kernel, exit))
 			return;
 		/* A device's function may have forked: there is no copy here to go on with. */
 		if (atomic_get(&kernel->state) != RUMPEL_RUNNING)

@@ -18,6 +18,10 @@
 /* A wait that spinning might have ended, had it begun while the other was awake. */
 #define NEAR (200 * 1000)
 #define MOST_MISSES 8
+/* How long a thread that has its result runs its neighbours: as long as it takes to wake them. */
+#define VISIT (100 * 1000)
+/* The same for a leader, before it looks after its own kernel again. */
+#define VISIT_OF_LEADER (200 * 1000)
 
 bool rumpel_waiter_ready(const struct rumpel_kernel *kernel, const struct rumpel_waiter *waiter)
 {
@@ -157,7 +161,7 @@ static void appoint(struct rumpel_kernel *kernel)
 	}
 }
 
-static void rouse(struct rumpel_kernel *kernel)
+void rumpel_rouse(struct rumpel_kernel *kernel)
 {
 	if (atomic_get(&kernel->asleep))
 		rumpel_kick(kernel);
@@ -165,14 +169,14 @@ static void rouse(struct rumpel_kernel *kernel)
 		rumpel_housekeeper_call(kernel);
 }
 
-void rumpel_leave(struct rumpel_kernel *kernel, bool back_soon)
+void rumpel_leave_to(struct rumpel_kernel *kernel, bool back_soon, struct rumpel_visits *visits)
 {
 	bool call = false;
 
 	if (unlikely(relaxed_get(&kernel->vcpu->notified)))
 		rumpel_devices_serve(kernel);
-	if (unlikely(++kernel->calls % 64 == 0) && !kernel->clock)
-		rumpel_expire(kernel);
+	if (unlikely(kernel->neighbours.count))
+		rumpel_visits_take(kernel, visits);
 	if (kernel->leader)
 		call = leader_is_late(kernel);
 	else if (kernel->followers)
@@ -186,7 +190,29 @@ void rumpel_leave(struct rumpel_kernel *kernel, bool back_soon)
 	/* What came while the token was held is this thread's affair. */
 	if (unlikely(call || atomic_get(&kernel->vcpu->pending) ||
 		     atomic_get(&kernel->vcpu->notified)))
-		rouse(kernel);
+		rumpel_rouse(kernel);
+}
+
+static inline void leave(struct rumpel_kernel *kernel, bool back_soon, uint64_t spell)
+{
+	struct rumpel_visits visits;
+
+	visits.count = 0;
+	if (unlikely(++kernel->calls % 64 == 0) && !kernel->clock)
+		rumpel_expire(kernel);
+	rumpel_leave_to(kernel, back_soon, &visits);
+	if (unlikely(visits.count))
+		rumpel_visit(&visits, NULL, spell);
+}
+
+void rumpel_leave(struct rumpel_kernel *kernel, bool back_soon)
+{
+	leave(kernel, back_soon, VISIT);
+}
+
+void rumpel_leave_at_once(struct rumpel_kernel *kernel, bool back_soon)
+{
+	leave(kernel, back_soon, 0);
 }
 
 /*
@@ -283,8 +309,7 @@ static void hand_out(struct rumpel_kernel *kernel, const struct pollfd *polled,
 			watches[i]->ready(watches[i], polled[i].revents);
 }
 
-/* The call of `waiter` ended meanwhile, in another thread: no token is needed. */
-static bool ended_elsewhere(const struct rumpel_waiter *waiter)
+bool rumpel_has_ended(const struct rumpel_waiter *waiter)
 {
 	return waiter->task && __atomic_load_n(&waiter->task->state, __ATOMIC_ACQUIRE) == TASK_DONE;
 }
@@ -304,6 +329,21 @@ static bool also_ready(const struct rumpel_waiter *waiter)
 	return false;
 }
 
+/* Instead of sleeping; as rumpel_lead_sleep. */
+static int lead_visit(struct rumpel_kernel *kernel, struct rumpel_waiter *waiter)
+{
+	struct rumpel_visits visits;
+
+	visits.count = 0;
+	rumpel_visits_take(kernel, &visits);
+	rumpel_token_give(kernel);
+	rumpel_visit(&visits, waiter, VISIT_OF_LEADER);
+	if (rumpel_has_ended(waiter))
+		return 1;
+	rumpel_token_take(kernel);
+	return 0;
+}
+
 int rumpel_lead_sleep(struct rumpel_kernel *kernel, struct rumpel_waiter *waiter, uint64_t limit)
 {
 	struct rumpel_watch *watches[MOST_WATCHES], *watch;
@@ -313,6 +353,8 @@ int rumpel_lead_sleep(struct rumpel_kernel *kernel, struct rumpel_waiter *waiter
 	nfds_t count = 1, most;
 	int result, own = -1;
 
+	if (unlikely(kernel->neighbours.count))
+		return lead_visit(kernel, waiter);
 	for (watch = kernel->watches; watch && count < MOST_WATCHES; watch = watch->next) {
 		watch->polled = watch->events;
 		polled[count] = (struct pollfd){ watch->events ? watch->fd : -1, watch->events, 0 };
@@ -336,6 +378,7 @@ int rumpel_lead_sleep(struct rumpel_kernel *kernel, struct rumpel_waiter *waiter
 			until = rumpel_host_now() + NS_PER_SEC / 1000;
 	}
 	kernel->sleep_until = until;
+	relaxed_set(&kernel->spin.housekeeper, waiter == &kernel->housekeeper.waiter);
 	atomic_set(&kernel->asleep, most > 1 ? SLEEP_POLL : SLEEP_SPIN);
 	/* What came before that could not kick. */
 	if (rumpel_vcpu_has_work(kernel)) {
@@ -354,7 +397,7 @@ int rumpel_lead_sleep(struct rumpel_kernel *kernel, struct rumpel_waiter *waiter
 		result = sleep_on_futex(kernel, word, nap);
 	waiter->wake_fd = -1;
 	rumpel_wake_fd_give(kernel, own, most > 1 && !result && polled[most].revents);
-	if (ended_elsewhere(waiter))
+	if (rumpel_has_ended(waiter))
 		return 1;
 	rumpel_token_take(kernel);
 	if (nap != until && rumpel_host_now() >= nap)
@@ -403,7 +446,7 @@ static int follow_sleep(struct rumpel_kernel *kernel, struct rumpel_waiter *wait
 		else
 			result = rumpel_futex_wait(&waiter->word, 0, limit);
 	} while (!waiter->also && !atomic_get(&waiter->word) && result == 0);
-	if (atomic_get(&waiter->word) && ended_elsewhere(waiter)) {
+	if (atomic_get(&waiter->word) && rumpel_has_ended(waiter)) {
 		rumpel_wake_fd_give(kernel, waiter->wake_fd, true);
 		waiter->wake_fd = -1;
 		return 1;

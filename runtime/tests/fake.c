@@ -18,6 +18,13 @@ void *rumpel_guest_memory(struct rumpel_kernel *kernel, uint64_t pa, uint64_t le
 	return kernel->memory + pa;
 }
 
+void rumpel_kernel_interrupt_by(struct rumpel_kernel *by, struct rumpel_kernel *kernel,
+				unsigned int slot)
+{
+	(void)by;
+	rumpel_kernel_interrupt(kernel, slot);
+}
+
 void rumpel_kernel_interrupt(struct rumpel_kernel *kernel, unsigned int slot)
 {
 	__atomic_fetch_add(&kernel->interrupts[slot], 1, __ATOMIC_SEQ_CST);
@@ -92,6 +99,12 @@ uint64_t rumpel_kernel_number(const struct rumpel_kernel *kernel)
 uint64_t rumpel_kernel_now(struct rumpel_kernel *kernel)
 {
 	return __atomic_load_n(&kernel->now, __ATOMIC_RELAXED);
+}
+
+void rumpel_device_notify_by(struct rumpel_kernel *by, struct rumpel_device *device)
+{
+	(void)by;
+	rumpel_device_notify(device);
 }
 
 void rumpel_device_notify(struct rumpel_device *device)

@@ -43,7 +43,7 @@ bool rumpel_virtio_has(const struct rumpel_virtio *virtio, unsigned int feature)
 	return virtio->accepted >> feature & 1;
 }
 
-static void virtio_raise(struct rumpel_virtio *virtio, uint32_t reason)
+static void virtio_raise(struct rumpel_virtio *virtio, struct rumpel_kernel *by, uint32_t reason)
 {
 	uint32_t old = __atomic_fetch_or(&virtio->interrupts, reason, __ATOMIC_SEQ_CST);
 
@@ -52,12 +52,17 @@ static void virtio_raise(struct rumpel_virtio *virtio, uint32_t reason)
 	 * the driver acknowledges before it looks at the queues.
 	 */
 	if (!(old & reason))
-		rumpel_kernel_interrupt(virtio->device.kernel, virtio->device.slot);
+		rumpel_kernel_interrupt_by(by, virtio->device.kernel, virtio->device.slot);
 }
 
 void rumpel_virtio_interrupt(struct rumpel_virtio *virtio)
 {
-	virtio_raise(virtio, VIRTIO_MMIO_INT_VRING);
+	rumpel_virtio_interrupt_by(virtio, NULL);
+}
+
+void rumpel_virtio_interrupt_by(struct rumpel_virtio *virtio, struct rumpel_kernel *by)
+{
+	virtio_raise(virtio, by, VIRTIO_MMIO_INT_VRING);
 }
 
 void rumpel_virtio_configure(struct rumpel_virtio *virtio, void *field, const void *value,
@@ -67,7 +72,7 @@ void rumpel_virtio_configure(struct rumpel_virtio *virtio, void *field, const vo
 	memcpy(field, value, size);
 	__atomic_fetch_add(&virtio->generation, 1, __ATOMIC_SEQ_CST);
 	if (virtio_status(virtio) & VIRTIO_CONFIG_S_DRIVER_OK)
-		virtio_raise(virtio, VIRTIO_MMIO_INT_CONFIG);
+		virtio_raise(virtio, NULL, VIRTIO_MMIO_INT_CONFIG);
 	virtio_unlock(virtio);
 }
 
@@ -78,7 +83,7 @@ void rumpel_virtio_break(struct rumpel_virtio *virtio)
 	rumpel_virtio_count(&virtio->stats.errors, 1);
 	old = __atomic_fetch_or(&virtio->status, VIRTIO_CONFIG_S_NEEDS_RESET, __ATOMIC_SEQ_CST);
 	if ((old & VIRTIO_CONFIG_S_DRIVER_OK) && !(old & VIRTIO_CONFIG_S_NEEDS_RESET))
-		virtio_raise(virtio, VIRTIO_MMIO_INT_CONFIG);
+		virtio_raise(virtio, NULL, VIRTIO_MMIO_INT_CONFIG);
 }
 
 void rumpel_virtio_publish(struct rumpel_virtio *virtio, struct rumpel_queue *queue)

@@ -72,6 +72,8 @@ bool rumpel_virtio_has(const struct rumpel_virtio *virtio, unsigned int feature)
 
 /* Buffers were used. Any thread. */
 void rumpel_virtio_interrupt(struct rumpel_virtio *virtio);
+/* The same for what the kernel `by` has sent: see rumpel_kernel_interrupt_by(). */
+void rumpel_virtio_interrupt_by(struct rumpel_virtio *virtio, struct rumpel_kernel *by);
 /* Sets a field of the configuration, and tells the driver (2.5.1). Any thread. */
 void rumpel_virtio_configure(struct rumpel_virtio *virtio, void *field, const void *value,
 			     size_t size);

@@ -111,8 +111,9 @@ struct rumpel_net *rumpel_net_borrow(struct rumpel_net *net)
 	/* In this order: part() looks at them the other way round. */
 	__atomic_fetch_add(&net->borrowed, 1, __ATOMIC_SEQ_CST);
 	joined = __atomic_load_n(&net->joined, __ATOMIC_SEQ_CST);
-	/* Only of one kernel the token is held of both. */
-	if (joined && joined->virtio.device.kernel == net->virtio.device.kernel)
+	/* Only of one kernel the token is held of both. It may be about to go, from there, too. */
+	if (joined && __atomic_load_n(&joined->virtio.device.kernel, __ATOMIC_RELAXED) ==
+			      net->virtio.device.kernel)
 		return joined;
 	rumpel_net_give_back(net);
 	return NULL;

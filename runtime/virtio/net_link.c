@@ -18,7 +18,7 @@ static struct link_end *to_end(struct rumpel_virtio *virtio)
 static void wake_sender(struct link_path *path)
 {
 	if (__atomic_exchange_n(&path->starved, false, __ATOMIC_SEQ_CST) && path->from)
-		rumpel_device_notify(&path->from->net.virtio.device);
+		rumpel_device_notify_by(link_path_receiver(path), &path->from->net.virtio.device);
 }
 
 /* Has the driver offered more receive buffers than the sender knew of? */

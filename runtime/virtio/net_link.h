@@ -13,6 +13,8 @@
  * - With delay, the sender's puts frames on the cable and notifies the
  *   receiver, whose timer takes them off when they are due.
  *
+ * Either may run the other's kernel when it leaves its own (runtime/visit.c).
+ *
  * So a transmit queue and a timer are touched under the token of their own
  * kernel only. The path's lock is for what both sides touch: the receive
  * queue, the frames on the cable, and whether the other end is there. Nobody
@@ -56,6 +58,17 @@ struct rumpel_link {
 	struct link_path paths[2];
 	unsigned int ends; /* atomic: not freed yet */
 };
+
+/* Locked. */
+static inline struct rumpel_kernel *link_path_sender(const struct link_path *path)
+{
+	return path->from ? path->from->net.virtio.device.kernel : NULL;
+}
+
+static inline struct rumpel_kernel *link_path_receiver(const struct link_path *path)
+{
+	return path->to ? path->to->net.virtio.device.kernel : NULL;
+}
 
 /* ---- net_path.c ---- */
 

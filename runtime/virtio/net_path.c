@@ -179,7 +179,7 @@ static int path_transmit_one(struct link_path *path)
 static void path_tell_receiver(struct link_path *path)
 {
 	if (path->fresh && rumpel_queue_wants_interrupt(rumpel_net_rx_queue(&path->to->net)))
-		rumpel_virtio_interrupt(&path->to->net.virtio);
+		rumpel_virtio_interrupt_by(&path->to->net.virtio, link_path_sender(path));
 	path->fresh = false;
 }
 
@@ -203,7 +203,7 @@ static int path_drain(struct link_path *path, unsigned int *moved)
 	if (result == -EIO)
 		rumpel_virtio_break(virtio);
 	if (empty && path->head)
-		rumpel_device_notify(&path->to->net.virtio.device);
+		rumpel_device_notify_by(link_path_sender(path), &path->to->net.virtio.device);
 	/* Who is not starved does not look for new buffers before the next frame. */
 	if (*moved && path->to && !path->delay && result != -EAGAIN)
 		rumpel_queue_notify_off(rumpel_net_rx_queue(&path->to->net));
