@@ -84,6 +84,7 @@ void rumpel_expire(struct rumpel_kernel *kernel)
 	uint64_t now = rumpel_cycles_now(kernel) - kernel->ahead;
 	struct rumpel_timer *timer;
 
+	relaxed_set(&kernel->housekeeper.overdue, false);
 	if (!kernel->clock && kernel->watches && now - kernel->polled_at > POLL_PERIOD) {
 		kernel->polled_at = now;
 		rumpel_watches_poll(kernel);

@@ -166,6 +166,7 @@ struct rumpel_housekeeper {
 	uint32_t state; /* enum housekeeper_state; changed by the holder of the token */
 	uint32_t word; /* futex: changes when it is called */
 	uint64_t looks; /* when it looks next, if it naps; else 0 */
+	bool overdue; /* it found the token taken: a hint to the holder to look */
 	bool stop;
 	struct rumpel_waiter waiter;
 };

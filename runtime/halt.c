@@ -203,6 +203,8 @@ int rumpel_halt(struct rumpel_kernel *kernel)
 		return -EALREADY;
 	end_calls(kernel);
 	rumpel_agent_take(kernel);
+	/* A tracer that is gone may have left it stopped, or about to be: its calls would not end. */
+	task_call(agent, SYS_kill, 1, SIGCONT);
 	leave_files(agent);
 	/*
 	 * Threads of md take a SIGKILL as the wish to be clean at once, and let nothing

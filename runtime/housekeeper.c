@@ -71,18 +71,25 @@ static void doze(struct rumpel_kernel *kernel, enum housekeeper_state state, uin
 {
 	struct rumpel_housekeeper *housekeeper = &kernel->housekeeper;
 	uint32_t word = atomic_get(&housekeeper->word);
+	uint64_t again = AGAIN;
 
 	atomic_set(&housekeeper->state, state);
 	housekeeper->looks = state == HOUSEKEEPER_NAPS ? until : 0;
 	rumpel_leave(kernel, false);
 	rumpel_futex_wait(&housekeeper->word, word, until);
-	/* Callers who are in and out all the time look at timers themselves: do not disturb. */
+	/*
+	 * Callers who are in and out all the time look at timers themselves: do not disturb,
+	 * and less and less. One that is in for long looks when it leaves.
+	 */
 	while (!rumpel_token_try(kernel)) {
 		if (state != HOUSEKEEPER_NAPS || atomic_get(&housekeeper->word) != word) {
 			rumpel_token_take(kernel);
 			break;
 		}
-		rumpel_futex_wait(&housekeeper->word, word, rumpel_host_now() + AGAIN);
+		relaxed_set(&housekeeper->overdue, true);
+		rumpel_futex_wait(&housekeeper->word, word, rumpel_host_now() + again);
+		if (again < NAP)
+			again *= 2;
 	}
 	housekeeper->looks = 0;
 	atomic_set(&housekeeper->state, HOUSEKEEPER_NAPS);

@@ -6,7 +6,9 @@
  */
 #include "core.h"
 
+#include <sys/syscall.h>
 #include <time.h>
+#include <unistd.h>
 
 #define WORKER_PATIENCE 1 /* seconds */
 
@@ -132,7 +134,11 @@ void rumpel_jobs_delegate(struct rumpel_jobs *jobs)
 	more = jobs->head && !jobs->idle && jobs->workers < JOBS_WORKERS;
 	if (more && rumpel_may_work())
 		add_worker(jobs);
-	pthread_cond_broadcast(&jobs->more);
+	/* As many as there is work for: each that finds none has cost two switches. */
+	if (atomic_get(&jobs->queued) == 1)
+		pthread_cond_signal(&jobs->more);
+	else
+		pthread_cond_broadcast(&jobs->more);
 	nobody = jobs->head && !jobs->workers && rumpel_may_work();
 	pthread_mutex_unlock(&jobs->lock);
 	if (more && !rumpel_may_work())
@@ -159,6 +165,23 @@ void rumpel_kernel_defer(struct rumpel_kernel *kernel, struct rumpel_job *job)
 	/* The holder of the token sees to its jobs when it leaves. */
 	if (!rumpel_token_is_mine(kernel))
 		rumpel_jobs_delegate(jobs);
+}
+
+/* Of this thread: who makes it keep to one has all others keep to it, as a rule. */
+bool rumpel_kernel_has_cpus(void)
+{
+	unsigned long mask[16], found = 0;
+	long size = syscall(SYS_sched_getaffinity, 0, sizeof(mask), mask);
+
+	/* More of them than fit. */
+	if (size < 0)
+		return true;
+	for (size_t i = 0; i < size / sizeof(mask[0]); i++) {
+		if (mask[i] && (found || mask[i] & (mask[i] - 1)))
+			return true;
+		found |= mask[i];
+	}
+	return false;
 }
 
 void rumpel_jobs_forked(struct rumpel_jobs *jobs)

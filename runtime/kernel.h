@@ -41,6 +41,8 @@ struct rumpel_job {
 	void (*run)(struct rumpel_job *job);
 };
 void rumpel_kernel_defer(struct rumpel_kernel *kernel, struct rumpel_job *job);
+/* Jobs may run while callers do: there is more than one CPU. */
+bool rumpel_kernel_has_cpus(void);
 
 /*
  * A host descriptor to watch: when `events` (POLLIN, POLLOUT) are there,

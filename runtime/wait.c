@@ -198,7 +198,8 @@ static inline void leave(struct rumpel_kernel *kernel, bool back_soon, uint64_t 
 	struct rumpel_visits visits;
 
 	visits.count = 0;
-	if (unlikely(++kernel->calls % 64 == 0) && !kernel->clock)
+	if (unlikely(++kernel->calls % 64 == 0 || relaxed_get(&kernel->housekeeper.overdue)) &&
+	    !kernel->clock)
 		rumpel_expire(kernel);
 	rumpel_leave_to(kernel, back_soon, &visits);
 	if (unlikely(visits.count))

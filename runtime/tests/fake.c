@@ -42,6 +42,13 @@ void rumpel_kernel_defer(struct rumpel_kernel *kernel, struct rumpel_job *job)
 	pthread_mutex_unlock(&kernel->lock);
 }
 
+bool fake_one_cpu;
+
+bool rumpel_kernel_has_cpus(void)
+{
+	return !fake_one_cpu;
+}
+
 void rumpel_kernel_watch(struct rumpel_kernel *kernel, struct rumpel_watch *watch)
 {
 	watch->next = kernel->watches;

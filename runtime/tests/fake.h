@@ -30,6 +30,7 @@ struct rumpel_kernel {
 	pthread_mutex_t lock;
 };
 
+extern bool fake_one_cpu;
 struct rumpel_kernel *fake_kernel(bool is_virtual);
 void fake_kernel_free(struct rumpel_kernel *kernel); /* detaches and frees devices */
 void fake_attach(struct rumpel_kernel *kernel, struct rumpel_device *device);

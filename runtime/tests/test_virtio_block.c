@@ -153,6 +153,49 @@ static void test_file_no_jobs(void)
 	unlink(path);
 }
 
+/* Of 128 KiB from a buffer that is taken as often as it needs; whether it became a job. */
+static bool read_is_job(struct disk *disk, uint64_t sector, unsigned int times)
+{
+	struct driver_buffer buffers[8] = {
+		{ disk->header, sizeof(struct virtio_blk_outhdr), false },
+	};
+	unsigned int jobs;
+
+	header(disk, VIRTIO_BLK_T_IN, sector);
+	for (unsigned int i = 1; i <= times; i++)
+		buffers[i] = (struct driver_buffer){ disk->data, 128 << 10, true };
+	buffers[1 + times] = (struct driver_buffer){ disk->status, 1, true };
+	driver_add(&disk->queue, buffers, 2 + times);
+	driver_kick(&disk->queue);
+	fake_run(disk->kernel);
+	jobs = fake_jobs(disk->kernel);
+	CHECK(driver_used(&disk->queue, NULL, NULL));
+	EQUAL(*(uint8_t *)fake_at(disk->kernel, disk->status), VIRTIO_BLK_S_OK);
+	return jobs;
+}
+
+/* After the first two all of it is in the host's page cache, so that nothing has to wait. */
+static void test_file_ahead(void)
+{
+	struct rumpel_device *device;
+	char *path = temporary(DISK);
+	struct disk disk;
+
+	EQUAL(rumpel_block_file(path, 0, &device), 0);
+	disk = disk_up(device, false);
+	read_is_job(&disk, 0, 6);
+	read_is_job(&disk, 6 * 256, 2);
+	CHECK(!read_is_job(&disk, 256, 2));
+	CHECK(read_is_job(&disk, 3 * 256, 2));
+	CHECK(!read_is_job(&disk, 5 * 256, 1));
+	CHECK(!read_is_job(&disk, 0, 2));
+	fake_one_cpu = true;
+	CHECK(!read_is_job(&disk, 2 * 256, 2));
+	fake_one_cpu = false;
+	fake_kernel_free(disk.kernel);
+	unlink(path);
+}
+
 static void test_open_errors(void)
 {
 	struct rumpel_device *device;
@@ -526,6 +569,7 @@ static const struct test tests[] = {
 	{ test_file_host, "file: what is written can be read" },
 	{ test_file_virtual, "file: also with a virtual clock" },
 	{ test_file_no_jobs, "file: with a virtual clock nothing is put off" },
+	{ test_file_ahead, "file: what is read ahead is another CPU's, if there is one" },
 	{ test_open_errors, "file: errors of opening say what is wrong" },
 	{ test_locks, "file: never two writers, never readers beside a writer" },
 	{ test_read_only, "file: read-only is enforced and offered" },

@@ -90,6 +90,7 @@ struct rumpel_block {
 	unsigned int running; /* requests that use guest memory outside the lock */
 	unsigned int deferred; /* requests that are jobs: these, and those not begun */
 	unsigned int epoch; /* resets so far: older requests are void */
+	uint64_t read_end; /* of the last read that came */
 	bool starved; /* no memory for a request: look again when one ends */
 	struct rumpel_block_request *spare, *all;
 };

@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* To copy so much takes several times as long as to wake a thread. */
+#define BLOCK_LARGE (256u << 10)
 #define BLOCK_RANGE_FLAGS VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP
 
 struct rumpel_block_request *rumpel_block_request_get(struct rumpel_block *block)
@@ -192,6 +194,19 @@ static void request_run(struct rumpel_job *job)
 	pthread_mutex_unlock(&block->lock);
 }
 
+/*
+ * Locked. A large read that goes on where the last one ended is what Linux reads ahead:
+ * whoever found it has something to do with what came before, while another CPU copies this.
+ */
+static bool is_ahead(const struct rumpel_block_request *request)
+{
+	struct rumpel_block *block = request->block;
+	bool follows = request->offset == block->read_end;
+
+	block->read_end = request->end;
+	return follows && request->len >= BLOCK_LARGE && rumpel_kernel_has_cpus();
+}
+
 /* Locked. What needs no waiting. 1: done, with *error; 0: not (all of it). */
 static int request_try(struct rumpel_block_request *request, int *error)
 {
@@ -210,7 +225,7 @@ static int request_try(struct rumpel_block_request *request, int *error)
 		*error = request_do(request, request->data);
 		return 1;
 	}
-	if (request->type == VIRTIO_BLK_T_IN)
+	if (request->type == VIRTIO_BLK_T_IN && !is_ahead(request))
 		some = ops->read_some;
 	else if (request->type == VIRTIO_BLK_T_OUT)
 		some = ops->write_some;

@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <sys/ptrace.h>
 
 #include "guest.h"
 
@@ -188,11 +189,24 @@ static void bad_configuration(void)
 	CHECK(strstr(why, "memory"));
 }
 
+/* Stopped as soon as it calls again: as the first one to do so, while the kernel halts. */
+static void halting_stopped(void)
+{
+	struct rumpel_kernel *kernel = guest_boot(NULL, NULL, 0);
+	struct rumpel_task *tracer;
+
+	EQUAL(rumpel_task_create(kernel, RUMPEL_TASK_PROCESS, &tracer), 0);
+	EQUAL(guest_call(tracer, SYS_ptrace, PTRACE_ATTACH, 1, 0, 0), 0);
+	rumpel_task_free(tracer);
+	guest_end(kernel);
+}
+
 static const struct test tests[] = {
 	{ bad_configuration, "a bad configuration is an error that says what is wrong" },
 	{ cancelling, "a blocked call can be interrupted" },
 	{ host_signals, "host signals end waiting, not calls" },
 	{ halting_ends_calls, "halting ends other threads' calls" },
+	{ halting_stopped, "halting ends, though a tracer has stopped pid 1" },
 	{ panic, "a panic ends one kernel only, and its callers are told" },
 	{ again_and_again, "booting and halting leaks no descriptors and no threads" },
 };
