@@ -91,7 +91,7 @@ def test_it_notices_another_name(
 def test_it_notices_a_link_that_is_not_used(
     default_image: str, console: Console, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rumpel.net.Mptcp.add", lambda *args, **keywords: None)
+    monkeypatch.setattr("rumpel.net.mptcp.Mptcp.add", lambda *args, **keywords: None)
 
     def boot(**arguments: Any) -> rumpel.Kernel:
         return rumpel.boot(image=default_image, **arguments)
