@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
 // A server, and clients of another one that runs elsewhere, with signals, children and a nil pointer.
-// Its arguments are its own address and the other's.
+// Its arguments are its own address and the other's; without it is a client of its own.
 package main
 
 import (
@@ -20,9 +20,17 @@ import (
 )
 
 func main() {
-	l, err := net.Listen("tcp", os.Args[1]+":80")
+	own := "127.0.0.1:0"
+	if len(os.Args) > 1 {
+		own = os.Args[1] + ":80"
+	}
+	l, err := net.Listen("tcp", own)
 	if err != nil {
 		panic(err)
+	}
+	other := l.Addr().String()
+	if len(os.Args) > 2 {
+		other = os.Args[2]
 	}
 	var served sync.WaitGroup
 	served.Add(200)
@@ -36,8 +44,8 @@ func main() {
 		wg.Add(1)
 		go func(i int) {
 			defer wg.Done()
-			r, err := http.Get(fmt.Sprintf("http://%s/%d", os.Args[2], i))
-			for ; err != nil; r, err = http.Get(fmt.Sprintf("http://%s/%d", os.Args[2], i)) {
+			r, err := http.Get(fmt.Sprintf("http://%s/%d", other, i))
+			for ; err != nil; r, err = http.Get(fmt.Sprintf("http://%s/%d", other, i)) {
 				time.Sleep(50 * time.Millisecond)
 			}
 			b, _ := io.ReadAll(r.Body)
