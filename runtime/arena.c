@@ -309,9 +309,12 @@ bool rumpel_arena_alias(const struct rumpel_arena *arena, size_t *index, struct 
 
 	for (first = *index; first < end; first = next) {
 		next = first + 1;
-		page = arena->aliases[first];
-		if (!arena->alias_counts[first / BLOCK])
+		/* A table that nobody has written to is not to be touched. */
+		if (!arena->alias_counts[first / BLOCK]) {
 			next = (first / BLOCK + 1) * BLOCK;
+			continue;
+		}
+		page = arena->aliases[first];
 		if (!page)
 			continue;
 		while (next < end && arena->aliases[next] == page + ((next - first) << PROT_BITS))
