@@ -4,9 +4,9 @@
 
 #include <stdlib.h>
 
-int bench_open(const char *image, struct bench **result, const char **why)
+int bench_open(const char *image, const char *snapshot, struct bench **result, const char **why)
 {
-	struct rumpel_config config = { .image = image, .error = why };
+	struct rumpel_config config = { .image = image, .snapshot = snapshot, .error = why };
 	struct bench *bench = calloc(1, sizeof(*bench));
 	int error = bench ? rumpel_boot(&config, &bench->kernel) : -ENOMEM;
 

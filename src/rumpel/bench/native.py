@@ -16,9 +16,12 @@ from rumpel import _native
 from rumpel.bench.measure import Work
 from rumpel.bench.options import Options
 from rumpel.build.layout import Layout, make_dir
+from rumpel.build.snapshots import snapshot_file
 from rumpel.errors import BootError, RumpelError
 
 HERE = Path(__file__).parent
+MEMORY = 64 << 20
+"""Bytes of a kernel: what rumpel_boot() takes by default."""
 FLAGS = ["-std=gnu11", "-O2", "-Wall", "-shared", "-fPIC", "-pthread"]
 
 
@@ -57,6 +60,7 @@ def load() -> ctypes.CDLL:
     ctypes.CDLL(_native.__file__, mode=ctypes.RTLD_GLOBAL)
     library = ctypes.CDLL(str(build()))
     library.bench_open.argtypes = [
+        ctypes.c_char_p,
         ctypes.c_char_p,
         ctypes.POINTER(ctypes.c_void_p),
         ctypes.POINTER(ctypes.c_char_p),
@@ -98,7 +102,7 @@ class Bench:
 
 @contextmanager
 def boot(options: Options) -> Iterator[Bench]:
-    """Boot a kernel through the C API.
+    """Boot a kernel through the C API; it starts from a snapshot as those of Python do.
 
     Raises:
         BootError: if there is no image or it does not boot.
@@ -106,7 +110,13 @@ def boot(options: Options) -> Iterator[Bench]:
     path = options.path()
     library = load()
     handle, why = ctypes.c_void_p(), ctypes.c_char_p()
-    error = library.bench_open(os.fsencode(path), ctypes.byref(handle), ctypes.byref(why))
+    snapshot = snapshot_file(path, MEMORY, _native.__file__)
+    error = library.bench_open(
+        os.fsencode(path),
+        os.fsencode(snapshot) if snapshot else None,
+        ctypes.byref(handle),
+        ctypes.byref(why),
+    )
     if error:
         reason = why.value.decode() if why.value else os.strerror(-error)
         raise BootError(f"{path} does not boot: {reason}")

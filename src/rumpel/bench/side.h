@@ -84,7 +84,9 @@ RUMPEL_API bench_function bench_tasks, bench_threads, bench_tcp_threads;
 RUMPEL_API bench_function bench_udp, bench_udp_lost, bench_clone;
 
 /* Boots. 0 or a negative errno and *why (may be NULL). */
-RUMPEL_API int bench_open(const char *image, struct bench **bench, const char **why);
+/* snapshot: as in struct rumpel_config */
+RUMPEL_API int bench_open(const char *image, const char *snapshot, struct bench **bench,
+			  const char **why);
 RUMPEL_API void bench_close(struct bench *bench);
 
 #endif
