@@ -137,6 +137,7 @@ struct rumpel_spin {
 	bool near; /* it came soon, and from another CPU */
 	uint8_t misses; /* in a row */
 	uint16_t rest; /* sleeps until it is tried again */
+	uint64_t woken; /* when the last sleep ended; of one that polls, by whoever leads */
 	bool housekeeper; /* leads: it need not be what runs */
 };
 
@@ -235,6 +236,7 @@ struct rumpel_kernel {
 	uint32_t asleep; /* enum sleep_mode; any thread may look */
 	uint64_t sleep_until; /* of the leader */
 	struct rumpel_spin spin;
+	struct rumpel_spin look; /* the same of a leader that polls */
 	struct rumpel_visits neighbours; /* to be visited by who gives the token back */
 	uint64_t visit_until; /* whoever runs it is a visitor, for so long; else 0 */
 	uint32_t visitors; /* atomic: threads that have noted it */

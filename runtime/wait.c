@@ -18,6 +18,8 @@
 /* A wait that spinning might have ended, had it begun while the other was awake. */
 #define NEAR (200 * 1000)
 #define MOST_MISSES 8
+/* What one message takes between two waits, at most. */
+#define SHORT (25 * 1000)
 /* How long a thread that has its result runs its neighbours: as long as it takes to wake them. */
 #define VISIT (100 * 1000)
 /* The same for a leader, before it looks after its own kernel again. */
@@ -294,6 +296,49 @@ static int sleep_polling(struct pollfd *polled, nfds_t count, uint64_t until)
 	return ppoll(polled, count, until == NEVER ? NULL : &timeout, NULL) < 0 ? -errno : 0;
 }
 
+/* True: the kick came, or one of the descriptors has something. */
+static bool look(const struct rumpel_kernel *kernel, uint32_t word, struct pollfd *polled,
+		 nfds_t count, uint64_t end)
+{
+	do {
+		if (atomic_get(&kernel->kick) != word || poll(polled, count, 0) > 0)
+			return true;
+	} while (rumpel_host_now() < end);
+	return false;
+}
+
+/*
+ * The same of a leader that polls. Who is at the other end of a descriptor, and on which CPU, is
+ * not known, but how long the last waits were, and how much came with the last one: where that was
+ * more than a message, to answer at once would only make many small things of few large ones, and
+ * take the CPU from who sends.
+ */
+static int sleep_watching(struct rumpel_kernel *kernel, uint32_t word, struct pollfd *polled,
+			  nfds_t count, uint64_t until, bool may_spin)
+{
+	struct rumpel_spin *state = &kernel->look;
+	uint64_t start = rumpel_host_now(), now;
+	uint32_t mode = SLEEP_SPIN;
+	int result = 0;
+	bool is_short = start - relaxed_get(&state->woken) < SHORT;
+	bool spins = may_spin && is_short && is_worth_spinning(state);
+
+	if (spins &&
+	    look(kernel, word, polled, count, until < start + SPIN ? until : start + SPIN)) {
+		relaxed_set(&state->misses, 0);
+	} else {
+		if (spins)
+			count_miss(state);
+		if (__atomic_compare_exchange_n(&kernel->asleep, &mode, SLEEP_POLL, false,
+						__ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+			result = sleep_polling(polled, count, until);
+	}
+	now = rumpel_host_now();
+	relaxed_set(&state->woken, now);
+	relaxed_set(&state->near, now - start < NEAR);
+	return result;
+}
+
 /* drain: the kick, if there was one, was for this thread. */
 static void hand_out(struct rumpel_kernel *kernel, const struct pollfd *polled,
 		     struct rumpel_watch **watches, nfds_t count, bool drain)
@@ -380,7 +425,7 @@ int rumpel_lead_sleep(struct rumpel_kernel *kernel, struct rumpel_waiter *waiter
 	}
 	kernel->sleep_until = until;
 	relaxed_set(&kernel->spin.housekeeper, waiter == &kernel->housekeeper.waiter);
-	atomic_set(&kernel->asleep, most > 1 ? SLEEP_POLL : SLEEP_SPIN);
+	atomic_set(&kernel->asleep, SLEEP_SPIN);
 	/* What came before that could not kick. */
 	if (rumpel_vcpu_has_work(kernel)) {
 		atomic_set(&kernel->asleep, SLEEP_NOT);
@@ -393,7 +438,7 @@ int rumpel_lead_sleep(struct rumpel_kernel *kernel, struct rumpel_waiter *waiter
 	if (rumpel_interrupted())
 		result = -EINTR;
 	else if (most > 1)
-		result = sleep_polling(polled, most + 1, nap);
+		result = sleep_watching(kernel, word, polled, most + 1, nap, waiter->task);
 	else
 		result = sleep_on_futex(kernel, word, nap);
 	waiter->wake_fd = -1;
