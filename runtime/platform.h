@@ -88,6 +88,9 @@ static inline void rumpel_call_worker(void)
 {
 }
 
+/* A snapshot has only those pages of an image's data that have been written to. */
+#define RUMPEL_SNAPSHOT_IS_WHOLE false
+
 /* Puts a part of an image there, or zeroes (fd -1). */
 static inline void *rumpel_image_map(void *at, size_t len, int prot, int fd, off_t offset)
 {

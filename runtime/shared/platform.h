@@ -42,6 +42,8 @@ void rumpel_took_over(struct rumpel_kernel *kernel);
 uint64_t rumpel_rest_limit(void);
 bool rumpel_may_work(void);
 void rumpel_call_worker(void);
+/* A snapshot has all of the image that is written to, not only what has been. */
+#define RUMPEL_SNAPSHOT_IS_WHOLE true
 void *rumpel_image_map(void *at, size_t len, int prot, int fd, off_t offset);
 
 #endif
