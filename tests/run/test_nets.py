@@ -316,7 +316,7 @@ def test_vde(on_kernel: OnKernel, tmp_path: Path) -> None:
             with on_kernel.start("--net", f"vde:{path},ip=192.0.2.1/24", program=server):
                 retry = ["--retry-all-errors", "--retry", "40", "--retry-delay", "1"]
                 curl = ["curl", "-s", *retry, "http://192.0.2.1/passwd"]
-                net = f"vde:{path}/ctl,ip=192.0.2.2/24,mac=02:00:00:00:00:02"
+                net = f"vde:{path}/ctl,ip=192.0.2.2/24,mac=02-00-00-00-00-02"
                 assert on_kernel.run("--net", net, program=curl).stdout == PASSWD
                 assert not list(path.glob(".rumpel*"))
         finally:

@@ -102,8 +102,8 @@ class Net(Record):
         if key == "mac":
             from rumpel.devices.nic import to_mac
 
-            to_mac(value)
-            return self.but(mac=value)
+            mac = to_mac(value) or b""
+            return self.but(mac=mac.hex(":"))
         if value not in ("on", "off"):
             raise ValueError(f"offload={value} is neither on nor off")
         return self.but(offload=value == "on")
