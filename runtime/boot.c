@@ -15,7 +15,8 @@
 #define CMDLINE_MOST 4095
 /* Files of one snapshot: so many kernels of a process start from one. */
 #define SNAPSHOTS 4
-#define SNAPSHOT_MEMORY_MOST (4ull << 30)
+/* A file has the struct pages of all memory: a 64th of it. */
+#define SNAPSHOT_MEMORY_MOST (1ull << 30)
 
 /*
  * Drivers that would make devices nobody asked for; pressure stall accounting
@@ -220,8 +221,11 @@ static int boot_fresh(struct rumpel_kernel *kernel, const struct rumpel_config *
 /* Into a kernel that is up; what it has no driver for is there all the same. */
 static int plug_devices(struct rumpel_kernel *kernel, const struct rumpel_config *config)
 {
-	int error = attach_devices(kernel, config);
+	int error;
 
+	rumpel_token_take(kernel);
+	error = attach_devices(kernel, config);
+	rumpel_leave(kernel, false);
 	for (unsigned int i = 0; i < kernel->device_count && !error; i++)
 		task_call(kernel->agent, RUMPEL_CALL_PLUG, i);
 	return error;
@@ -240,8 +244,10 @@ static int boot_by_snapshot(struct rumpel_kernel *kernel, const struct rumpel_co
 	struct snapshot_identity identity;
 	char file[PATH_MAX], *at = NULL, *mappings_at = NULL;
 	int error = snapshot_identify(&identity, config->image, memory_size(config));
-	bool taken = !error;
+	bool taken = true;
 
+	if (error)
+		return boot_fresh(kernel, config, NULL, NULL, why);
 	for (unsigned int i = 0; taken && i < SNAPSHOTS; i++) {
 		if (snprintf(file, sizeof(file), "%s.%u", config->snapshot, i) >= PATH_MAX)
 			return -ENAMETOOLONG;
@@ -251,7 +257,7 @@ static int boot_by_snapshot(struct rumpel_kernel *kernel, const struct rumpel_co
 		taken = error == -EEXIST;
 	}
 	/* Where there can be none, starts are slower, and that is all. */
-	if (taken || error == -EACCES || !rumpel_addresses_choose(&at, &mappings_at))
+	if (taken || !rumpel_addresses_choose(&at, &mappings_at))
 		return boot_fresh(kernel, config, NULL, NULL, why);
 	error = boot_fresh(kernel, config, at, mappings_at, why);
 	if (!error) {

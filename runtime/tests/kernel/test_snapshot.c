@@ -12,12 +12,13 @@
 #define FILES 4
 #define LOG_MOST (1 << 20)
 
-static char directory[] = "/tmp/rumpel-snapshot-XXXXXX";
-static char prefix[64];
+static char directory[256], prefix[sizeof(directory) + 8];
 
 static void begin(void)
 {
-	strcpy(directory + sizeof(directory) - 7, "XXXXXX");
+	const char *top = getenv("TMPDIR");
+
+	snprintf(directory, sizeof(directory), "%s/rumpel-snapshot-XXXXXX", top ? top : "/tmp");
 	CHECK(mkdtemp(directory));
 	snprintf(prefix, sizeof(prefix), "%s/kernel", directory);
 }
@@ -48,7 +49,7 @@ static struct rumpel_kernel *boot(void)
 
 static const char *file(int number)
 {
-	static char path[80];
+	static char path[sizeof(prefix) + 16];
 
 	snprintf(path, sizeof(path), "%s.%d", prefix, number);
 	return path;

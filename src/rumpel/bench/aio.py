@@ -62,14 +62,14 @@ class Echo:
             self._pairs.append(await asyncio.open_connection("127.0.0.1", port))
 
     def work(self, rounds: int) -> float:
-        """Send that many messages, those of all connections at once."""
+        """Send that many messages on each connection, on all of them at once.
+
+        Fewer than one on each would be no work but the tasks of a thousand clients.
+        """
 
         async def all_of_them() -> float:
-            each, more = divmod(rounds, CLIENTS)
             start = perf_counter()
-            await asyncio.gather(
-                *(_ask(*pair, each + (i < more)) for i, pair in enumerate(self._pairs))
-            )
+            await asyncio.gather(*(_ask(*pair, rounds) for pair in self._pairs))
             return perf_counter() - start
 
         return self._runner.run(all_of_them())
@@ -102,7 +102,7 @@ def thousand(options: Options) -> Iterator[Result]:
             ):
                 echoes = [Echo(ours), Echo(peers)]
                 works: list[Work] = [echo.work for echo in echoes]
-                yield compare(AIO, works[0], works[1], scale=1, runs=RUNS, sample=SAMPLE)
+                yield compare(AIO, works[0], works[1], scale=CLIENTS, runs=RUNS, sample=SAMPLE)
                 for echo in echoes:
                     echo.close()
     finally:

@@ -7,20 +7,15 @@ the memory: see ``idle_child``.
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 
+from rumpel.bench.fresh import run
 from rumpel.bench.options import Options
 from rumpel.bench.result import TARGET, Figure, Result
-from rumpel.errors import RumpelError
 
 RUNS = 5
 FURTHER = 8
 SETTLE, IDLE = 0.3, 3.0
-PROGRAM = Path(__file__).with_name("idle_child.py")
 
 TARGETS_MB = {"memory": 20.0, "memory-further": 10.0, "memory-further-tiny": 2.0}
 FIGURES = {
@@ -56,11 +51,7 @@ def child(first: str, tiny: str) -> Mapping[str, float]:
     Raises:
         RumpelError: if it fails, with what it said.
     """
-    arguments = [first, tiny, str(FURTHER), str(SETTLE), str(IDLE)]
-    command = [sys.executable, "-P", str(PROGRAM), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        *_, why = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-        raise RumpelError(f"a process with kernels failed: {why}")
-    found: Mapping[str, float] = json.loads(done.stdout)
+    found: Mapping[str, float] = run(
+        "idle_child", first, tiny, str(FURTHER), str(SETTLE), str(IDLE)
+    )
     return found

@@ -14,7 +14,7 @@ from rumpel.build import roots
 __all__ = ["snapshot_file"]
 
 MOST = 24
-"""Files that are kept: one has 3 to 17 MB."""
+"""Files that are kept: one has 3 to 30 MB, most of them 11 or 19."""
 
 
 def snapshot_file(image: str, memory: int, runtime: str) -> str | None:

@@ -46,7 +46,8 @@ def options(function: Function) -> Function:
     wrapped: Any = _wrapped(function)
     wrapped.__click_params__ = getattr(function, "__click_params__", [])
     _add(wrapped, HOW)
-    return wrapped  # type: ignore[no-any-return]
+    result: Function = wrapped
+    return result
 
 
 def _wrapped(function: Callable[..., Any]) -> Callable[..., Any]:
