@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import rumpel
+import rumpel.sandbox
 from rumpel.build import snapshots
 
 
@@ -32,6 +33,19 @@ def test_the_second_start_is_the_first_boot(default_image: str, cache: Path) -> 
     (file,) = cache.iterdir()
     assert file.stat().st_mode & 0o777 == 0o600
     assert cache.stat().st_mode & 0o777 == 0o700
+
+
+def test_in_a_sandbox(default_image: str, cache: Path) -> None:
+    """In the cache of who boots, of whose environment the child has nothing."""
+
+    def times() -> list[float]:
+        with rumpel.sandbox.boot([], image=default_image) as k:
+            return [record.time for record in k.log][:100]
+
+    first = times()
+    assert len(first) == 100
+    assert times() == first
+    assert len(list(cache.iterdir())) == 1
 
 
 @pytest.mark.parametrize("options", [{"snapshot": False}, {"cmdline": "quiet"}])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""``rumpel image mount`` by a user who is not root, of images of every kind."""
+"""Users who are not root: ``rumpel image mount`` of images of every kind, snapshots."""
 
 from __future__ import annotations
 
@@ -181,3 +181,26 @@ def test_a_directory_of_somebody_else(home: Home) -> None:
     assert told.count("\n") == 1
     assert str(other) in told
     assert home.run("mountpoint", "-q", other).returncode != 0
+
+
+def test_a_sandbox_starts_from_a_snapshot(home: Home) -> None:
+    """In a user namespace too, from what is in the user's cache; not from what others put there."""
+    boot = """
+import sys, rumpel.sandbox
+with rumpel.sandbox.boot([], image=sys.argv[1]) as k:
+    print([record.time for record in k.log][:100])
+"""
+
+    def times() -> str:
+        done = home.run(sys.executable, "-c", boot, home.path / "linux.so")
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    assert home.run("mkdir", home.path / ".cache").returncode == 0
+    first = times()  # no two boots take equally long
+    assert times() == first
+    snapshots = home.path / ".cache" / "rumpel" / "snapshots"
+    assert len(list(snapshots.iterdir())) == 1
+    os.chown(snapshots, 0, 0)
+    snapshots.chmod(0o777)
+    assert times() != first

@@ -17,7 +17,7 @@ MOST = 24
 """Files that are kept: one has 3 to 30 MB, most of them 11 or 19."""
 
 
-def snapshot_file(image: str, memory: int, runtime: str) -> str | None:
+def snapshot_file(image: str, memory: int, runtime: str, cache: str | None = None) -> str | None:
     """The name that snapshots of an image begin with.
 
     Args:
@@ -25,23 +25,37 @@ def snapshot_file(image: str, memory: int, runtime: str) -> str | None:
         memory: of the kernel, in bytes.
         runtime: the file whose code starts the kernel: what another version of it has saved
             is of no use.
+        cache: where what is built is kept; this process's cache by default.
 
     Returns:
         A path, to which the runtime adds ``.0``, ``.1``, ...; or None: there is no place for
         files of this user's.
     """
-    cache = roots.cache_root()
+    cache = cache or roots.cache_root()
     directory = f"{cache}/snapshots"
     try:
         name = f"{_which(image)}-{_which(runtime)}-{memory >> 10}k"
         # No home directory is made for it.
         if os.path.isdir(os.path.dirname(cache)):  # noqa: PTH112, PTH120
             os.makedirs(directory, 0o700, exist_ok=True)  # noqa: PTH103
+        if not _is_own(directory):
+            return None
         if not os.path.exists(f"{directory}/{name}.0"):  # noqa: PTH110
             _make_room(directory)
     except OSError:
         return None
     return f"{directory}/{name}"
+
+
+def _is_own(directory: str) -> bool:
+    """Can nobody else put a file there?
+
+    The runtime looks at the owner of each, but where all others seem to be the same one: a
+    sandbox is in a user namespace then, unless this is root.
+    """
+    user = os.geteuid()
+    st = os.stat(directory)  # noqa: PTH116
+    return not user or (st.st_uid == user and not st.st_mode & 0o022)
 
 
 def _which(path: str) -> str:

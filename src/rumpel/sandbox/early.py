@@ -17,6 +17,7 @@ LOG = 4
 
 
 def main(
+    cache: str,
     image: str,
     memory: int,
     modules: tuple[str, ...],
@@ -24,9 +25,12 @@ def main(
     housekeeper: bool,
     confined: bool,
 ) -> None:
-    """Boot, and serve the parent; see :class:`rumpel.sandbox.spawn.Setup`."""
-    # While it is still known who this is, and where his cache.
-    snapshot = None if cmdline else snapshot_file(image, memory, _native.__file__)
+    """Boot, and serve the parent; see :class:`rumpel.sandbox.spawn.Setup`.
+
+    The cache is the parent's: nothing in the environment says here where that is.
+    """
+    # While it is still known who this is.
+    snapshot = None if cmdline else snapshot_file(image, memory, _native.__file__, cache)
     # While there is one thread.
     leave_files = prepare() if confined else None
     imported = allocate_lock()

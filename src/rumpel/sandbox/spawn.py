@@ -11,6 +11,7 @@ import fcntl
 import os
 import sys
 
+from rumpel.build.roots import cache_root
 from rumpel.sandbox.area import memory
 
 TYPE_CHECKING = False
@@ -95,7 +96,7 @@ class Spawned:
         code = (
             f"import gc, sys, os; gc.disable(); sys.path.insert(0, {package!a});"
             f" os.closerange({FIRST + len(fds)}, 1 << 20);"
-            f" from rumpel.sandbox.early import main; main{self.setup.values!a}"
+            f" from rumpel.sandbox.early import main; main{(cache_root(), *self.setup.values)!a}"
         )
         wanted = [connection, self.log, self.area, *fds]
         # None may be overwritten before it is duplicated.
