@@ -245,6 +245,7 @@ from rumpel.nf import Argument, Stage
 
 class Record(Stage):
     params = (Argument("file"),)
+    devices = ("left",)
 
     def configure(self, k):
         fd = os.open(self.options.file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)

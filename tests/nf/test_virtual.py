@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from pathlib import Path
 from typing import cast
 
 import pytest
 
 import rumpel
-from rumpel.nf.runner import settle
+from rumpel.nf.runner import look, settle
 from rumpel.nf.stages.bridge import Bridge
 from rumpel.nf.work import Work
 from tests.conftest import Boot
@@ -101,15 +102,15 @@ def test_who_goes_on_to_send_is_not_waited_for(
             sock.sendto(b"once more", ("10.0.0.2", 9))
             sender.sleep(seconds)
 
-    start = clock.now
+    start, seen = clock.now, partial(look, stage, {"eth0": cable[1]})
     with sender.socket.socket(sender.socket.AF_INET, sender.socket.SOCK_DGRAM) as sock:
-        settle(cast(Work, Busy()), {stage: {"eth0": cable[1]}}, [cable[1]], "a stage")
+        settle(cast(Work, Busy()), stage, [cable[1]], "a stage", seen)
     assert 10 < clock.now - start < 12
     assert re.fullmatch(
         r"a stage: ended while \d+ packets were on their way\n", capsys.readouterr().err
     )
     # Nobody sends any more: what waits is waited for.
-    with Work({Bridge(): stage}) as work:
-        settle(work, {stage: {"eth0": cable[1]}}, [cable[1]], "a stage")
+    with Work(stage, [Bridge()]) as work:
+        settle(work, stage, [cable[1]], "a stage", seen)
     assert clock.now - start > 60
     assert capsys.readouterr().err == ""

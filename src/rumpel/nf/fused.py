@@ -1,11 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A chain in one process: the same kernels, joined by cables instead of pipes."""
+"""A chain in one process: one kernel, and each stage in a network namespace of its own.
+
+Packets pass from one to the next by reference, whole segments of TCP too. Cables of the runtime
+are only where a port has to be a device, and Python code where a stage has no kernel.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import select
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from rumpel.booting import boot
@@ -18,9 +23,10 @@ from rumpel.nf.chain import Member, Program
 from rumpel.nf.ending import Ended, Poll, ended_by_signals
 from rumpel.nf.ends import BROKEN_PIPE
 from rumpel.nf.packet_stage import PacketStage
+from rumpel.nf.place import Place, join, prepare, wait_for_links
 from rumpel.nf.runner import pipe, settle
 from rumpel.nf.stage import LEFT, RIGHT, Side, Stage, StageError
-from rumpel.nf.wire import MTU_MOST, name_ports, plain
+from rumpel.nf.wire import MTU_MOST, name_ports, passed, plain, waiting
 from rumpel.nf.work import Work
 from rumpel.packets import PacketFormat
 
@@ -29,7 +35,11 @@ if TYPE_CHECKING:
 
 __all__ = ["run_fused"]
 
+Joint = Link | Between | None
+"""What is between two stages: a cable, stages without a kernel, or a pair of Linux's own."""
 NAME = "rumpel nf chain"
+_MEMORY, _STAGES = 128, 8
+"""MiB of memory, which the chain has most of when it has more stages than this."""
 STEP = 0.02
 """Virtual seconds between two looks at what comes from outside."""
 
@@ -46,7 +56,7 @@ def run_fused(
     Args:
         chain: stages only.
         linux: which kernel: ``version`` or ``image``, as :func:`rumpel.boot` has them.
-        clock: of all of them. On a virtual clock every run is the same.
+        clock: of the kernel. On a virtual clock every run is the same.
         write: how packets are written to standard output.
 
     Returns:
@@ -57,65 +67,137 @@ def run_fused(
     """
     with ended_by_signals():
         try:
-            return _run(chain, linux, clock, write)
+            return _run(chain, linux or {}, clock, write)
         except Ended as error:
             return error.code
 
 
 def _run(
     chain: Sequence[Member | Program],
-    linux: Mapping[str, Any] | None,
+    linux: Mapping[str, Any],
     clock: VirtualClock | None,
     write: PacketFormat,
 ) -> int:
     members, joints = _joined(chain)
-    between = [joint for joint in joints if isinstance(joint, Between)]
-    outer: dict[Side, PipeNic] = {}
+    outer: list[PipeNic | None] = [None, None]
     if LEFT in members[0].stage.ports:
-        outer[LEFT] = pipe((0, None), LEFT, NAME, write)
+        outer[0] = pipe((0, None), LEFT, NAME, write)
     if RIGHT in members[-1].stage.ports:
-        outer[RIGHT] = pipe((None, 1), RIGHT, NAME, write)
+        outer[1] = pipe((None, 1), RIGHT, NAME, write)
+    between = [joint for joint in joints if isinstance(joint, Between)]
     with contextlib.ExitStack() as stack:
         for each in between:
             stack.callback(each.finish)
             for stage in each.stages:
                 stage.begin()
                 stack.callback(stage.finish)
-        kernels: dict[Kernel, dict[str, Nic]] = {}
-        for number, member in enumerate(members):
-            ports: dict[str, Nic] = {}
-            for side in member.stage.ports:
-                inner = number - (side == LEFT)
-                inside = 0 <= inner < len(joints)
-                ports[side] = joints[inner][side == LEFT] if inside else outer[side]
-                if not inside:
-                    member.stage.one_way = frozenset([side, *member.stage.one_way])
-            cut: list[Side] = [
-                side for side in member.stage.ports if _is_cut(members, number, side)
-            ]
-            if len(ports) == 2:
-                ports[LEFT].join(ports[RIGHT])
-            ports.update(member.stage.nics())
-            member.stage.interfaces = ports
-            kernels[_stage(stack, member, ports, cut, linux, clock)] = ports
+        devices = _devices(members, joints, outer)
+        _let_wait(joints, outer)
+        nics = [nic for some in devices for nic in some.values()]
+        memory = f"{_MEMORY << (len(members) // _STAGES).bit_length()}M"
+        k = stack.enter_context(boot(nics=nics, clock=clock, memory=memory, **linux))
+        places = _arrange(k, members, joints, devices)
+        for member, place in zip(members, places, strict=True):
+            with place:
+                member.stage.configure(k)
+            stack.callback(_end, member.stage, k, place)
+        for place in places:
+            wait_for_links(k, place)
         for each in between:
-            each.start(next(iter(kernels)).clock)
+            each.start(k.clock)
             stack.callback(each.close)
-        cables = {nic for joint in joints for nic in joint}
-        others = [nic for ports in kernels.values() for nic in ports.values() if nic not in cables]
-        life = _Life(kernels, others, between, outer.get(RIGHT), clock)
-        return life.run({m.stage: k for m, k in zip(members, kernels, strict=True)})
+        inner = {nic for joint in joints if joint is not None for nic in joint}
+        others = [nic for nic in nics if nic not in inner]
+        stages = [member.stage for member in members]
+        looked_at = [
+            (place, {*stage.ports, *stage.interfaces})
+            for place, stage in zip(places, stages, strict=True)
+        ]
+        look = partial(_look, k, looked_at, nics, between)
+        return _Life(k, stages, look, others, between, outer[1], clock).run()
 
 
-def _joined(chain: Sequence[Member | Program]) -> tuple[list[Member], list[Link | Between]]:
-    """The stages with kernels, and what is between each two: a cable, or stages without one."""
+def _look(
+    k: Kernel,
+    looked_at: Sequence[tuple[Place, Collection[str]]],
+    nics: Sequence[Nic],
+    between: Sequence[Between],
+) -> tuple[int, object]:
+    """Count what waits, and what changes when it does not: see :func:`rumpel.nf.runner.settle`."""
+    count = sum(each.moving for each in between) + sum(nic.stalled for nic in nics)
+    seen: list[object] = [nic.stats for nic in nics]
+    for place, names in looked_at:
+        with place:
+            count += waiting(k, names)
+            seen += passed(k, names)
+    return count, seen
+
+
+def _devices(
+    members: Sequence[Member], joints: Sequence[Joint], outer: Sequence[PipeNic | None]
+) -> list[dict[str, Nic]]:
+    """The devices of each stage, by name: those of its ports that are any, and its own."""
+    left = [outer[0], *(None if joint is None else joint[1] for joint in joints)]
+    right = [*(None if joint is None else joint[0] for joint in joints), outer[1]]
+    found = []
+    for member, *ports in zip(members, left, right, strict=True):
+        sides: dict[str, Nic] = {
+            side: nic for side, nic in zip((LEFT, RIGHT), ports, strict=True) if nic is not None
+        }
+        found.append({**sides, **member.stage.nics()})
+    return found
+
+
+class _Interfaces(dict[str, "Nic"]):
+    def __missing__(self, name: str) -> Nic:
+        raise StageError(f"its interface {name!r} is no device: the stage has to say so in devices")
+
+
+def _let_wait(joints: Sequence[Joint], outer: Sequence[PipeNic | None]) -> None:
+    """What comes in through a device waits for the next one that it goes out through."""
+    before: Nic | None = outer[0]
+    for after, following in [*((j[0], j[1]) for j in joints if j is not None), (outer[1], None)]:
+        if before is not None and after is not None:
+            before.join(after)
+        before = following
+
+
+def _arrange(
+    k: Kernel,
+    members: Sequence[Member],
+    joints: Sequence[Joint],
+    devices: Sequence[Mapping[str, Nic]],
+) -> list[Place]:
+    """Give each stage its place in the kernel, with interfaces that are joined."""
+    prepare(k)
+    places: list[Place] = []
+    for number, (member, nics) in enumerate(zip(members, devices, strict=True)):
+        stage = member.stage
+        places.append(Place(k))
+        stage.place, stage.interfaces = places[-1], _Interfaces(nics)
+        ends = {LEFT: number == 0, RIGHT: number == len(joints)}
+        stage.one_way = frozenset([*(s for s in stage.ports if ends[s]), *stage.one_way])
+    names = [name for nics in devices for name in nics]
+    name_ports(k, names, [at.fd for at, nics in zip(places, devices, strict=True) for _ in nics])
+    for number, joint in enumerate(joints):
+        if joint is None:
+            join(k, number, ((places[number], RIGHT), (places[number + 1], LEFT)))
+    for number, member in enumerate(members):
+        if cut := [side for side in member.stage.ports if _is_cut(members, number, side)]:
+            with places[number]:
+                plain(k, cut)
+    return places
+
+
+def _joined(chain: Sequence[Member | Program]) -> tuple[list[Member], list[Joint]]:
+    """The stages with a place in the kernel, and what is between each two."""
     members: list[Member] = []
-    joints: list[Link | Between] = []
+    joints: list[Joint] = []
     held: list[tuple[str, PacketStage]] = []
 
     def add(member: Member) -> None:
         if members:
-            joints.append(Between(held.copy(), MTU_MOST) if held else Link(mtu=MTU_MOST))
+            joints.append(_joint(members[-1].stage, member.stage, held))
         held.clear()
         members.append(member)
 
@@ -137,6 +219,12 @@ def _joined(chain: Sequence[Member | Program]) -> tuple[list[Member], list[Link 
     return members, joints
 
 
+def _joint(left: Stage, right: Stage, held: Sequence[tuple[str, PacketStage]]) -> Joint:
+    if held:
+        return Between(list(held), MTU_MOST)
+    return Link(mtu=MTU_MOST) if RIGHT in left.devices or LEFT in right.devices else None
+
+
 def _bridge() -> Member:
     from rumpel.nf.stages.bridge import Bridge
 
@@ -150,22 +238,9 @@ def _is_cut(members: Sequence[Member], number: int, side: Side) -> bool:
     return not all(member.stage.offloads for member in both)
 
 
-def _stage(
-    stack: contextlib.ExitStack,
-    member: Member,
-    ports: Mapping[str, Nic],
-    cut: Sequence[Side],
-    linux: Mapping[str, Any] | None,
-    clock: VirtualClock | None,
-) -> Kernel:
-    member.stage.linux = linux or {}
-    k = stack.enter_context(boot(nics=list(ports.values()), clock=clock, **(linux or {})))
-    name_ports(k, list(ports))
-    if cut:
-        plain(k, cut)
-    member.stage.configure(k)
-    stack.callback(member.stage.end, k)
-    return k
+def _end(stage: Stage, k: Kernel, place: Place) -> None:
+    with place if k.state == "running" else contextlib.nullcontext():
+        stage.end(k)
 
 
 class _Life:
@@ -173,13 +248,17 @@ class _Life:
 
     def __init__(
         self,
-        kernels: Mapping[Kernel, Mapping[str, Nic]],
+        k: Kernel,
+        stages: Sequence[Stage],
+        look: Callable[[], tuple[int, object]],
         others: Sequence[Nic],
         between: Sequence[Between],
         output: PipeNic | None,
         clock: VirtualClock | None,
     ) -> None:
-        self._kernels = kernels
+        self._k = k
+        self._stages = stages
+        self._look = look
         self._others = others
         self._between = between
         self._output = output
@@ -191,7 +270,7 @@ class _Life:
         self._broken: set[PipeNic] = set()
         self._damaged = False
 
-    def run(self, stages: Mapping[Stage, Kernel]) -> int:
+    def run(self) -> int:
         """The exit code.
 
         Raises:
@@ -204,8 +283,8 @@ class _Life:
         for fd in (each.fileno() for some in (self._streams, self._between) for each in some):
             poll.register(fd, select.POLLIN)
             wires[fd] = self._is_over
-        with Work(stages) as work:
-            codes = [work.run(stage, k, wires) for stage, k in stages.items()]
+        with Work(self._k, self._stages) as work:
+            codes = [work.run(stage, wires) for stage in self._stages]
             code = next((code for code in codes if code is not None), None)
             if code is None:
                 code = self._until_end(poll, work)
@@ -265,11 +344,8 @@ class _Life:
                 self._rest(work)
 
     def _rest(self, work: Work) -> None:
-        def moving() -> int:
-            return sum(each.moving for each in self._between)
-
         if not any(each.error for each in self._between):
-            settle(work, self._kernels, self._others, NAME, moving)
+            settle(work, self._k, self._others, NAME, self._look)
         for each in self._between:
             if each.error is not None:
                 raise each.error

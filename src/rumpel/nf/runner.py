@@ -24,7 +24,7 @@ from rumpel.packets import PacketFormat
 if TYPE_CHECKING:
     from rumpel.devices import Nic
 
-__all__ = ["run"]
+__all__ = ["look", "pipe", "run", "settle"]
 
 QUIET = 0.002
 """Seconds between two looks at whether anything still moves."""
@@ -84,7 +84,7 @@ def run(
         stage.configure(k)
         streams = {name: nic for name, nic in nics.items() if isinstance(nic, PipeNic)}
         try:
-            with Work({stage: k}) as work:
+            with Work(k, [stage]) as work:
                 ready()
                 for stream in streams.values():
                     stream.resume()
@@ -120,10 +120,10 @@ def pipe(
 
 def settle(
     work: Work,
-    kernels: Mapping[Kernel, Mapping[str, Nic]],
+    k: Kernel,
     others: Collection[Nic],
     name: str,
-    moving: Callable[[], int] = lambda: 0,
+    look: Callable[[], tuple[int, object]],
 ) -> None:
     """Wait until nothing moves any more: what has come in has gone out, or nowhere.
 
@@ -132,21 +132,20 @@ def settle(
 
     Args:
         work: what stages do meanwhile.
-        kernels: and the interfaces that are looked at.
+        k: the kernel, whose clock counts.
         others: interfaces through which something may still come.
         name: which the message begins with.
-        moving: how many packets are on their way elsewhere.
+        look: counts the packets that wait somewhere; and something that is another one after
+            any has moved.
     """
-    clock = next(iter(kernels)).clock
-    nics = [nic for ports in kernels.values() for nic in ports.values()]
+    clock = k.clock
     start = heard = busy = clock.now
     before, received = None, None
     while True:
         # What lasts for long is not looked at so often.
         work.sleep(max(QUIET, min((clock.now - start) / 16, 0.25)))
-        now, come = [nic.stats for nic in nics], [nic.stats.received for nic in others]
-        left = sum(waiting(k, ports) for k, ports in kernels.items())
-        left += sum(nic.stalled for nic in nics) + moving()
+        come = [nic.stats.received for nic in others]
+        left, now = look()
         if not left and now == before:
             return
         if come != received:
@@ -158,6 +157,12 @@ def settle(
                 print(f"{name}: ended while {left} packets were on their way", file=sys.stderr)
             return
         before, received = now, come
+
+
+def look(k: Kernel, ports: Mapping[str, Nic]) -> tuple[int, list[object]]:
+    """Count what waits at ports; and what changes when it does not. See :func:`settle`."""
+    count = waiting(k, ports) + sum(nic.stalled for nic in ports.values())
+    return count, [nic.stats for nic in ports.values()]
 
 
 class _Life:
@@ -192,7 +197,7 @@ class _Life:
             poll.register(stream, select.POLLIN)
         ports = [(side, self.streams[side]) for side in self.stage.ports]
         wires = {stream.fileno(): partial(self._is_gone, name) for name, stream in ports}
-        code = self.work.run(self.stage, self.k, wires)
+        code = self.work.run(self.stage, wires)
         if code is not None:
             self.code = code
             self.open.clear()
@@ -242,7 +247,13 @@ class _Life:
     def _end(self, names: Collection[str]) -> None:
         names = [n for n in names if self.streams[n].writes and n not in self.broken]
         looked_at = {name: self.streams[name] for name in names}
-        settle(self.work, {self.k: looked_at}, self.streams.values(), self.name)
+        settle(
+            self.work,
+            self.k,
+            self.streams.values(),
+            self.name,
+            partial(look, self.k, looked_at),
+        )
         for name in names:
             self.ending.add(name)
             self.streams[name].end_output()

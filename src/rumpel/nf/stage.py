@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from signal import SIGPIPE
 from types import MappingProxyType, SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rumpel.devices import Nic
     from rumpel.kernel import Kernel
     from rumpel.nf.ends import Ends
+    from rumpel.nf.place import Place
     from rumpel.packets import PacketFormat
 
 __all__ = ["LEFT", "RIGHT", "Side", "Stage", "StageError", "find", "is_stage", "names"]
@@ -55,7 +56,12 @@ class Stage:
         is_gone: for a :meth:`run` that is no coroutine, which nobody can cancel: is there
             nobody behind the ports any more?
         linux: which kernel it gets: ``version`` or ``image``, as :func:`rumpel.boot` has them.
-        interfaces: the devices of the kernel, by name, when it is configured.
+        devices: the ports that are to be devices of their own, where stages share a kernel: of
+            these there are :attr:`interfaces`, for :meth:`rumpel.Nic.capture`, say; and who
+            sends through them waits for the slowest one behind.
+        interfaces: the devices that the stage has, by name, when it is configured.
+        place: the network namespace in which it is, where stages share a kernel. All of these
+            methods are called in there.
 
     Example:
         >>> class Hub(Stage):
@@ -73,7 +79,9 @@ class Stage:
     linux: Mapping[str, Any] = MappingProxyType({})
     offloads: bool = True
     unfusable: str = ""
+    devices: Collection[Side] = ()
     interfaces: Mapping[str, Nic]
+    place: Place | None = None
 
     def __init__(self, **options: Any) -> None:
         self.options = SimpleNamespace(**options)

@@ -34,6 +34,7 @@ __all__ = [
     "everything",
     "forward",
     "name_ports",
+    "passed",
     "plain",
     "reach",
     "route",
@@ -49,7 +50,9 @@ __all__ = [
 _NEWLINK, _GETLINK, _SETLINK, _NEWROUTE, _GETNEIGH, _NEWRULE, _GETQDISC = 16, 18, 19, 24, 30, 32, 38
 _CREATE, _EXCL, _REPLACE, _DUMP = 0x400, 0x200, 0x100, 0x300
 _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MASTER, _IFLA_PROTINFO, _IFLA_LINKINFO = 1, 3, 10, 0x800C, 18
-_IFLA_MTU, _IFLA_LINK, _IFLA_MAX_MTU = 4, 5, 51
+_IFLA_MTU, _IFLA_LINK, _IFLA_STATS64, _IFLA_NET_NS_FD, _IFLA_MAX_MTU = 4, 5, 23, 28, 51
+_NETKIT = b"netkit\0"
+"""What is between two stages of a fused chain, as good as a device."""
 _IFLA_BRPORT_LEARNING, _IFLA_BRPORT_ISOLATED = 8, 33
 _IFLA_TXQLEN, _QUEUE = 13, 16384
 """Frames that wait for a port: what comes from a pipe is held up before there are so many."""
@@ -96,13 +99,18 @@ class Way(NamedTuple):
     gateway: str | None = None
 
 
-def name_ports(k: Kernel, ports: Sequence[str]) -> None:
-    """Give eth0, eth1 and so on the names of the ports, and to left and right an Ethernet's MTU."""
+def name_ports(k: Kernel, ports: Sequence[str], into: Sequence[int] = ()) -> None:
+    """Give eth0, eth1 and so on the names of the ports, and to left and right an Ethernet's MTU.
+
+    into: descriptors of the namespaces to which they go, if they do.
+    """
     with Rtnetlink(Calls(k)) as netlink:
         for number, port in enumerate(ports):
             index = netlink.index(f"eth{number}")
             payload = _IFINFO.pack(0, 0, index, 0, 0)
             payload += attribute(_IFLA_IFNAME, port.encode() + b"\0")
+            if into:
+                payload += attribute(_IFLA_NET_NS_FD, struct.pack("=i", into[number]))
             payload += attribute(_IFLA_TXQLEN, struct.pack("=I", _QUEUE))
             if port in (LEFT, RIGHT):
                 payload += attribute(_IFLA_MTU, struct.pack("=I", _MTU))
@@ -221,7 +229,8 @@ def bridge(k: Kernel, ports: Sequence[str], isolated: Collection[str] = ()) -> N
 def _longest(netlink: Rtnetlink, index: int) -> bytes:
     """Let a device take the longest frames that it can. Linux drops longer ones silently."""
     found = attributes(_link(netlink, index))
-    if _IFLA_LINKINFO in found:  # of this kernel's own making: what is below it sets a limit
+    kind = attributes(found.get(_IFLA_LINKINFO, b"")).get(_IFLA_INFO_KIND, _NETKIT)
+    if kind != _NETKIT:  # of this kernel's own making: what is below it sets a limit
         return b""
     return attribute(_IFLA_MTU, found[_IFLA_MAX_MTU])
 
@@ -382,6 +391,13 @@ def waiting(k: Kernel, ports: Collection[str]) -> int:
             _, index, state, _, _ = _NEIGHBOUR.unpack_from(answer)
             count += index in indexes and state == _NUD_INCOMPLETE
         return count
+
+
+def passed(k: Kernel, ports: Collection[str]) -> list[bytes]:
+    """Get the counters of ports, which change while packets pass."""
+    with Rtnetlink(Calls(k)) as netlink:
+        found = (attributes(_link(netlink, netlink.index(port))) for port in ports)
+        return [each[_IFLA_STATS64] for each in found]
 
 
 def _set(k: Kernel, name: str, value: int) -> None:

@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping
-from typing import TYPE_CHECKING, Any, Self
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from rumpel.clock import VirtualClock
 from rumpel.netlink import Calls
@@ -14,9 +15,12 @@ if TYPE_CHECKING:
     import asyncio
 
     from rumpel.kernel import Kernel
+    from rumpel.nf.place import Place
     from rumpel.nf.stage import Stage
 
 __all__ = ["Work"]
+
+T = TypeVar("T")
 
 LOOK = 0.02
 """Virtual seconds between two looks at whether anybody is there."""
@@ -25,25 +29,28 @@ LOOK = 0.02
 class Work:
     """The coroutines of stages.
 
-    On a virtual clock they share one event loop with all kernels, which lives when the
-    calling thread waits, so that every run is the same. In real time each kernel has its
+    On a virtual clock they share one event loop with the kernel, which lives when the
+    calling thread waits, so that every run is the same. In real time each stage has its
     own, and what it serves is served in a thread. Without coroutines there is neither: to
     import asyncio takes longer than to boot.
 
     Args:
-        stages: and their kernels, of one clock.
+        k: the kernel.
+        stages: those in it.
     """
 
-    def __init__(self, stages: Mapping[Stage, Kernel]) -> None:
-        self._first = next(iter(stages.values()))
-        self._virtual = isinstance(self._first.clock, VirtualClock)
+    def __init__(self, k: Kernel, stages: Sequence[Stage]) -> None:
+        self._k = k
+        self._virtual = isinstance(k.clock, VirtualClock)
         self._runner: asyncio.Runner | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._threads: list[_Server] = []
-        for stage, k in stages.items():
-            coroutines = stage.serve(k)
+        for stage in stages:
+            with _within(stage.place):
+                coroutines = stage.serve(k)
             if not coroutines:
                 continue
+            coroutines = [_placed(each, stage.place) for each in coroutines]
             if self._virtual:
                 self._run(self._start(coroutines))
             else:
@@ -62,27 +69,28 @@ class Work:
             thread.close()
 
     def run(
-        self, stage: Stage, k: Kernel, wires: Mapping[int, Callable[[], bool]] | None = None
+        self, stage: Stage, wires: Mapping[int, Callable[[], bool]] | None = None
     ) -> int | None:
         """Let a stage do what it does; its exit code.
 
         Args:
             stage: the stage.
-            k: its kernel.
             wires: descriptors and what is called when they are readable. If that says so,
                 nobody is there any more, and a stage that is a coroutine ends; another one
                 may ask (:attr:`Stage.is_gone`).
         """
         if wires:
             stage.is_gone = lambda: any(is_gone() for is_gone in wires.values())
-        result = stage.run(k)
+        with _within(stage.place):
+            result = stage.run(self._k)
         if not isinstance(result, Coroutine):
             return result
+        result = _placed(result, stage.place)
         attended = _attended(stage, result, wires or {}, virtual=self._virtual)
         if self._virtual:
             code: int | None = self._run(attended)
             return code
-        return k.aio.run(attended)
+        return self._k.aio.run(attended)
 
     def sleep(self, seconds: float) -> None:
         """Wait, on the clock of the kernels."""
@@ -92,7 +100,7 @@ class Work:
             self._run(asyncio.sleep(seconds))
         else:
             # k.sleep() would import all of rumpel.os.
-            Calls(self._first).sleep(seconds)
+            Calls(self._k).sleep(seconds)
 
     def _run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         if self._runner is None:
@@ -101,7 +109,7 @@ class Work:
 
             from rumpel.aio import EventLoop
 
-            self._runner = asyncio.Runner(loop_factory=partial(EventLoop, self._first))
+            self._runner = asyncio.Runner(loop_factory=partial(EventLoop, self._k))
             wake_by_signals(self._runner.get_loop())
         return self._runner.run(coroutine)
 
@@ -109,6 +117,18 @@ class Work:
         import asyncio
 
         self._tasks += [asyncio.ensure_future(each) for each in coroutines]
+
+
+def _within(place: Place | None) -> AbstractContextManager[object]:
+    return nullcontext() if place is None else place
+
+
+def _placed(coroutine: Coroutine[Any, Any, T], place: Place | None) -> Coroutine[Any, Any, T]:
+    if place is None:
+        return coroutine
+    from rumpel.nf.placed import placed
+
+    return placed(coroutine, place)
 
 
 async def _attended(

@@ -48,6 +48,8 @@ class Pcap(Stage):
         if options["read"] is not None:
             self.ports = (RIGHT,)
             self.deaf = True
+        # One is captured; or a flood goes there, which is to wait.
+        self.devices = (LEFT,) if options["read"] is None else (LEFT, RIGHT)
         # What is recorded has its checksums.
         self.offloads = options["write"] is None
 

@@ -8,6 +8,7 @@ import contextlib
 import sys
 from typing import TYPE_CHECKING, Any
 
+from rumpel.nf.stage import LEFT, RIGHT
 from rumpel.nf.stages.client import Client
 from rumpel.options import FloatRange, IntRange, Option
 
@@ -27,6 +28,7 @@ class Udp(Client):
       rumpel nf udp 10.0.0.2 53 --input query | rumpel nf filter 'udp dport 53 drop'
     """
 
+    devices = (LEFT, RIGHT)
     params = (
         *Client.params,
         Option("--size", type=IntRange(1, 65507), default=1024, help="Of a datagram."),
