@@ -23,7 +23,7 @@ from rumpel.nf.chain import Member, Program
 from rumpel.nf.ending import Ended, Poll, ended_by_signals
 from rumpel.nf.ends import BROKEN_PIPE
 from rumpel.nf.packet_stage import PacketStage
-from rumpel.nf.place import Place, join, prepare, wait_for_links
+from rumpel.nf.place import Place, Places, join, wait_for_links
 from rumpel.nf.runner import pipe, settle
 from rumpel.nf.stage import LEFT, RIGHT, Side, Stage, StageError
 from rumpel.nf.wire import MTU_MOST, name_ports, passed, plain, waiting
@@ -169,12 +169,11 @@ def _arrange(
     devices: Sequence[Mapping[str, Nic]],
 ) -> list[Place]:
     """Give each stage its place in the kernel, with interfaces that are joined."""
-    prepare(k)
-    places: list[Place] = []
+    some = Places(k)
+    places = [some.add() for _ in members]
     for number, (member, nics) in enumerate(zip(members, devices, strict=True)):
         stage = member.stage
-        places.append(Place(k))
-        stage.place, stage.interfaces = places[-1], _Interfaces(nics)
+        stage.place, stage.interfaces = places[number], _Interfaces(nics)
         ends = {LEFT: number == 0, RIGHT: number == len(joints)}
         stage.one_way = frozenset([*(s for s in stage.ports if ends[s]), *stage.one_way])
     names = [name for nics in devices for name in nics]

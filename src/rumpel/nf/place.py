@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import struct
+import threading
 from typing import TYPE_CHECKING, Self
 
 from rumpel.netlink import Calls, Rtnetlink, attribute, attributes
@@ -19,7 +20,7 @@ from rumpel.netlink import Calls, Rtnetlink, attribute, attributes
 if TYPE_CHECKING:
     from rumpel.kernel import Kernel
 
-__all__ = ["Place", "join", "prepare", "wait_for_links"]
+__all__ = ["Place", "Places", "join", "wait_for_links"]
 
 _CLONE_NEWNET = 0x40000000
 _OWN = "/proc/thread-self/ns/net"
@@ -43,11 +44,8 @@ _BIAS = 1 << 10
 """Times as many of them as of a device's are received in turn: they are on their way already."""
 
 
-class Place:
-    """A network namespace for a stage. As a context manager: the calling thread is in it.
-
-    A thread may enter it that is in another one; it is not asked for asynchronous calls,
-    which go by the sockets that they are about (as :class:`rumpel.net.Namespace` would).
+class Places:
+    """The network namespaces of a kernel, for stages. It is prepared for them.
 
     Args:
         k: the kernel.
@@ -55,32 +53,68 @@ class Place:
 
     def __init__(self, k: Kernel) -> None:
         self._k = k
-        self._home = self._open()
-        k.syscall("unshare", _CLONE_NEWNET)
-        self.fd = self._open()
-        with Rtnetlink(Calls(k)) as netlink:
-            netlink.link("lo", _LO, None)
-        self.__exit__()
+        self._home = self._own()
+        self._here = threading.local()
+        # Of these a kernel has only one, which the first namespace has.
+        calls = Calls(k)
+        calls.set("net/core/netdev_max_backlog", _BACKLOG)
+        calls.set("net/core/dev_weight_rx_bias", _BIAS)
+        # See rumpel.nf.stages.nat.
+        calls.set("net/core/gro_normal_batch", 1)
 
-    def __enter__(self) -> Self:
-        self._k.syscall("setns", self.fd, _CLONE_NEWNET)
-        return self
+    def add(self) -> Place:
+        """Make a namespace, in which only ``lo`` is up."""
+        self._k.syscall("unshare", _CLONE_NEWNET)
+        try:
+            with Rtnetlink(Calls(self._k)) as netlink:
+                netlink.link("lo", _LO, None)
+            return Place(self, self._own())
+        finally:
+            self._move(self._home)
 
-    def __exit__(self, *exc: object) -> None:
+    def enter(self, fd: int) -> None:
+        """Let the calling thread be in a namespace."""
+        self._move(fd)
+        self._stack.append(fd)
+
+    def leave(self) -> None:
+        """Let it be again where it was."""
+        self._stack.pop()
         if self._k.state == "running":
-            self._k.syscall("setns", self._home, _CLONE_NEWNET)
+            self._move(self._stack[-1])
 
-    def _open(self) -> int:
+    @property
+    def _stack(self) -> list[int]:
+        stack: list[int] = self._here.__dict__.setdefault("stack", [self._home])
+        return stack
+
+    def _move(self, fd: int) -> None:
+        self._k.syscall("setns", fd, _CLONE_NEWNET)
+
+    def _own(self) -> int:
         return self._k.syscall("openat", -100, _OWN, os.O_RDONLY | os.O_CLOEXEC)
 
 
-def prepare(k: Kernel) -> None:
-    """Set what a kernel has only one of, before there are any places."""
-    calls = Calls(k)
-    calls.set("net/core/netdev_max_backlog", _BACKLOG)
-    calls.set("net/core/dev_weight_rx_bias", _BIAS)
-    # See rumpel.nf.stages.nat.
-    calls.set("net/core/gro_normal_batch", 1)
+class Place:
+    """A network namespace. As a context manager: the calling thread is in it.
+
+    Asynchronous calls go on there as well, since sockets are where they were made
+    (:class:`rumpel.net.Namespace` refuses them).
+
+    Attributes:
+        fd: of the kernel, for others that name it.
+    """
+
+    def __init__(self, places: Places, fd: int) -> None:
+        self._places = places
+        self.fd = fd
+
+    def __enter__(self) -> Self:
+        self._places.enter(self.fd)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._places.leave()
 
 
 def join(k: Kernel, number: int, ends: tuple[tuple[Place, str], tuple[Place, str]]) -> None:

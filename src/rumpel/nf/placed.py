@@ -4,62 +4,70 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Coroutine, Generator
+from collections.abc import Coroutine, Generator
 from contextvars import ContextVar
-from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from rumpel.nf.place import Place
 
-__all__ = ["placed"]
+__all__ = ["Placed"]
 
-T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 _PLACE: ContextVar[Place] = ContextVar("place")
 
 
-class _Steps(Awaitable[T]):
-    """A coroutine whose steps are each made in a place: others have theirs between them."""
+class Placed(Coroutine[Any, Any, T_co]):
+    """A coroutine whose steps are each made in a place, as are those of all tasks that it starts.
+
+    Between them the thread is where it was, and others have theirs.
+
+    Args:
+        coroutine: to be run as a task.
+        place: of the kernel on which the event loop is.
+    """
 
     def __init__(
-        self, coroutine: Coroutine[Any, Any, T] | Generator[Any, None, T], place: Place
+        self, coroutine: Coroutine[Any, Any, T_co] | Generator[Any, None, T_co], place: Place
     ) -> None:
         self._coroutine = coroutine
         self._place = place
 
-    def __await__(self) -> Generator[Any, Any, T]:
-        step = partial(self._coroutine.send, None)
-        while True:
-            with self._place:
-                try:
-                    waits = step()
-                except StopIteration as end:
-                    result: T = end.value
-                    return result
-            try:
-                step = partial(self._coroutine.send, (yield waits))
-            except BaseException as error:
-                step = partial(self._coroutine.throw, error)
+    def send(self, value: Any) -> Any:
+        """Go on."""
+        if value is None:
+            _PLACE.set(self._place)
+            asyncio.get_running_loop().set_task_factory(_start)
+        with self._place:
+            return self._coroutine.send(value)
+
+    def throw(self, *error: Any) -> Any:
+        """Go on with an exception."""
+        with self._place:
+            return self._coroutine.throw(*error)
+
+    def close(self) -> None:
+        """End it."""
+        with self._place:
+            self._coroutine.close()
+
+    def __await__(self) -> Generator[Any, Any, T_co]:
+        return self
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Any:
+        return self.send(None)
 
 
 def _start(
     loop: asyncio.AbstractEventLoop,
-    coroutine: Coroutine[Any, Any, T] | Generator[Any, None, T],
+    coroutine: Coroutine[Any, Any, T_co] | Generator[Any, None, T_co],
     **options: Any,
-) -> asyncio.Task[T]:
+) -> asyncio.Task[T_co]:
     """Make a task where its parent is."""
     place = _PLACE.get(None)
-    if place is None:
-        return asyncio.Task(coroutine, loop=loop, **options)
-
-    async def run() -> T:
-        return await _Steps(coroutine, place)
-
-    return asyncio.Task(run(), loop=loop, **options)
-
-
-async def placed(coroutine: Coroutine[Any, Any, T], place: Place) -> T:
-    """Await a coroutine that is in a place, with all tasks that it starts."""
-    _PLACE.set(place)
-    asyncio.get_running_loop().set_task_factory(_start)
-    return await _Steps(coroutine, place)
+    if place is not None and not isinstance(coroutine, Placed):
+        coroutine = Placed(coroutine, place)
+    return asyncio.Task(coroutine, loop=loop, **options)

@@ -126,9 +126,9 @@ def _within(place: Place | None) -> AbstractContextManager[object]:
 def _placed(coroutine: Coroutine[Any, Any, T], place: Place | None) -> Coroutine[Any, Any, T]:
     if place is None:
         return coroutine
-    from rumpel.nf.placed import placed
+    from rumpel.nf.placed import Placed
 
-    return placed(coroutine, place)
+    return Placed(coroutine, place)
 
 
 async def _attended(

@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Stages that share a kernel: each has its own network, and what it does is done there."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from rumpel.nf.place import Place, Places, join, wait_for_links
+from rumpel.nf.placed import Placed
+from tests.conftest import Boot
+from tests.nf.tools import chain, install, line, nf, shell
+
+pytestmark = [pytest.mark.kernel, pytest.mark.once]
+
+MODES = pytest.mark.parametrize("mode", ["--fuse", "--virtual"])
+
+TALK = '''\
+import asyncio
+from rumpel.nf import Stage
+class Talk(Stage):
+    """Say a word over UDP, by a task that makes its socket itself, and tell the answer."""
+    ports = ("right",)
+    def configure(self, k):
+        self.address(k, self.port, "10.0.0.1")
+    async def run(self, k):
+        print(await asyncio.create_task(self.ask(k)))
+        return 0
+    async def ask(self, k):
+        await asyncio.sleep(0.01)
+        with k.socket.socket(k.socket.AF_INET, k.socket.SOCK_DGRAM) as sock:
+            sock.connect(("10.0.0.2", 7))
+            await k.aio.sock_sendall(sock, b"hello")
+            return await k.aio.sock_recv(sock, 99)
+class Look(Stage):
+    """Have a look at an interface that is no device where kernels are shared."""
+    def configure(self, k):
+        self.interfaces["left"].capture(1)
+'''
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    """Where a package with these stages is installed."""
+    return install(tmp_path, TALK, "talk = my_package:Talk", "look = my_package:Look")
+
+
+@MODES
+def test_what_a_task_makes_is_in_its_stages_network(
+    default_image: str, environment: dict[str, str], mode: str
+) -> None:
+    """Also where all stages share one event loop."""
+    command = nf(default_image, f"chain {mode} 'talk | route | host 10.0.0.2 --echo 7'")
+    done = shell(command, env=environment)
+    assert done.stdout == "b'hello'\n", done.stderr
+    assert done.returncode == 0
+
+
+def test_a_port_that_is_no_device(default_image: str, environment: dict[str, str]) -> None:
+    """Whoever wants it as one is told how to have it."""
+    command = nf(default_image, "chain --fuse 'ping 10.0.0.2 | look | host 10.0.0.2'")
+    done = shell(command, env=environment)
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "interface 'left' is no device: the stage has to say so in devices" in done.stderr
+
+
+@MODES
+def test_a_long_chain(default_image: str, mode: str) -> None:
+    """Forty routers, each of which takes one off the time to live."""
+    text = "ping -c 1 -W 30 10.0.0.2 | " + "route | " * 40 + "mangle 'p' | host 10.0.0.2"
+    done = chain(default_image, text, mode)
+    assert "1 sent, 1 answered" in done.stderr, done.stderr
+
+
+@MODES
+def test_frames_of_any_length_pass(default_image: str, mode: str) -> None:
+    """From one namespace to the next, whatever the MTU of the receiver is."""
+    frame = bytes.fromhex("020000000002020000000001 88b5") + bytes(9000)
+    done = chain(default_image, "bridge | filter | bridge", mode, input=line(frame))
+    assert done.returncode == 0, done.stderr
+    assert frame.hex() in done.stdout
+
+
+def test_a_thread_is_back_where_it_was(boot: Boot) -> None:
+    """Places are entered within others; an interface is in one of them, and carries at once."""
+    k = boot()
+    places = Places(k)
+    one, two = places.add(), places.add()
+    join(k, 300, ((one, "right"), (two, "left")))
+
+    def there() -> set[str]:
+        return set(k.net.links) & {"left", "right"}
+
+    with one:
+        assert there() == {"right"}
+        with two:
+            assert there() == {"left"}
+            k.ifup("left", "10.0.0.2/24")
+        assert there() == {"right"}
+        k.ifup("right", "10.0.0.1/24")
+        wait_for_links(k, one)
+        with k.socket.socket(k.socket.AF_INET, k.socket.SOCK_DGRAM) as sock:
+            sock.connect(("10.0.0.2", 9))
+            sock.send(b"nobody")
+            with pytest.raises(ConnectionRefusedError):
+                sock.recv(9)
+    assert there() == set()
+
+
+def test_steps_of_two_tasks(boot: Boot) -> None:
+    """Each is in its place whenever it goes on, the thread in neither meanwhile; both end."""
+    k = boot()
+    places = Places(k)
+    seen: list[tuple[str, str]] = []
+
+    def here() -> str:
+        return os.fsdecode(k.os.readlink("/proc/thread-self/ns/net"))
+
+    async def values() -> AsyncIterator[str]:
+        for _ in range(3):
+            await asyncio.sleep(0)
+            yield here()
+
+    async def work(name: str) -> str:
+        async for value in values():
+            seen.append((name, value))
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            seen.append((name, here()))
+        return name
+
+    async def main(a: Place, b: Place) -> list[str]:
+        tasks = [
+            asyncio.ensure_future(Placed(work(name), place)) for name, place in (("a", a), ("b", b))
+        ]
+        outside = here()
+        for _ in range(20):
+            await asyncio.sleep(0)
+            assert here() == outside
+        for task in tasks:
+            task.cancel()
+        never = asyncio.ensure_future(Placed(work("never"), a))
+        never.cancel()
+        return await asyncio.gather(*tasks)
+
+    a, b = places.add(), places.add()
+    assert k.aio.run(main(a, b)) == ["a", "b"]
+    with a:
+        first = here()
+    with b:
+        second = here()
+    assert first != second
+    assert set(seen) == {("a", first), ("b", second)}
+    assert len(seen) == 8
