@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import rumpel
 from rumpel.nf.place import Place, Places, join, wait_for_links
 from rumpel.nf.placed import Placed
 from tests.conftest import Boot
@@ -103,13 +104,33 @@ def test_a_thread_is_back_where_it_was(boot: Boot) -> None:
             k.ifup("left", "10.0.0.2/24")
         assert there() == {"right"}
         k.ifup("right", "10.0.0.1/24")
-        wait_for_links(k, one)
+        wait_for_links(k, [one, two])
         with k.socket.socket(k.socket.AF_INET, k.socket.SOCK_DGRAM) as sock:
             sock.connect(("10.0.0.2", 9))
             sock.send(b"nobody")
             with pytest.raises(ConnectionRefusedError):
                 sock.recv(9)
     assert there() == set()
+
+
+def test_who_was_asked_for_too_early_is_asked_again(boot: Boot) -> None:
+    """What a stage sends of itself while the next one is not up yet delays nobody by a second."""
+    k = boot(clock=rumpel.VirtualClock())
+    places = Places(k)
+    one, two = places.add(), places.add()
+    join(k, 1, ((one, "right"), (two, "left")))
+    with one, k.socket.socket(k.socket.AF_INET, k.socket.SOCK_DGRAM) as sock:
+        k.ifup("right", "10.0.0.1/24")
+        sock.connect(("10.0.0.2", 9))
+        sock.send(b"too early")
+        with two:
+            k.ifup("left", "10.0.0.2/24")
+        wait_for_links(k, [one, two])
+        start = k.clock.now
+        sock.send(b"nobody")
+        with pytest.raises(ConnectionRefusedError):
+            sock.recv(9)
+        assert k.clock.now - start < 0.1
 
 
 def test_steps_of_two_tasks(boot: Boot) -> None:

@@ -101,8 +101,7 @@ def _run(
             with place:
                 member.stage.configure(k)
             stack.callback(_end, member.stage, k, place)
-        for place in places:
-            wait_for_links(k, place)
+        wait_for_links(k, places)
         for each in between:
             each.start(k.clock)
             stack.callback(each.close)

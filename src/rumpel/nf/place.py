@@ -10,9 +10,11 @@ Documentation/admin-guide/sysctl/net.rst.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import struct
 import threading
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Self
 
 from rumpel.netlink import Calls, Rtnetlink, attribute, attributes
@@ -34,6 +36,9 @@ _IFLA_NETKIT_PEER_INFO, _IFLA_NETKIT_MODE, _NETKIT_L2 = 1, 5, 0
 _IF_OPER_UP = 6
 _IFINFO = struct.Struct("=BxHiII")
 _NO_LINK = bytes(_IFINFO.size)
+_DELNEIGH, _GETNEIGH, _NUD_INCOMPLETE = 29, 30, 1
+_NEIGHBOUR = struct.Struct("=BxxxiHBB")
+_NO_NEIGHBOUR = bytes(_NEIGHBOUR.size)
 _FIRST = 100
 """The first number of an interface. Others have lower ones."""
 _PAUSE = 1e-6
@@ -143,11 +148,22 @@ def join(k: Kernel, number: int, ends: tuple[tuple[Place, str], tuple[Place, str
         netlink.request(_NEWLINK, _CREATE | _EXCL, payload, name)
 
 
-def wait_for_links(k: Kernel, place: Place) -> None:
-    """Until all interfaces send whose both ends are up: Linux finds out a little later."""
-    with place, Rtnetlink(Calls(k)) as netlink:
-        while not all(map(_is_ready, netlink.request(_GETLINK, _DUMP, _NO_LINK, "links"))):
-            Calls(k).sleep(_PAUSE)
+def wait_for_links(k: Kernel, places: Sequence[Place]) -> None:
+    """Until all interfaces send whose both ends are up: Linux finds out a little later.
+
+    Who has been asked for an address meanwhile, of interfaces that have just come up, may not
+    have heard it, and would be asked again a second later: that is forgotten.
+    """
+    for place in places:
+        with place, Rtnetlink(Calls(k)) as netlink:
+            while not all(map(_is_ready, netlink.request(_GETLINK, _DUMP, _NO_LINK, "links"))):
+                Calls(k).sleep(_PAUSE)
+    for place in places:
+        with place, Rtnetlink(Calls(k)) as netlink:
+            for neighbour in netlink.request(_GETNEIGH, _DUMP, _NO_NEIGHBOUR, "neighbours"):
+                if _NEIGHBOUR.unpack_from(neighbour)[2] == _NUD_INCOMPLETE:
+                    with contextlib.suppress(FileNotFoundError):  # it has just gone
+                        netlink.request(_DELNEIGH, 0, neighbour, "neighbour")
 
 
 def _is_ready(link: bytes) -> bool:
