@@ -81,8 +81,9 @@ class Ping(Stage):
                         answer, source = sock.recvfrom(65536)
                     except TimeoutError:
                         continue
-                    if len(answer) < _HEAD.size + 8:
-                        continue  # not one of ours
+                    # libslirp makes answers of errors, whose number is none of ours.
+                    if len(answer) < _HEAD.size + 8 or not 0 < _HEAD.unpack_from(answer)[4] <= sent:
+                        continue
                     answered += 1
                     self._tell(k, answer, source[0])
         print(f"{sent} sent, {answered} answered", file=sys.stderr)
