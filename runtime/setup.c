@@ -73,7 +73,7 @@ static void set_sysctl(struct rumpel_task *init, const char *path, const char *v
 /* Linux's own defaults are for a machine. */
 static void set_sysctls(struct rumpel_task *init, unsigned int pages)
 {
-	char tcp_mem[80];
+	char tcp_mem[80], tasks[16];
 
 	/*
 	 * TCP may have a tenth of the memory, and what comes when that is used is dropped. Here the
@@ -81,6 +81,12 @@ static void set_sysctls(struct rumpel_task *init, unsigned int pages)
 	 */
 	snprintf(tcp_mem, sizeof(tcp_mem), "%u %u %u", pages / 4, pages / 3, pages / 2);
 	set_sysctl(init, "/proc/sys/net/ipv4/tcp_mem", tcp_mem);
+	/*
+	 * An eighth of the memory may be stacks of tasks, which for a machine's programs is a lot.
+	 * Here each call that waits has one. With its stack a task takes less than 32 KiB.
+	 */
+	snprintf(tasks, sizeof(tasks), "%u", pages / 12);
+	set_sysctl(init, "/proc/sys/kernel/threads-max", tasks);
 	/*
 	 * When memory is fragmented 4 MiB more are to be kept free, of however little. With nobody
 	 * to kill, a kernel of 24 MiB that writes back panicked for want of them.

@@ -7,10 +7,13 @@
 #include <limits.h>
 #include <stdio.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 /* As many pages that are not needed are taken along rather than to begin a new piece. */
 #define GAP 16
+/* Nobody writes to a file that was not written to for so long, in seconds. */
+#define ABANDONED 60
 
 int snapshot_identify(struct snapshot_identity *identity, const char *image, uint64_t memory_size)
 {
@@ -149,6 +152,36 @@ static int save(struct rumpel_kernel *kernel, int fd, struct snapshot_header *he
 	return error;
 }
 
+static bool is_abandoned(const char *name)
+{
+	int fd = open(name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	struct stat status;
+	struct timespec now;
+	bool result;
+
+	if (fd < 0)
+		return false;
+	clock_gettime(CLOCK_REALTIME, &now);
+	result = fstat(fd, &status) == 0 && status.st_mtim.tv_sec + ABANDONED < now.tv_sec;
+	close(fd);
+	return result;
+}
+
+/*
+ * Not what another thread, or a process that has the same number in another container, is
+ * about to write. But one that was killed while it wrote must not be the last that ever did:
+ * in a container each program may have its number.
+ */
+static int create(const char *name)
+{
+	const int flags = O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC;
+	int fd = open(name, flags, 0600);
+
+	if (fd < 0 && errno == EEXIST && is_abandoned(name) && unlink(name) == 0)
+		fd = open(name, flags, 0600);
+	return fd < 0 ? -errno : fd;
+}
+
 int snapshot_save(struct rumpel_kernel *kernel, const char *file,
 		  const struct snapshot_identity *identity)
 {
@@ -158,9 +191,9 @@ int snapshot_save(struct rumpel_kernel *kernel, const char *file,
 
 	if (snprintf(name, sizeof(name), "%s.%d.new", file, (int)getpid()) >= (int)sizeof(name))
 		return -ENAMETOOLONG;
-	fd = open(name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	fd = create(name);
 	if (fd < 0)
-		return -errno;
+		return fd;
 	rumpel_token_take(kernel);
 	error = save(kernel, fd, &header);
 	rumpel_leave(kernel, false);

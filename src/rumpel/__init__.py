@@ -22,6 +22,7 @@ imported when it is first used.
 
 from __future__ import annotations
 
+from rumpel import forks
 from rumpel.errors import (
     BootError,
     BuildError,
@@ -35,6 +36,8 @@ from rumpel.errors import (
     SandboxError,
     TaskExited,
 )
+
+forks.watch()
 
 TYPE_CHECKING = False  # as typing has it, which takes as long to import as a kernel to boot
 if TYPE_CHECKING:

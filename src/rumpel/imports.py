@@ -14,8 +14,10 @@ import dis
 import importlib
 import importlib.util
 import inspect
+import os
 import sys
 import threading
+import weakref
 from collections.abc import Collection, Iterator, Mapping
 from functools import cache
 from importlib.machinery import ModuleSpec
@@ -29,6 +31,16 @@ _SHARED = frozenset(
 )
 """Packages that are never copied: they work on the host's descriptors, keep the state of a
 process, or have classes that are asked for by name; email only wants a name for messages."""
+
+_tables: weakref.WeakSet[Modules] = weakref.WeakSet()
+
+
+def _forked() -> None:
+    for table in _tables:
+        table.forked()
+
+
+os.register_at_fork(after_in_child=_forked)
 
 
 class Modules:
@@ -68,8 +80,20 @@ class Modules:
             "__import__": self._import,
         }
         self._copies: dict[str, ModuleType] = {}
+        self._making: list[str] = []
         self._decided: dict[str, bool] = {}
         self._lock = threading.RLock()
+        _tables.add(self)
+
+    def forked(self) -> None:
+        """The child of a fork: another thread is not there to end what it was at."""
+        if self._lock.acquire(blocking=False):
+            self._lock.release()
+            return
+        self._lock = threading.RLock()
+        for name in self._making:
+            self._copies.pop(name, None)
+        self._making.clear()
 
     def load(self, name: str) -> Any:
         """Import a module, copied if it has to be.
@@ -127,11 +151,14 @@ class Modules:
         assert spec is not None
         assert spec.loader is not None
         module = self._copies[name] = _blank(spec, self._builtins)
+        self._making.append(name)
         try:
             spec.loader.exec_module(module)
         except BaseException:
             del self._copies[name]
             raise
+        finally:
+            self._making.remove(name)
         return module
 
     def _put_into_package(self, name: str, module: Any) -> None:

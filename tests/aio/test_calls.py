@@ -85,8 +85,8 @@ MANY = 1000
 
 
 def test_a_thousand_blocked_calls_of_each_kind(boot: Boot, run: Run) -> None:
-    """accept, recv, read and open wait on one host thread, all at a time."""
-    kernel = boot(memory="512M")
+    """accept, recv, read and open wait on one host thread, in a kernel of the default size."""
+    kernel = boot()
     kernel.syscall("prlimit64", 0, 7, (20000).to_bytes(8, "little") * 2, None)
 
     async def accepts() -> None:
@@ -371,3 +371,27 @@ def test_pending_calls_in_c(tiny: rumpel.Kernel) -> None:
         pending.result()
     with pytest.raises(rumpel.KernelClosed):
         native.run(0)
+
+
+def test_a_call_that_has_no_task_does_not_wait(tiny: rumpel.Kernel, run: Run) -> None:
+    """It is no EAGAIN, after which sock_recv would wait for data that is there."""
+
+    async def main() -> None:
+        tiny.sysctl["kernel.threads-max"] = 40
+        ours, theirs = tiny.socket.socketpair()
+        ours.setblocking(False)
+        theirs.send(b"x")
+        r, _w = tiny.os.pipe()
+        waiting = [asyncio.ensure_future(tiny.aio.os.read(r, 1)) for _ in range(60)]
+        await asyncio.sleep(0)
+        assert any(isinstance(each.exception(), MemoryError) for each in waiting if each.done())
+        with pytest.raises(MemoryError, match="threads-max"):
+            await asyncio.wait_for(tiny.aio.sock_recv(ours, 1), 20)
+        for each in waiting:
+            each.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+        assert await tiny.aio.sock_recv(ours, 1) == b"x"
+        ours.close()
+        theirs.close()
+
+    run(tiny, main())

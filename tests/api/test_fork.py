@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 import traceback
@@ -492,3 +493,41 @@ def test_descriptors_of_the_host_do_not_pile_up(kernel: Kernel) -> None:
     for _ in range(20):
         in_child(kernel.os.getpid)
     assert os.listdir("/proc/self/fd") == before
+
+
+@pytest.mark.parametrize("execution", [1, 2])
+def test_what_another_thread_imports(
+    tiny: Kernel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, execution: int
+) -> None:
+    """The child imports it anew, for itself and for a kernel, and waits for nobody.
+
+    The module is executed twice: as the host's, and as the copy that the kernel has.
+    """
+    name = f"halfway{execution}"  # what a module imports is looked up once
+    count, go = tmp_path / "count", tmp_path / "go"
+    (tmp_path / f"{name}.py").write_text(
+        f"""import os, socket, time
+if os.getpid() == {os.getpid()}:
+    with open({str(count)!r}, "a") as file:
+        file.write("x")
+    while os.path.getsize({str(count)!r}) == {execution} and not os.path.exists({str(go)!r}):
+        time.sleep(0.001)
+done = True
+"""
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    importing = threading.Thread(target=tiny.import_module, args=(name,))
+    importing.start()
+    while importing.is_alive() and (not count.exists() or count.stat().st_size < execution):
+        time.sleep(0.001)
+
+    def child() -> None:
+        assert tiny.import_module(name).done
+        assert __import__(name).done
+
+    try:
+        in_child(child)
+    finally:
+        go.touch()
+        importing.join()
+        del sys.modules[name]

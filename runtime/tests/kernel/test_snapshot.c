@@ -231,6 +231,26 @@ static void useless(void)
 	replaced(give_away);
 }
 
+/* Somebody of our number was killed while he wrote, or is about to write. */
+static void left_behind(void)
+{
+	struct timespec times[2] = { { .tv_sec = 1000 }, { .tv_sec = 1000 } };
+	char name[sizeof(prefix) + 32];
+	int fd;
+
+	begin();
+	snprintf(name, sizeof(name), "%s.0.%d.new", prefix, (int)getpid());
+	fd = open(name, O_WRONLY | O_CREAT, 0600);
+	CHECK(fd >= 0);
+	guest_end(boot());
+	CHECK(!inode(0));
+	EQUAL(futimens(fd, times), 0);
+	close(fd);
+	guest_end(boot());
+	CHECK(inode(0));
+	EQUAL(end(), 1);
+}
+
 /* Another memory, a command line, a clock: not from that file. */
 static void others(void)
 {
@@ -328,6 +348,7 @@ static const struct test tests[] = {
 	  "what starts from a snapshot has a time, random numbers and tasks of its own" },
 	{ private, "kernels from one snapshot are apart, and more than it has files for boot" },
 	{ useless, "a file that is damaged or others' is not used, and made again" },
+	{ left_behind, "a file that was half written is not in the way of the next one" },
 	{ others, "a snapshot is for one image and memory, no command line, and the host's clock" },
 	{ has_devices, "disks come in their order" },
 	{ forks, "a kernel from a snapshot is copied by a fork" },

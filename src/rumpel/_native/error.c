@@ -115,6 +115,18 @@ int error_of_kernel(Kernel *kernel, int error)
 	}
 }
 
+/* No task was made. EAGAIN is what a call says that would wait, and that is tried again. */
+int error_of_task(Kernel *kernel, int error)
+{
+	if (error != -EAGAIN)
+		return error_of_kernel(kernel, error);
+	PyErr_SetString(
+		PyExc_MemoryError,
+		"the kernel has as many tasks as it may have (kernel.threads-max): each thread "
+		"and each asynchronous call that waits has one; give it more memory");
+	return -1;
+}
+
 int error_of_boot(Kernel *kernel, int error, const char *image, const char *explanation)
 {
 	PyObject *text;

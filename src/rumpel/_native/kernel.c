@@ -293,7 +293,7 @@ static PyObject *kernel_task(PyObject *self, PyObject *args, PyObject *keywords)
 	Py_END_ALLOW_THREADS
 	task = error ? NULL : task_wrap(kernel, handle, true);
 	if (error)
-		error_of_kernel(kernel, error);
+		error_of_task(kernel, error);
 	else if (!task)
 		rumpel_task_free(handle);
 	else

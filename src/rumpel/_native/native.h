@@ -166,6 +166,7 @@ void error_of_buffer(PyObject *value, int index, bool writable);
 /* error.c: all return with an exception set. */
 int error_of_call(const struct call_args *args, long result);
 int error_of_kernel(Kernel *kernel, int error);
+int error_of_task(Kernel *kernel, int error);
 int error_of_boot(Kernel *kernel, int error, const char *image, const char *explanation);
 int error_of_device(int error, const char *what, PyObject *filename);
 int error_closed(Kernel *kernel);

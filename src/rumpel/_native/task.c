@@ -114,7 +114,7 @@ static Task *task_create(Kernel *kernel, unsigned int flags, bool holds_kernel)
 	error = rumpel_task_create(kernel->handle, flags, &handle);
 	Py_END_ALLOW_THREADS
 	if (error) {
-		error_of_kernel(kernel, error);
+		error_of_task(kernel, error);
 		kernel_leave(kernel);
 		return NULL;
 	}
