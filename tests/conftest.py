@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterator
+from itertools import chain, groupby
 from typing import Any
 
 import pytest
@@ -31,6 +32,39 @@ def image(profile: str) -> str:
     if found is None:
         pytest.fail(f"no image: rumpel kernel build {VERSION} --profile {profile}", pytrace=False)
     return str(found.path)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long tests first, so that none is alone in the end.
+
+    With ``--dist worksteal`` each worker begins with a run of the list, all as long. So the
+    long ones are dealt to the heads of those.
+    """
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    if workers > 1:
+        items[:] = dealt(items, workers)
+
+
+def dealt(items: list[pytest.Item], workers: int) -> list[pytest.Item]:
+    """The tests in an order in which each worker has its share of the long ones first."""
+
+    def together(item: pytest.Item) -> str:
+        mark = item.get_closest_marker("long")
+        return str(mark.args[0]) if mark and mark.args else item.nodeid
+
+    long = [item for item in items if item.get_closest_marker("long")]
+    others = iter([item for item in items if not item.get_closest_marker("long")])
+    groups = [list(group) for _, group in groupby(long, together)]
+    order: list[pytest.Item] = []
+    left = len(items)
+    for worker in range(workers):
+        size = left // (workers - worker)
+        left -= size
+        share = list(chain.from_iterable(groups[worker::workers]))
+        order += share
+        order += [item for item, _ in zip(others, range(size - len(share)), strict=False)]
+    return [*order, *others]
 
 
 @pytest.fixture(scope="session")

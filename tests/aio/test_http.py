@@ -15,7 +15,7 @@ from aiohttp import web
 import rumpel
 from tests.conftest import Boot
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.once]
 
 BODY = bytes(range(256)) * 4096
 MEMORY = "256M"

@@ -22,7 +22,7 @@ import rumpel
 from rumpel.aio import EventLoop
 from tests.conftest import Boot
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.once]
 
 
 async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -14,7 +14,7 @@ import rumpel
 from rumpel import Link, VirtualClock
 from tests.conftest import Boot
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.once]
 
 
 def test_sleeping_takes_no_time(boot: Boot) -> None:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from rumpel import Kernel
 from tests.api.test_copying import describe
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.once]
 
 names = st.binary(min_size=1, max_size=20).filter(
     lambda name: b"/" not in name and b"\0" not in name and name not in (b".", b"..")

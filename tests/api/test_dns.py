@@ -18,7 +18,7 @@ import pytest
 from rumpel import Kernel, VirtualClock
 from rumpel.socket.dns import Configuration
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.once]
 
 ZONE = dns.zone.from_text(
     """

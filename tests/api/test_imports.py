@@ -16,7 +16,7 @@ import trustme
 
 from rumpel import Kernel
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.once]
 
 
 @contextlib.contextmanager

@@ -20,7 +20,7 @@ from tests.netns import Namespace, namespace
 
 __all__ = ["namespace"]
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.once]
 
 Boot = Callable[..., Kernel]
 

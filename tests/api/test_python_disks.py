@@ -24,7 +24,7 @@ import pytest
 from rumpel import Kernel, PythonDisk, VirtualClock
 from tests.api.test_disks import compare, ext4, run
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.once]
 
 Boot = Callable[..., Kernel]
 SIZE = 16 << 20

@@ -17,7 +17,7 @@ from rumpel import KernelClosed, PythonNic, VirtualClock
 from tests.api.responder import Responder, echo, wait_for
 from tests.conftest import Boot
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.once]
 
 
 def test_a_responder(boot: Boot) -> None:

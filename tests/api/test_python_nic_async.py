@@ -15,7 +15,7 @@ from rumpel import VirtualClock
 from tests.api.responder import Responder, echo, wait_for
 from tests.conftest import Boot
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.once]
 
 
 class Slow(Responder):

@@ -21,7 +21,7 @@ from rumpel import Kernel, KernelClosed, MemoryDisk, PythonNic, VirtualClock
 from tests.api.responder import Responder, echo, wait_for
 from tests.conftest import Boot
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.once]
 
 
 class Caller(PythonNic):

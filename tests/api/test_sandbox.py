@@ -23,7 +23,7 @@ from tests.conftest import VERSION
 
 __all__ = ["disk", "shared"]
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.once]
 
 
 def test_files(shared: SandboxedKernel) -> None:

@@ -29,7 +29,7 @@ from tests.conftest import VERSION
 
 __all__ = ["disk", "doomed"]
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.once]
 
 
 def test_a_panic(tmp_path: Path) -> None:

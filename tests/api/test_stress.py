@@ -19,7 +19,7 @@ from rumpel import Kernel
 from tests.api.stress import Shared, Worker, counter, use
 from tests.conftest import Boot
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.long]
 
 SECONDS = float(os.environ.get("RUMPEL_STRESS_SECONDS", "5"))
 SEED = int(os.environ.get("RUMPEL_STRESS_SEED", "1"))

@@ -19,7 +19,7 @@ import trustme
 
 from rumpel import Kernel, UserNet
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.once]
 
 NAME = "server.example"
 Contexts = tuple[Any, Any]

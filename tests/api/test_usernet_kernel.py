@@ -28,7 +28,7 @@ __all__ = ["namespace"]
 
 from tests.api.traffic import send_to
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.once]
 
 Boot = Callable[..., Kernel]
 

@@ -17,7 +17,7 @@ from rumpel import Kernel, Vde
 from tests.api.test_unix_nic import echo, is_listening, serving
 from tests.cputime import cpu_time_of_others
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.once]
 
 Boot = Callable[..., Kernel]
 

@@ -28,6 +28,7 @@ __all__ = ["namespace"]
 
 pytestmark = [
     pytest.mark.kernel,
+    pytest.mark.once,
     pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning"),
 ]
 

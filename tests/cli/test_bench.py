@@ -195,6 +195,7 @@ def test_a_missing_compiler_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.kernel
+@pytest.mark.once
 def test_each_loop_runs_on_both_kernels(default_image: str) -> None:
     """A round takes less than a millisecond, and more than a nanosecond."""
     with native.boot(Options(image=default_image)) as bench:
@@ -204,6 +205,7 @@ def test_each_loop_runs_on_both_kernels(default_image: str) -> None:
 
 
 @pytest.mark.kernel
+@pytest.mark.once
 def test_each_network_carries_bytes(default_image: str) -> None:
     """Both ways, and leaves no namespace behind."""
     if os.geteuid():
@@ -228,6 +230,7 @@ def test_namespaces_take_root(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.kernel
+@pytest.mark.once
 def test_memory_of_fresh_processes(
     default_image: str, tiny_image: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -23,7 +23,7 @@ from tests.cli.conftest import Run
 from tests.conftest import VERSION
 from tests.images.tools import check
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.once]
 
 
 def test_looking(run: Run, disk: Path, tree: Path) -> None:

@@ -110,6 +110,7 @@ def test_a_kernel_starts_before_anything_is_imported() -> None:
 
 
 @pytest.mark.kernel
+@pytest.mark.once
 @pytest.mark.parametrize("name", _QUICK)
 def test_a_command_needs_no_click(name: str, default_image: str, tmp_path: Path) -> None:
     """Nor what else is long: this finds out who makes the start longer."""

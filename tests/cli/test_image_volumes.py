@@ -22,7 +22,7 @@ from tests.images.test_verity import seal
 from tests.images.tools import make
 from tests.images.volumes import PASSWORD, encrypt, ext4, sparse, tool
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.once]
 MIB = 1 << 20
 
 

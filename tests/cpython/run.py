@@ -10,6 +10,7 @@ rather than fails if something is wrong.
 from __future__ import annotations
 
 import fnmatch
+import gc
 import json
 import os
 import sys
@@ -115,6 +116,8 @@ def main() -> None:
         suite = unittest.TestSuite(chosen(found, sys.argv[3:]))
         if hasattr(tests, "setUpModule"):
             tests.setUpModule()
+        # Most of these tests collect garbage, and need not look at all that there is by now.
+        gc.freeze()
         suite.run(outcomes)
         unittest.doModuleCleanups()
     json.dump(outcomes.found, output, indent=1)

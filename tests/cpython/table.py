@@ -19,6 +19,8 @@ class Module:
 
     about: str
     """``files`` or ``networks``: which modules are the kernel's."""
+    once: bool = False
+    """It is about Python's code above calls that others test, so one version of Linux will do."""
     pieces: int = 1
     """In how many processes it is run."""
     passed: int = 0

@@ -22,6 +22,7 @@ LIMIT = 900
 
 pytestmark = [
     pytest.mark.kernel,
+    pytest.mark.long,
     pytest.mark.timeout(LIMIT + 60),
     pytest.mark.skipif(
         not VERSION.startswith("{}.{}.".format(*sys.version_info)),
@@ -29,7 +30,11 @@ pytestmark = [
     ),
 ]
 
-PIECES = [(name, piece) for name, module in TABLE.items() for piece in range(module.pieces)]
+PIECES = [
+    pytest.param(name, piece, marks=[pytest.mark.once] if module.once else [])
+    for name, module in TABLE.items()
+    for piece in range(module.pieces)
+]
 
 
 @pytest.mark.parametrize(("name", "piece"), PIECES)

@@ -17,7 +17,7 @@ from rumpel.copying.ahead import Ahead
 from rumpel.copying.source import read_tree
 from tests.images.tools import check
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.once]
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from tests.images.test_killed import wait_for
 from tests.images.tool import RUMPEL
 from tests.images.tools import check, make
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.once]
 
 _MANY = int(os.environ.get("RUMPEL_KILLS", "0"))
 _FILES = {f"/{number}": random.Random(number).randbytes(number * 1000) for number in range(60)}

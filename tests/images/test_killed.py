@@ -27,7 +27,7 @@ from tests.conftest import VERSION
 from tests.images.tool import RUMPEL
 from tests.images.tools import check, make
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.once]
 
 SIZES = {"ext4": 48, "xfs": 304, "btrfs": 160, "f2fs": 96}
 _MANY = int(os.environ.get("RUMPEL_KILLS", "0"))

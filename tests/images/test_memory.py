@@ -12,7 +12,7 @@ import pytest
 from tests.conftest import VERSION
 from tests.images.tools import ENV
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.once]
 
 _MOST = 100 << 10
 _CODE = """

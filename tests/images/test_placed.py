@@ -17,7 +17,7 @@ from rumpel.copying.target import Writer
 from rumpel.errors import SandboxError
 from tests.images.tools import check, make
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.once]
 _MIB = 1 << 20
 
 

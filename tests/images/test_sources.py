@@ -126,6 +126,7 @@ def test_damage(kind: str) -> None:
 
 
 @pytest.mark.kernel
+@pytest.mark.once
 @pytest.mark.parametrize("kind", ["gz", "xz", "bz2", "zst", "zst-frames"])
 def test_compressed_images(filled: bytes, opened: Any, tmp_path: Path, kind: str) -> None:
     """They are read where they are, and can be written to only with an overlay."""
@@ -147,6 +148,7 @@ def test_compressed_images(filled: bytes, opened: Any, tmp_path: Path, kind: str
 
 
 @pytest.mark.kernel
+@pytest.mark.once
 def test_the_decompressor_can_do_nothing_else(filled: bytes, opened: Any, tmp_path: Path) -> None:
     """It reads a stranger's file: under a filter of system calls, and little memory."""
     path = tmp_path / "image"
@@ -172,6 +174,7 @@ def _read(path: Path) -> bytes:
 
 
 @pytest.mark.kernel
+@pytest.mark.once
 def test_damaged_compressed_images(filled: bytes, opened: Any, tmp_path: Path) -> None:
     path = tmp_path / "image"
     packed = gzip.compress(filled, 1)
@@ -184,6 +187,7 @@ def test_damaged_compressed_images(filled: bytes, opened: Any, tmp_path: Path) -
 
 
 @pytest.mark.kernel
+@pytest.mark.once
 @pytest.mark.parametrize("sandbox", [True, False])
 def test_file_objects(filled: bytes, opened: Any, sandbox: bool, tmp_path: Path) -> None:
     """They are written to if they can be, and the file is in order afterwards."""
@@ -209,6 +213,7 @@ def test_file_objects(filled: bytes, opened: Any, sandbox: bool, tmp_path: Path)
 
 
 @pytest.mark.kernel
+@pytest.mark.once
 def test_what_a_file_object_raises(filled: bytes, opened: Any) -> None:
     """It is an I/O error where it happens, and told at the end."""
 
@@ -240,6 +245,7 @@ def test_what_a_file_object_raises(filled: bytes, opened: Any) -> None:
 
 
 @pytest.mark.kernel
+@pytest.mark.once
 def test_a_file_object_that_has_less_than_it_said(filled: bytes, opened: Any) -> None:
     """What cannot be read is an I/O error, not zeroes."""
     file = io.BytesIO(filled)
@@ -251,6 +257,7 @@ def test_a_file_object_that_has_less_than_it_said(filled: bytes, opened: Any) ->
 
 
 @pytest.mark.kernel
+@pytest.mark.once
 def test_a_forked_child_that_closes(filled: bytes, opened: Any) -> None:
     """It lets go of what it has, and the image stays with the process that opened it."""
     file = io.BytesIO(filled)
@@ -269,6 +276,7 @@ def test_a_forked_child_that_closes(filled: bytes, opened: Any) -> None:
 
 
 @pytest.mark.kernel
+@pytest.mark.once
 def test_images_over_http(filled: bytes, opened: Any) -> None:
     """Only what is needed is fetched; compressed ones are read as well."""
     with serving() as server:
@@ -295,6 +303,7 @@ def test_images_over_http(filled: bytes, opened: Any) -> None:
 
 
 @pytest.mark.kernel
+@pytest.mark.once
 def test_a_server_without_ranges(filled: bytes, opened: Any) -> None:
     with serving(ranges=False) as server:
         server.files["/disk.img"] = filled
@@ -303,6 +312,7 @@ def test_a_server_without_ranges(filled: bytes, opened: Any) -> None:
 
 
 @pytest.mark.kernel
+@pytest.mark.once
 def test_urls_of_other_file_systems(filled: bytes, opened: Any, tmp_path: Path) -> None:
     memory = fsspec.filesystem("memory")
     memory.pipe("/test-images/disk.img", filled)
@@ -331,6 +341,7 @@ def test_names() -> None:
 
 
 @pytest.mark.kernel
+@pytest.mark.once
 def test_an_image_that_becomes_shorter(filled: bytes, opened: Any, tmp_path: Path) -> None:
     """What is gone is an I/O error, and at the end the reason is told."""
     path = tmp_path / "disk.img"

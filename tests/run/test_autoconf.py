@@ -61,6 +61,7 @@ def served(lab: Lab, tmp_path: Path) -> Iterator[Lab]:
 
 
 @pytest.mark.kernel
+@pytest.mark.once
 def test_two_networks(on_kernel: OnKernel, served: Lab, tmp_path: Path) -> None:
     """Addresses, routes, the MTU and name servers are there when the program starts.
 
@@ -84,6 +85,7 @@ def test_two_networks(on_kernel: OnKernel, served: Lab, tmp_path: Path) -> None:
 
 
 @pytest.mark.kernel
+@pytest.mark.once
 def test_addresses_in_vain(on_kernel: OnKernel, tmp_path: Path) -> None:
     """A link that is too small for IPv6 has no addresses of it: one line, and nothing starts."""
     net = f"pcap:{tmp_path}/pcap,mtu=1000,ip=slaac"

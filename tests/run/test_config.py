@@ -32,6 +32,7 @@ kind = "none"
 
 
 @pytest.mark.kernel
+@pytest.mark.once
 def test_all_options(on_kernel: OnKernel, tmp_path: Path) -> None:
     """Networks as tables and as text, settings, lists and flags."""
     import socket

@@ -9,6 +9,8 @@ import pytest
 
 from tests.run.conftest import OnKernel, intercepted
 
+pytestmark = pytest.mark.long
+
 PYTHON = Path("/usr/bin/python3.11")
 LIBRARY = Path("/usr/lib/python3.11/test/test_eintr.py")
 
@@ -37,6 +39,7 @@ ON_LOOPBACK = ["-u", "network", "test_socketserver"]
 
 
 @pytest.mark.kernel
+@pytest.mark.once
 @pytest.mark.skipif(not LIBRARY.exists(), reason="libpython3.11-testsuite is not installed here")
 @pytest.mark.parametrize("tests", [NETWORK, ON_LOOPBACK], ids=["network", "servers"])
 def test_cpython_on_a_kernel(on_kernel: OnKernel, tmp_path: Path, tests: list[str]) -> None:

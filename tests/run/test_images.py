@@ -20,7 +20,7 @@ from tests.run.conftest import CLI, OnKernel, installed, run, wait_until
 
 __all__ = ["shim"]
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.once]
 
 DATABASE = """
 import sqlite3

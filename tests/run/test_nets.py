@@ -20,7 +20,7 @@ from rumpel.run.keeper import DEVICES
 from rumpel.run.nets import Net, plan
 from tests.run.conftest import CLI, Lab, OnKernel, installed, run, wait_until
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.once]
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):

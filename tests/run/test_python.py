@@ -22,7 +22,7 @@ from rumpel.errors import BootError, KernelClosed
 from rumpel.run import AgentError, Options, SharedKernel, agent, boot, instances, join
 from tests.run.conftest import installed, wait_until
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.once]
 
 
 @contextmanager

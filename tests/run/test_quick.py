@@ -92,6 +92,7 @@ def test_nothing_is_imported() -> None:
 
 
 @pytest.mark.kernel
+@pytest.mark.once
 def test_nothing_is_imported_for_a_kernel(default_image: str) -> None:
     """The same, where one is booted."""
     found = imported("--kernel", default_image, "--net", "none", "--", "true")

@@ -18,7 +18,7 @@ from tests.run.test_servers import NGINX
 
 __all__ = ["across"]
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.once]
 
 SERVED = "/etc/passwd"
 
