@@ -30,6 +30,9 @@ def report(error: KernelPanic, kernel: Kernel | None = None) -> str:
         error: the exception.
         kernel: the kernel, which is dead or closed now; names version and uptime.
 
+    Raises:
+        TypeError: if it is no panic.
+
     Example:
         >>> import rumpel.crash
         >>> try:  # doctest: +SKIP
@@ -39,6 +42,8 @@ def report(error: KernelPanic, kernel: Kernel | None = None) -> str:
     """
     from rumpel import __version__
 
+    if not isinstance(error, KernelPanic):
+        raise TypeError(f"a report is about a KernelPanic, not {type(error).__name__}")
     lines = [f"KERNEL PANIC: {error.reason}", ""]
     if kernel is not None:
         records = list(kernel.log)

@@ -97,9 +97,10 @@ class Mmap(_native.Mapping):
                 self._os.close(fd)
 
     def __del__(self) -> None:
-        # It may not have come so far.
+        # It may not have come so far. With a view it is in a cycle, or the process ends: the
+        # kernel keeps those pages, as Python says too early here that they go.
         if not self.closed:
-            with contextlib.suppress(RumpelError, OSError):
+            with contextlib.suppress(RumpelError, OSError, BufferError):
                 self.close()
 
     def __enter__(self) -> Self:

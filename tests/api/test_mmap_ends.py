@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import mmap
 import os
 import signal
@@ -227,3 +228,15 @@ def test_touches_while_it_halts(boot: Boot) -> None:
         for thread in threads:
             thread.join()
         m.close()
+
+
+def test_a_view_in_a_cycle_with_its_mapping(tiny: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They go together, as at the end of a process, without a word of views that are left."""
+    said: list[Any] = []
+    monkeypatch.setattr(sys, "unraisablehook", said.append)
+    mapping = tiny.mmap.mmap(-1, PAGE)
+    ring = [mapping, memoryview(mapping)]
+    ring.append(ring)  # type: ignore[arg-type]
+    del mapping, ring
+    gc.collect()
+    assert not said

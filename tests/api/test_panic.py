@@ -58,6 +58,8 @@ def test_a_report_is_one_page(kernel: Kernel, crash: Crash) -> None:
     assert "Kernel panic - not syncing" in page
     assert len(page.splitlines()) <= 60
     bare = rumpel.crash.report(KernelPanic("no more"))
+    with pytest.raises(TypeError, match="about a KernelPanic, not Kernel"):
+        rumpel.crash.report(kernel)  # type: ignore[arg-type]
     assert bare.count("(not known)") == 3
 
 
