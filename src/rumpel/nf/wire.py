@@ -335,6 +335,10 @@ def forward(k: Kernel) -> None:
     _set(k, "net/ipv4/ip_forward", 1)
     _set(k, "net/ipv6/conf/all/forwarding", 1)
     _set(k, "net/ipv4/conf/all/rp_filter", 0)
+    # Where a packet came from is not looked up as well: who is where nobody told it.
+    _set(k, "net/ipv4/conf/all/accept_local", 1)
+    # Nor whether it is for a connection of its own: nearly none is.
+    _set(k, "net/ipv4/ip_early_demux", 0)
 
 
 def send(k: Kernel, ways: Sequence[Way]) -> None:
