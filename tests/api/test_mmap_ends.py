@@ -236,7 +236,7 @@ def test_a_view_in_a_cycle_with_its_mapping(tiny: Kernel, monkeypatch: pytest.Mo
     monkeypatch.setattr(sys, "unraisablehook", said.append)
     mapping = tiny.mmap.mmap(-1, PAGE)
     ring = [mapping, memoryview(mapping)]
-    ring.append(ring)  # type: ignore[arg-type]
+    ring.append(ring)
     del mapping, ring
     gc.collect()
     assert not said
