@@ -19,6 +19,7 @@ SUPPORTED = ("3.11", "3.12", "3.13")
 OTHERS = [v for v in SUPPORTED if v != "{}.{}".format(*sys.version_info)]
 
 pytestmark = [
+    pytest.mark.long,
     pytest.mark.skipif(
         os.environ.get("RUMPEL_TEST_VERSION", "6.12") != "6.12",
         reason="the wheel holds kernels of 6.12, and was tested with them",

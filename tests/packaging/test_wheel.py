@@ -16,6 +16,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 pytestmark = [
+    pytest.mark.long("wheel"),
     pytest.mark.skipif(
         bool(os.environ.get("RUMPEL_TEST_VERSION", "6.12") != "6.12"),
         reason="the wheel holds kernels of 6.12, and was tested with them",
@@ -37,8 +38,9 @@ def compiler(directory: Path) -> dict[str, str]:
     """The environment for builds below a directory, which is another one each time."""
     if not shutil.which("ccache"):
         return {}
+    compiler = os.environ.get("CC", "gcc")
     return {
-        "CC": f"ccache {os.environ.get('CC', 'gcc')}",
+        "CC": compiler if compiler.startswith("ccache ") else f"ccache {compiler}",
         "CCACHE_BASEDIR": str(directory),
         "CCACHE_NOHASHDIR": "1",
     }

@@ -6,6 +6,7 @@ The kernel is ``programs/kernel_fake.c``, linked to the agent in place of none.
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -37,7 +38,8 @@ def agent(tmp_path_factory: pytest.TempPathFactory) -> Path:
         str(ROOT / "runtime/intercept/agent"),
         f"OUT={out}",
         f"KERNEL={source}",
-        "CC=gcc -DFDS=4096",  # so that there are descriptors above it, as programs/plug.c knows
+        # So that there are descriptors above it, as programs/plug.c knows.
+        f"CC={os.environ.get('CC', 'gcc')} -DFDS=4096",
     ]
     subprocess.run(make, check=True)
     return out / "rumpel-agent"

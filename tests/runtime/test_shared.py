@@ -8,6 +8,7 @@ import pytest
 from tests.runtime.test_c_programs import make
 
 
+@pytest.mark.long
 @pytest.mark.timeout(180)
 def test_shared_kernel(tiny_image: str, default_image: str) -> None:
     """Processes attach, fork, exec, wait and die; calls use the memory of their own process."""
