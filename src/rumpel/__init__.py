@@ -74,7 +74,8 @@ if TYPE_CHECKING:
         XdpNic,
     )
     from rumpel.kernel import Kernel
-    from rumpel.log import Log, LogRecord
+    from rumpel.log import Log
+    from rumpel.records import LogRecord
 
 __version__ = "0.1.0"
 
@@ -152,7 +153,8 @@ _WHERE = {
     ),
     "booting": ("boot",),
     "kernel": ("Kernel",),
-    "log": ("Log", "LogRecord"),
+    "log": ("Log",),
+    "records": ("LogRecord",),
 }
 _PACKAGES = {"aio", "crash", "net", "sandbox"}
 """What `import rumpel` is enough for."""

@@ -7,15 +7,17 @@ They are found by their attributes: to import all devices takes as long as a boo
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, TypeVar
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import TypeVar
+
     from rumpel.devices import Device
 
-__all__ = ["check_claims", "check_kind", "listed"]
+    T = TypeVar("T")
 
-T = TypeVar("T")
+__all__ = ["check_claims", "check_kind", "listed"]
 
 
 def listed(name: str, given: Iterable[T], example: str) -> Iterable[T]:

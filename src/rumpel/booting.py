@@ -4,9 +4,6 @@
 from __future__ import annotations
 
 import os
-import signal
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 from rumpel import _native, syscalls
 from rumpel.arguments import check_claims, check_kind, listed
@@ -14,14 +11,20 @@ from rumpel.build.lookup import image_path
 from rumpel.build.snapshots import snapshot_file
 from rumpel.clock import VirtualClock
 from rumpel.kernel import Kernel
-from rumpel.log import LogTarget, destination
+from rumpel.log import destination
 from rumpel.sizes import to_bytes
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from rumpel.devices import Device, Nic
     from rumpel.kernel import AnyPath
+    from rumpel.log import LogTarget
 
 __all__ = ["adopt", "boot"]
+
+_SIGPIPE, _SIGXFSZ = 13, 25  # of this Linux
 
 
 def boot(
@@ -131,5 +134,5 @@ def _ignore_signals(native: _native.Kernel) -> None:
     """Ignore what Python ignores in its own process, so that writes fail with EPIPE or EFBIG."""
     sig_ign = (1).to_bytes(32, "little")
     call = syscalls.bind(native, "rt_sigaction")
-    for number in (signal.SIGPIPE, signal.SIGXFSZ):
+    for number in (_SIGPIPE, _SIGXFSZ):
         call(number, sig_ign, None, 8)

@@ -3,30 +3,32 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import threading
-import warnings
-from collections.abc import Callable, Iterable
-from types import ModuleType, TracebackType
-from typing import IO, TYPE_CHECKING, Any, TypeVar
+from _thread import _local as thread_local
+from _warnings import warn
 
 from rumpel import _native, syscalls
 from rumpel.arguments import check_claims, check_kind
 from rumpel.clock import HostClock, VirtualClock
 from rumpel.errors import KernelClosed, KernelPanic
-from rumpel.log import Forwarder, Log, LogHandler
+from rumpel.log import Log
 from rumpel.parts import PARTS
 
+TYPE_CHECKING = False  # all starts wait for this module, which imports next to nothing
 if TYPE_CHECKING:
     import pathlib as host_pathlib
+    from collections.abc import Callable, Iterable
+    from types import ModuleType, TracebackType
+    from typing import IO, Any, TypeVar
 
     from rumpel.aio import Aio
     from rumpel.copying import Copied
     from rumpel.devicemapper import DeviceMapper
     from rumpel.devices import Device, HostDirectory
     from rumpel.fcntl import FcntlModule
+    from rumpel.forwarding import Forwarder
     from rumpel.imports import Modules
+    from rumpel.log import LogHandler
     from rumpel.mmap import MmapModule
     from rumpel.net import Net
     from rumpel.net.module import Pyroute2
@@ -36,10 +38,11 @@ if TYPE_CHECKING:
     from rumpel.ssl import SslModule
     from rumpel.sysctl import Sysctl
 
+    T = TypeVar("T")
+
 __all__ = ["Kernel"]
 
 AnyPath = str | os.PathLike[str]
-T = TypeVar("T")
 
 
 class Kernel:
@@ -116,12 +119,14 @@ class Kernel:
         self._devices = list(devices)
         self._calls: dict[str, _native.Call] = {}
         # How many namespaces the calling thread has entered.
-        self._place = threading.local()
-        self._forwarder = None
+        self._place = thread_local()
+        self._forwarder: Forwarder | None = None
         self.release = native.release
         self.log = Log(native)
         self.clock: VirtualClock | HostClock = clock or HostClock(native)
         if log is not None:
+            from rumpel.forwarding import Forwarder
+
             self._forwarder = Forwarder(native, log)
 
     if not TYPE_CHECKING:
@@ -475,14 +480,19 @@ class Kernel:
             return
         self._state = state
         self._end_log()
-        len(self.log)  # keeps it
+        self.log._keep()
         for device in self._devices:
-            _ = device.stats  # keeps them
+            device._count()
         self._native.close()
-        # All of them, even if one fails.
-        with contextlib.ExitStack() as stack:
-            while self._devices:
-                stack.callback(self._devices.pop(0).close)
+        self._close_devices()
+
+    def _close_devices(self) -> None:
+        """All of them, even if one fails."""
+        while self._devices:
+            try:
+                self._devices.pop().close()
+            finally:
+                self._close_devices()
 
     def _check_running(self) -> None:
         if self.state != "running":
@@ -516,7 +526,7 @@ class Kernel:
         # Boot may have failed before there was anything to close.
         if getattr(self, "_state", "closed"):
             return
-        warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=2)
+        warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=2)
         self.close()
 
     def __repr__(self) -> str:

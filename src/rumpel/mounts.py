@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
-from typing import TYPE_CHECKING
 
+from rumpel.log import messages
+
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rumpel.devices import HostDirectory
     from rumpel.kernel import Kernel
@@ -33,14 +34,15 @@ def mount(
         if kernel.state == "running" and all(device is not source for device in kernel._devices):
             raise ValueError(f"the directory {source.path!r} is not one of this kernel's devices")
         fstype, source = fstype or "virtiofs", source.tag
-    with contextlib.suppress(FileExistsError):
-        try:
-            kernel.os.mkdir(target)
-        except FileNotFoundError:
-            kernel.os.makedirs(target)
+    try:
+        kernel.os.mkdir(target)
+    except FileExistsError:
+        pass
+    except FileNotFoundError:
+        kernel.os.makedirs(target, exist_ok=True)
     options = data.encode() or None
     failure = OSError(errno.ENODEV, "no file system for devices in the kernel", os.fspath(source))
-    seen = len(kernel.log)
+    _, seen = kernel._native.log_read(0)
     for kind in [fstype] if fstype else _kinds(kernel):
         try:
             kernel.syscall("mount", source, target, os.fsencode(kind), flags, options)
@@ -62,9 +64,8 @@ def _kinds(kernel: Kernel) -> list[str]:
 
 def _explained(error: OSError, kernel: Kernel, seen: int) -> OSError:
     """The same error, with what the kernel logged meanwhile."""
-    said = [r.text for r in kernel.log[seen:] if r.level <= _WARNING]
-    if not said:
-        said = [r.text for r in kernel.log[seen:]]
+    new = list(messages(kernel._native.log_read(seen)[0]))
+    said = [text for level, _, text in new if level <= _WARNING] or [text for _, _, text in new]
     text = "; ".join([error.strerror or os.strerror(error.errno or 0), *said[-3:]])
     # OSError chooses the subclass by errno.
     return OSError(error.errno, text, error.filename, None, error.filename2)

@@ -10,14 +10,15 @@ Source: netlink(7), rtnetlink(7), include/uapi/linux/rtnetlink.h.
 from __future__ import annotations
 
 import _socket as socket  # which is quick to import
+import _struct as struct
 import errno
-import struct
-from collections.abc import Callable
-from functools import partial
 from os import O_WRONLY, strerror
-from typing import TYPE_CHECKING, Self
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Self
+
     from rumpel.kernel import Kernel
     from rumpel.os import Os
 
@@ -103,9 +104,10 @@ class Calls:
 
     def __init__(self, k: Kernel) -> None:
         self._k = k
+        self._buffer = bytearray()
 
     def _call(self, name: str) -> Callable[..., int]:
-        return partial(self._k.syscall, name)
+        return lambda *args: self._k.syscall(name, *args)
 
     def sleep(self, seconds: float) -> None:
         """Wait, on the kernel's clock."""
@@ -114,8 +116,9 @@ class Calls:
 
     def read(self, fd: int, size: int) -> bytes:
         """Read bytes."""
-        data = bytearray(size)
-        return bytes(data[: self._k.syscall("read", fd, data, size)])
+        if len(self._buffer) < size:
+            self._buffer = bytearray(size)
+        return bytes(memoryview(self._buffer)[: self._k.syscall("read", fd, self._buffer, size)])
 
     def write(self, fd: int, data: bytes) -> int:
         """Write bytes."""

@@ -22,15 +22,20 @@ Example:
 from __future__ import annotations
 
 import os
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Literal
 
 from rumpel import _native
 from rumpel._native import Packet
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from rumpel.devices.device import HasFileno
+    from collections.abc import Callable, Iterator, Sequence
+    from typing import Literal
+
+    from rumpel.devices.shapes import HasFileno
+
+    PacketFormat = Literal["text", "pcap", "pcapng"]
+else:
+    PacketFormat = str
 
 __all__ = [
     "FORMATS",
@@ -40,8 +45,6 @@ __all__ = [
     "PacketWriter",
     "packet_format",
 ]
-
-PacketFormat = Literal["text", "pcap", "pcapng"]
 
 FORMATS: dict[str, int] = {
     "text": _native.PACKETS_TEXT,
@@ -94,7 +97,7 @@ class PacketReader:
         self._file = file
         self._reader = _native.PacketReader(direction)
         self._report = report
-        self._problems: deque[str] = deque()
+        self._problems: list[str] = []
         self._ended = False
 
     @property
@@ -111,7 +114,7 @@ class PacketReader:
         """
         while True:
             if self._problems:
-                raise ValueError(self._problems.popleft())
+                raise ValueError(self._problems.pop(0))
             if self._ended or self.damaged:
                 return []
             data = os.read(

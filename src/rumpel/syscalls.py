@@ -16,9 +16,7 @@ Source: arch/x86/entry/syscalls/syscall_64.tbl and the SYSCALL_DEFINE lines.
 
 from __future__ import annotations
 
-from functools import cache
-from typing import TYPE_CHECKING, NamedTuple
-
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rumpel._native import Call, Kernel, Task
 
@@ -116,35 +114,40 @@ _WIDE = {
 """Which arguments are numbers of 64 bits, of calls that are bound with NUMBERS."""
 
 
-class Syscall(NamedTuple):
+class Syscall:
     """A row of the table.
 
-    Attributes:
+    Args:
         nr: the number.
         name: the kernel's name for it.
         least: how many arguments it takes at least.
         most: and at most.
     """
 
-    nr: int
-    name: str
-    least: int
-    most: int
+    def __init__(self, nr: int, name: str, least: int, most: int) -> None:
+        self.nr = nr
+        self.name = name
+        self.least = least
+        self.most = most
 
 
-@cache
-def _table() -> dict[str, Syscall]:
-    table = {}
-    nr = 0
-    for word in _TABLE.split():
-        if word[0] == "@":
-            nr = int(word[1:])
-            continue
-        name, _, count = word.rstrip("?").partition(":")
-        least, _, most = count.partition("-")
-        table[name] = Syscall(nr, name, int(least or 0), int(most or least or 6))
-        nr += 1
-    return table
+_rows: dict[str, tuple[int, str]] = {}
+
+
+def _table() -> dict[str, tuple[int, str]]:
+    """The number of each name, and what is behind the colon."""
+    if not _rows:
+        rows: dict[str, tuple[int, str]] = {}
+        nr = 0
+        for word in _TABLE.split():
+            if word[0] == "@":
+                nr = int(word[1:])
+                continue
+            name, _, count = word.rstrip("?").partition(":")
+            rows[name] = nr, count
+            nr += 1
+        _rows.update(rows)  # at once: another thread may look
+    return _rows
 
 
 def names() -> list[str]:
@@ -162,7 +165,9 @@ def lookup(name: str) -> Syscall:
         ValueError: if there is none; the message names those that look alike.
     """
     try:
-        return _table()[name]
+        nr, count = _table()[name]
+        least, _, most = count.partition("-")
+        return Syscall(nr, name, int(least or 0), int(most or least or 6))
     except KeyError:
         pass
     from difflib import get_close_matches

@@ -9,7 +9,9 @@ import pickle
 import pytest
 
 from rumpel.errors import BootError, KernelPanic
-from rumpel.log import LogRecord, _emitter, boot_panic, panic, parse
+from rumpel.forwarding import _emitter
+from rumpel.log import boot_panic, panic
+from rumpel.records import LogRecord, parse
 
 OOPS = b"""\
 6,1,100,-;Linux version 6.12

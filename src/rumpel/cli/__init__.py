@@ -75,10 +75,10 @@ def program() -> None:
     away; and in the end all is done that was asked for, but objects are not taken apart.
     """
     try:
-        if sys.argv[1:2] in (["image"], ["run"]):
+        if sys.argv[1:2] in (["image"], ["run"], ["nf"]):
             import gc
 
-            gc.disable()  # LazyGroup enables it again
+            gc.disable()  # whoever has imported all, or LazyGroup, enables it again
         main()
         code: object = 0
     except SystemExit as ended:
@@ -87,15 +87,16 @@ def program() -> None:
         # While modules are imported: commands say it themselves.
         sys.stderr.write("rumpel: interrupted\n")
         code = 130
-    import atexit
-    import contextlib
-    import threading
+    threading = sys.modules.get("threading")
+    if isinstance(code, int) and (threading is None or threading.active_count() == 1):
+        import atexit
 
-    if isinstance(code, int) and threading.active_count() == 1:
-        with contextlib.suppress(OSError, ValueError):  # the interpreter will say so
+        try:
             for stream in (sys.stdout, sys.stderr):
                 if stream is not None:  # it was closed when Python started
                     stream.flush()
             atexit._run_exitfuncs()
             os._exit(code)
+        except (OSError, ValueError):
+            pass  # the interpreter will say so
     sys.exit(code)  # type: ignore[arg-type]

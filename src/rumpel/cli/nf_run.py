@@ -7,19 +7,22 @@
 
 from __future__ import annotations
 
+import gc
 import sys
-from collections.abc import Sequence
-from functools import partial
-from typing import TYPE_CHECKING, Any
 
 from rumpel.errors import RumpelError
 from rumpel.nf.ending import Ended, ended_by_signals
-from rumpel.nf.stage import LEFT, RIGHT, Side, Stage, StageError, find, is_stage
+from rumpel.nf.stage import LEFT, RIGHT, StageError, find, is_stage
 from rumpel.options import Argument, Choice, Option, parse
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
     from rumpel.cli.nf_start import Start
     from rumpel.nf.chain import Make
+    from rumpel.nf.stage import Side, Stage
 
 __all__ = ["CHAIN", "COMMON", "Misused", "quick", "run_chain_command", "run_stage"]
 
@@ -93,7 +96,10 @@ def run_stage(
             ends = descriptors(made, returns)
             kernel = start.take(linux) if start else None
             full = f"rumpel nf {name}"
-            return made.process(ends, full, linux=linux, write=write, kernel=kernel)
+            # All is imported when it is ready.
+            return made.process(
+                ends, full, linux=linux, write=write, ready=gc.enable, kernel=kernel
+            )
         except Ended as error:
             return error.code
 
@@ -114,8 +120,9 @@ def run_chain_command(make: Make, values: dict[str, Any], start: Start | None = 
         raise Misused("give either a chain or --file")
     linux = _which(values)
     stages = parse_chain(text if file is None else _read(file), make)
+    gc.enable()  # nearly all is imported
     if not (values["fuse"] or values["virtual"]):
-        take = partial(start.take, linux) if start else None
+        take = (lambda: start.take(linux)) if start else None
         return run_chain(stages, linux=linux, write=values["write"], take=take)
     from rumpel.clock import VirtualClock
     from rumpel.nf.fused import run_fused

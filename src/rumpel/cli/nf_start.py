@@ -7,9 +7,6 @@ take as long to import as a kernel to boot.
 
 from __future__ import annotations
 
-import threading  # noqa: F401 - by the main thread: whoever imports it first is taken for that
-from _thread import LockType, allocate_lock, start_new_thread
-
 from rumpel import _native
 from rumpel.build.lookup import image_path
 from rumpel.build.snapshots import snapshot_file
@@ -53,23 +50,16 @@ class Start:
             if (value := _given(words, option)) is not None
         }
         try:
-            self._boot(words[0])
+            self._boot()
         except BaseException as error:  # an interrupt, too, is told when somebody listens
             self._error = error
 
-    def _boot(self, name: str) -> None:
-        # Before there is another thread, which would have Python's lock after each stat().
+    def _boot(self) -> None:
         image = self._linux.get("image") or image_path(
             self._linux.get("version", "6.12"), "default"
         )
-        imported = allocate_lock()
-        imported.acquire()
-        start_new_thread(_import, (name, imported))
-        try:
-            snapshot = snapshot_file(image, MEMORY, _native.__file__)
-            self._native = _native.boot(image, memory=MEMORY, snapshot=snapshot)
-        finally:
-            imported.acquire()
+        snapshot = snapshot_file(image, MEMORY, _native.__file__)
+        self._native = _native.boot(image, memory=MEMORY, snapshot=snapshot)
 
     def take(self, linux: Mapping[str, str]) -> Kernel | None:
         """The kernel, or None if this is not the one that is wanted.
@@ -97,18 +87,6 @@ class Start:
         if self._native is not None:
             self._native.close()
         self._native = self._error = None
-
-
-def _import(name: str, done: LockType) -> None:
-    """Import what is needed next. If it fails, it will again where it is seen."""
-    first = "rumpel.nf.chain" if name == "chain" else f"rumpel.nf.stages.{name}"
-    try:
-        for module in ("rumpel.cli.nf_run", first, "rumpel.nf.runner"):
-            __import__(module)
-    except BaseException:
-        pass
-    finally:
-        done.release()
 
 
 def _given(words: Sequence[str], option: str) -> str | None:

@@ -5,11 +5,10 @@ A device belongs to the one kernel that is booted with it. One module for each k
 when it is first used: whoever wants a disk needs no event loops.
 """
 
-from typing import TYPE_CHECKING
-
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rumpel.devices.console import Console
-    from rumpel.devices.device import Device, DeviceStats, HasFileno
+    from rumpel.devices.device import Device
     from rumpel.devices.directory import HostDirectory
     from rumpel.devices.disk import Disk, MemoryDisk
     from rumpel.devices.entropy import Entropy
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from rumpel.devices.pipe import PipeEvent, PipeNic
     from rumpel.devices.python import PythonNic
     from rumpel.devices.served import DiskBackend, PythonDisk
+    from rumpel.devices.shapes import DeviceStats, HasFileno
     from rumpel.devices.tap import Tap
     from rumpel.devices.unix import UnixNic
     from rumpel.devices.usernet import Forward, UserNet
@@ -64,14 +64,14 @@ __all__ = [
 _MODULES = {
     "Console": "console",
     "Device": "device",
-    "DeviceStats": "device",
+    "DeviceStats": "shapes",
     "Disk": "disk",
     "DiskBackend": "served",
     "Entropy": "entropy",
     "FaultyDisk": "faulty",
     "FdNic": "fd",
     "Forward": "usernet",
-    "HasFileno": "device",
+    "HasFileno": "shapes",
     "HostDirectory": "directory",
     "Link": "link",
     "MemoryDisk": "disk",

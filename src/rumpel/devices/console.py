@@ -4,7 +4,11 @@
 from __future__ import annotations
 
 from rumpel import _native
-from rumpel.devices.device import Device, HasFileno, to_fd
+from rumpel.devices.device import Device, to_fd
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from rumpel.devices.shapes import HasFileno
 
 __all__ = ["Console"]
 

@@ -3,39 +3,16 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
-
 from rumpel import _native
 
-__all__ = ["Device", "DeviceStats", "HasFileno", "to_fd"]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from rumpel.devices.shapes import DeviceStats, HasFileno
 
+__all__ = ["ERRORS", "Device", "to_fd"]
 
-class HasFileno(Protocol):
-    """Anything with a descriptor, such as a socket."""
-
-    def fileno(self) -> int:
-        """The descriptor."""
-        ...
-
-
-class DeviceStats(NamedTuple):
-    """What went through a device, as the kernel sees it.
-
-    Attributes:
-        received: frames or read requests.
-        received_bytes: their size.
-        sent: frames or write requests.
-        sent_bytes: their size.
-        errors: requests that failed.
-        dropped: frames for which there was no room.
-    """
-
-    received: int
-    received_bytes: int
-    sent: int
-    sent_bytes: int
-    errors: int
-    dropped: int
+ERRORS = 4
+"""Where :attr:`DeviceStats.errors` are among the numbers."""
 
 
 class Device:
@@ -47,7 +24,7 @@ class Device:
     """The process whose it is alone, if it is; 0: the child of a fork may use its copy."""
     _claim = ""
     """What no second device of the kernel may be too, in the plural."""
-    _last = DeviceStats(0, 0, 0, 0, 0, 0)
+    _counts: tuple[int, ...] = (0,) * 6
 
     def __init__(self, native: _native.Device) -> None:
         self._native = native
@@ -55,9 +32,15 @@ class Device:
     @property
     def stats(self) -> DeviceStats:
         """The counters so far; when its kernel is gone, what they were then."""
+        from rumpel.devices.shapes import DeviceStats
+
+        return DeviceStats(*self._count())
+
+    def _count(self) -> tuple[int, ...]:
+        """The same as numbers without names, which take no import; see :data:`ERRORS`."""
         if not self._native.gone:
-            self._last = DeviceStats(*self._native.stats())
-        return self._last
+            self._counts = self._native.stats()
+        return self._counts
 
     def close(self) -> None:
         """Called when the kernel is gone."""

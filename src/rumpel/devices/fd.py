@@ -4,8 +4,12 @@
 from __future__ import annotations
 
 from rumpel import _native
-from rumpel.devices.device import HasFileno, to_fd
+from rumpel.devices.device import to_fd
 from rumpel.devices.nic import Nic, to_mac
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from rumpel.devices.shapes import HasFileno
 
 __all__ = ["FdNic"]
 

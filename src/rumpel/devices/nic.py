@@ -4,10 +4,13 @@
 from __future__ import annotations
 
 import errno
-from typing import IO, Literal
 
 from rumpel import _native
 from rumpel.devices.device import Device, to_fd
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import IO, Literal
 
 __all__ = ["Nic", "to_mac"]
 

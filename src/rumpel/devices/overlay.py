@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 
 from rumpel import _native
-from rumpel.devices.device import Device, DeviceStats
+from rumpel.devices.device import Device
 from rumpel.devices.nbd import NbdDisk
 
 __all__ = ["Overlay"]
@@ -76,12 +76,11 @@ class Overlay(Device):
             self._device = self._overlay().device()
         return self._device
 
-    @property
-    def stats(self) -> DeviceStats:
+    def _count(self) -> tuple[int, ...]:
         """The counters of the kernel that has it, or had it last."""
         if self._device is not None and not self._device.gone:
-            self._last = DeviceStats(*self._device.stats())
-        return self._last
+            self._counts = self._device.stats()
+        return self._counts
 
     def close(self) -> None:
         """Let others open base and file; it opens itself again when it is used.

@@ -4,16 +4,23 @@
 from __future__ import annotations
 
 import os
-from typing import Literal
 
 from rumpel import _native
-from rumpel.devices.device import HasFileno
 from rumpel.devices.nic import Nic, to_mac
-from rumpel.packets import FORMATS, PacketFormat, packet_format
+from rumpel.packets import FORMATS, packet_format
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Literal
+
+    from rumpel.devices.shapes import HasFileno
+    from rumpel.packets import PacketFormat
+
+    PipeEvent = Literal["end", "damaged", "broken", "done"]
+else:
+    PipeEvent = str
 
 __all__ = ["PipeEvent", "PipeNic"]
-
-PipeEvent = Literal["end", "damaged", "broken", "done"]
 
 _EVENTS: dict[int, PipeEvent] = {
     ord("e"): "end",

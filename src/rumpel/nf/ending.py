@@ -3,16 +3,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import select
-import signal
-import threading
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from _thread import get_native_id
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import asyncio
+    import signal
+    from typing import Any
+else:
+    import _signal as signal  # whose functions they are: it makes no enumerations of numbers
 
 __all__ = [
     "GRACE",
@@ -44,51 +45,61 @@ class Ended(KeyboardInterrupt):
         self.code = 128 + number
 
 
-@contextlib.contextmanager
-def ended_by_signals(grace: int = GRACE) -> Iterator[None]:
-    """Let SIGINT, SIGTERM and SIGHUP raise :class:`Ended`, once.
+def _is_main_thread() -> bool:
+    """As threading knows it, which nobody else needs here."""
+    return get_native_id() == os.getpid()
+
+
+class ended_by_signals:  # noqa: N801 - it is called as a function
+    """Let SIGINT, SIGTERM and SIGHUP raise :class:`Ended`, once, within a ``with``.
 
     Those that are ignored (nohup(1)), or that somebody else deals with, are left alone.
 
     Args:
         grace: seconds to clean up in.
     """
-    global _reader
-    # Python allows no other thread to have handlers.
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    asked = armed = False
-    owner = os.getpid()
 
-    def end(number: int, _: object) -> None:
+    def __init__(self, grace: int = GRACE) -> None:
+        self._grace = grace
+        self._asked = self._armed = False
+        self._owner = os.getpid()
+        self._ours: dict[int, Any] = {}
+        # Python allows no other thread to have handlers.
+        self._here = _is_main_thread()
+
+    def __enter__(self) -> None:
+        global _reader
+        if not self._here:
+            return
+        self._ours = {n: handler for n in SIGNALS if _is_ours(handler := signal.getsignal(n))}
+        reader, self._writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._before = _reader, signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
+        self._reader = _reader = reader
+        for number in self._ours:
+            signal.signal(number, self._end)
+
+    def _end(self, number: int, _: object) -> None:
         # A chain and its stages may get it from each other, too: once is enough.
         # And a forked process has the handlers of its parent before and behind its own.
-        nonlocal asked, armed
-        if not asked and os.getpid() == owner:
-            asked = armed = True
+        if not self._asked and os.getpid() == self._owner:
+            self._asked = self._armed = True
             # Whatever the cleaning up may wait for: by default SIGALRM ends the process.
-            signal.alarm(grace)
+            signal.alarm(self._grace)
             raise Ended(number)
 
-    ours = {n: handler for n in SIGNALS if _is_ours(handler := signal.getsignal(n))}
-    reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-    before = _reader, signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-    _reader = reader
-    for number in ours:
-        signal.signal(number, end)
-    try:
-        yield
-    finally:
-        asked = True
-        if armed:  # else it is the caller's, if there is one
+    def __exit__(self, *error: object) -> None:
+        global _reader
+        if not self._here:
+            return
+        self._asked = True
+        if self._armed:  # else it is the caller's, if there is one
             signal.alarm(0)
-        for number, handler in ours.items():
+        for number, handler in self._ours.items():
             signal.signal(number, handler)
-        _reader = before[0]
-        signal.set_wakeup_fd(before[1])
-        os.close(reader)
-        os.close(writer)
+        _reader, wakeup = self._before
+        signal.set_wakeup_fd(wakeup)
+        os.close(self._reader)
+        os.close(self._writer)
 
 
 def _is_ours(handler: object) -> bool:
@@ -97,14 +108,14 @@ def _is_ours(handler: object) -> bool:
     return default or getattr(handler, "__module__", "") == __name__
 
 
-@contextlib.contextmanager
-def signals_held_back() -> Iterator[None]:
-    """Nothing is raised within; what comes meanwhile is raised at the end."""
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+class signals_held_back:  # noqa: N801
+    """Nothing is raised within a ``with``; what comes meanwhile is raised at the end."""
+
+    def __enter__(self) -> None:
+        self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+
+    def __exit__(self, *error: object) -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
 
 
 class Poll:
@@ -128,14 +139,16 @@ class Poll:
         if self._reader in happened:
             happened.remove(self._reader)
             # It has ended this poll, and shall not end all that follow.
-            with contextlib.suppress(BlockingIOError):
+            try:  # noqa: SIM105 - contextlib takes as long to import as the rest of this
                 os.read(self._reader, 4096)
+            except BlockingIOError:
+                pass
         return happened
 
 
 def wake_by_signals(loop: asyncio.AbstractEventLoop) -> None:
     """The same for an event loop."""
-    if _reader >= 0 and threading.current_thread() is threading.main_thread():
+    if _reader >= 0 and _is_main_thread():
         reader = _reader
         loop.add_reader(reader, lambda: loop.remove_reader(reader))
         loop.set_exception_handler(_say)

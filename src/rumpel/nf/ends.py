@@ -4,14 +4,17 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 
-from rumpel.nf.stage import LEFT, RIGHT, Side, Stage
+from rumpel.nf.stage import LEFT, RIGHT
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from rumpel.nf.stage import Side, Stage
 
 __all__ = ["BROKEN_PIPE", "Ends", "descriptors", "let_go"]
 
-BROKEN_PIPE = 128 + signal.SIGPIPE
+BROKEN_PIPE = 128 + 13  # SIGPIPE; to import signal takes its time
 """The exit code of whoever writes what nobody reads."""
 
 

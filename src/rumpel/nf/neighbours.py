@@ -14,10 +14,11 @@ Source: bpf(2), bpf-helpers(7), RFC 4861 4.3 and 4.4, RFC 3810 5.2.
 
 from __future__ import annotations
 
-import array
-import struct
-from typing import TYPE_CHECKING
+import _struct as struct
 
+from rumpel import _native
+
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rumpel.kernel import Kernel
 
@@ -210,14 +211,15 @@ def _for_us() -> bytes:
 
 
 def _attach(k: Kernel, program: bytes, index: int, where: int) -> None:
-    code = array.array("B", program)
-    license = array.array("B", b"GPL\0")
+    # Where both lie, which takes no module for buffers.
+    pinned = _native.Vector([program, b"GPL\0"])
+    code, _, license, _ = struct.unpack("=4Q", pinned)
     request = struct.pack(
         "=IIQQIIQII",
         _SCHED_CLS,
         len(program) // _INSTRUCTION.size,
-        code.buffer_info()[0],
-        license.buffer_info()[0],
+        code,
+        license,
         0,
         0,
         0,

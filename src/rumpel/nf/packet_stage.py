@@ -4,15 +4,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
 
-from rumpel.nf.stage import Side, Stage
+from rumpel.nf.stage import Stage
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Any, ClassVar
+
     from rumpel._native import Packet
     from rumpel.kernel import Kernel
     from rumpel.nf.ends import Ends
+    from rumpel.nf.stage import Side
     from rumpel.packets import PacketFormat
 
 __all__ = ["PacketStage"]

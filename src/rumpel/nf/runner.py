@@ -7,22 +7,25 @@ import os
 import select
 import stat
 import sys
-from collections.abc import Callable, Collection, Mapping
-from functools import partial
-from typing import TYPE_CHECKING, Any
 
 from rumpel.booting import boot
 from rumpel.devices.pipe import PipeNic
-from rumpel.kernel import Kernel
 from rumpel.nf.ending import Poll
-from rumpel.nf.ends import BROKEN_PIPE, Ends, let_go
-from rumpel.nf.stage import LEFT, RIGHT, Side, Stage
+from rumpel.nf.ends import BROKEN_PIPE, let_go
+from rumpel.nf.stage import LEFT, RIGHT
 from rumpel.nf.wire import MTU_MOST, name_ports, waiting
 from rumpel.nf.work import Work
-from rumpel.packets import PacketFormat
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping
+    from typing import Any
+
     from rumpel.devices import Nic
+    from rumpel.kernel import Kernel
+    from rumpel.nf.ends import Ends
+    from rumpel.nf.stage import Side, Stage
+    from rumpel.packets import PacketFormat
 
 __all__ = ["look", "pipe", "run", "settle"]
 
@@ -144,7 +147,8 @@ def settle(
     while True:
         # What lasts for long is not looked at so often.
         work.sleep(max(QUIET, min((clock.now - start) / 16, 0.25)))
-        come = [nic.stats.received for nic in others]
+        # A number without its name, which takes an import.
+        come = [nic._count()[0] for nic in others]
         left, now = look()
         if not left and now == before:
             return
@@ -162,7 +166,7 @@ def settle(
 def look(k: Kernel, ports: Mapping[str, Nic]) -> tuple[int, list[object]]:
     """Count what waits at ports; and what changes when it does not. See :func:`settle`."""
     count = waiting(k, ports) + sum(nic.stalled for nic in ports.values())
-    return count, [nic.stats for nic in ports.values()]
+    return count, [nic._count() for nic in ports.values()]
 
 
 class _Life:
@@ -196,7 +200,7 @@ class _Life:
         for stream in self.streams.values():
             poll.register(stream, select.POLLIN)
         ports = [(side, self.streams[side]) for side in self.stage.ports]
-        wires = {stream.fileno(): partial(self._is_gone, name) for name, stream in ports}
+        wires = {stream.fileno(): self._asked(name) for name, stream in ports}
         code = self.work.run(self.stage, wires)
         if code is not None:
             self.code = code
@@ -211,6 +215,9 @@ class _Life:
                 for event in stream.events():
                     self._event(name, event)
         return self.code
+
+    def _asked(self, name: str) -> Callable[[], bool]:
+        return lambda: self._is_gone(name)
 
     def _is_gone(self, name: str) -> bool:
         """Is there nobody any more behind a port? Asked while the stage does what it does."""
@@ -252,7 +259,7 @@ class _Life:
             self.k,
             self.streams.values(),
             self.name,
-            partial(look, self.k, looked_at),
+            lambda: look(self.k, looked_at),
         )
         for name in names:
             self.ending.add(name)

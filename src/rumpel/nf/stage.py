@@ -3,27 +3,31 @@
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
-from signal import SIGPIPE
 from types import MappingProxyType, SimpleNamespace
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from rumpel.errors import RumpelError
 from rumpel.options import Argument, Option
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
+    from typing import Any, ClassVar, Literal
+
     from rumpel.devices import Nic
     from rumpel.kernel import Kernel
     from rumpel.nf.ends import Ends
     from rumpel.nf.place import Place
     from rumpel.packets import PacketFormat
 
+    Side = Literal["left", "right"]
+else:
+    Side = str
+
 __all__ = ["LEFT", "RIGHT", "Side", "Stage", "StageError", "find", "is_stage", "names"]
 
-Side = Literal["left", "right"]
 LEFT: Side = "left"
 RIGHT: Side = "right"
+_SIGPIPE = 13
 
 
 class StageError(RumpelError):
@@ -128,7 +132,7 @@ class Stage:
         Returns:
             The exit code.
         """
-        return 128 + SIGPIPE
+        return 128 + _SIGPIPE
 
     def serve(self, k: Kernel) -> list[Coroutine[Any, Any, None]]:
         """What it does for others, until it is cancelled at the end of the chain.
@@ -242,7 +246,7 @@ def find(name: str) -> type[Stage]:
     """
     if name in _STAGES:
         module, attribute = _STAGES[name]
-        found = getattr(importlib.import_module(module), attribute)
+        found = getattr(__import__(module, fromlist=[attribute]), attribute)
     else:
         point = _others().get(name)
         if point is None:

@@ -11,16 +11,18 @@ Documentation/networking/ip-sysctl.rst.
 from __future__ import annotations
 
 import _socket as socket  # which is quick to import
+import _struct as struct
 import errno
-import struct
-from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING, NamedTuple
 
+from rumpel import _native
 from rumpel.netlink import Calls, Rtnetlink, attribute, attributes, parse_address
 from rumpel.nf.neighbours import answer_for_all, report_nothing, take_all
 from rumpel.nf.stage import LEFT, RIGHT
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
     from rumpel.kernel import Kernel
 
 __all__ = [
@@ -85,18 +87,19 @@ _UNRESOLVED = 32 << 20
 is lost before the first one is answered."""
 
 
-class Way(NamedTuple):
+class Way:
     """A way out of a kernel.
 
-    Attributes:
+    Args:
         port: the interface.
         to: a network that is there, or the family (AF_INET, AF_INET6) whose default it is.
         gateway: who sends it on, if they are not all on the link.
     """
 
-    port: str
-    to: str | int
-    gateway: str | None = None
+    def __init__(self, port: str, to: str | int, gateway: str | None = None) -> None:
+        self.port = port
+        self.to = to
+        self.gateway = gateway
 
 
 def name_ports(k: Kernel, ports: Sequence[str], into: Sequence[int] = ()) -> None:
@@ -131,10 +134,9 @@ def plain(k: Kernel, ports: Collection[str]) -> None:
 
 def ethtool(k: Kernel, fd: int, port: str, command: int, *, on: bool) -> None:
     """Switch something on or off that a card does. fd: of any socket."""
-    import ctypes  # which is slow to import
-
-    value = ctypes.create_string_buffer(_ETHTOOL_VALUE.pack(command, on), _ETHTOOL_VALUE.size)
-    request = struct.pack("=16sQ16x", port.encode(), ctypes.addressof(value))
+    # Where it lies, which takes no module for buffers.
+    pinned = _native.Vector([bytearray(_ETHTOOL_VALUE.pack(command, on))], writable=True)
+    request = struct.pack("=16sQ16x", port.encode(), struct.unpack("=QQ", pinned)[0])
     k.syscall("ioctl", fd, _SIOCETHTOOL, request)
 
 

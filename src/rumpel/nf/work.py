@@ -3,24 +3,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from _collections_abc import Coroutine  # which is there when Python has started
 
 from rumpel.clock import VirtualClock
 from rumpel.netlink import Calls
 from rumpel.nf.ending import wake_by_signals
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Callable, Mapping, Sequence
+    from contextlib import AbstractContextManager
+    from typing import Any, Self, TypeVar
 
     from rumpel.kernel import Kernel
     from rumpel.nf.place import Place
     from rumpel.nf.stage import Stage
 
-__all__ = ["Work"]
+    T = TypeVar("T")
 
-T = TypeVar("T")
+__all__ = ["Work"]
 
 LOOK = 0.02
 """Virtual seconds between two looks at whether anybody is there."""
@@ -119,8 +121,18 @@ class Work:
         self._tasks += [asyncio.ensure_future(each) for each in coroutines]
 
 
+class _Alone:
+    """Where a stage is that has a kernel of its own: contextlib has it, too, but is not there."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *exception: object) -> None:
+        pass
+
+
 def _within(place: Place | None) -> AbstractContextManager[object]:
-    return nullcontext() if place is None else place
+    return _Alone() if place is None else place
 
 
 def _placed(coroutine: Coroutine[Any, Any, T], place: Place | None) -> Coroutine[Any, Any, T]:

@@ -98,7 +98,7 @@ class Process:
         Args:
             silent: it was killed because it gave no answer.
         """
-        from rumpel.log import parse
+        from rumpel.records import parse
 
         # It may have hung up, and live.
         self.end(SOON)

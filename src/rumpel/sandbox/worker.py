@@ -22,6 +22,7 @@ from typing import Any
 
 from rumpel import _native
 from rumpel.booting import adopt
+from rumpel.devices.device import ERRORS
 from rumpel.errors import KernelClosed, KernelPanic
 from rumpel.kernel import Kernel
 from rumpel.sandbox import confine
@@ -126,7 +127,7 @@ class Worker:
     def halt(self) -> None:
         """End; how many requests to the disks have failed."""
         self._halt(_LAST)
-        self.send(sum(disk.stats.errors for disk in self.disks))
+        self.send(sum(disk._count()[ERRORS] for disk in self.disks))
 
     def run(self, module: str, function: str, *args: Any) -> None:
         """Iterate over what a function of one of the modules returns."""

@@ -4,15 +4,14 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 from rumpel.netlink import parse_address
 from rumpel.nf import wire
 from rumpel.nf.stage import LEFT, RIGHT, Stage, StageError
-from rumpel.nf.stages.tee import open_end
 from rumpel.nf.wire import Way
 from rumpel.options import Option
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rumpel.devices import Nic
     from rumpel.kernel import Kernel
@@ -82,6 +81,7 @@ def _network(text: str) -> str:
 
 def _pipes(come: str, go: str) -> Nic:
     from rumpel.devices import PipeNic
+    from rumpel.nf.stages.tee import open_end
 
     # Whoever is there waits for us to read before it writes: see fifo(7).
     fds = [open_end(go, os.O_WRONLY)]

@@ -4,12 +4,12 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 from rumpel.nf.stage import LEFT, RIGHT, Stage, StageError
 from rumpel.nf.wire import MTU_MOST, bridge
 from rumpel.options import Argument, Choice, Option
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rumpel.devices import Nic
     from rumpel.kernel import Kernel
