@@ -48,7 +48,7 @@ class ImageBench:
     def __init__(self, here: Path, options: Options) -> None:
         self.here = here
         program = Path(sys.executable).with_name("rumpel")
-        code = [sys.executable, "-c", "from rumpel.cli import main; main()"]
+        code = [sys.executable, "-c", "from rumpel.cli import program; program()"]
         self.program = [str(program)] if program.exists() else code
         kernel = ["--kernel", options.image or options.version]
         self.kernel = [*kernel, "--profile", options.profile]

@@ -16,7 +16,7 @@ from rumpel.errors import RumpelError
 
 __all__ = ["TAP", "background", "namespaces", "need", "on_kernel"]
 
-CLI = [sys.executable, "-c", "from rumpel.cli import main; main()"]
+CLI = [sys.executable, "-c", "from rumpel.cli import program; program()"]
 TAP = "tap:tap0,ip=192.0.2.2/24,mtu=1500"
 """What ``--net`` says in the first of the namespaces; the host is 192.0.2.1 there."""
 PATIENCE = 20

@@ -69,7 +69,7 @@ CODE = "if p.tcp and p.tcp.dport == 80: p.tcp.sequence += 5; p.ip.ttl -= 1"
 
 def command(options: Options, *words: str) -> list[str]:
     """The command line of ``rumpel nf``."""
-    program = [sys.executable, "-c", "from rumpel.cli import main; main()", "nf"]
+    program = [sys.executable, "-c", "from rumpel.cli import program; program()", "nf"]
     return [*program, words[0], "--image", options.path(), *words[1:]]
 
 

@@ -3,10 +3,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from rumpel.nf.stage import Stage
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rumpel.kernel import Kernel
 

@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 from rumpel.nf.stage import LEFT, Stage
 from rumpel.nf.stages.tee import open_end
 from rumpel.nf.wire import MTU_MOST, bridge
 from rumpel.options import Argument
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rumpel.devices import Nic
     from rumpel.kernel import Kernel

@@ -3,12 +3,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from rumpel.nf import wire
 from rumpel.nf.stage import Stage, StageError
 from rumpel.options import Choice, Option
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rumpel.kernel import Kernel
 

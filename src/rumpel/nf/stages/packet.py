@@ -3,12 +3,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from rumpel.nf.stage import RIGHT, Stage, StageError
 from rumpel.nf.wire import bridge
 from rumpel.options import Argument, Option
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rumpel.devices import Nic
     from rumpel.kernel import Kernel

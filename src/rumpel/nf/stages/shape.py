@@ -3,11 +3,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from rumpel.nf.stage import Stage, StageError
 from rumpel.options import Choice, FloatRange, Option
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rumpel.kernel import Kernel
 

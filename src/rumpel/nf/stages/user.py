@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from rumpel.errors import DeviceError
 from rumpel.nf import wire
 from rumpel.nf.stage import LEFT, Stage, StageError
@@ -12,6 +10,7 @@ from rumpel.nf.stages.nat import forwarded, translate
 from rumpel.nf.wire import Way
 from rumpel.options import Option
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rumpel.devices import Nic
     from rumpel.kernel import Kernel

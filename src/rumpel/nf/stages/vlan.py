@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING
 
 from rumpel.netlink import attribute
 from rumpel.nf.stage import LEFT, RIGHT, Side, Stage
 from rumpel.nf.wire import add_link, bridge, up, widen
 from rumpel.options import Argument, Choice, IntRange, Option
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rumpel.kernel import Kernel
 
