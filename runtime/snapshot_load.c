@@ -144,13 +144,29 @@ static int make_tasks(struct rumpel_kernel *kernel, const struct snapshot_header
 	return 0;
 }
 
+#define SOON 20000 /* ns */
+
+/*
+ * The first call of a kernel takes most of a millisecond, since its pages are fetched; the
+ * clock would be late by as much. So it is set again, until that has not taken long.
+ */
+static void set_clock(struct rumpel_kernel *kernel)
+{
+	for (int tries = 0; tries < 5; tries++) {
+		struct timespec now;
+		uint64_t start = rumpel_host_now();
+
+		clock_gettime(CLOCK_REALTIME, &now);
+		task_call(kernel->init, SYS_clock_settime, CLOCK_REALTIME, (unsigned long)&now);
+		if (rumpel_host_now() - start < SOON)
+			return;
+	}
+}
+
 /* What has become of the world since. */
 static void catch_up(struct rumpel_kernel *kernel)
 {
-	struct timespec now;
-
-	clock_gettime(CLOCK_REALTIME, &now);
-	task_call(kernel->init, SYS_clock_settime, CLOCK_REALTIME, (unsigned long)&now);
+	set_clock(kernel);
 	rumpel_kernel_reseed(kernel->agent);
 }
 

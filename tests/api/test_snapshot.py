@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import os
+import struct
+import time
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +63,21 @@ def test_a_virtual_clock_has_no_past(default_image: str, cache: Path) -> None:
     with rumpel.boot(image=default_image, clock=rumpel.VirtualClock()):
         pass
     assert not cache.exists() or not list(cache.iterdir())
+
+
+def test_the_time_of_day_is_the_hosts(default_image: str, cache: Path) -> None:
+    """Though the first call of a kernel that has just started takes long."""
+    times(default_image)
+    with rumpel.boot(image=default_image, memory="40M") as k:
+        late = []
+        now = bytearray(16)
+        for _ in range(20):
+            before = time.time_ns()
+            k.syscall("clock_gettime", time.CLOCK_REALTIME, now)
+            seconds, rest = struct.unpack("qq", now)
+            late.append(before - seconds * 10**9 - rest)
+        # The call itself takes a while, so it is never too early by much.
+        assert max(late) < 150_000
 
 
 def test_disks_and_interfaces_are_where_they_would_be(default_image: str, cache: Path) -> None:

@@ -14,74 +14,13 @@ import gc
 import json
 import os
 import sys
-import time
 import unittest
 from collections.abc import Iterator
-from typing import Any
 
 import rumpel
 from tests.cpython import files, networks
+from tests.cpython.outcomes import Outcomes, every, test_name
 from tests.cpython.table import TABLE
-
-
-def test_name(test: unittest.TestCase) -> str:
-    """Class and method."""
-    return test.id().removeprefix(f"{type(test).__module__}.")
-
-
-class Outcomes(unittest.TestResult):
-    """What became of each test: ``passed``, or ``failed`` or ``skipped`` with the reason."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.found: dict[str, tuple[str, str]] = {}
-
-    def _note(self, test: unittest.TestCase, outcome: str, why: str = "") -> None:
-        name = test_name(test)
-        if outcome == "failed" or name not in self.found:
-            self.found[name] = outcome, why
-
-    def startTest(self, test: unittest.TestCase) -> None:  # noqa: N802
-        super().startTest(test)
-        self._began = time.monotonic()
-        print(test.id(), file=sys.stderr, flush=True)
-
-    def stopTest(self, test: unittest.TestCase) -> None:  # noqa: N802
-        super().stopTest(test)
-        print(f"    {time.monotonic() - self._began:.2f} s", file=sys.stderr, flush=True)
-
-    def addSuccess(self, test: unittest.TestCase) -> None:  # noqa: N802
-        self._note(test, "passed")
-
-    def addSkip(self, test: unittest.TestCase, reason: str) -> None:  # noqa: N802
-        self._note(test, "skipped", reason)
-
-    def addExpectedFailure(self, test: unittest.TestCase, err: Any) -> None:  # noqa: N802
-        self._note(test, "passed")
-
-    def _failed(self, test: unittest.TestCase, err: Any) -> None:
-        print(self._exc_info_to_string(err, test), file=sys.stderr, flush=True)  # type: ignore[attr-defined]
-        self._note(test, "failed", f"{type(err[1]).__name__}: {err[1]}")
-
-    def addFailure(self, test: unittest.TestCase, err: Any) -> None:  # noqa: N802
-        self._failed(test, err)
-
-    def addError(self, test: unittest.TestCase, err: Any) -> None:  # noqa: N802
-        self._failed(test, err)
-
-    def addSubTest(self, test: Any, subtest: Any, err: Any) -> None:  # noqa: N802
-        if err is not None:
-            self._failed(test, err)
-
-
-def every(suite: unittest.TestSuite) -> Iterator[unittest.TestCase]:
-    """All tests of a suite."""
-    for test in suite:
-        if isinstance(test, unittest.TestSuite):
-            yield from every(test)
-        else:
-            yield test
-
 
 MODULE = sys.argv[2] if len(sys.argv) > 2 else ""
 

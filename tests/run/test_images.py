@@ -56,6 +56,47 @@ def test_a_database(on_kernel: OnKernel, tmp_path: Path, fstype: str, size: int)
         assert run([installed("e2fsck"), "-fn", str(disk)]).returncode == 0
 
 
+RELATIVE = """
+import os, subprocess
+os.makedirs("/data/a/b")
+os.chdir("/data/a")
+assert (os.getcwd(), os.listdir()) == ("/data/a", ["b"])
+with open("file", "w") as file:
+    file.write("relative")
+os.rename("file", "b/file")
+print(subprocess.check_output(["sh", "-ec", "pwd; cd b; mkdir -p c/d; ls; cat file"], text=True))
+os.chdir("..")
+assert os.listdir("a/b") and os.getcwd() == "/data"
+here = os.open("/usr", os.O_RDONLY)
+os.fchdir(here)
+assert os.getcwd() == "/usr" and "bin" in os.listdir(".")
+"""
+
+
+def test_relative_paths(on_kernel: OnKernel, tmp_path: Path) -> None:
+    """What is named from a current directory of the kernel's is the kernel's, over exec, too."""
+    disk = image(tmp_path / "disk.img", "ext4")
+    program = ["/usr/bin/python3", "-c", RELATIVE]
+    options = ["--net", "none", "--image", f"{disk}:/data"]
+    done = on_kernel.run(*options, program=program, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["/data/a", "c", "file", "relative"]
+    assert os.listdir(tmp_path) == ["disk.img"]
+
+
+def test_a_server_whose_directory_is_on_an_image(on_kernel: OnKernel, tmp_path: Path) -> None:
+    """It changes into it, and names its files from there."""
+    disk = image(tmp_path / "disk.img", "xfs", 320 << 20)
+    script = """
+    redis-server --dir /data --save "" --port 6379 >/dev/null &
+    until [ "$(redis-cli set a b)" = OK ]; do sleep 0.05; done 2>/dev/null
+    redis-cli save; kill $!; wait $! || true; ls /data
+    """
+    done = on_kernel.sh(script, "--net", "none", "--image", f"{disk}:/data", cwd=tmp_path)
+    assert done.stdout.split() == ["OK", "dump.rdb"], done.stderr
+    assert os.listdir(tmp_path) == ["disk.img"]
+
+
 def test_partitions(on_kernel: OnKernel, tmp_path: Path) -> None:
     """They are named as for rumpel image; several are at several places."""
     disk = tmp_path / "disk.img"

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Calls about descriptors' numbers: what the host does with its own, the kernel follows. */
 #include <asm/ioctls.h>
-#include <asm/resource.h>
 #include <linux/close_range.h>
 #include <linux/fcntl.h>
 
@@ -185,61 +184,4 @@ long call_fcntl(struct thread *t)
 	if (files_owned(t->files, fd) && !files_dual(t->files, fd) && command != F_GETFD)
 		return owner_has(command) ? owner_fcntl(t) : kernel_call(t);
 	return call_through(t);
-}
-
-/*
- * The limit sinks below the agent's descriptors. They stay open, but nothing can be
- * put there any more, as an execve has to: they move down, if there is room.
- */
-static void move_below(struct files *files, uint64_t limit)
-{
-	int old = files->agent_fd;
-
-	for (long base = (long)limit - FDS_RESERVED; base > 2; base--) {
-		int taken = 0;
-
-		while (taken < FDS_RESERVED && host(__NR_fcntl, base + taken, F_GETFD) < 0)
-			taken++;
-		if (taken < FDS_RESERVED)
-			continue;
-		for (int n = 0; n < FDS_RESERVED; n++) {
-			long flags = host(__NR_fcntl, old + n, F_GETFD);
-
-			host(__NR_dup3, old + n, base + n, flags & FD_CLOEXEC ? O_CLOEXEC : 0);
-		}
-		files->agent_fd = base;
-		for (int n = 0; n < FDS_RESERVED; n++)
-			host(__NR_close, old + n);
-		return;
-	}
-}
-
-static long limit(struct thread *t, int resource, uint64_t new_at)
-{
-	uint64_t soft;
-
-	if (resource == RLIMIT_NOFILE && new_at && !copy_in(&soft, new_at, sizeof(soft)) &&
-	    soft < (uint64_t)t->files->agent_fd + FDS_RESERVED) {
-		/* An execve of another thread has its descriptors there meanwhile. */
-		lock(&t->files->executing);
-		lock(&t->files->lock);
-		move_below(t->files, soft);
-		unlock(&t->files->lock);
-		unlock(&t->files->executing);
-	}
-	return call_through(t);
-}
-
-long call_setrlimit(struct thread *t)
-{
-	return limit(t, (int)t->regs.rdi, t->regs.rsi);
-}
-
-long call_prlimit64(struct thread *t)
-{
-	int pid = (int)t->regs.rdi;
-
-	if (pid && pid != host_pid())
-		return call_through(t);
-	return limit(t, (int)t->regs.rsi, t->regs.rdx);
 }

@@ -34,6 +34,9 @@ static int send(struct thread *t, const char *path)
 
 	if (fd < 0)
 		return fd;
+	message.flags &= ~(uint32_t)FLAG_INSIDE;
+	if (t->files->inside)
+		message.flags |= FLAG_INSIDE;
 	error = host(__NR_pwrite64, fd, &message, sizeof(message), 0);
 	if (error >= 0)
 		error = host(__NR_pwrite64, fd, path, n, offsetof(struct message, path));
@@ -103,6 +106,9 @@ static long executable(struct thread *t, int dir, uint64_t path_at, uint64_t arg
 		return -EINVAL;
 	if (names_is_exe(path))
 		memcpy(path, exe_path, strlen(exe_path) + 1);
+	/* A file of the kernel's. */
+	if (t->files->inside && dir == AT_FDCWD && path[0] != '/')
+		return -ENOENT;
 	put_name(name, dir, path);
 	fd = program_open(dir, path, flags);
 	if (fd == -EPERM)

@@ -41,6 +41,7 @@ struct files *files_copy(struct files *from)
 		return NULL;
 	lock(&from->lock);
 	to->highest = from->highest;
+	to->inside = from->inside;
 	memcpy(to->owned, from->owned, (size_t)(from->highest + 64) / 64 * 8);
 	memcpy(to->dual, from->dual, (size_t)(from->highest + 64) / 64 * 8);
 	unlock(&from->lock);

@@ -14,6 +14,7 @@ struct files {
 	uint32_t lock;
 	uint32_t executing; /* a lock: an execve uses FD_MESSAGE and FD_PROGRAM */
 	bool processes; /* share it, not only threads */
+	bool inside; /* the current directory is the kernel's: who shares one shares the other */
 	int32_t agent_fd; /* the first of the agent's own */
 	int32_t highest; /* of owned, -1: none */
 	uint64_t owned[FDS / 64]; /* the kernel has it */
@@ -60,6 +61,9 @@ long call_dup(struct thread *t);
 long call_dup2(struct thread *t);
 long call_dup3(struct thread *t);
 long call_fcntl(struct thread *t);
+/* names.c: the current directory */
+long call_chdir(struct thread *t);
+long call_getcwd(struct thread *t);
 long call_ioctl(struct thread *t);
 /* owner.c: fcntl and ioctl about the signals of a descriptor of the kernel's */
 bool owner_has(int command);
@@ -69,6 +73,8 @@ long owner_ioctl(struct thread *t);
 /* rights.c */
 long call_sendmsg(struct thread *t);
 long call_recvmsg(struct thread *t);
+/* limits.c */
+long call_getrlimit(struct thread *t);
 long call_setrlimit(struct thread *t);
 long call_prlimit64(struct thread *t);
 

@@ -269,6 +269,7 @@ _Noreturn void agent_main(uint64_t *stack)
 		fail(message.path, -ENOMEM, NULL);
 	kernel_begin(message.kernel_fds);
 	files_receive(t->files, agent_fd + FD_MESSAGE, message.owned_count);
+	t->files->inside = message.flags & FLAG_INSIDE;
 	files_reserve(t->files, FD_MESSAGE);
 	files_reserve(t->files, FD_PROGRAM);
 	if (host(__NR_fcntl, agent_fd + FD_EXPLAIN, F_GETFD) < 0)

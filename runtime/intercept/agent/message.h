@@ -27,6 +27,7 @@
 #define FLAG_COUNTS 4 /* explain: counts at the end */
 #define FLAG_TRACE 8 /* explain: each call */
 #define FLAG_MPTCP 32 /* sockets of the kernel's for TCP are for MPTCP */
+#define FLAG_INSIDE 64 /* the current directory is the kernel's */
 #define FLAG_PYTHON 16 /* started by Python, which ignores SIGPIPE and SIGXFSZ for itself */
 
 struct message {

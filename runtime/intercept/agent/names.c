@@ -9,6 +9,8 @@
 
 #include "dispatch.h"
 #include "files.h"
+#include "kernel.h"
+#include "policy.h"
 #include "say.h"
 
 #define LONGEST 64 /* of the names that mean something else than they say */
@@ -231,4 +233,20 @@ long call_getdents64(struct thread *t)
 		rest = without_reserved(t->files, entries, n);
 	} while (!rest); /* which would be the end */
 	return rest;
+}
+
+/* Also fchdir. The other kernel's stays what it was, and is not seen. */
+long call_chdir(struct thread *t)
+{
+	bool inside = policy_active && policy_decide(t, &calls[t->regs.nr]);
+	long result = inside ? kernel_call(t) : call_through(t);
+
+	if (!result)
+		t->files->inside = inside;
+	return result;
+}
+
+long call_getcwd(struct thread *t)
+{
+	return t->files->inside ? kernel_call(t) : call_through(t);
 }

@@ -137,6 +137,16 @@ static bool is_below(const char *path, const struct rule *rule)
 	       (path[rule->length] == '/' || (rule->length && !path[rule->length]));
 }
 
+/* What a relative path begins at: the kernel's or the host's. */
+static const char *relative(struct thread *t, const struct call *call)
+{
+	int dir = call->dir == NO_DIR ? AT_FDCWD : (int)argument(t, call->dir);
+
+	if (dir == AT_FDCWD)
+		return t->files->inside ? "current directory" : NULL;
+	return files_owned(t->files, dir) ? "descriptor" : NULL;
+}
+
 /* The rule that makes a call the kernel's, or NULL. */
 static const char *find(struct thread *t, const struct call *call)
 {
@@ -146,13 +156,16 @@ static const char *find(struct thread *t, const struct call *call)
 
 	if (call->decider == BY_FD && files_owned(t->files, value))
 		return "descriptor";
-	if (call->decider == BY_PATH && call->dir != NO_DIR &&
-	    files_owned(t->files, argument(t, call->dir)))
-		return "descriptor";
 	if ((call->decider == BY_FD || call->decider == BY_NOTHING) && !by_call[call - calls])
 		return NULL;
 	if (call->decider == BY_PATH && any_path)
 		have_path = copy_string(path, value, sizeof(path)) > 0;
+	if (call->decider == BY_PATH && (!have_path || path[0] != '/')) {
+		const char *begins = relative(t, call);
+
+		if (begins)
+			return begins;
+	}
 	for (const struct rule *rule = rules; rule < rules + count; rule++) {
 		if (rule->kind == OF_CALL && call == &calls[rule->number])
 			return rule->text;

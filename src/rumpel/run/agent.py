@@ -11,6 +11,7 @@ import struct
 
 from rumpel.build.roots import which
 from rumpel.errors import RumpelError
+from rumpel.run import limits
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -127,6 +128,7 @@ def execute(
     Raises:
         FileNotFoundError: if there is no such program.
         AgentError: if the agent is missing or too few descriptors are allowed.
+        BootError: if too few addresses are.
         ValueError: if there are more rules than the agent takes.
 
     Example:
@@ -141,7 +143,9 @@ def execute(
         flags |= asked.value if asked else 0
     flags |= FLAG_PYTHON
     fds = place(message(path, rules, kernel, flags), explain_fd if explain else None)
-    os.execve(fds[FD_AGENT], list(arguments), os.environ if environment is None else environment)
+    variables = os.environ if environment is None else environment
+    with limits.more_addresses(0 if kernel is None else limits.room_of(kernel)):
+        os.execve(fds[FD_AGENT], list(arguments), variables)
 
 
 def message(path: str, rules: Sequence[str], kernel: int | None, flags: int) -> bytes:

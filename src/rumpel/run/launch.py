@@ -10,7 +10,7 @@ from itertools import count
 
 from rumpel.build.snapshots import snapshot_file
 from rumpel.errors import BootError
-from rumpel.run import agent, instance, keeper, nets, policy
+from rumpel.run import agent, instance, keeper, limits, nets, policy
 from rumpel.run.nets import Net
 from rumpel.run.record import Record
 
@@ -170,7 +170,7 @@ def start(program: Sequence[str], options: Options) -> instance.Joined:
         options: of the kernel.
 
     Raises:
-        BootError: if there is no such kernel.
+        BootError: if there is no such kernel, or too few addresses are allowed.
         OSError: if the host refuses what a network needs.
         ValueError: if an option makes no sense.
     """
@@ -238,7 +238,8 @@ def start(program: Sequence[str], options: Options) -> instance.Joined:
                 made.fds.append(fds[-1])
                 extra.append(f"log={fds[-1]}")
             meanings |= made.meanings
-            first = _boot(image, [*extra, *made.arguments, *settings], fds, meanings)
+            with limits.more_addresses(limits.room(options.memory)):
+                first = _boot(image, [*extra, *made.arguments, *settings], fds, meanings)
             joined = instance.Joined(name, rules, flags, first)
         finally:
             listener.close()

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from rumpel.errors import KernelClosed
-from rumpel.run import agent
+from rumpel.run import agent, limits
 from rumpel.run.instance import Joined
 from rumpel.run.keeper import COUNT
 
@@ -61,16 +61,21 @@ class Popen(subprocess.Popen[Any]):
                 raise KernelClosed(f"the kernel {kernel.name} is closed here")
             fds = agent.place(told)
             try:
-                super().__init__(
-                    words,
-                    # By this name the agent knows its descriptor.
-                    executable=f"/dev/fd/{fds[agent.FD_AGENT]}",
-                    env=env,
-                    cwd=cwd,
-                    pass_fds=[*pass_fds, *fds, *(f for f in kernel.fds if holds or f != control)],
-                    restore_signals=restore_signals,
-                    **options,
-                )
+                with limits.more_addresses(limits.room_of(kernel.first)):
+                    super().__init__(
+                        words,
+                        # By this name the agent knows its descriptor.
+                        executable=f"/dev/fd/{fds[agent.FD_AGENT]}",
+                        env=env,
+                        cwd=cwd,
+                        pass_fds=[
+                            *pass_fds,
+                            *fds,
+                            *(f for f in kernel.fds if holds or f != control),
+                        ],
+                        restore_signals=restore_signals,
+                        **options,
+                    )
             finally:
                 for fd in fds:
                     os.close(fd)
