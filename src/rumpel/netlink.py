@@ -130,7 +130,11 @@ class Calls:
 
     def set(self, name: str, value: int) -> None:
         """Write a number to a file of /proc/sys."""
-        fd = self._k.syscall("openat", -100, f"/proc/sys/{name}", O_WRONLY)
+        self.put(f"/proc/sys/{name}", value)
+
+    def put(self, path: str, value: int) -> None:
+        """Write a number to a file."""
+        fd = self._k.syscall("openat", -100, path, O_WRONLY)
         try:
             self.write(fd, b"%d" % value)
         finally:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine, Generator
 from contextvars import ContextVar
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, cast
 
 from rumpel.nf.place import Place
 
@@ -52,7 +52,7 @@ class Placed(Coroutine[Any, Any, T_co]):
             self._coroutine.close()
 
     def __await__(self) -> Generator[Any, Any, T_co]:
-        return self
+        return cast("Generator[Any, Any, T_co]", self)
 
     def __iter__(self) -> Self:
         return self

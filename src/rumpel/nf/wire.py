@@ -63,6 +63,7 @@ MTU_MOST = 65535
 _MTU = 1500
 """Of ports, unless what passes only passes: then it is as long as it comes."""
 _IFF_NOARP = 0x80
+_LIMIT = "queues/tx-0/byte_queue_limits/limit_min"
 _WIRE = bytes.fromhex("026e66000001")
 """The address of both ends of a wire that has one direction."""
 _IFLA_INFO_KIND, _IFLA_INFO_DATA, _IFLA_BR_MCAST_SNOOPING = 1, 2, 23
@@ -107,9 +108,13 @@ def name_ports(k: Kernel, ports: Sequence[str], into: Sequence[int] = ()) -> Non
 
     into: descriptors of the namespaces to which they go, if they do.
     """
-    with Rtnetlink(Calls(k)) as netlink:
+    calls = Calls(k)
+    with Rtnetlink(calls) as netlink:
         for number, port in enumerate(ports):
             index = netlink.index(f"eth{number}")
+            # As many bytes at once as there is room for: what comes in is held up when that is
+            # full, not when Linux finds that less will do, and the queue before it runs over.
+            calls.put(f"/sys/class/net/eth{number}/{_LIMIT}", 1 << 30)
             payload = _IFINFO.pack(0, 0, index, 0, 0)
             payload += attribute(_IFLA_IFNAME, port.encode() + b"\0")
             if into:
