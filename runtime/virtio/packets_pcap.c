@@ -232,14 +232,34 @@ static enum rumpel_packets detect(const char *bytes)
 	return RUMPEL_PACKETS_TEXT;
 }
 
+/* What captures are often kept as, and no text begins with: it would pass as a remark. */
+static const char *compressed(const char *bytes)
+{
+	static const struct {
+		const char *magic, *why;
+	} some[] = {
+		{ "\x1f\x8b\x08", "the capture is compressed: unpack it with zcat first" },
+		{ "\x28\xb5\x2f\xfd", "the capture is compressed: unpack it with zstdcat first" },
+		{ "\xfd\x37\x7a\x58", "the capture is compressed: unpack it with xzcat first" },
+	};
+
+	for (size_t i = 0; i < sizeof(some) / sizeof(some[0]); i++)
+		if (memcmp(bytes, some[i].magic, strlen(some[i].magic)) == 0)
+			return some[i].why;
+	return NULL;
+}
+
 enum rumpel_packet_kind rumpel_packet_read(struct rumpel_packet_reader *reader, char *bytes,
 					   size_t len, bool end, struct rumpel_packet *found)
 {
 	enum rumpel_packet_kind kind = RUMPEL_PACKET_MORE;
 
 	*found = (struct rumpel_packet){ .direction = '>' };
-	if (reader->format == RUMPEL_PACKETS_ANY && len >= sizeof(uint32_t))
+	if (reader->format == RUMPEL_PACKETS_ANY && len >= sizeof(uint32_t)) {
+		if (compressed(bytes))
+			return lost(found, len, compressed(bytes));
 		reader->format = detect(bytes);
+	}
 	switch (reader->format) {
 	case RUMPEL_PACKETS_ANY:
 		/* Whatever that is, there will not be more of it. */

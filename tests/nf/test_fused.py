@@ -22,7 +22,7 @@ MODES = pytest.mark.parametrize("mode", ["--fuse", "--virtual"])
 
 TALK = '''\
 import asyncio
-from rumpel.nf import Stage
+from rumpel.nf import Argument, Stage
 class Talk(Stage):
     """Say a word over UDP, by a task that makes its socket itself, and tell the answer."""
     ports = ("right",)
@@ -41,13 +41,34 @@ class Look(Stage):
     """Have a look at an interface that is no device where kernels are shared."""
     def configure(self, k):
         self.interfaces["left"].capture(1)
+class Fail(Stage):
+    """Do what is wrong, somewhere."""
+    params = (Argument("where"),)
+    def at(self, where):
+        if where == self.options.where:
+            raise ValueError("no such luck")
+    def configure(self, k):
+        self.bridge(k)
+        self.at("configure")
+        if self.options.where == "sysctl":
+            k.sysctl["net.core.netdev_budget"] = "500"
+    def serve(self, k):
+        self.at("serve")
+        return [self.served()]
+    async def served(self):
+        self.at("served")
+    async def run(self, k):
+        self.at("run")
+    def end(self, k):
+        self.at("end")
 '''
 
 
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
     """Where a package with these stages is installed."""
-    return install(tmp_path, TALK, "talk = my_package:Talk", "look = my_package:Look")
+    stages = [f"{name} = my_package:{name.title()}" for name in ("talk", "look", "fail")]
+    return install(tmp_path, TALK, *stages)
 
 
 @MODES
@@ -68,6 +89,30 @@ def test_a_port_that_is_no_device(default_image: str, environment: dict[str, str
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
     assert "interface 'left' is no device: the stage has to say so in devices" in done.stderr
+
+
+@MODES
+@pytest.mark.parametrize("where", ["configure", "serve", "served", "run", "end", "sysctl"])
+def test_a_stage_that_fails_is_named(
+    default_image: str, environment: dict[str, str], mode: str, where: str
+) -> None:
+    """Whatever it was doing; a setting that a namespace has not is said to be none."""
+    text = f"host 10.0.0.2 --echo 7 | fail {where} | ping -c 1 10.0.0.2"
+    done = shell(nf(default_image, f"chain {mode} '{text}'"), env=environment)
+    assert done.returncode == 1
+    what = "net.core.netdev_budget is no setting of a network namespace"
+    assert f"fail: {what if where == 'sysctl' else 'ValueError: no such luck'}" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "Warning" not in done.stderr
+
+
+@MODES
+def test_a_signal_in_the_middle_of_a_stage_without_a_kernel(default_image: str, mode: str) -> None:
+    """It ends the chain as elsewhere, and is no fault of the stage."""
+    text = "ping 10.0.0.2 | mangle '__import__(\"os\").kill(0, 15)' | host 10.0.0.2"
+    done = chain(default_image, text, mode, start_new_session=True)
+    assert done.returncode == 128 + 15, done.stderr
+    assert "mangle" not in done.stderr
 
 
 @MODES

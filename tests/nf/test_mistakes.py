@@ -50,6 +50,17 @@ def test_one_line(default_image: str, words: str, message: str, tmp_path: Path) 
     assert done.stderr.count("\n") == 1 or "nft" in message or "/dev/full" in words
 
 
+@pytest.mark.parametrize("mode", ["", "--fuse", "--virtual"])
+def test_a_chain_that_cannot_write(default_image: str, mode: str) -> None:
+    """It has failed, whatever those at its other end say."""
+    words = f"chain {mode} 'ping -c 1 10.0.0.2 | bridge'"
+    for where, why in ((">&-", "Bad file descriptor"), (">/dev/full", "No space left on device")):
+        done = shell(f"{nf(default_image, words)} {where}")
+        assert done.returncode == 141, done.stderr
+        assert why in done.stderr
+        assert "Traceback" not in done.stderr
+
+
 def test_closed_standard_descriptors(default_image: str) -> None:
     """No kernel is where standard input or output would be."""
     assert shell(nf(default_image, "route <&- >&-")).returncode == 0

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import os
 import subprocess
@@ -89,6 +90,25 @@ def test_a_truncated_capture(default_image: str, tmp_path: Path) -> None:
     assert done.returncode == 1
     assert done.stdout.count("ICMP echo request") == 2
     assert "packet 3: the capture ends in the middle of a packet" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("module", "program"), [("gzip", "zcat"), ("lzma", "xzcat"), (None, "zstdcat")]
+)
+def test_a_compressed_capture(
+    default_image: str, tmp_path: Path, module: str | None, program: str
+) -> None:
+    """It would pass as a remark: it is said how to unpack it."""
+    packed = b"\x28\xb5\x2f\xfd...."
+    if module is not None:
+        packed = importlib.import_module(module).compress(
+            line(echo_request("10.0.0.2", 1)).encode()
+        )
+    (tmp_path / "packed").write_bytes(packed)
+    done = shell(f"{nf(default_image, 'bridge')} < {tmp_path}/packed")
+    assert done.returncode == 1
+    assert f"the capture is compressed: unpack it with {program} first" in done.stderr
+    assert done.stdout == ""
 
 
 @pytest.mark.parametrize(

@@ -84,11 +84,18 @@ def test_ping_learns_how_much_a_tunnel_carries(default_image: str, kind: str) ->
     assert "3008 bytes from fd00::2: seq 3" in done.stderr, done.stderr
 
 
+def test_wireguard_finds_an_end_behind_nat(default_image: str) -> None:
+    """As it does outside: answers go to where the peer's packets come from."""
+    text = "ping -c 1 10.0.0.2 | tunnel wireguard | nat | tunnel wireguard --outer left"
+    done = chain(default_image, f"{text} | host 10.0.0.2", "--virtual")
+    assert "1 sent, 1 answered" in done.stderr, done.stderr
+
+
 def test_tcp_learns_how_much_a_tunnel_carries(default_image: str, tmp_path: Path) -> None:
     """Path MTU discovery (RFC 1191) through a tunnel that makes packets longer."""
     data = bytes(range(256)) * 1000
     (tmp_path / "in").write_bytes(data)
-    for kind in ("gre", "vxlan"):
+    for kind in ("gre", "vxlan", "gretap"):
         text = (
             f"tcp 10.0.0.2 7 --input {tmp_path}/in --output {tmp_path}/out |"
             f" tunnel {kind} | tunnel {kind} --outer left | host 10.0.0.2 --echo 7"
@@ -284,6 +291,14 @@ def test_offloads_are_switched(default_image: str, tmp_path: Path) -> None:
             [*command, "-o", "tcp.check_checksum:TRUE"], capture_output=True, text=True, check=True
         ).stdout
         assert (out == "") == summed
+
+
+def test_what_never_was_on_is_off(default_image: str) -> None:
+    """Beside a stage that sees packets as on a wire, a port between pipes has no offloads."""
+    off = "--segmentation off --checksum off --gro off"
+    text = f"ping -c 1 10.0.0.2 | offload {off} | shape | host 10.0.0.2"
+    done = chain(default_image, text)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("mode", ["", "--fuse"])

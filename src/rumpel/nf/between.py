@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from rumpel._native import Packet
 from rumpel.devices.python import PythonNic
+from rumpel.nf.ending import Ended
 from rumpel.nf.stage import LEFT, RIGHT, Side, StageError
 
 if TYPE_CHECKING:
@@ -50,13 +51,14 @@ class Between:
         mtu: of the ports on both sides.
 
     Attributes:
-        error: what was wrong with a stage. Then nothing passes any more.
+        error: what was wrong with a stage, or the signal that has ended it. Then nothing passes
+            any more.
     """
 
     def __init__(self, stages: Sequence[tuple[str, PacketStage]], mtu: int) -> None:
         self._names = {stage: name for name, stage in stages}
         self.stages = [stage for _, stage in stages]
-        self.error: StageError | None = None
+        self.error: StageError | Ended | None = None
         self.ends = (_End(self, LEFT, mtu), _End(self, RIGHT, mtu))
         self._clock: HostClock | VirtualClock | None = None
         # Both directions have a thread, and the stages are of one.
@@ -91,12 +93,12 @@ class Between:
         """Let the stages see what comes from a side, and give the rest to the other one."""
         if self.error is not None:
             return
-        clock = self._clock
-        assert clock is not None
-        self._here[side] = len(frames)
-        self._seen[side] += len(frames)
-        now, direction = clock.now, _ARROW[side]
         with self._watched():
+            clock = self._clock
+            assert clock is not None
+            self._here[side] = len(frames)
+            self._seen[side] += len(frames)
+            now, direction = clock.now, _ARROW[side]
             items: list[Packet | bytes] = [Packet(frame, now, direction) for frame in frames]
             with self._lock:
                 out = self._through(self._order(side), items, side)
@@ -187,6 +189,8 @@ class Between:
             yield
         except StageError as error:
             raise StageError(f"{self._names[stage]}: {error}") from None
+        except Ended:  # on a virtual clock this is the main thread, where signals are raised
+            raise
         except BaseException as error:
             what = f"{type(error).__name__}: {error}"
             raise StageError(f"{self._names[stage]}: {what}") from error
@@ -196,7 +200,7 @@ class Between:
         """An error is for the thread that waits for the chain's end."""
         try:
             yield
-        except StageError as error:
+        except (StageError, Ended) as error:
             self.error = error
             with contextlib.suppress(BlockingIOError):
                 os.write(self._writer, b"e")

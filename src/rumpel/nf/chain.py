@@ -322,8 +322,9 @@ def _join(
 
 def _fork(run: Callable[..., int], member: Member, ends: Ends, wires: _Wires, start: _Start) -> int:
     """Start a stage's process."""
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:  # as it is when the descriptor is closed
+            stream.flush()
     parent = os.getpid()
     code = 1
     name = f"rumpel nf {member.name}"

@@ -23,7 +23,7 @@ from rumpel.nf.chain import Member, Program
 from rumpel.nf.ending import Ended, Poll, ended_by_signals
 from rumpel.nf.ends import BROKEN_PIPE
 from rumpel.nf.packet_stage import PacketStage
-from rumpel.nf.place import Place, Places, join, wait_for_links
+from rumpel.nf.place import Place, Places, join, named, wait_for_links
 from rumpel.nf.runner import pipe, settle
 from rumpel.nf.stage import LEFT, RIGHT, Side, Stage, StageError
 from rumpel.nf.wire import MTU_MOST, name_ports, passed, plain, waiting
@@ -98,7 +98,7 @@ def _run(
         k = stack.enter_context(boot(nics=nics, clock=clock, memory=memory, **linux))
         places = _arrange(k, members, joints, devices)
         for member, place in zip(members, places, strict=True):
-            with place:
+            with named(place), place:
                 member.stage.configure(k)
             stack.callback(_end, member.stage, k, place)
         wait_for_links(k, places)
@@ -169,7 +169,7 @@ def _arrange(
 ) -> list[Place]:
     """Give each stage its place in the kernel, with interfaces that are joined."""
     some = Places(k)
-    places = [some.add() for _ in members]
+    places = [some.add(member.name) for member in members]
     for number, (member, nics) in enumerate(zip(members, devices, strict=True)):
         stage = member.stage
         stage.place, stage.interfaces = places[number], _Interfaces(nics)
@@ -237,7 +237,7 @@ def _is_cut(members: Sequence[Member], number: int, side: Side) -> bool:
 
 
 def _end(stage: Stage, k: Kernel, place: Place) -> None:
-    with place if k.state == "running" else contextlib.nullcontext():
+    with named(place), place if k.state == "running" else contextlib.nullcontext():
         stage.end(k)
 
 
@@ -292,7 +292,7 @@ class _Life:
                     stream.end_output()
                     while stream not in self._done:
                         self._wait(poll, work)
-        return code
+        return BROKEN_PIPE if code == 0 and self._output in self._broken else code
 
     def _is_over(self) -> bool:
         """Is there nobody any more who reads standard output, or nothing that works?"""
@@ -307,7 +307,11 @@ class _Life:
                     case _:
                         self._open.discard(stream)
                         self._damaged |= event == "damaged"
-        return self._output in self._broken or any(each.error for each in self._between)
+        errors = [each.error for each in self._between if each.error is not None]
+        for error in errors:
+            if isinstance(error, Ended):
+                raise error
+        return self._output in self._broken or bool(errors)
 
     def _wait(self, poll: Poll, work: Work) -> bool:
         """Wait for events. A virtual clock has nobody else who lets its kernels run."""

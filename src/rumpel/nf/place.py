@@ -14,15 +14,17 @@ import contextlib
 import os
 import struct
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Self
 
+from rumpel.errors import RumpelError
 from rumpel.netlink import Calls, Rtnetlink, attribute, attributes
+from rumpel.nf.stage import StageError
 
 if TYPE_CHECKING:
     from rumpel.kernel import Kernel
 
-__all__ = ["Place", "Places", "join", "wait_for_links"]
+__all__ = ["Place", "Places", "join", "named", "wait_for_links"]
 
 _CLONE_NEWNET = 0x40000000
 _OWN = "/proc/thread-self/ns/net"
@@ -69,13 +71,13 @@ class Places:
         # See rumpel.nf.stages.nat.
         calls.set("net/core/gro_normal_batch", 1)
 
-    def add(self) -> Place:
-        """Make a namespace, in which only ``lo`` is up."""
+    def add(self, name: str = "") -> Place:
+        """Make a namespace, in which only ``lo`` is up. name: of the stage that is there."""
         self._k.syscall("unshare", _CLONE_NEWNET)
         try:
             with Rtnetlink(Calls(self._k)) as netlink:
                 netlink.link("lo", _LO, None)
-            return Place(self, self._own())
+            return Place(self, self._own(), name)
         finally:
             self._move(self._home)
 
@@ -110,11 +112,13 @@ class Place:
 
     Attributes:
         fd: of the kernel, for others that name it.
+        name: of the stage that is there.
     """
 
-    def __init__(self, places: Places, fd: int) -> None:
+    def __init__(self, places: Places, fd: int, name: str) -> None:
         self._places = places
         self.fd = fd
+        self.name = name
 
     def __enter__(self) -> Self:
         self._places.enter(self.fd)
@@ -122,6 +126,24 @@ class Place:
 
     def __exit__(self, *exc: object) -> None:
         self._places.leave()
+
+
+@contextlib.contextmanager
+def named(place: Place) -> Iterator[None]:
+    """Say which stage of a chain it was, whatever is wrong with what it does."""
+    try:
+        yield
+    except Exception as error:
+        known = isinstance(error, RumpelError)
+        if known and not isinstance(error, StageError):
+            raise
+        what = str(error) if known else f"{type(error).__name__}: {error}"
+        if isinstance(error, KeyError) and str(error.args[0]).startswith("net."):
+            what = (
+                f"{error.args[0]} is no setting of a network namespace: it is of the whole"
+                " kernel, which the stages of this chain share"
+            )
+        raise StageError(f"{place.name}: {what}") from (None if known else error)
 
 
 def join(k: Kernel, number: int, ends: tuple[tuple[Place, str], tuple[Place, str]]) -> None:

@@ -65,7 +65,8 @@ class Stage:
             sends through them waits for the slowest one behind.
         interfaces: the devices that the stage has, by name, when it is configured.
         place: the network namespace in which it is, where stages share a kernel. All of these
-            methods are called in there.
+            methods are called in there; a thread that the stage starts itself goes there by
+            ``with self.place:``.
 
     Example:
         >>> class Hub(Stage):

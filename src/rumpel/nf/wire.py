@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from rumpel.kernel import Kernel
 
 __all__ = [
+    "MTU",
     "MTU_MOST",
     "Way",
     "add_address",
@@ -43,6 +44,7 @@ __all__ = [
     "route_between",
     "send",
     "steer",
+    "steer_marked",
     "up",
     "waiting",
     "widen",
@@ -60,7 +62,7 @@ _IFLA_TXQLEN, _QUEUE = 13, 16384
 """Frames that wait for a port: what comes from a pipe is held up before there are so many."""
 MTU_MOST = 65535
 """What a port may be set to."""
-_MTU = 1500
+MTU = 1500
 """Of ports, unless what passes only passes: then it is as long as it comes."""
 _IFF_NOARP = 0x80
 _LIMIT = "queues/tx-0/byte_queue_limits/limit_min"
@@ -79,7 +81,7 @@ _TCMSG = struct.Struct("=BxxxiIII")
 _TCA_STATS2, _TCA_STATS_QUEUE = 7, 3
 _SIOCETHTOOL, _ETHTOOL_VALUE = 0x8946, struct.Struct("=II")
 ETHTOOL_STXCSUM, ETHTOOL_STSO, ETHTOOL_SGSO, ETHTOOL_SGRO = 0x17, 0x1F, 0x24, 0x2C
-_FRA_IIFNAME, _FRA_PRIORITY = 3, 6
+_FRA_IIFNAME, _FRA_PRIORITY, _FRA_FWMARK = 3, 6, 10
 _FR_ACT_TO_TBL, _FR_ACT_BLACKHOLE = 1, 6
 
 
@@ -121,7 +123,7 @@ def name_ports(k: Kernel, ports: Sequence[str], into: Sequence[int] = ()) -> Non
                 payload += attribute(_IFLA_NET_NS_FD, struct.pack("=i", into[number]))
             payload += attribute(_IFLA_TXQLEN, struct.pack("=I", _QUEUE))
             if port in (LEFT, RIGHT):
-                payload += attribute(_IFLA_MTU, struct.pack("=I", _MTU))
+                payload += attribute(_IFLA_MTU, struct.pack("=I", MTU))
             netlink.request(_NEWLINK, 0, payload, port)
 
 
@@ -186,7 +188,9 @@ def _way(
     netlink.request(_NEWROUTE, _CREATE | _REPLACE, payload, "route")
 
 
-def add_link(k: Kernel, name: str, kind: str, data: bytes, lower: str | None = None) -> None:
+def add_link(
+    k: Kernel, name: str, kind: str, data: bytes, lower: str | None = None, mtu: int | None = None
+) -> None:
     """Make an interface of a kind. data: its attributes. lower: on which it stands."""
     with Rtnetlink(Calls(k)) as netlink:
         info = attribute(_IFLA_INFO_KIND, kind.encode()) + attribute(_IFLA_INFO_DATA, data)
@@ -194,6 +198,8 @@ def add_link(k: Kernel, name: str, kind: str, data: bytes, lower: str | None = N
         payload += attribute(_IFLA_LINKINFO, info)
         if lower is not None:
             payload += attribute(_IFLA_LINK, struct.pack("=I", netlink.index(lower)))
+        if mtu is not None:
+            payload += attribute(_IFLA_MTU, struct.pack("=I", mtu))
         netlink.request(_NEWLINK, _CREATE | _EXCL, payload, name)
 
 
@@ -335,6 +341,16 @@ def steer(k: Kernel, port: str, ways: Sequence[Way], table: int) -> None:
             payload += attribute(_FRA_IIFNAME, port.encode() + b"\0")
             payload += attribute(_FRA_PRIORITY, struct.pack("=I", table))
             netlink.request(_NEWRULE, _CREATE | _EXCL, payload, port)
+
+
+def steer_marked(k: Kernel, mark: int, port: str, family: int, table: int) -> None:
+    """Send packets of the kernel's own that have a mark out on a port, whoever they are for."""
+    with Rtnetlink(Calls(k)) as netlink:
+        _way(netlink, table, netlink.index(port), family)
+        payload = _RULE.pack(family, 0, 0, 0, table, _FR_ACT_TO_TBL, 0)
+        payload += attribute(_FRA_FWMARK, struct.pack("=I", mark))
+        payload += attribute(_FRA_PRIORITY, struct.pack("=I", table))
+        netlink.request(_NEWRULE, _CREATE | _EXCL, payload, port)
 
 
 def forward(k: Kernel) -> None:

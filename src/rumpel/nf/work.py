@@ -47,28 +47,48 @@ class Work:
         self._runner: asyncio.Runner | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._threads: list[_Server] = []
-        for stage in stages:
-            with _within(stage.place):
-                coroutines = stage.serve(k)
-            if not coroutines:
-                continue
-            coroutines = [_placed(each, stage.place) for each in coroutines]
-            if self._virtual:
-                self._run(self._start(coroutines))
-            else:
-                self._threads.append(_Server(k, coroutines))
+        try:
+            for stage in stages:
+                self._serve(stage)
+        except BaseException:
+            self._close()
+            raise
+
+    def _serve(self, stage: Stage) -> None:
+        with _told(stage.place), _within(stage.place):
+            served = stage.serve(self._k)
+        if not served:
+            return
+        coroutines: list[Coroutine[Any, Any, None]] = [
+            _named(_placed(each, stage.place), stage.place) for each in served
+        ]
+        if self._virtual:
+            self._run(self._start(coroutines))
+        else:
+            self._threads.append(_Server(self._k, coroutines))
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *exception: object) -> None:
-        """Whom is being served gets what has been asked for; then there is an end."""
+    def __exit__(self, kind: object, *exception: object) -> None:
+        """Whom is being served gets what has been asked for; then there is an end.
+
+        Raises:
+            Exception: what one of those who serve has died of.
+        """
+        errors = self._close()
+        if kind is None and errors:
+            raise errors[0]
+
+    def _close(self) -> list[BaseException]:
+        errors: list[BaseException] = []
         if self._runner is not None:
             if self._tasks:
-                self._runner.run(_cancel(self._tasks))
+                errors += self._runner.run(_cancel(self._tasks))
             self._runner.close()
         for thread in self._threads:
-            thread.close()
+            errors += thread.close()
+        return errors
 
     def run(
         self, stage: Stage, wires: Mapping[int, Callable[[], bool]] | None = None
@@ -83,16 +103,17 @@ class Work:
         """
         if wires:
             stage.is_gone = lambda: any(is_gone() for is_gone in wires.values())
-        with _within(stage.place):
-            result = stage.run(self._k)
-        if not isinstance(result, Coroutine):
-            return result
-        result = _placed(result, stage.place)
-        attended = _attended(stage, result, wires or {}, virtual=self._virtual)
-        if self._virtual:
-            code: int | None = self._run(attended)
-            return code
-        return self._k.aio.run(attended)
+        with _told(stage.place):
+            with _within(stage.place):
+                result = stage.run(self._k)
+            if not isinstance(result, Coroutine):
+                return result
+            result = _placed(result, stage.place)
+            attended = _attended(stage, result, wires or {}, virtual=self._virtual)
+            if self._virtual:
+                code: int | None = self._run(attended)
+                return code
+            return self._k.aio.run(attended)
 
     def sleep(self, seconds: float) -> None:
         """Wait, on the clock of the kernels."""
@@ -135,12 +156,26 @@ def _within(place: Place | None) -> AbstractContextManager[object]:
     return _Alone() if place is None else place
 
 
+def _told(place: Place | None) -> AbstractContextManager[object]:
+    """See :func:`rumpel.nf.place.named`. Of a process of its own, that says whose it is."""
+    if place is None:
+        return _Alone()
+    from rumpel.nf.place import named
+
+    return named(place)
+
+
 def _placed(coroutine: Coroutine[Any, Any, T], place: Place | None) -> Coroutine[Any, Any, T]:
     if place is None:
         return coroutine
     from rumpel.nf.placed import Placed
 
     return Placed(coroutine, place)
+
+
+async def _named(coroutine: Coroutine[Any, Any, None], place: Place | None) -> None:
+    with _told(place):
+        await coroutine
 
 
 async def _attended(
@@ -178,12 +213,15 @@ async def _attended(
         return stage.left_alone()
 
 
-async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
+async def _cancel(tasks: list[asyncio.Task[None]]) -> list[BaseException]:
+    """End them; what those have died of that had ended before."""
     import asyncio
 
     for task in tasks:
         task.cancel()
     await asyncio.wait(tasks)
+    errors = [None if task.cancelled() else task.exception() for task in tasks]
+    return [error for error in errors if error is not None]
 
 
 class _Server:
@@ -195,6 +233,7 @@ class _Server:
         self._k = k
         self._coroutines = coroutines
         self._begun = threading.Event()
+        self._errors: list[BaseException] = []
         self._thread = threading.Thread(target=lambda: k.aio.run(self._main()), daemon=True)
         self._thread.start()
         self._begun.wait()
@@ -206,9 +245,10 @@ class _Server:
         tasks = [asyncio.ensure_future(each) for each in self._coroutines]
         self._begun.set()
         await self._stop.wait()
-        await _cancel(tasks)
+        self._errors = await _cancel(tasks)
 
-    def close(self) -> None:
-        """Ends the thread."""
+    def close(self) -> list[BaseException]:
+        """Ends the thread. What those who serve have died of."""
         self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join()
+        return self._errors

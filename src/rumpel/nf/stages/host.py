@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,7 +48,7 @@ class Host(Stage):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self._program: Program | None = None
-        self._services: list[Coroutine[Any, Any, None]] = []
+        self._services: list[Callable[[], Coroutine[Any, Any, None]]] = []
         if options["run"] is None:
             return
         others = [name for name in ("echo", "discard", "http", "mptcp") if options[name]]
@@ -80,15 +81,15 @@ class Host(Stage):
         for port in self.options.echo:
             streams = services.listen(k, port, mptcp=mptcp)
             datagrams = services.listen(k, port, datagrams=True)
-            self._services.append(services.accept(k, streams, services.echo))
-            self._services.append(services.echo_datagrams(k, datagrams))
+            self._services.append(partial(services.accept, k, streams, services.echo))
+            self._services.append(partial(services.echo_datagrams, k, datagrams))
         for port in self.options.discard:
             streams = services.listen(k, port, mptcp=mptcp)
-            self._services.append(services.accept(k, streams, services.discard))
+            self._services.append(partial(services.accept, k, streams, services.discard))
         if self.options.http:
             port, directory = _port_and_directory(self.options.http)
             streams = services.listen(k, port, mptcp=mptcp)
-            self._services.append(services.accept(k, streams, services.http(directory)))
+            self._services.append(partial(services.accept, k, streams, services.http(directory)))
 
     def run(self, k: Kernel) -> Coroutine[Any, Any, int] | None:
         """Run the program."""
@@ -100,7 +101,7 @@ class Host(Stage):
 
     def serve(self, k: Kernel) -> list[Coroutine[Any, Any, None]]:
         """The services."""
-        return self._services
+        return [service() for service in self._services]
 
     def end(self, k: Kernel) -> None:
         """What became of Multipath TCP, and of the program."""

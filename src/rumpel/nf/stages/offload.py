@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import errno
+
 from rumpel.nf import wire
 from rumpel.nf.stage import Stage, StageError
 from rumpel.options import Choice, Option
@@ -51,5 +53,7 @@ class Offload(Stage):
                         try:
                             wire.ethtool(k, sock.fileno(), port, command, on=wanted == "on")
                         except OSError as error:
+                            if wanted == "off" and error.errno == errno.EOPNOTSUPP:
+                                continue  # it never was on
                             raise StageError(f"{name} of {port}: {error}") from None
         self.bridge(k)

@@ -26,9 +26,11 @@ _VXLAN_ID, _VXLAN_REMOTE, _VXLAN_LOCAL, _VXLAN_LEARNING, _VXLAN_PORT = 1, 2, 4, 
 _VXLAN_REMOTE6, _VXLAN_LOCAL6 = 16, 17
 _GRE_IFLAGS, _GRE_OFLAGS, _GRE_IKEY, _GRE_OKEY, _GRE_LOCAL, _GRE_REMOTE, _GRE_TTL = range(2, 9)
 _IPTUN_LOCAL, _IPTUN_REMOTE, _IPTUN_TTL = 2, 3, 4
+_GRE_PMTUDISC, _GRE_IGNORE_DF = 10, 19
 _GRE_KEY = 0x20  # GRE_KEY in network order
 _TTL = 64
 _WIREGUARD_PORT = 51820
+_MARK = 1
 _AWAKE = 0.03
 
 
@@ -80,7 +82,7 @@ class Tunnel(Stage):
             self._wireguard(k, local, remote)
         else:
             kind, data = _attributes(options.kind, local, remote, options.id)
-            wire.add_link(k, "tunnel", kind, data)
+            wire.add_link(k, "tunnel", kind, data, mtu=wire.MTU if kind == "gretap" else None)
         if options.kind in _ETHERNET:
             wire.bridge(k, [inner, "tunnel"])
         else:
@@ -97,7 +99,9 @@ class Tunnel(Stage):
             key = _laboratory_key(local)
             if self.options.key is not None:
                 key = Path(self.options.key).read_text().strip()
-            interface.configure(private_key=key, listen_port=_WIREGUARD_PORT)
+            interface.configure(private_key=key, listen_port=_WIREGUARD_PORT, fwmark=_MARK)
+            # The other end may stand behind a router that translates its address.
+            wire.steer_marked(k, _MARK, self.options.outer, parse_address(local)[0], 103)
             # It takes handshakes in the first fiftieth of a second of a kernel for a flood.
             k.sleep(_AWAKE)
             interface.add_peer(
@@ -130,4 +134,8 @@ def _attributes(kind: str, local: str, remote: str, number: int) -> tuple[str, b
     data += attribute(_GRE_IKEY, key) + attribute(_GRE_OKEY, key)
     flags = struct.pack("=H", _GRE_KEY)
     data += attribute(_GRE_IFLAGS, flags) + attribute(_GRE_OFLAGS, flags)
-    return kind, data + attribute(_GRE_TTL, bytes([_TTL]))
+    data += attribute(_GRE_TTL, bytes([_TTL]))
+    if kind == "gretap":
+        # A bridge cannot tell a sender that its frames are too long: they go in fragments.
+        data += attribute(_GRE_PMTUDISC, b"\0") + attribute(_GRE_IGNORE_DF, b"\1")
+    return kind, data
