@@ -128,15 +128,15 @@ class Calls:
         """Close a descriptor."""
         self._k.syscall("close", fd)
 
-    def set(self, name: str, value: int) -> None:
-        """Write a number to a file of /proc/sys."""
+    def set(self, name: str, value: int | str) -> None:
+        """Write a number, or several, to a file of /proc/sys."""
         self.put(f"/proc/sys/{name}", value)
 
-    def put(self, path: str, value: int) -> None:
-        """Write a number to a file."""
+    def put(self, path: str, value: int | str) -> None:
+        """Write it to any file."""
         fd = self._k.syscall("openat", -100, path, O_WRONLY)
         try:
-            self.write(fd, b"%d" % value)
+            self.write(fd, (value if isinstance(value, str) else f"{value:d}").encode())
         finally:
             self.close(fd)
 
