@@ -555,6 +555,7 @@ struct rumpel_pipe {
 	int report; /* a line for each packet that cannot be read goes here; or -1 */
 	const char *name; /* of the reader, in these lines */
 	enum rumpel_packets read, write;
+	int shared; /* a memfd for large frames, which the other end has, too; or 0 */
 	bool backward; /* what is written goes "<", not ">" */
 	bool paused; /* nothing is read before rumpel_net_pipe_resume() */
 };

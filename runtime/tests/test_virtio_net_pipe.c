@@ -2,9 +2,12 @@
 /* Promises of interfaces between streams of packets, and of the formats that these have. */
 #define _GNU_SOURCE
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "../virtio/net.h"
+#include "../virtio/net_shared.h"
 #include "../virtio/packets.h"
 #include "nic.h"
 
@@ -411,6 +414,107 @@ static void test_socket(void)
 	down();
 }
 
+/* The other end of a stream whose large frames are in memory. */
+static void up_shared(struct net_shared *peer)
+{
+	struct rumpel_pipe config = {
+		.name = "test",
+		.read = RUMPEL_PACKETS_VIRTIO,
+		.write = RUMPEL_PACKETS_VIRTIO,
+		.shared = memfd_create("test", MFD_CLOEXEC),
+	};
+	struct rumpel_device *device;
+
+	CHECK(config.shared > 0);
+	*peer = (struct net_shared){ 0 };
+	EQUAL(net_shared_open(peer, config.shared, true), 0);
+	make_pipe(&config.in, &to_nic);
+	make_pipe(&from_nic, &config.out);
+	make_pipe(&events, &config.events);
+	make_pipe(&report, &config.report);
+	EQUAL(rumpel_net_pipe(&config, NULL, 65535, &device), 0);
+	close(config.in);
+	close(config.out);
+	close(config.events);
+	close(config.report);
+	close(config.shared);
+	start(device, 8);
+}
+
+/* Reads a place, or the size of a frame in the stream. */
+static uint32_t read_place(struct net_shared_place *place)
+{
+	EQUAL(read(from_nic, place, sizeof(place->size)), sizeof(place->size));
+	if (place->size & NET_SHARED)
+		EQUAL(read(from_nic, (char *)place + sizeof(place->size),
+			   sizeof(*place) - sizeof(place->size)),
+		      sizeof(*place) - sizeof(place->size));
+	return place->size;
+}
+
+static void test_shared(void)
+{
+	const size_t len = 20000, size = RUMPEL_NET_HEADER + len;
+	struct net_shared_place place;
+	struct net_shared peer;
+	unsigned int count = 0;
+
+	up_shared(&peer);
+	/* As long as nobody takes them there is room for some, and the rest is in the stream. */
+	do {
+		const char *at;
+
+		send_pattern(len, count);
+		if (!(read_place(&place) & NET_SHARED))
+			break;
+		EQUAL(place.size & ~NET_SHARED, size);
+		at = net_shared_get(&peer, &place);
+		CHECK(at);
+		nic_pattern(frame, len, count);
+		EQUAL(memcmp(at + RUMPEL_NET_HEADER, frame, len), 0);
+	} while (count++ < 1000);
+	CHECK(count > 4 && count < 1000);
+	EQUAL(place.size, size);
+	EQUAL(read(from_nic, got, size), size);
+	nic_pattern(frame, len, count);
+	EQUAL(memcmp(got + RUMPEL_NET_HEADER, frame, len), 0);
+	/* Then there is room again, and small ones never go there. */
+	net_shared_done(&peer, peer.put);
+	send_pattern(100, 1);
+	EQUAL(read_place(&place), RUMPEL_NET_HEADER + 100);
+	EQUAL(read(from_nic, got, place.size), place.size);
+	down();
+	net_shared_close(&peer);
+}
+
+static void test_shared_input(void)
+{
+	static const char header[RUMPEL_NET_HEADER];
+	struct net_shared_place place;
+	struct net_shared peer;
+
+	up_shared(&peer);
+	for (unsigned int i = 0; i < 200; i++) {
+		struct iovec iov[2] = { { (void *)header, sizeof(header) }, { frame, 3000 + i } };
+
+		nic_pattern(frame, 3000 + i, i);
+		/* Who has taken all has given back all. */
+		CHECK(net_shared_put(&peer, iov, 2, sizeof(header) + 3000 + i, &place));
+		/* Wherever the stream was cut. */
+		write_bytes(&place, i % sizeof(place));
+		write_bytes((char *)&place + i % sizeof(place), sizeof(place) - i % sizeof(place));
+		driver_expects(3000 + i, i);
+		nic_post(&nic, 1);
+		fake_run(nic.kernel);
+	}
+	/* Nothing is read that is elsewhere. */
+	place.at = 1 << 30;
+	write_bytes(&place, sizeof(place));
+	expect_event(RUMPEL_PIPE_DAMAGED);
+	down();
+	net_shared_close(&peer);
+}
+
 /* Whatever the bytes are, nothing outside of them is touched, and it comes to an end. */
 static void test_any_bytes(void)
 {
@@ -456,6 +560,8 @@ static const struct test tests[] = {
 	{ test_rests, "on a virtual clock others live before all of a long input has come" },
 	{ test_paused, "nothing is read before it is asked for" },
 	{ test_socket, "a socket carries both directions" },
+	{ test_shared, "large frames are put into memory that both ends have, if there is room" },
+	{ test_shared_input, "and read from there, wherever the stream was cut" },
 	{ test_any_bytes, "any bytes are read to an end" },
 };
 

@@ -146,6 +146,7 @@ static void pipe_free(struct rumpel_virtio *virtio)
 		close(pipe->report);
 	rumpel_stream_free(&pipe->in);
 	rumpel_stream_free(&pipe->out);
+	net_shared_close(&pipe->shared);
 	free(pipe->frame);
 	free(pipe);
 }
@@ -178,6 +179,8 @@ static int pipe_open(struct net_pipe *pipe, const struct rumpel_pipe *config)
 		error = duplicate(config->events, &pipe->events);
 	if (!error)
 		error = duplicate(config->report, &pipe->report);
+	if (!error && config->shared > 0)
+		error = net_shared_open(&pipe->shared, config->shared, config->backward);
 	pipe->net.resume = pipe_resume;
 	pipe->net.transmit = pipe_send;
 	pipe->in.watch.ready = pipe_readable;

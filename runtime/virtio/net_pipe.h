@@ -13,6 +13,7 @@
 #define RUMPEL_VIRTIO_NET_PIPE_H
 
 #include "net.h"
+#include "net_shared.h"
 #include "packets.h"
 #include "stream.h"
 
@@ -22,6 +23,8 @@ struct net_pipe {
 	struct rumpel_packet_reader reader;
 	enum rumpel_packet_kind kind; /* what is at the start of the input, MORE: not yet known */
 	struct rumpel_packet found;
+	struct net_shared shared;
+	uint64_t shared_end; /* of what was found, if it is there */
 	enum rumpel_packets format;
 	char direction;
 	bool crowded; /* so much was sent at once that the kernel may have more */

@@ -120,6 +120,29 @@ static bool pipe_rests(struct net_pipe *pipe)
 	return true;
 }
 
+/* What is at the start of the input? */
+static enum rumpel_packet_kind pipe_read(struct net_pipe *pipe, bool end)
+{
+	const size_t len = pipe->in.end - pipe->in.start;
+	char *bytes = pipe->in.bytes + pipe->in.start;
+	struct net_shared_place place = { 0 };
+
+	pipe->shared_end = 0;
+	if (pipe->shared.halves)
+		memcpy(&place, bytes, len < sizeof(place) ? len : sizeof(place));
+	if (!(place.size & NET_SHARED))
+		return rumpel_packet_read(&pipe->reader, bytes, len, end, &pipe->found);
+	if (len < sizeof(place))
+		return RUMPEL_PACKET_MORE;
+	pipe->reader.count++;
+	pipe->found.used = sizeof(place);
+	if (packets_at(&pipe->found, net_shared_get(&pipe->shared, &place),
+		       place.size & ~NET_SHARED) == RUMPEL_PACKET_LOST)
+		return RUMPEL_PACKET_LOST;
+	pipe->shared_end = place.end;
+	return RUMPEL_PACKET_FRAME;
+}
+
 /* The writer has ended, or what it writes cannot be read. */
 static void pipe_end(struct net_pipe *pipe, enum rumpel_pipe_event event)
 {
@@ -136,8 +159,7 @@ static int pipe_deliver_all(struct net_pipe *pipe, bool end)
 
 	while (in->watch.fd >= 0) {
 		if (pipe->kind == RUMPEL_PACKET_MORE)
-			pipe->kind = rumpel_packet_read(&pipe->reader, in->bytes + in->start,
-							in->end - in->start, end, &pipe->found);
+			pipe->kind = pipe_read(pipe, end);
 		if (pipe->kind == RUMPEL_PACKET_MORE)
 			return 0;
 		/* Those that are in the kernel already have room in its queues. */
@@ -148,6 +170,8 @@ static int pipe_deliver_all(struct net_pipe *pipe, bool end)
 			return result;
 		pipe->burst += pipe->kind == RUMPEL_PACKET_FRAME;
 		in->start += pipe->found.used;
+		if (pipe->shared_end)
+			net_shared_done(&pipe->shared, pipe->shared_end);
 		if (pipe->kind == RUMPEL_PACKET_LOST)
 			pipe_end(pipe, RUMPEL_PIPE_DAMAGED);
 		pipe->kind = RUMPEL_PACKET_MORE;

@@ -65,13 +65,20 @@ static size_t pipe_encode(struct net_pipe *pipe, char *at, const struct rumpel_c
 				   pipe->direction, pipe->frame, len);
 }
 
-/* Writes it without a copy of ours, if it is worth a call, and may go now. */
+/* Puts it where the reader has it, too; else writes it without a copy of ours. False: it is too
+ * small for that, or may not go now. There is room for what is written instead. */
 static bool pipe_pass_on(struct net_pipe *pipe, const struct rumpel_chain *chain)
 {
 	const uint32_t size = chain->out_len;
+	struct net_shared_place place;
 
 	if (pipe->format != RUMPEL_PACKETS_VIRTIO || size < PIPE_LARGE)
 		return false;
+	if (net_shared_put(&pipe->shared, pipe->iov, chain->out, size, &place)) {
+		memcpy(pipe->out.bytes + pipe->out.end, &place, sizeof(place));
+		pipe->out.end += sizeof(place);
+		return true;
+	}
 	if (pipe->out.start < pipe->out.end && !net_pipe_flush(pipe))
 		return false;
 	/* It broke just now: lost, as what was written before. */

@@ -20,6 +20,9 @@ enum rumpel_packet_kind packets_read_pcapng(struct rumpel_packet_reader *reader,
 enum rumpel_packet_kind packets_read_virtio(struct rumpel_packet_reader *reader, const char *bytes,
 					    size_t len, struct rumpel_packet *found);
 
+/* A header and a frame of `size` bytes in all, or LOST: no frame has such a length. */
+enum rumpel_packet_kind packets_at(struct rumpel_packet *found, const char *bytes, uint32_t size);
+
 /* The `len` bytes of iov are a header and its frame. */
 size_t packets_write_virtio(char *out, const struct iovec *iov, unsigned int count, size_t len);
 size_t packets_write_text(char *out, uint64_t now, char direction, const char *frame, size_t len);

@@ -5,6 +5,19 @@
 #include "net.h"
 #include "packets.h"
 
+enum rumpel_packet_kind packets_at(struct rumpel_packet *found, const char *bytes, uint32_t size)
+{
+	if (!bytes || size < RUMPEL_NET_HEADER + RUMPEL_NET_FRAME_MIN ||
+	    size > RUMPEL_NET_HEADER + RUMPEL_NET_GSO_MAX) {
+		found->why = "no frame has such a length";
+		return RUMPEL_PACKET_LOST;
+	}
+	found->header = bytes;
+	found->data = bytes + RUMPEL_NET_HEADER;
+	found->len = size - RUMPEL_NET_HEADER;
+	return RUMPEL_PACKET_FRAME;
+}
+
 enum rumpel_packet_kind packets_read_virtio(struct rumpel_packet_reader *reader, const char *bytes,
 					    size_t len, struct rumpel_packet *found)
 {
@@ -13,19 +26,13 @@ enum rumpel_packet_kind packets_read_virtio(struct rumpel_packet_reader *reader,
 	if (len < sizeof(size))
 		return RUMPEL_PACKET_MORE;
 	memcpy(&size, bytes, sizeof(size));
-	if (size < RUMPEL_NET_HEADER + RUMPEL_NET_FRAME_MIN ||
-	    size > RUMPEL_NET_HEADER + RUMPEL_NET_GSO_MAX) {
-		found->used = len;
-		found->why = "no frame has such a length";
+	found->used = len;
+	if (packets_at(found, bytes + sizeof(size), size) == RUMPEL_PACKET_LOST)
 		return RUMPEL_PACKET_LOST;
-	}
 	if (len < sizeof(size) + size)
 		return RUMPEL_PACKET_MORE;
 	reader->count++;
 	found->used = sizeof(size) + size;
-	found->header = bytes + sizeof(size);
-	found->data = found->header + RUMPEL_NET_HEADER;
-	found->len = size - RUMPEL_NET_HEADER;
 	return RUMPEL_PACKET_FRAME;
 }
 

@@ -552,6 +552,7 @@ def net_pipe(
     write: int,
     backward: bool,
     paused: bool,
+    shared: int,
     mac: bytes | None,
     mtu: int,
     /,

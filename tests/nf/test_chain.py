@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import re
 import socket
@@ -213,18 +214,27 @@ def send(sock: Any, data: bytes) -> None:
     sock.shutdown(socket.SHUT_WR)
 
 
-@pytest.mark.parametrize("offload", [False, True])
-def test_segments_stay_whole_between_kernels(boot: Boot, offload: bool) -> None:
+@pytest.mark.parametrize(("offload", "sharing"), [(False, False), (True, False), (True, True)])
+def test_segments_stay_whole_between_kernels(boot: Boot, offload: bool, sharing: bool) -> None:
     """Only if both ends say so: frames are larger than a wire's then, and the bytes the same.
 
-    A socket that takes a part of a frame gets the rest of it later.
+    A socket that takes a part of a frame gets the rest of it later; memory that both have
+    holds some of them, and the socket the rest.
     """
+    shared = os.memfd_create("test") if sharing else 0
     ends = socket.socketpair()
     for end in ends:
         end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 20_000)
-    nics = [rumpel.PipeNic(end, end, write="pcap", offload=offload) for end in ends]
+    nics = [
+        rumpel.PipeNic(
+            end, end, write="pcap", offload=offload, shared=shared, backward=end is ends[1]
+        )
+        for end in ends
+    ]
     for end in ends:
         end.close()
+    if sharing:
+        os.close(shared)
     left, right = (boot(nics=[nic]) for nic in nics)
     left.ifup("eth0", "10.0.0.1/24")
     right.ifup("eth0", "10.0.0.2/24")

@@ -2,7 +2,7 @@
 /* Network interfaces on streams of packets. */
 #include "native.h"
 
-/* net_pipe(in, out, events, report, name, read, write, backward, paused, mac, mtu) */
+/* net_pipe(in, out, events, report, name, read, write, backward, paused, shared, mac, mtu) */
 static PyObject *net_pipe(PyObject *module, PyObject *args)
 {
 	struct rumpel_pipe config = { 0 };
@@ -12,9 +12,9 @@ static PyObject *net_pipe(PyObject *module, PyObject *args)
 	int error, backward, paused;
 	PyObject *mac;
 
-	if (!PyArg_ParseTuple(args, "iiiisIIppOI:net_pipe", &config.in, &config.out, &config.events,
-			      &config.report, &config.name, &read, &write, &backward, &paused, &mac,
-			      &mtu) ||
+	if (!PyArg_ParseTuple(args, "iiiisIIppiOI:net_pipe", &config.in, &config.out,
+			      &config.events, &config.report, &config.name, &read, &write,
+			      &backward, &paused, &config.shared, &mac, &mtu) ||
 	    mac_of(mac, &address) < 0)
 		return NULL;
 	config.read = read;

@@ -51,6 +51,9 @@ class PipeNic(Nic):
             would be lost.
         offload: at the other end there is another one of these, which says so, too. Frames
             have their virtio-net headers then, instead of ``write``'s format.
+        shared: with ``offload``, a memfd that the other end has as well, which is ``backward`` if
+            this one is not: large frames go through that memory, and the stream says where they
+            are. 0: there is none.
         report: where a line is written for each packet that cannot be read.
         name: which these lines begin with.
         mac: of the kernel's interface; None makes one up.
@@ -73,6 +76,7 @@ class PipeNic(Nic):
         backward: bool = False,
         paused: bool = False,
         offload: bool = False,
+        shared: int = 0,
         report: int | HasFileno | None = None,
         name: str = "rumpel",
         mac: str | None = None,
@@ -96,6 +100,7 @@ class PipeNic(Nic):
                 *formats,
                 backward,
                 paused,
+                shared,
                 address,
                 mtu,
             )

@@ -175,6 +175,12 @@ class _Wires:
         self.fds += fds
         return fds
 
+    def memory(self) -> int:
+        """A file in memory."""
+        fd = os.memfd_create("rumpel nf", os.MFD_CLOEXEC)
+        self.fds.append(fd)
+        return fd
+
     def pipe(self) -> tuple[int, int]:
         """A pipe: where it is read, where it is written."""
         fds = os.pipe2(os.O_CLOEXEC)
@@ -270,6 +276,7 @@ def _begin(
                 if not between and member.stage.offloads and stages[-1][0].stage.offloads:
                     stages[-1][1].offload.add(RIGHT)
                     ends.offload.add(LEFT)
+                    stages[-1][1].shared[RIGHT] = ends.shared[LEFT] = wires.memory()
                 between = []
             stages.append((member, ends))
         # What comes before the chain and behind it is the command's own.

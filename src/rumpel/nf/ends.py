@@ -23,6 +23,7 @@ class Ends:
 
     Attributes:
         offload: sides where another kernel is, to which segments and checksums may be left.
+        shared: for these, memory that both processes have.
     """
 
     def __init__(self) -> None:
@@ -31,6 +32,7 @@ class Ends:
         self.right_in: int | None = None
         self.right_out: int | None = None
         self.offload: set[Side] = set()
+        self.shared: dict[Side, int] = {}
 
     def of(self, side: Side) -> tuple[int | None, int | None]:
         """What comes in on a side, and what goes out there."""
@@ -40,7 +42,7 @@ class Ends:
 
     def fds(self) -> set[int]:
         """Those that are there."""
-        both = (*self.of(LEFT), *self.of(RIGHT))
+        both = (*self.of(LEFT), *self.of(RIGHT), *self.shared.values())
         return {fd for fd in both if fd is not None}
 
 

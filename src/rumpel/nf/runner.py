@@ -68,7 +68,14 @@ def run(
     """
     stage.linux = linux or {}
     ports: dict[str, PipeNic] = {
-        side: pipe(ends.of(side), side, name, write, offload=side in ends.offload)
+        side: pipe(
+            ends.of(side),
+            side,
+            name,
+            write,
+            offload=side in ends.offload,
+            shared=ends.shared.get(side, 0),
+        )
         for side in stage.ports
     }
     ended: list[Side] = [side for side in stage.ports if None in ends.of(side)]
@@ -103,6 +110,7 @@ def pipe(
     write: PacketFormat,
     *,
     offload: bool = False,
+    shared: int = 0,
 ) -> PipeNic:
     """Make a port of two descriptors."""
     come, go = fds
@@ -115,6 +123,7 @@ def pipe(
         backward=side == LEFT,
         paused=True,
         offload=offload,
+        shared=shared,
         report=2,
         name=name,
         mtu=MTU_MOST,
