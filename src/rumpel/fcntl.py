@@ -7,10 +7,11 @@ import fcntl as host
 import struct
 from typing import TYPE_CHECKING, Any
 
-from rumpel.os.base import VOID, Descriptor, fileno
+from rumpel.os.base import VOID, fileno
 
 if TYPE_CHECKING:
     from rumpel.os import Os
+    from rumpel.os.base import Descriptor
 
 __all__ = ["FcntlModule"]
 

@@ -18,10 +18,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from rumpel.errors import RumpelError
-from rumpel.os.base import Descriptor
 
 if TYPE_CHECKING:
     from rumpel.os import Os
+    from rumpel.os.base import Descriptor
 
 __all__ = ["Epoll", "Poll", "SelectModule"]
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 
 import builtins
 import importlib.util
-from collections.abc import Mapping
 from types import ModuleType
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
 
 __all__ = ["Names", "private_copy"]
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import grp
 import pwd
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
 
 from rumpel.swapped import Names
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any
+
     from rumpel.os.base import Base
 
 __all__ = ["groups", "grp_module", "pwd_module", "users"]

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,9 @@ import pytest
 from rumpel.cli import _QUICK
 from rumpel.cli.image.group import command as group
 from rumpel.cli.image.how import HOW
+from rumpel.images.prestart import JOBS, MODULES
 from rumpel.options import parse
+from rumpel.sandbox.kernel import boot
 
 RIGHT = [
     "ls disk.img",
@@ -94,7 +97,8 @@ def python(code: str, *arguments: str) -> set[str]:
     return set(done.stdout.split())
 
 
-HEAVY = {"click", "contextlib", "enum", "functools", "json", "re", "signal", "threading", "typing"}
+SLOW = {"click", "enum", "fnmatch", "json", "re", "signal", "typing"}
+HEAVY = {"contextlib", "functools", "threading"} | SLOW
 
 
 def test_a_kernel_starts_before_anything_is_imported() -> None:
@@ -127,5 +131,23 @@ def test_a_command_needs_no_click(name: str, default_image: str, tmp_path: Path)
     found = python(f"{code} from rumpel.cli import program; program()", *words)
     assert "rumpel.sandbox.native" in found
     allowed = {"stat": {"datetime"}}.get(name, set())
-    heavy = {"click", "datetime", "inspect", "pathlib", "socket", "subprocess", "tempfile", "uuid"}
+    heavy = {"datetime", "inspect", "pathlib", "socket", "subprocess", "tempfile", "uuid"} | SLOW
     assert not found & (heavy - allowed)
+
+
+@pytest.mark.kernel
+def test_nor_does_the_child(default_image: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What serves the command imports as little, until it is ready and later."""
+    begin = os.posix_spawn
+
+    def spawn(program: str, args: list[str], env: dict[str, str], **more: Any) -> int:
+        return begin(program, [args[0], "-X", "importtime", *args[1:]], env, **more)
+
+    monkeypatch.setattr(os, "posix_spawn", spawn)
+    kernel = boot([], image=default_image, modules=MODULES)
+    with kernel:
+        assert list(kernel.remote.stream("run", JOBS, "walk", "/", 1, True))
+        said = os.pread(kernel.remote._process._errors, 1 << 20, 0).decode()
+    found = {line.rpartition("|")[2].strip() for line in said.splitlines()}
+    assert {"rumpel.sandbox.worker", "rumpel.os.stdlib", *MODULES} <= found
+    assert not found & (SLOW | {"dataclasses", "inspect", "pathlib", "subprocess"})

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from rumpel.cli.image.passwords import PASSWORD as VARIABLE
-from rumpel.cli.image.passwords import key
+from rumpel.cli.image.passwords import known
 from rumpel.images import open_image
 from tests.cli.conftest import Run
 from tests.conftest import VERSION
@@ -48,7 +48,7 @@ def nested(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def forget() -> None:
     """Passwords are kept as long as a command runs, which is the whole program elsewhere."""
-    key.cache_clear()
+    known.clear()
 
 
 def test_info(run: Run, nested: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,7 +56,7 @@ def test_info(run: Run, nested: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = [line.split()[:4] for line in run("info", nested).lines[2:]]
     assert [[row[0], *row[3:]] for row in rows] == [["1", "vfat"], ["2", "crypto_LUKS"]]
     monkeypatch.setenv(VARIABLE, PASSWORD)
-    key.cache_clear()
+    known.clear()
     lines = run("info", nested).lines[3:7]
     assert [len(line) - len(line.lstrip()) for line in lines] == [2, 4, 6, 6]
     found = [line.split() for line in lines]
@@ -68,7 +68,7 @@ def test_info(run: Run, nested: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert devices["system/root"]["label"] == "INSIDE"
     assert devices["2"]["name"] in devices[found[1][0]]["below"]
     monkeypatch.setenv(VARIABLE, "wrong")
-    key.cache_clear()
+    known.clear()
     assert run("info", nested).lines[-1] == "  2: no key slot of it knows that password"
 
 
@@ -109,7 +109,7 @@ def test_passwords(run: Run, nested: Path, tmp_path: Path) -> None:
     (tmp_path / "whole").write_text(PASSWORD)
     for option in ("--password-file=line", "--password-file=whole", "--key-file=whole"):
         assert run("cat", option, image).out == "well hidden\n"
-    key.cache_clear()
+    known.clear()
     assert run("cat", "--password-file=-", image, stdin=f"{PASSWORD}\n".encode()).out
     for option, error in (
         ("--key-file=line", f"{nested}:2: no key slot of it knows that password"),

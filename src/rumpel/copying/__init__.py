@@ -12,8 +12,14 @@ another process, and from one that is not to be trusted: ``target`` never leaves
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from rumpel.named import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    Progress = Callable[["Copied"], object]
 
 __all__ = ["Copied", "Lost", "Progress", "copy"]
 
@@ -56,9 +62,6 @@ class Copied:
 
     def __repr__(self) -> str:
         return f"Copied({', '.join(f'{name}={value!r}' for name, value in vars(self).items())})"
-
-
-Progress = Callable[[Copied], object]
 
 
 def copy(

@@ -14,11 +14,14 @@ import os as host
 import stat
 import threading
 from _queue import Empty, SimpleQueue
-from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from typing import Any
 
 from rumpel.errors import RumpelError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from typing import Any
 
 __all__ = ["Ahead"]
 

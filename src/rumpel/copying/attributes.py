@@ -5,7 +5,12 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import Any, NamedTuple
+
+from rumpel.named import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["Attributes", "check_device", "check_name", "check_text", "checked", "nonsense"]
 

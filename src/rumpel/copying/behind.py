@@ -12,8 +12,11 @@ import os
 import threading
 from _queue import SimpleQueue
 from _thread import allocate_lock
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from typing import Any
 
 __all__ = ["Batch", "Behind"]
 

@@ -5,13 +5,19 @@ from __future__ import annotations
 
 import contextlib
 import os as host
-from collections.abc import Callable
-from typing import Any, NamedTuple
 
-from rumpel.copying import Copied, Progress
+from rumpel.copying import Copied
 from rumpel.copying.attributes import Attributes, nonsense
 from rumpel.copying.keeping import Keeper
 from rumpel.copying.placed import Placed
+from rumpel.named import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from rumpel.copying import Progress
 
 __all__ = ["Filling", "replace"]
 

@@ -3,14 +3,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from functools import partial
-from typing import Any, NamedTuple, Protocol
 
 from rumpel import _native
 from rumpel.copying import Copied
 from rumpel.copying.behind import Batch, Behind
 from rumpel.copying.packed import length, place_of, unpacked
+from rumpel.named import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any, Protocol
+
+    class Writer(Protocol):
+        """Who wants them; see :class:`rumpel.copying.target.Writer`."""
+
+        copied: Copied
+        errors: list[tuple[str, str, str]]
+
+        def again(self, here: Any, name: str, file: list[Any], content: Any) -> None:
+            """Make a file alone that could not be made with others."""
+
+        def lost(self, rel: str, what: str, number: int) -> None:
+            """Note what of a file could not be kept."""
+
+        def complete(self, here: Any) -> None:
+            """All that is in a directory is there."""
+
 
 __all__ = ["Group", "Groups", "Maker"]
 
@@ -40,22 +60,6 @@ class Group(NamedTuple):
     item: list[Any]
     paths: list[str]
     data: Any
-
-
-class Writer(Protocol):
-    """Who wants them; see :class:`rumpel.copying.target.Writer`."""
-
-    copied: Copied
-    errors: list[tuple[str, str, str]]
-
-    def again(self, here: Any, name: str, file: list[Any], content: Any) -> None:
-        """Make a file alone that could not be made with others."""
-
-    def lost(self, rel: str, what: str, number: int) -> None:
-        """Note what of a file could not be kept."""
-
-    def complete(self, here: Any) -> None:
-        """All that is in a directory is there."""
 
 
 class Groups:

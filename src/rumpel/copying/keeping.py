@@ -5,13 +5,16 @@ from __future__ import annotations
 
 import errno
 import stat
-from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 from rumpel.copying import Lost
 from rumpel.copying.attributes import Attributes
 from rumpel.copying.source import NO_XATTRS, xattr_names
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
 
 __all__ = ["DEFAULT_ACL", "Keeper"]
 

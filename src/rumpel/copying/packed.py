@@ -10,11 +10,14 @@ from __future__ import annotations
 
 import os as host
 import struct
-from collections.abc import Iterator
-from typing import Any
 
 from rumpel import _native
 from rumpel.copying.attributes import nonsense
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
 
 __all__ = ["RECORD", "can_pack", "length", "place_of", "unpacked"]
 

@@ -13,10 +13,12 @@ from __future__ import annotations
 import errno
 import os
 import struct
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
     from rumpel.kernel import Kernel
 
 __all__ = ["LONG", "Placed", "places"]

@@ -27,13 +27,21 @@ from __future__ import annotations
 import errno
 import os as host
 import stat
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
 from rumpel import _native
 from rumpel.copying.ahead import Ahead
 from rumpel.copying.packed import can_pack, place_of
+from rumpel.copying.patterns import matches
 from rumpel.copying.placed import LONG
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from typing import Any
+
+    Item = tuple[list[Any], Any]
+    Room = Callable[[int], memoryview | None]
+    Places = Callable[[int, int], list[tuple[int, int, int]] | None]
 
 __all__ = [
     "NO_XATTRS",
@@ -45,10 +53,6 @@ __all__ = [
     "read_tree",
     "xattr_names",
 ]
-
-Item = tuple[list[Any], Any]
-Room = Callable[[int], memoryview | None]
-Places = Callable[[int, int], list[tuple[int, int, int]] | None]
 
 _BUFFER = 512 << 10
 _SMALL, _TOGETHER = 64 << 10, 64
@@ -347,10 +351,8 @@ def _extents(
 def _matcher(patterns: Sequence[str]) -> Callable[[str, str], bool] | None:
     if not patterns:
         return None
-    from fnmatch import fnmatchcase
-
     wanted = [pattern.strip("/") for pattern in patterns]
-    return lambda name, rel: any(fnmatchcase(name, p) or fnmatchcase(rel, p) for p in wanted)
+    return lambda name, rel: any(matches(name, p) or matches(rel, p) for p in wanted)
 
 
 def xattr_names(os: Any, where: int | str, **options: Any) -> list[str]:

@@ -12,11 +12,9 @@ import contextlib
 import errno
 import os as host
 import stat
-from collections.abc import Iterable, Iterator
 from functools import partial
-from typing import Any, NamedTuple
 
-from rumpel.copying import Copied, Lost, Progress
+from rumpel.copying import Copied, Lost
 from rumpel.copying.attributes import (
     Attributes,
     check_device,
@@ -30,7 +28,16 @@ from rumpel.copying.groups import Group, Groups, Maker
 from rumpel.copying.keeping import DEFAULT_ACL, Keeper
 from rumpel.copying.packed import can_pack, unpacked
 from rumpel.copying.placed import Placed
-from rumpel.copying.source import Item, attributes_of, xattr_names
+from rumpel.copying.source import attributes_of, xattr_names
+from rumpel.named import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from typing import Any
+
+    from rumpel.copying import Progress
+    from rumpel.copying.source import Item
 
 __all__ = ["Writer"]
 

@@ -14,7 +14,9 @@ from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from typing import IO, Any
 
-from rumpel.copying.source import Item
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from rumpel.copying.source import Item
 
 __all__ = ["read_tar", "write_tar"]
 

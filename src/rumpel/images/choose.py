@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from rumpel.images.device import Device
 from rumpel.images.errors import ImageError, LockedError, SeveralError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 __all__ = ["choose", "is_above"]
 

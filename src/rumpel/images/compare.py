@@ -8,7 +8,9 @@ import stat
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
-from rumpel.copying.source import Item
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from rumpel.copying.source import Item
 
 __all__ = ["Difference", "compare"]
 

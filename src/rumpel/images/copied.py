@@ -3,12 +3,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Any
-
-from rumpel.copying import Copied, Lost, Progress
+from rumpel.copying import Copied, Lost
 from rumpel.copying.packed import length
 from rumpel.errors import SandboxError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from typing import Any
+
+    from rumpel.copying import Progress
 
 __all__ = ["copied", "counted"]
 

@@ -3,11 +3,9 @@
 
 from __future__ import annotations
 
-import re
-from typing import TYPE_CHECKING
-
 from rumpel.errors import RumpelError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -62,4 +60,6 @@ class SeveralError(ImageError):
 
 def redacted(text: str) -> str:
     """A text without the passwords and signatures that URLs in it may have."""
+    import re
+
     return re.sub(_SECRET, "", text)

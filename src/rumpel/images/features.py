@@ -7,8 +7,10 @@ fs/f2fs/f2fs.h; the names are those of dumpe2fs, xfs_info, sysfs of btrfs, and m
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Literal
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Literal
 
 __all__ = ["features"]
 

@@ -16,7 +16,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from fsspec.spec import AbstractFileSystem
 
-from rumpel.copying import Copied, Progress
+from rumpel.copying import Copied
 from rumpel.images.errors import ImageError
 from rumpel.images.locate import parse
 from rumpel.images.session import Options
@@ -25,6 +25,8 @@ from rumpel.images.volume import open_volume
 
 if TYPE_CHECKING:
     import pathlib
+
+    from rumpel.copying import Progress
 
 __all__ = ["Image", "open_image"]
 

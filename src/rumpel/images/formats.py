@@ -11,11 +11,16 @@ Hard Disk Image Format Specification" and [MS-VHDX]; RFC 1952, RFC 8878, xz-file
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Callable
-from typing import NamedTuple
 
 from rumpel.images.errors import ImageError
+from rumpel.named import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Read = Callable[[int, int], bytes]
+    """Bytes of a file, from an offset on: fewer at its end."""
 
 __all__ = ["COMPRESSED", "NAMES", "QEMU", "Header", "detect", "look"]
 
@@ -63,10 +68,6 @@ class Header(NamedTuple):
     backing: str = ""
     backing_format: str = ""
     extents: tuple[str, ...] = ()
-
-
-Read = Callable[[int, int], bytes]
-"""Bytes of a file, from an offset on: fewer at its end."""
 
 
 def detect(head: bytes, tail: bytes = b"") -> str:
@@ -182,6 +183,8 @@ def _described(name: str, text: str) -> tuple[tuple[str, ...], dict[str, str]]:
 
     QEMU reads it more generously than this: what it might take for a file must not be missed.
     """
+    import re
+
     files: list[str] = []
     settings: dict[str, str] = {}
     for line in text.split("\n"):

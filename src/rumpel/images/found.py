@@ -5,13 +5,19 @@ from __future__ import annotations
 
 import errno
 import stat
-from collections.abc import Iterable, Iterator
 from os import makedev
 from struct import Struct
-from typing import Any, NamedTuple
 
 from rumpel.errors import SandboxError
 from rumpel.images.walking import STATX_SIZE
+from rumpel.named import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from typing import Any
+
+    Batch = tuple[list[str], dict[int, str], list[tuple[str, str]]]
 
 __all__ = ["Found", "entries", "paths"]
 
@@ -118,9 +124,6 @@ def _found(path: str, numbers: tuple[int, ...], target: str | None) -> Found:
         makedev(major, minor),
         target,
     )
-
-
-Batch = tuple[list[str], dict[int, str], list[tuple[str, str]]]
 
 
 def _checked(batch: Any, data: Any) -> Batch:

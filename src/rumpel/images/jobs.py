@@ -8,24 +8,43 @@ iterated over say their results in messages and bytes; the others read such from
 from __future__ import annotations
 
 import errno
-import json
 import os as host
 import stat
-from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
 
 from rumpel.copying.placed import places
-from rumpel.copying.source import Room, read_tree
 from rumpel.copying.source import read as read_piece
+from rumpel.copying.source import read_tree
 from rumpel.copying.target import Writer
 from rumpel.images.features import features
 from rumpel.images.mounting import attach, detach
 from rumpel.images.probe import SIZE, probe, probe_end, table
 from rumpel.images.walking import walk
+from rumpel.sandbox.channel import encode
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from typing import Any, Protocol
+
+    from rumpel.copying.source import Room
     from rumpel.kernel import Kernel
+
+    Message = tuple[Any, Any]
+
+    class Where(Protocol):
+        """Where a function runs: in a sandbox, or here.
+
+        Attributes:
+            kernel: the kernel.
+            disks: its disks.
+            room: where content may be read to that is said next.
+        """
+
+        kernel: Kernel
+        disks: list[Any]
+        room: Room | None
+
 
 __all__ = [
     "Where",
@@ -42,27 +61,12 @@ __all__ = [
     "write",
 ]
 
-Message = tuple[Any, Any]
 _BUFFER = 512 << 10
 _MOST_TOLD = 256 << 10
 _READ_AHEAD = b"2048"
 """In KiB."""
 _OFTEN, _MUCH = 64, 8 << 20
 """Entries and bytes after which a copy tells how far it is."""
-
-
-class Where(Protocol):
-    """Where a function runs: in a sandbox, or here.
-
-    Attributes:
-        kernel: the kernel.
-        disks: its disks.
-        room: where content may be read to that is said next.
-    """
-
-    kernel: Kernel
-    disks: list[Any]
-    room: Room | None
 
 
 def read(
@@ -117,7 +121,7 @@ def _first(told: list[Any], last: Callable[[int], tuple[Any, ...]]) -> list[Any]
     """As many as a message takes, and how many more there are."""
     room = _MOST_TOLD
     for at, each in enumerate(told):
-        room -= len(json.dumps(each))
+        room -= len(encode(each))
         if room < 0:
             return [*told[:at], last(len(told) - at)]
     return told

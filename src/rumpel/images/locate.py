@@ -4,10 +4,14 @@
 from __future__ import annotations
 
 import os
-import re
 import stat
 from contextvars import ContextVar
-from typing import NamedTuple
+
+from rumpel.named import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import re
 
 __all__ = ["HERE", "Location", "parse", "parse_any"]
 
@@ -64,7 +68,11 @@ def parse(text: str) -> Location:
 
 
 def _url(text: str) -> re.Match[str] | None:
-    return re.match(_URL, text) if "://" in text else None
+    if "://" not in text:
+        return None
+    from re import match
+
+    return match(_URL, text)
 
 
 def _parse(text: str) -> Location:

@@ -7,10 +7,12 @@
 from __future__ import annotations
 
 import os as host
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
     from rumpel.images.jobs import Where
     from rumpel.kernel import Kernel
 

@@ -18,7 +18,7 @@ __all__ = ["JOBS", "KERNEL", "MEMORY", "MODULES", "PROFILE", "prestart"]
 
 KERNEL, PROFILE, MEMORY = "6.12", "default", "64M"
 JOBS = "rumpel.images.jobs"
-MODULES = (JOBS, "fnmatch", "rumpel.devices", "rumpel.mounts")
+MODULES = (JOBS, "rumpel.devices", "rumpel.mounts")
 """What the kernel's side may need once it can import no more."""
 
 

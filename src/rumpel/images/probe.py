@@ -11,11 +11,14 @@ specifications; magic numbers are those that libblkid looks for.
 from __future__ import annotations
 
 import codecs
-from collections.abc import Callable, Iterator
 from itertools import pairwise
-from typing import NamedTuple
 
 from rumpel.images.layers import raid
+from rumpel.named import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 __all__ = ["SIZE", "Found", "probe", "probe_end", "table"]
 

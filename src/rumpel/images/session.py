@@ -8,8 +8,6 @@ import errno
 import os
 import stat
 import weakref
-from collections.abc import Generator, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rumpel.errors import SandboxError
 from rumpel.images.choose import choose, is_above
@@ -18,10 +16,15 @@ from rumpel.images.errors import ImageError, LockedError
 from rumpel.images.prestart import JOBS, KERNEL, MEMORY, MODULES, PROFILE
 from rumpel.images.room import no_room
 from rumpel.images.sources import name_of, open_source
+from rumpel.named import NamedTuple
 from rumpel.sandbox.disks import DiskSpec
 from rumpel.sandbox.spawn import FIRST
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Generator, Iterable, Iterator, Sequence
+    from typing import Any
+
     from rumpel.copying.source import Room
     from rumpel.images.layers.key import Key
     from rumpel.images.layers.stack import Stack, Verity

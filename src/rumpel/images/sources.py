@@ -5,14 +5,15 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import stat
-from typing import IO, TYPE_CHECKING, Any
 
 from rumpel.images.errors import ImageError, redacted
 from rumpel.images.formats import COMPRESSED, QEMU, Header, look
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import IO, Any
+
     from rumpel.images.served import Served, ServedByThread
 
 __all__ = ["check", "check_raw", "header_of", "is_url", "name_of", "open_source", "open_url"]
@@ -24,7 +25,11 @@ _BLOCK, _BLOCKS = 512 << 10, 64
 
 def is_url(image: object) -> bool:
     """Is it a name for fsspec, not the path of a file?"""
-    return isinstance(image, str) and "://" in image and bool(re.match(_URL, image))
+    if not isinstance(image, str) or "://" not in image:
+        return False
+    import re
+
+    return bool(re.match(_URL, image))
 
 
 def name_of(image: Any) -> str:

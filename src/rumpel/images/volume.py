@@ -6,11 +6,8 @@ from __future__ import annotations
 import contextlib
 import errno
 import os as host
-from collections.abc import Iterable, Iterator, Sequence
-from types import TracebackType
-from typing import TYPE_CHECKING, Any
 
-from rumpel.copying import Copied, Progress
+from rumpel.copying import Copied
 from rumpel.copying.placed import Placed
 from rumpel.errors import KernelClosed, KernelPanic, SandboxError
 from rumpel.images.choose import choose
@@ -21,7 +18,13 @@ from rumpel.images.found import Found, entries, paths
 from rumpel.images.mounting import TOP, attach, go_in, go_out, mount_device
 from rumpel.images.session import Options, Service, Session
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from types import TracebackType
+    from typing import Any
+
+    from rumpel.copying import Progress
     from rumpel.kernel import Kernel
 
 __all__ = ["OTHER", "Volume", "open_volume"]

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import os as host
 import stat
-from collections.abc import Iterator
 from struct import Struct
-from typing import TYPE_CHECKING, Any
 
 from rumpel import _native
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
     from rumpel.images.jobs import Where
 
 __all__ = ["STATX_SIZE", "walk"]

@@ -15,12 +15,9 @@ are missing.
 from __future__ import annotations
 
 import os as host
-from collections.abc import Callable, Iterator, MutableMapping
 from types import ModuleType
-from typing import IO, TYPE_CHECKING, Any
 
 from rumpel.os import names
-from rumpel.os.base import AnyPath
 from rumpel.os.descriptors import Descriptors
 from rumpel.os.directories import Directories, DirEntry
 from rumpel.os.events import Events
@@ -31,8 +28,13 @@ from rumpel.os.scheduling import Scheduling
 from rumpel.os.terminals import Terminals
 from rumpel.os.xattrs import Xattrs
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, MutableMapping
+    from typing import IO, Any
+
     from rumpel import _native
+    from rumpel.os.base import AnyPath
 
 __all__ = ["Os"]
 

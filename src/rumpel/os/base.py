@@ -6,32 +6,32 @@ from __future__ import annotations
 import operator
 import os
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from rumpel import _native, syscalls
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any, NoReturn, Protocol
+
     from rumpel._native import Call
+
+    AnyPath = str | bytes | os.PathLike[str] | os.PathLike[bytes]
+    FileOrPath = int | AnyPath
+
+    class HasFileno(Protocol):
+        """Anything with a descriptor of the kernel."""
+
+        def fileno(self) -> int:
+            """The descriptor."""
+            ...
+
+    Descriptor = int | HasFileno
 
 AT_FDCWD = -100
 AT_SYMLINK_NOFOLLOW = 0x100
 AT_REMOVEDIR = 0x200
 AT_SYMLINK_FOLLOW = 0x400
 AT_EMPTY_PATH = 0x1000
-
-AnyPath = str | bytes | os.PathLike[str] | os.PathLike[bytes]
-FileOrPath = int | AnyPath
-
-
-class HasFileno(Protocol):
-    """Anything with a descriptor of the kernel."""
-
-    def fileno(self) -> int:
-        """The descriptor."""
-        ...
-
-
-Descriptor = int | HasFileno
 
 LONG, VOID, NUMBERS = _native.LONG, _native.VOID, _native.NUMBERS
 READ, WRITE, READINTO = _native.READ, _native.WRITE, _native.READINTO

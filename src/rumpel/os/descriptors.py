@@ -6,29 +6,19 @@ from __future__ import annotations
 import errno
 import os
 import struct
-from collections.abc import Callable, Sequence
 from operator import index
-from typing import TYPE_CHECKING
 
 from rumpel._native import Vector
-from rumpel.os.base import (
-    NUMBERS,
-    READ,
-    READINTO,
-    VOID,
-    WRITE,
-    AnyPath,
-    Base,
-    Descriptor,
-    at,
-    c_int,
-    fileno,
-)
+from rumpel.os.base import NUMBERS, READ, READINTO, VOID, WRITE, Base, at, c_int, fileno
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from typing_extensions import Buffer
 
     from rumpel import _native
+    from rumpel.os.base import AnyPath, Descriptor
 
 _FD_CLOEXEC = 1
 _F_GETFD, _F_SETFD, _F_GETFL, _F_SETFL, _F_DUPFD_CLOEXEC = 1, 2, 3, 4, 1030

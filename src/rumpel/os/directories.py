@@ -7,15 +7,18 @@ import contextlib
 import os
 import struct
 import warnings
-from collections.abc import Callable, Iterator
 from types import GenericAlias, TracebackType
-from typing import TYPE_CHECKING, Any
 
 from rumpel.errors import RumpelError
-from rumpel.os.base import NUMBERS, VOID, AnyPath, Base, FileOrPath, at
+from rumpel.os.base import NUMBERS, VOID, Base, at
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any
+
     from rumpel import _native
+    from rumpel.os.base import AnyPath, FileOrPath
 
 _DIRENT = struct.Struct("<QqHB")
 _BUFFER = 32768

@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import os
 import struct
-from typing import TYPE_CHECKING, Any
 
 from rumpel.os.base import NUMBERS, VOID, Base
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from rumpel import _native
 
 _NS = 1_000_000_000

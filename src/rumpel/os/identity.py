@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import operator
 import struct
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 from rumpel.os.base import NUMBERS, VOID, Base
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from rumpel import _native
 
 

@@ -7,7 +7,10 @@ The lists are of Python 3.11 to 3.13; docs/os.md shows them.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
 
 __all__ = ["ABSENT", "INTERNAL", "STDLIB", "from_host", "page", "why_absent"]
 

@@ -6,8 +6,6 @@ from __future__ import annotations
 import errno
 import os
 import struct
-from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from rumpel.os.base import (
     AT_EMPTY_PATH,
@@ -16,10 +14,7 @@ from rumpel.os.base import (
     AT_SYMLINK_NOFOLLOW,
     NUMBERS,
     VOID,
-    AnyPath,
     Base,
-    Descriptor,
-    FileOrPath,
     at,
     c_int,
     fileno,
@@ -27,8 +22,12 @@ from rumpel.os.base import (
     raise_about,
 )
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from rumpel import _native
+    from rumpel.os.base import AnyPath, Descriptor, FileOrPath
 
 _STATX_BASIC = 0x7FF
 # struct statx: what os.stat_result has, and padding.

@@ -6,14 +6,17 @@ from __future__ import annotations
 import os
 import resource
 import struct
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
 
 from rumpel.clock import to_ns
-from rumpel.os.base import NUMBERS, VOID, Base, Descriptor, fileno
+from rumpel.os.base import NUMBERS, VOID, Base, fileno
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
     from rumpel import _native
+    from rumpel.os.base import Descriptor
 
 _CLOCK_MONOTONIC = 1
 _NS = 1_000_000_000

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
 
 from rumpel.os.base import NUMBERS, VOID, Base
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     from rumpel import _native
 
 _CPUS = 1024

@@ -6,10 +6,10 @@ from __future__ import annotations
 import os as host
 import sys
 from types import ModuleType
-from typing import TYPE_CHECKING
 
 from rumpel.swapped import Names, private_copy
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rumpel.os import Os
 

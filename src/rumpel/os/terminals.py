@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import os
 import struct
-from typing import TYPE_CHECKING
 
 from rumpel.os.base import AT_FDCWD, NUMBERS, Base
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rumpel import _native
 

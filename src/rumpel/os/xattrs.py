@@ -5,13 +5,17 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
 
-from rumpel.os.base import VOID, AnyPath, Base, FileOrPath, on_descriptor, raise_about
+from rumpel.os.base import VOID, Base, on_descriptor, raise_about
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
     from typing_extensions import Buffer
+
+    from rumpel.os.base import AnyPath, FileOrPath
 
 _SIZES = (256, os.XATTR_SIZE_MAX)
 

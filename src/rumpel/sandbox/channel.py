@@ -9,17 +9,18 @@ both ends have (:mod:`rumpel.sandbox.area`).
 
 from __future__ import annotations
 
-import json
 import select
 import struct
-from typing import TYPE_CHECKING, Any
+from _json import encode_basestring_ascii, make_encoder, make_scanner
 
 from rumpel.errors import SandboxError
 from rumpel.sandbox.area import PIECE
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     # Not socket, which takes long to import.
     from _socket import socket
+    from typing import Any
 
     from rumpel.sandbox.area import Area
 
@@ -41,8 +42,23 @@ much is received ahead when such are expected."""
 _SHORT = 512
 """Up to so many bytes go through the socket, unless they are in the area already."""
 
-_encode = json.JSONEncoder(check_circular=False, separators=(",", ":")).encode
-_scan = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
+
+def _refuse(value: object) -> object:
+    raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")
+
+
+class _Reading:
+    """What json's JSONDecoder tells the scanner."""
+
+    strict = True
+    object_hook = object_pairs_hook = None
+    parse_float = parse_constant = float
+    parse_int = int
+
+
+# What json is made of: itself it brings re and enum, which take longer than all else here.
+_encode = make_encoder(None, _refuse, encode_basestring_ascii, None, ":", ",", False, False, True)
+_scan = make_scanner(_Reading)  # type: ignore[arg-type]
 
 
 def encode(message: Any) -> bytes:
@@ -51,7 +67,7 @@ def encode(message: Any) -> bytes:
     Raises:
         TypeError: of what JSON has not; then nothing was said yet.
     """
-    return _encode(message).encode()
+    return "".join(_encode(message, 0)).encode()
 
 
 class Silence(Exception):

@@ -6,10 +6,13 @@ from __future__ import annotations
 import contextlib
 import os
 import resource
-from collections.abc import Callable
 
 from rumpel import _native
 from rumpel.sandbox import seccomp
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["confine"]
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import _socket
 import os
-from typing import TYPE_CHECKING, NamedTuple
 
+from rumpel.named import NamedTuple
+
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rumpel.devices import Disk, NbdDisk, Overlay
 

@@ -4,8 +4,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, cast
 
 from rumpel.build.lookup import image_path
 from rumpel.kernel import Kernel
@@ -15,8 +13,11 @@ from rumpel.sandbox.process import take
 from rumpel.sandbox.spawn import Setup
 from rumpel.sizes import to_bytes
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from rumpel import _native
+    from collections.abc import Sequence
+    from typing import Any
+
 
 __all__ = ["SandboxedKernel", "boot"]
 
@@ -32,7 +33,8 @@ class SandboxedKernel(Kernel):
     """
 
     def __init__(self, native: RemoteKernel) -> None:
-        super().__init__(cast("_native.Kernel", native), None, (), None)
+        binding: Any = native  # it has what that has
+        super().__init__(binding, None, (), None)
         self.remote = native
 
 

@@ -17,15 +17,17 @@ import errno
 import os
 import threading
 import weakref
-from collections.abc import Generator, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
 
 from rumpel import _native
 from rumpel.errors import BootError, DeviceError, KernelClosed, KernelPanic, SandboxError
 from rumpel.sandbox.channel import Channel, Silence, encode
 from rumpel.sandbox.process import SOON
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Generator, Iterable, Sequence
+    from typing import Any
+
     from rumpel.sandbox.disks import DiskSpec
     from rumpel.sandbox.process import Process
 

@@ -6,14 +6,19 @@ from __future__ import annotations
 import _socket
 import contextlib
 import os
-import signal
-from collections.abc import Sequence
 
 from rumpel.errors import SandboxError
 from rumpel.sandbox import spawn
 from rumpel.sandbox.area import Area
 from rumpel.sandbox.channel import Channel
 from rumpel.sandbox.spawn import Setup, Spawned
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import signal
+    from collections.abc import Sequence
+else:
+    import _signal as signal  # signal makes enums of it, whose import takes longer
 
 __all__ = ["Process", "outwait", "take"]
 
@@ -98,6 +103,8 @@ class Process:
         Args:
             silent: it was killed because it gave no answer.
         """
+        from signal import Signals
+
         from rumpel.records import parse
 
         # It may have hung up, and live.
@@ -106,7 +113,7 @@ class Process:
         if silent:
             how = f"gave no answer for {self.timeout:g} s, and was killed"
         elif os.WIFSIGNALED(status):
-            how = f"was killed by {signal.Signals(os.WTERMSIG(status)).name}"
+            how = f"was killed by {Signals(os.WTERMSIG(status)).name}"
         else:
             how = f"has exited with {os.waitstatus_to_exitcode(status)}"
         said = os.pread(self._errors, 1 << 16, 0).decode(errors="replace").strip()

@@ -13,12 +13,8 @@ import _socket
 import gc
 import os
 import select
-import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
-from importlib import import_module
-from typing import Any
 
 from rumpel import _native
 from rumpel.booting import adopt
@@ -29,6 +25,14 @@ from rumpel.sandbox import confine
 from rumpel.sandbox.area import Area
 from rumpel.sandbox.channel import Channel, encode
 from rumpel.sandbox.disks import DiskSpec
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import signal
+    from collections.abc import Callable, Iterator
+    from typing import Any
+else:
+    import _signal as signal  # signal makes enums of it, whose import takes longer
 
 __all__ = ["Worker", "serve"]
 
@@ -84,7 +88,7 @@ class Worker:
                 raise booted
             self.kernel = adopt(booted)
             for name in modules:
-                import_module(name)
+                __import__(name)
             # Parts that are made when they are first used would be imported then.
             assert self.kernel.os.path
             gc.enable()  # all is imported
@@ -132,7 +136,7 @@ class Worker:
     def run(self, module: str, function: str, *args: Any) -> None:
         """Iterate over what a function of one of the modules returns."""
         channel, due = self._channel, 0.0
-        for message, data in getattr(import_module(module), function)(self, *args):
+        for message, data in _function(module, function)(self, *args):
             sent = channel.put(encode(("ok", message)), data)
             if not sent and time.monotonic() > due:
                 channel.flush()
@@ -151,7 +155,7 @@ class Worker:
         """Call a function with what the parent sends next."""
         messages = self._received()
         try:
-            self.send(getattr(import_module(module), function)(self, messages, *args))
+            self.send(_function(module, function)(self, messages, *args))
         except InterruptedError:
             raise
         except BaseException:
@@ -248,6 +252,11 @@ _REQUESTS: dict[str, Callable[..., None]] = {
     "feed": Worker.feed,
     "stop": Worker.stop,
 }
+
+
+def _function(module: str, name: str) -> Callable[..., Any]:
+    function: Callable[..., Any] = getattr(__import__(module, fromlist=[name]), name)
+    return function
 
 
 def _described(error: BaseException) -> tuple[str, Any]:

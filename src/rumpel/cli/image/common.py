@@ -5,13 +5,9 @@ from __future__ import annotations
 
 import errno
 import os
-import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from types import FrameType
-from typing import Any, NamedTuple
 
 from rumpel.cli.image.how import How
 from rumpel.cli.image.leaving import Failed
@@ -21,6 +17,16 @@ from rumpel.images.choose import choose
 from rumpel.images.errors import LockedError, SeveralError
 from rumpel.images.locate import Location, parse
 from rumpel.images.volume import Volume, open_volume
+from rumpel.named import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import signal
+    from collections.abc import Callable, Iterator, Sequence
+    from types import FrameType
+    from typing import Any
+else:
+    import _signal as signal  # signal makes enums of it, whose import takes longer
 
 _ERROR = 3
 """Of the kernel's log: that and below are errors."""

@@ -6,11 +6,6 @@ from __future__ import annotations
 import errno
 import os
 import posixpath
-import re
-import shutil
-from collections import Counter
-from collections.abc import Callable
-from typing import Any
 
 from rumpel.cli.image.common import Images, Place, bar, warn
 from rumpel.cli.image.how import EXCLUDE, JOBS, OWNER, PROGRESS, How
@@ -19,6 +14,12 @@ from rumpel.images.errors import ImageError
 from rumpel.images.locate import Location, parse_any
 from rumpel.images.volume import OTHER
 from rumpel.options import Argument, Misused, Option
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from shutil import Error
+    from typing import Any
 
 PARAMS = (
     Argument("sources", nargs=-1, required=True, metavar="SOURCE..."),
@@ -152,12 +153,18 @@ def _copied(images: Images, copy: Callable[..., Copied], *args: Any, **options: 
     """Copy, and say what could not be."""
     try:
         said(images, copy(*args, **options))
-    except shutil.Error as error:
+    except OSError as error:
+        from shutil import Error
+
+        if not isinstance(error, Error):
+            raise
         failed(images, error)
 
 
-def failed(images: Images, error: shutil.Error) -> None:
+def failed(images: Images, error: Error) -> None:
     """Say what could not be copied."""
+    import re
+
     for path, _, why in error.args[0]:
         # As OSError has it, with names that may be those of the sandbox.
         reason = re.sub(r"^\[Errno \d+\] ([^:]*).*", r"\1", why)
@@ -166,6 +173,8 @@ def failed(images: Images, error: shutil.Error) -> None:
 
 def said(images: Images, copied: Copied) -> None:
     """Say what could not be kept, once for each kind."""
-    lost = Counter((what, error.strerror) for _, what, error in copied.lost)
+    lost: dict[tuple[str, str | None], int] = {}
+    for _, what, error in copied.lost:
+        lost[what, error.strerror] = lost.get((what, error.strerror), 0) + 1
     for (what, why), count in lost.items():
         warn(f"{what} of {count} files could not be kept: {why}")

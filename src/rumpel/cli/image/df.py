@@ -3,13 +3,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from rumpel.cli.image.common import Images, show, show_json, size
 from rumpel.cli.image.how import AS_JSON, How
 from rumpel.images.locate import parse
 from rumpel.images.volume import Volume
 from rumpel.options import Argument, Option
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 PARAMS = (
     Argument("names", nargs=-1, required=True, metavar="IMAGE[:PARTITION]..."),

@@ -11,10 +11,14 @@ import click
 from rumpel.cli.image.clicked import as_json, exclude, options
 from rumpel.cli.image.common import Images, show, show_json
 from rumpel.cli.image.how import How
-from rumpel.copying.source import Item, read_tree
+from rumpel.copying.source import read_tree
 from rumpel.errors import RumpelError
 from rumpel.images.compare import compare
 from rumpel.images.locate import parse, parse_any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from rumpel.copying.source import Item
 
 _FACTS = ("content", "device", "link", "mode", "owner", "target", "times", "type", "xattrs")
 

@@ -3,18 +3,20 @@
 
 from __future__ import annotations
 
-import re
 import stat
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
-from fnmatch import fnmatchcase
 
 from rumpel.cli.image.common import Images, Place, show_all, show_json
 from rumpel.cli.image.how import AS_JSON, How
 from rumpel.cli.image.ls import to_json
+from rumpel.copying.patterns import matches
 from rumpel.images.found import Found
 from rumpel.options import Argument, Choice, IntRange, Misused, Option
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
 
 _TYPES = {
     "f": stat.S_IFREG,
@@ -74,8 +76,8 @@ def run(
     def fits(each: Found, path: str) -> bool:
         mode = stat.S_IMODE(each.mode)
         return (
-            (pattern is None or fnmatchcase(path.rpartition("/")[2], pattern))
-            and (path_pattern is None or fnmatchcase(path, path_pattern))
+            (pattern is None or matches(path.rpartition("/")[2], pattern))
+            and (path_pattern is None or matches(path, path_pattern))
             and (kind is None or stat.S_IFMT(each.mode) == _TYPES[kind])
             and (length is None or _compare(each.size, sign, number))
             and (mtime is None or _compare(_days(now, each.mtime), day_sign, days))
@@ -137,11 +139,13 @@ def _days(now: float, ns: int) -> int:
 
 
 def _signed(text: str | None, option: str) -> tuple[str, int]:
-    match = re.fullmatch(r"([+-]?)(\d+)", text or "0")
-    if match is None:
+    text = text or "0"
+    sign = text[0] if text[0] in "+-" else ""
+    number = text.removeprefix(sign)
+    if not number.isdecimal():
         reason = f"{text!r} is no number with a sign or without"
         raise Misused(f"Invalid value for {option}: {reason}")
-    return match[1], int(match[2])
+    return sign, int(number)
 
 
 def _length(text: str | None) -> tuple[str, int]:

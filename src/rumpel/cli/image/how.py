@@ -3,14 +3,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
-
 from rumpel.cli.image.passwords import PASSWORD, key
 from rumpel.images.session import Options
+from rumpel.named import NamedTuple
 from rumpel.options import FloatRange, IntRange, Misused, Option
 from rumpel.sizes import to_bytes
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from rumpel.images.layers.stack import Verity
 
 __all__ = ["AS_JSON", "EXCLUDE", "HOW", "JOBS", "OWNER", "PROGRESS", "How"]

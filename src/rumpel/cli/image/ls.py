@@ -6,12 +6,15 @@ from __future__ import annotations
 import os
 import stat
 import time
-from collections.abc import Sequence
 
 from rumpel.cli.image.common import Images, Place, show, show_all, show_json, size
 from rumpel.cli.image.how import AS_JSON, How
 from rumpel.images.found import Found
 from rumpel.options import Argument, Option
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 PARAMS = (
     Argument("names", nargs=-1, required=True, metavar="IMAGE[:PARTITION][:PATH]..."),

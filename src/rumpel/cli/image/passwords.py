@@ -3,29 +3,38 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import sys
-from typing import TYPE_CHECKING
 
 from rumpel.options import Misused
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rumpel.images.layers.key import Key
 
-__all__ = ["PASSWORD", "key"]
+__all__ = ["PASSWORD", "key", "known"]
 
 PASSWORD = "RUMPEL_PASSWORD"
 """A variable of the environment."""
 
 
-@functools.lru_cache
+known: dict[tuple[str | None, str | None, bool], Key | None] = {}
+"""What :func:`key` has found."""
+
+
 def key(password_file: str | None, key_file: str | None, asks: bool) -> Key | None:
     """The same for all images of a command, so that nobody is asked twice.
 
     Raises:
         Misused: if there is more than one.
     """
+    given = password_file, key_file, asks
+    if given not in known:
+        known[given] = _found(*given)
+    return known[given]
+
+
+def _found(password_file: str | None, key_file: str | None, asks: bool) -> Key | None:
     if password_file is not None and key_file is not None:
         raise Misused("--password-file or --key-file, not both")
     if password_file is not None:

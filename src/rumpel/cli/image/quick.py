@@ -9,16 +9,20 @@ from __future__ import annotations
 
 import gc
 import os
-import signal
 import sys
-from collections.abc import Sequence
-from importlib import import_module
 
 from rumpel.cli.image.how import HOW, How
 from rumpel.cli.image.leaving import Failed
 from rumpel.cli.terminal import escaped
 from rumpel.errors import RumpelError
 from rumpel.options import Misused, parse
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import signal
+    from collections.abc import Sequence
+else:
+    import _signal as signal  # signal makes enums of it, whose import takes longer
 
 __all__ = ["quick"]
 
@@ -30,7 +34,7 @@ def quick(words: Sequence[str]) -> None:
         words: the command's.
     """
     name, *rest = words
-    module = import_module(f"rumpel.cli.image.{name}")
+    module = __import__(f"rumpel.cli.image.{name}", fromlist=["run"])
     values = parse((*HOW, *module.PARAMS), rest)
     if values is None:
         return

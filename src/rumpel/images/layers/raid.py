@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import struct
 from itertools import pairwise
-from typing import NamedTuple
+
+from rumpel.named import NamedTuple
 
 __all__ = ["Member", "offsets", "parse"]
 
