@@ -239,7 +239,6 @@ def test_memory_of_fresh_processes(
         monkeypatch.setattr(memory, name, 0.05)
     found = memory.child(default_image, tiny_image)
     assert 0.1 < found["memory-further-tiny"] < found["memory-further"] < 64
-    assert found["memory"] > found["memory-further"]
     assert found["memory"] > found["python"] > 1
     assert found["without"] < 1e5
 
