@@ -489,10 +489,11 @@ def test_a_panic_of_the_child(kernel: Kernel) -> None:
 
 
 def test_descriptors_of_the_host_do_not_pile_up(kernel: Kernel) -> None:
-    before = os.listdir("/proc/self/fd")
+    """Those of earlier tests may go meanwhile."""
+    before = set(os.listdir("/proc/self/fd"))
     for _ in range(20):
         in_child(kernel.os.getpid)
-    assert os.listdir("/proc/self/fd") == before
+    assert set(os.listdir("/proc/self/fd")) <= before
 
 
 @pytest.mark.parametrize("execution", [1, 2])
