@@ -314,8 +314,8 @@ class _Life:
         return self._output in self._broken or bool(errors)
 
     def _wait(self, poll: Poll, work: Work) -> bool:
-        """Wait for events. A virtual clock has nobody else who lets its kernels run."""
-        if isinstance(self._clock, VirtualClock):
+        """Wait for events. One event loop of all has nobody else who lets it live."""
+        if work.together:
             work.sleep(STEP)
             poll.poll(1)
         else:

@@ -94,8 +94,6 @@ async def discard(k: Kernel, sock: Any) -> None:
     """RFC 863, and tell how fast it came."""
     count, start = 0, k.clock.now
     buffer = bytearray(DISCARD)
-    # To be woken costs more than what has come meanwhile.
-    sock.setsockopt(k.socket.SOL_SOCKET, k.socket.SO_RCVLOWAT, DISCARD)
     while got := await k.aio.sock_recv_into(sock, buffer):
         count += got
     took = k.clock.now - start

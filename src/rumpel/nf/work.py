@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Work"]
 
+_CO_COROUTINE = 0x80  # inspect.CO_COROUTINE
 LOOK = 0.02
 """Virtual seconds between two looks at whether anybody is there."""
 
@@ -32,18 +33,23 @@ class Work:
     """The coroutines of stages.
 
     On a virtual clock they share one event loop with the kernel, which lives when the
-    calling thread waits, so that every run is the same. In real time each stage has its
-    own, and what it serves is served in a thread. Without coroutines there is neither: to
-    import asyncio takes longer than to boot.
+    calling thread waits, so that every run is the same. In real time they do so, too, if what
+    a stage does is a coroutine: threads would wake each other for each piece. Else what a
+    stage serves is served in a thread. Without coroutines there is neither: to import asyncio
+    takes longer than to boot.
 
     Args:
         k: the kernel.
         stages: those in it.
+
+    Attributes:
+        together: is there one event loop, which has to be let live by :meth:`sleep`?
     """
 
     def __init__(self, k: Kernel, stages: Sequence[Stage]) -> None:
         self._k = k
         self._virtual = isinstance(k.clock, VirtualClock)
+        self.together = self._virtual or any(map(_talks, stages))
         self._runner: asyncio.Runner | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._threads: list[_Server] = []
@@ -62,7 +68,7 @@ class Work:
         coroutines: list[Coroutine[Any, Any, None]] = [
             _named(_placed(each, stage.place), stage.place) for each in served
         ]
-        if self._virtual:
+        if self.together:
             self._run(self._start(coroutines))
         else:
             self._threads.append(_Server(self._k, coroutines))
@@ -110,7 +116,7 @@ class Work:
                 return result
             result = _placed(result, stage.place)
             attended = _attended(stage, result, wires or {}, virtual=self._virtual)
-            if self._virtual:
+            if self.together:
                 code: int | None = self._run(attended)
                 return code
             return self._k.aio.run(attended)
@@ -140,6 +146,12 @@ class Work:
         import asyncio
 
         self._tasks += [asyncio.ensure_future(each) for each in coroutines]
+
+
+def _talks(stage: Stage) -> bool:
+    """Is what it does a coroutine, by its code?"""
+    code = getattr(stage.run, "__code__", None)
+    return code is not None and bool(code.co_flags & _CO_COROUTINE)
 
 
 class _Alone:
