@@ -28,21 +28,26 @@ static void make_pipe(int *reader, int *writer)
 }
 
 /* An interface, and the other ends of its streams. */
-static struct rumpel_device *make(enum rumpel_packets write, bool paused)
+static struct rumpel_device *make_of(struct rumpel_pipe config)
 {
-	struct rumpel_pipe config = { .name = "test", .write = write, .paused = paused };
 	struct rumpel_device *device;
 
 	make_pipe(&config.in, &to_nic);
 	make_pipe(&from_nic, &config.out);
 	make_pipe(&events, &config.events);
 	make_pipe(&report, &config.report);
+	config.name = "test";
 	EQUAL(rumpel_net_pipe(&config, NULL, 65535, &device), 0);
 	close(config.in);
 	close(config.out);
 	close(config.events);
 	close(config.report);
 	return device;
+}
+
+static struct rumpel_device *make(enum rumpel_packets write, bool paused)
+{
+	return make_of((struct rumpel_pipe){ .write = write, .paused = paused });
 }
 
 static void start(struct rumpel_device *device, unsigned int posted)
@@ -417,28 +422,16 @@ static void test_socket(void)
 /* The other end of a stream whose large frames are in memory. */
 static void up_shared(struct net_shared *peer)
 {
-	struct rumpel_pipe config = {
-		.name = "test",
-		.read = RUMPEL_PACKETS_VIRTIO,
-		.write = RUMPEL_PACKETS_VIRTIO,
-		.shared = memfd_create("test", MFD_CLOEXEC),
-	};
-	struct rumpel_device *device;
+	int memory = memfd_create("test", MFD_CLOEXEC);
 
-	CHECK(config.shared > 0);
+	CHECK(memory > 0);
 	*peer = (struct net_shared){ 0 };
-	EQUAL(net_shared_open(peer, config.shared, true), 0);
-	make_pipe(&config.in, &to_nic);
-	make_pipe(&from_nic, &config.out);
-	make_pipe(&events, &config.events);
-	make_pipe(&report, &config.report);
-	EQUAL(rumpel_net_pipe(&config, NULL, 65535, &device), 0);
-	close(config.in);
-	close(config.out);
-	close(config.events);
-	close(config.report);
-	close(config.shared);
-	start(device, 8);
+	EQUAL(net_shared_open(peer, memory, true), 0);
+	start(make_of((struct rumpel_pipe){ .read = RUMPEL_PACKETS_VIRTIO,
+					    .write = RUMPEL_PACKETS_VIRTIO,
+					    .shared = memory }),
+	      8);
+	close(memory);
 }
 
 /* Reads a place, or the size of a frame in the stream. */

@@ -113,7 +113,7 @@ def _run(
             for place, stage in zip(places, stages, strict=True)
         ]
         look = partial(_look, k, looked_at, nics, between)
-        return _Life(k, stages, look, others, between, outer[1], clock).run()
+        return _Life(k, stages, look, others, between, outer[1]).run()
 
 
 def _look(
@@ -252,7 +252,6 @@ class _Life:
         others: Sequence[Nic],
         between: Sequence[Between],
         output: PipeNic | None,
-        clock: VirtualClock | None,
     ) -> None:
         self._k = k
         self._stages = stages
@@ -260,7 +259,6 @@ class _Life:
         self._others = others
         self._between = between
         self._output = output
-        self._clock = clock
         self._streams = [nic for nic in others if isinstance(nic, PipeNic)]
         # The inputs that have not ended, the outputs that have, and those that nobody reads.
         self._open = {nic for nic in self._streams if nic.reads and not nic.writes}
