@@ -34,7 +34,7 @@ class Outcomes(unittest.TestResult):
         if outcome == "failed" or name not in self.found:
             self.found[name] = outcome, why
 
-    def startTest(self, test: unittest.TestCase) -> None:  # noqa: N802
+    def startTest(self, test: unittest.TestCase) -> None:  # noqa: N802 - unittest's names
         super().startTest(test)
         self._began = time.monotonic()
         print(test.id(), file=sys.stderr, flush=True)

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 import rumpel
-from rumpel.nf.place import Place, Places, join, wait_for_links
-from rumpel.nf.placed import Placed
+from rumpel.nf.in_namespace import InNamespace
+from rumpel.nf.namespaces import Namespace, Namespaces, join, wait_for_links
+from rumpel.nf.wire import name_ports
 from tests.conftest import Boot
 from tests.nf.tools import chain, install, line, nf, shell
 
@@ -133,10 +134,10 @@ def test_frames_of_any_length_pass(default_image: str, mode: str) -> None:
 
 
 def test_a_thread_is_back_where_it_was(boot: Boot) -> None:
-    """Places are entered within others; an interface is in one of them, and carries at once."""
+    """Namespaces are entered within others; an interface is in one of them, and carries at once."""
     k = boot()
-    places = Places(k)
-    one, two = places.add(), places.add()
+    namespaces = Namespaces(k)
+    one, two = namespaces.add(), namespaces.add()
     join(k, 300, ((one, "right"), (two, "left")))
 
     def there() -> set[str]:
@@ -161,8 +162,8 @@ def test_a_thread_is_back_where_it_was(boot: Boot) -> None:
 def test_who_was_asked_for_too_early_is_asked_again(boot: Boot) -> None:
     """What a stage sends of itself while the next one is not up yet delays nobody by a second."""
     k = boot(clock=rumpel.VirtualClock())
-    places = Places(k)
-    one, two = places.add(), places.add()
+    namespaces = Namespaces(k)
+    one, two = namespaces.add(), namespaces.add()
     join(k, 1, ((one, "right"), (two, "left")))
     with one, k.socket.socket(k.socket.AF_INET, k.socket.SOCK_DGRAM) as sock:
         k.ifup("right", "10.0.0.1/24")
@@ -178,10 +179,18 @@ def test_who_was_asked_for_too_early_is_asked_again(boot: Boot) -> None:
         assert k.clock.now - start < 0.1
 
 
+def test_a_port_sends_as_much_as_there_is_room_for(boot: Boot) -> None:
+    """Else a flood is lost: what is held back by less than that holds up nobody."""
+    k = boot(nics=[rumpel.Link()[0]])
+    name_ports(k, ["left"])
+    with k.open("/sys/class/net/left/queues/tx-0/byte_queue_limits/limit_min") as file:
+        assert int(file.read()) > 1 << 29
+
+
 def test_steps_of_two_tasks(boot: Boot) -> None:
-    """Each is in its place whenever it goes on, the thread in neither meanwhile; both end."""
+    """Each is in its namespace whenever it goes on, the thread in neither meanwhile; both end."""
     k = boot()
-    places = Places(k)
+    namespaces = Namespaces(k)
     seen: list[tuple[str, str]] = []
 
     def here() -> str:
@@ -201,9 +210,10 @@ def test_steps_of_two_tasks(boot: Boot) -> None:
             seen.append((name, here()))
         return name
 
-    async def main(a: Place, b: Place) -> list[str]:
+    async def main(a: Namespace, b: Namespace) -> list[str]:
         tasks = [
-            asyncio.ensure_future(Placed(work(name), place)) for name, place in (("a", a), ("b", b))
+            asyncio.ensure_future(InNamespace(work(name), namespace))
+            for name, namespace in (("a", a), ("b", b))
         ]
         outside = here()
         for _ in range(20):
@@ -211,11 +221,11 @@ def test_steps_of_two_tasks(boot: Boot) -> None:
             assert here() == outside
         for task in tasks:
             task.cancel()
-        never = asyncio.ensure_future(Placed(work("never"), a))
+        never = asyncio.ensure_future(InNamespace(work("never"), a))
         never.cancel()
         return await asyncio.gather(*tasks)
 
-    a, b = places.add(), places.add()
+    a, b = namespaces.add(), namespaces.add()
     assert k.aio.run(main(a, b)) == ["a", "b"]
     with a:
         first = here()

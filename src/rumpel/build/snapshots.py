@@ -54,12 +54,12 @@ def _is_own(directory: str) -> bool:
     sandbox is in a user namespace then, unless this is root.
     """
     user = os.geteuid()
-    st = os.stat(directory)  # noqa: PTH116
+    st = os.stat(directory)  # noqa: PTH116 - every start imports this, without pathlib
     return not user or (st.st_uid == user and not st.st_mode & 0o022)
 
 
 def _which(path: str) -> str:
-    st = os.stat(path)  # noqa: PTH116
+    st = os.stat(path)  # noqa: PTH116 - likewise
     return f"{st.st_ino:x}.{st.st_mtime_ns:x}"
 
 

@@ -108,7 +108,7 @@ def _is_ours(handler: object) -> bool:
     return default or getattr(handler, "__module__", "") == __name__
 
 
-class signals_held_back:  # noqa: N801
+class signals_held_back:  # noqa: N801 - likewise
     """Nothing is raised within a ``with``; what comes meanwhile is raised at the end."""
 
     def __enter__(self) -> None:

@@ -22,8 +22,8 @@ from rumpel.nf.between import Between
 from rumpel.nf.chain import Member, Program
 from rumpel.nf.ending import Ended, Poll, ended_by_signals
 from rumpel.nf.ends import BROKEN_PIPE
+from rumpel.nf.namespaces import Namespace, Namespaces, join, named, wait_for_links
 from rumpel.nf.packet_stage import PacketStage
-from rumpel.nf.place import Place, Places, join, named, wait_for_links
 from rumpel.nf.runner import pipe, settle
 from rumpel.nf.stage import LEFT, RIGHT, Side, Stage, StageError
 from rumpel.nf.wire import MTU_MOST, name_ports, passed, plain, waiting
@@ -39,7 +39,8 @@ Joint = Link | Between | None
 """What is between two stages: a cable, stages without a kernel, or a pair of Linux's own."""
 NAME = "rumpel nf chain"
 _MEMORY, _STAGES = 128, 8
-"""MiB of memory, which the chain has most of when it has more stages than this."""
+"""MiB of memory of a chain with fewer stages than this; twice that with up to twice as many, and
+so on."""
 STEP = 0.02
 """Virtual seconds between two looks at what comes from outside."""
 
@@ -96,12 +97,12 @@ def _run(
         nics = [nic for some in devices for nic in some.values()]
         memory = f"{_MEMORY << (len(members) // _STAGES).bit_length()}M"
         k = stack.enter_context(boot(nics=nics, clock=clock, memory=memory, **linux))
-        places = _arrange(k, members, joints, devices)
-        for member, place in zip(members, places, strict=True):
-            with named(place), place:
+        namespaces = _arrange(k, members, joints, devices)
+        for member, namespace in zip(members, namespaces, strict=True):
+            with named(namespace), namespace:
                 member.stage.configure(k)
-            stack.callback(_end, member.stage, k, place)
-        wait_for_links(k, places)
+            stack.callback(_end, member.stage, k, namespace)
+        wait_for_links(k, namespaces)
         for each in between:
             each.start(k.clock)
             stack.callback(each.close)
@@ -109,8 +110,8 @@ def _run(
         others = [nic for nic in nics if nic not in inner]
         stages = [member.stage for member in members]
         looked_at = [
-            (place, {*stage.ports, *stage.interfaces})
-            for place, stage in zip(places, stages, strict=True)
+            (namespace, {*stage.ports, *stage.interfaces})
+            for namespace, stage in zip(namespaces, stages, strict=True)
         ]
         look = partial(_look, k, looked_at, nics, between)
         return _Life(k, stages, look, others, between, outer[1]).run()
@@ -118,15 +119,15 @@ def _run(
 
 def _look(
     k: Kernel,
-    looked_at: Sequence[tuple[Place, Collection[str]]],
+    looked_at: Sequence[tuple[Namespace, Collection[str]]],
     nics: Sequence[Nic],
     between: Sequence[Between],
 ) -> tuple[int, object]:
     """Count what waits, and what changes when it does not: see :func:`rumpel.nf.runner.settle`."""
     count = sum(each.moving for each in between) + sum(nic.stalled for nic in nics)
     seen: list[object] = [nic.stats for nic in nics]
-    for place, names in looked_at:
-        with place:
+    for namespace, names in looked_at:
+        with namespace:
             count += waiting(k, names)
             seen += passed(k, names)
     return count, seen
@@ -166,29 +167,31 @@ def _arrange(
     members: Sequence[Member],
     joints: Sequence[Joint],
     devices: Sequence[Mapping[str, Nic]],
-) -> list[Place]:
-    """Give each stage its place in the kernel, with interfaces that are joined."""
-    some = Places(k)
-    places = [some.add(member.name) for member in members]
+) -> list[Namespace]:
+    """Give each stage a namespace of the kernel, with interfaces that are joined."""
+    some = Namespaces(k)
+    namespaces = [some.add(member.name) for member in members]
     for number, (member, nics) in enumerate(zip(members, devices, strict=True)):
         stage = member.stage
-        stage.place, stage.interfaces = places[number], _Interfaces(nics)
+        stage.namespace, stage.interfaces = namespaces[number], _Interfaces(nics)
         ends = {LEFT: number == 0, RIGHT: number == len(joints)}
         stage.one_way = frozenset([*(s for s in stage.ports if ends[s]), *stage.one_way])
     names = [name for nics in devices for name in nics]
-    name_ports(k, names, [at.fd for at, nics in zip(places, devices, strict=True) for _ in nics])
+    name_ports(
+        k, names, [at.fd for at, nics in zip(namespaces, devices, strict=True) for _ in nics]
+    )
     for number, joint in enumerate(joints):
         if joint is None:
-            join(k, number, ((places[number], RIGHT), (places[number + 1], LEFT)))
+            join(k, number, ((namespaces[number], RIGHT), (namespaces[number + 1], LEFT)))
     for number, member in enumerate(members):
         if cut := [side for side in member.stage.ports if _is_cut(members, number, side)]:
-            with places[number]:
+            with namespaces[number]:
                 plain(k, cut)
-    return places
+    return namespaces
 
 
 def _joined(chain: Sequence[Member | Program]) -> tuple[list[Member], list[Joint]]:
-    """The stages with a place in the kernel, and what is between each two."""
+    """The stages with a namespace of the kernel, and what is between each two."""
     members: list[Member] = []
     joints: list[Joint] = []
     held: list[tuple[str, PacketStage]] = []
@@ -236,8 +239,8 @@ def _is_cut(members: Sequence[Member], number: int, side: Side) -> bool:
     return not all(member.stage.offloads for member in both)
 
 
-def _end(stage: Stage, k: Kernel, place: Place) -> None:
-    with named(place), place if k.state == "running" else contextlib.nullcontext():
+def _end(stage: Stage, k: Kernel, namespace: Namespace) -> None:
+    with named(namespace), namespace if k.state == "running" else contextlib.nullcontext():
         stage.end(k)
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rumpel.devices import Nic
     from rumpel.kernel import Kernel
     from rumpel.nf.ends import Ends
-    from rumpel.nf.place import Place
+    from rumpel.nf.namespaces import Namespace
     from rumpel.packets import PacketFormat
 
     Side = Literal["left", "right"]
@@ -64,9 +64,9 @@ class Stage:
             these there are :attr:`interfaces`, for :meth:`rumpel.Nic.capture`, say; and who
             sends through them waits for the slowest one behind.
         interfaces: the devices that the stage has, by name, when it is configured.
-        place: the network namespace in which it is, where stages share a kernel. All of these
+        namespace: the network namespace in which it is, where stages share a kernel. All of these
             methods are called in there; a thread that the stage starts itself goes there by
-            ``with self.place:``.
+            ``with self.namespace:``.
 
     Example:
         >>> class Hub(Stage):
@@ -86,7 +86,7 @@ class Stage:
     unfusable: str = ""
     devices: Collection[Side] = ()
     interfaces: Mapping[str, Nic]
-    place: Place | None = None
+    namespace: Namespace | None = None
 
     def __init__(self, **options: Any) -> None:
         self.options = SimpleNamespace(**options)

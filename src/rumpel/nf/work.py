@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from typing import Any, Self, TypeVar
 
     from rumpel.kernel import Kernel
-    from rumpel.nf.place import Place
+    from rumpel.nf.namespaces import Namespace
     from rumpel.nf.stage import Stage
 
     T = TypeVar("T")
@@ -61,12 +61,12 @@ class Work:
             raise
 
     def _serve(self, stage: Stage) -> None:
-        with _told(stage.place), _within(stage.place):
+        with _told(stage.namespace), _within(stage.namespace):
             served = stage.serve(self._k)
         if not served:
             return
         coroutines: list[Coroutine[Any, Any, None]] = [
-            _named(_placed(each, stage.place), stage.place) for each in served
+            _named(_in_namespace(each, stage.namespace), stage.namespace) for each in served
         ]
         if self.together:
             self._run(self._start(coroutines))
@@ -109,12 +109,12 @@ class Work:
         """
         if wires:
             stage.is_gone = lambda: any(is_gone() for is_gone in wires.values())
-        with _told(stage.place):
-            with _within(stage.place):
+        with _told(stage.namespace):
+            with _within(stage.namespace):
                 result = stage.run(self._k)
             if not isinstance(result, Coroutine):
                 return result
-            result = _placed(result, stage.place)
+            result = _in_namespace(result, stage.namespace)
             attended = _attended(stage, result, wires or {}, virtual=self._virtual)
             if self.together:
                 code: int | None = self._run(attended)
@@ -164,29 +164,31 @@ class _Alone:
         pass
 
 
-def _within(place: Place | None) -> AbstractContextManager[object]:
-    return _Alone() if place is None else place
+def _within(namespace: Namespace | None) -> AbstractContextManager[object]:
+    return _Alone() if namespace is None else namespace
 
 
-def _told(place: Place | None) -> AbstractContextManager[object]:
-    """See :func:`rumpel.nf.place.named`. Of a process of its own, that says whose it is."""
-    if place is None:
+def _told(namespace: Namespace | None) -> AbstractContextManager[object]:
+    """See :func:`rumpel.nf.namespaces.named`. Of a process of its own, that says whose it is."""
+    if namespace is None:
         return _Alone()
-    from rumpel.nf.place import named
+    from rumpel.nf.namespaces import named
 
-    return named(place)
+    return named(namespace)
 
 
-def _placed(coroutine: Coroutine[Any, Any, T], place: Place | None) -> Coroutine[Any, Any, T]:
-    if place is None:
+def _in_namespace(
+    coroutine: Coroutine[Any, Any, T], namespace: Namespace | None
+) -> Coroutine[Any, Any, T]:
+    if namespace is None:
         return coroutine
-    from rumpel.nf.placed import Placed
+    from rumpel.nf.in_namespace import InNamespace
 
-    return Placed(coroutine, place)
+    return InNamespace(coroutine, namespace)
 
 
-async def _named(coroutine: Coroutine[Any, Any, None], place: Place | None) -> None:
-    with _told(place):
+async def _named(coroutine: Coroutine[Any, Any, None], namespace: Namespace | None) -> None:
+    with _told(namespace):
         await coroutine
 
 

@@ -30,7 +30,7 @@ def room_of(first: int) -> int:
     return _RANGES - _NOT_MAPPED + os.fstat(first).st_size
 
 
-class more_addresses:  # noqa: N801
+class more_addresses:  # noqa: N801 - it is called as a function
     """Start something with so much more room than this process is allowed.
 
     A class, since contextlib takes a while to import.

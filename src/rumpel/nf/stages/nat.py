@@ -104,7 +104,7 @@ def translate(
     # One packet after the other: of those of a flow that come together when it is new,
     # conntrack would know none, and drop all but the first.
     # (Of a kernel that stages share it is set from the beginning.)
-    if stage.place is None:
+    if stage.namespace is None:
         k.sysctl["net.core.gro_normal_batch"] = "1"
     stage.nft(k, rules)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Coroutines of stages that share an event loop, each in its place of the kernel."""
+"""Coroutines of stages that share an event loop, each in its network namespace of the kernel."""
 
 from __future__ import annotations
 
@@ -8,47 +8,49 @@ from collections.abc import Coroutine, Generator
 from contextvars import ContextVar
 from typing import Any, Self, TypeVar, cast
 
-from rumpel.nf.place import Place
+from rumpel.nf.namespaces import Namespace
 
-__all__ = ["Placed"]
+__all__ = ["InNamespace"]
 
 T_co = TypeVar("T_co", covariant=True)
 
-_PLACE: ContextVar[Place] = ContextVar("place")
+_NAMESPACE: ContextVar[Namespace] = ContextVar("namespace")
 
 
-class Placed(Coroutine[Any, Any, T_co]):
-    """A coroutine whose steps are each made in a place, as are those of all tasks that it starts.
+class InNamespace(Coroutine[Any, Any, T_co]):
+    """A coroutine whose steps are made in a namespace, as are those of all tasks that it starts.
 
     Between them the thread is where it was, and others have theirs.
 
     Args:
         coroutine: to be run as a task.
-        place: of the kernel on which the event loop is.
+        namespace: of the kernel on which the event loop is.
     """
 
     def __init__(
-        self, coroutine: Coroutine[Any, Any, T_co] | Generator[Any, None, T_co], place: Place
+        self,
+        coroutine: Coroutine[Any, Any, T_co] | Generator[Any, None, T_co],
+        namespace: Namespace,
     ) -> None:
         self._coroutine = coroutine
-        self._place = place
+        self._namespace = namespace
 
     def send(self, value: Any) -> Any:
         """Go on."""
         if value is None:
-            _PLACE.set(self._place)
+            _NAMESPACE.set(self._namespace)
             asyncio.get_running_loop().set_task_factory(_start)
-        with self._place:
+        with self._namespace:
             return self._coroutine.send(value)
 
     def throw(self, *error: Any) -> Any:
         """Go on with an exception."""
-        with self._place:
+        with self._namespace:
             return self._coroutine.throw(*error)
 
     def close(self) -> None:
         """End it."""
-        with self._place:
+        with self._namespace:
             self._coroutine.close()
 
     def __await__(self) -> Generator[Any, Any, T_co]:
@@ -67,7 +69,7 @@ def _start(
     **options: Any,
 ) -> asyncio.Task[T_co]:
     """Make a task where its parent is."""
-    place = _PLACE.get(None)
-    if place is not None and not isinstance(coroutine, Placed):
-        coroutine = Placed(coroutine, place)
+    namespace = _NAMESPACE.get(None)
+    if namespace is not None and not isinstance(coroutine, InNamespace):
+        coroutine = InNamespace(coroutine, namespace)
     return asyncio.Task(coroutine, loop=loop, **options)

@@ -24,7 +24,7 @@ from rumpel.nf.stage import StageError
 if TYPE_CHECKING:
     from rumpel.kernel import Kernel
 
-__all__ = ["Place", "Places", "join", "named", "wait_for_links"]
+__all__ = ["Namespace", "Namespaces", "join", "named", "wait_for_links"]
 
 _CLONE_NEWNET = 0x40000000
 _OWN = "/proc/thread-self/ns/net"
@@ -51,7 +51,7 @@ _BIAS = 1 << 10
 """Times as many of them as of a device's are received in turn: they are on their way already."""
 
 
-class Places:
+class Namespaces:
     """The network namespaces of a kernel, for stages. It is prepared for them.
 
     Args:
@@ -71,13 +71,13 @@ class Places:
         # See rumpel.nf.stages.nat.
         calls.set("net/core/gro_normal_batch", 1)
 
-    def add(self, name: str = "") -> Place:
+    def add(self, name: str = "") -> Namespace:
         """Make a namespace, in which only ``lo`` is up. name: of the stage that is there."""
         self._k.syscall("unshare", _CLONE_NEWNET)
         try:
             with Rtnetlink(Calls(self._k)) as netlink:
                 netlink.link("lo", _LO, None)
-            return Place(self, self._own(), name)
+            return Namespace(self, self._own(), name)
         finally:
             self._move(self._home)
 
@@ -104,7 +104,7 @@ class Places:
         return self._k.syscall("openat", -100, _OWN, os.O_RDONLY | os.O_CLOEXEC)
 
 
-class Place:
+class Namespace:
     """A network namespace. As a context manager: the calling thread is in it.
 
     Asynchronous calls go on there as well, since sockets are where they were made
@@ -115,21 +115,21 @@ class Place:
         name: of the stage that is there.
     """
 
-    def __init__(self, places: Places, fd: int, name: str) -> None:
-        self._places = places
+    def __init__(self, namespaces: Namespaces, fd: int, name: str) -> None:
+        self._all = namespaces
         self.fd = fd
         self.name = name
 
     def __enter__(self) -> Self:
-        self._places.enter(self.fd)
+        self._all.enter(self.fd)
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._places.leave()
+        self._all.leave()
 
 
 @contextlib.contextmanager
-def named(place: Place) -> Iterator[None]:
+def named(namespace: Namespace) -> Iterator[None]:
     """Say which stage of a chain it was, whatever is wrong with what it does."""
     try:
         yield
@@ -143,18 +143,18 @@ def named(place: Place) -> Iterator[None]:
                 f"{error.args[0]} is no setting of a network namespace: it is of the whole"
                 " kernel, which the stages of this chain share"
             )
-        raise StageError(f"{place.name}: {what}") from (None if known else error)
+        raise StageError(f"{namespace.name}: {what}") from (None if known else error)
 
 
-def join(k: Kernel, number: int, ends: tuple[tuple[Place, str], tuple[Place, str]]) -> None:
-    """Make interfaces in two places of what one sends and the other receives.
+def join(k: Kernel, number: int, ends: tuple[tuple[Namespace, str], tuple[Namespace, str]]) -> None:
+    """Make interfaces in two namespaces of what one sends and the other receives.
 
     Args:
         k: the kernel.
         number: of the pair, from which its hardware addresses are made.
         ends: where, and what they are called there.
     """
-    (place, name), (other, peer) = ends
+    (namespace, name), (other, peer) = ends
 
     def described(name: str, end: int) -> bytes:
         # Numbers that differ: of equal ones Linux would think that nothing is behind it, and
@@ -168,22 +168,22 @@ def join(k: Kernel, number: int, ends: tuple[tuple[Place, str], tuple[Place, str
     data += attribute(_IFLA_NETKIT_PEER_INFO, there)
     info = attribute(_IFLA_INFO_KIND, b"netkit") + attribute(_IFLA_INFO_DATA, data)
     payload = described(name, 1) + attribute(_IFLA_LINKINFO, info)
-    with place, Rtnetlink(Calls(k)) as netlink:
+    with namespace, Rtnetlink(Calls(k)) as netlink:
         netlink.request(_NEWLINK, _CREATE | _EXCL, payload, name)
 
 
-def wait_for_links(k: Kernel, places: Sequence[Place]) -> None:
+def wait_for_links(k: Kernel, namespaces: Sequence[Namespace]) -> None:
     """Until all interfaces send whose both ends are up: Linux finds out a little later.
 
     Who has been asked for an address meanwhile, of interfaces that have just come up, may not
     have heard it, and would be asked again a second later: that is forgotten.
     """
-    for place in places:
-        with place, Rtnetlink(Calls(k)) as netlink:
+    for namespace in namespaces:
+        with namespace, Rtnetlink(Calls(k)) as netlink:
             while not all(map(_is_ready, netlink.request(_GETLINK, _DUMP, _NO_LINK, "links"))):
                 Calls(k).sleep(_PAUSE)
-    for place in places:
-        with place, Rtnetlink(Calls(k)) as netlink:
+    for namespace in namespaces:
+        with namespace, Rtnetlink(Calls(k)) as netlink:
             for neighbour in netlink.request(_GETNEIGH, _DUMP, _NO_NEIGHBOUR, "neighbours"):
                 if _NEIGHBOUR.unpack_from(neighbour)[2] == _NUD_INCOMPLETE:
                     with contextlib.suppress(FileNotFoundError):  # it has just gone
