@@ -208,7 +208,7 @@ TOOLS = {
         "netem",
     ),
     "tcpdump": (
-        "tcpdump -i eth0 -c 1 -n icmp 2>/dev/null & capture=$!;"
+        "tcpdump -i eth0 -c 1 -n 'icmp[icmptype] == icmp-echo' 2>/dev/null & capture=$!;"
         "while kill -0 $capture 2>/dev/null; do ping -c 1 -W 1 $host >/dev/null; done; wait",
         "192.0.2.2 > 192.0.2.1: ICMP echo request",
     ),
