@@ -36,6 +36,9 @@ def _rumpel(cache: Path, *args: str) -> subprocess.CompletedProcess[str]:
         (["kernel", "remove", "1.0"], "no image fits"),
         (["kernel", "remove"], "say which"),
         (["kernel", "nonsense"], "No such command"),
+        (["imag", "ls"], "there is no command 'imag': did you mean image?"),
+        (["kernel", "biuld"], "there is no command 'biuld': did you mean build?"),
+        (["ls", "disk.img"], "there is no command 'ls': did you mean image ls?"),
         (["--nonsense"], "No such option"),
     ],
 )
@@ -115,3 +118,43 @@ cli.program()
     words = [sys.executable, "-c", code]
     done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
     assert (done.returncode, done.stderr) == (130, "rumpel: interrupted\n")
+
+
+@pytest.mark.parametrize(
+    ("command", "own", "shared"),
+    [
+        (["image", "ls"], "-l ", "--read-only"),
+        (["image", "cp"], "--exclude", "--read-only"),
+        (["image", "create"], "--from", "--read-only"),
+        (["nf", "shape"], "--delay", "--return-left"),
+    ],
+)
+def test_help_begins_with_what_is_the_commands_own(
+    tmp_path: Path, command: list[str], own: str, shared: str
+) -> None:
+    """Options that others have, too, are below, under a heading of their own."""
+    shown = _rumpel(tmp_path, *command, "--help").stdout
+    first, second = shown.partition("\nOptions:\n")[2].split("\nOptions of all ")
+    assert f"  {own}" in first
+    assert "--help" in first
+    assert shared in second
+    assert shared not in first
+
+
+def test_a_shell_completes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As README.md says, commands and options."""
+    monkeypatch.setenv("_RUMPEL_COMPLETE", "bash_complete")
+    for words, expected in (
+        ("rumpel im", "plain,image"),
+        ("rumpel image unt", "plain,untar"),
+        ("rumpel image cp --excl", "plain,--exclude"),
+        ("rumpel nf sha", "plain,shape"),
+        ("rumpel run --sys", "plain,--sysctl"),
+    ):
+        monkeypatch.setenv("COMP_WORDS", words)
+        monkeypatch.setenv("COMP_CWORD", str(words.count(" ")))
+        # The shell's function starts it without arguments.
+        code = "import sys; sys.argv = ['rumpel']; from rumpel.cli import program; program()"
+        command = [sys.executable, "-c", code]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+        assert expected in done.stdout.split()

@@ -75,7 +75,7 @@ def test_all_options(on_kernel: OnKernel, tmp_path: Path) -> None:
         ("net = 'color'", "there is no network 'color'"),
         ("net = {kind = 'tap', speed = 9}", "'speed=9' is none of"),
         ("mptcp = 1", "mptcp is true or false, not 1"),
-        ("memory = 1", "1 is not in the range x>=32"),
+        ("memory = 1", "1 is less than 32M"),
         ("dns = [[1]]", "dns is not [1]"),
         ("explain = 'all'", "'all' is not one of"),
     ],

@@ -36,6 +36,7 @@ WRONG = [
     "--path /a=b true",
     "--memory 1 true",
     "--memory x true",
+    "--memory 31M true",
     "--trap up true",
     "--log /tmp true",
     "--mptcp=yes true",
@@ -65,6 +66,14 @@ def by_click(line: str) -> dict[str, Any]:
 def test_what_is_right(line: str) -> None:
     """Both read the same."""
     assert parse(PARAMS, shlex.split(line), interspersed=False) == by_click(line)
+
+
+def test_memory_is_a_size() -> None:
+    """As everywhere else; a number alone is MiB."""
+    for given, size in (("64", 64 << 20), ("64M", 64 << 20), ("0.5G", 512 << 20)):
+        values = parse(PARAMS, ["--memory", given, "true"], interspersed=False)
+        assert values is not None
+        assert values["memory"] == size
 
 
 @pytest.mark.parametrize("line", WRONG)

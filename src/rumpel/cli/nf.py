@@ -10,6 +10,7 @@ import click
 
 from rumpel.cli.nf_run import CHAIN, COMMON, Misused, run_chain_command, run_stage
 from rumpel.cli.params import params
+from rumpel.cli.sections import Sectioned
 from rumpel.nf.stage import Stage, StageError, find, names
 
 _CHAIN_HELP = """\
@@ -52,6 +53,11 @@ class _Stages(click.Group):
             raise
 
 
+class _Command(Sectioned):
+    shared = frozenset(option.name for option in COMMON)
+    heading = "Options of all stages"
+
+
 def _stage(name: str, stage: type[Stage]) -> click.Command:
     def callback(**values: Any) -> None:
         try:
@@ -60,7 +66,7 @@ def _stage(name: str, stage: type[Stage]) -> click.Command:
             raise click.UsageError(str(error)) from None
 
     declared = params([*stage.params, *COMMON])
-    return click.Command(name, params=declared, callback=callback, help=stage.__doc__)
+    return _Command(name, params=declared, callback=callback, help=stage.__doc__)
 
 
 def _chain() -> click.Command:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 
-from rumpel.options import Argument, Choice, IntRange, Misused, NamedFile, Option, parse
+from rumpel.options import Argument, Choice, Misused, NamedFile, Option, parse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ __all__ = ["NAME_VARIABLE", "PARAMS", "Misused", "become", "quick", "reason", "s
 NAME_VARIABLE = "RUMPEL_KERNEL"
 _NEED_MORE = ("images", "explain", "explain_to")
 """Options that are for more than a start."""
+_LEAST_MEMORY = 32 << 20
 _OF_IMAGES = ("password_file", "key_file")
 
 
@@ -45,6 +46,16 @@ def _path(text: str) -> str:
     if equals and kernel != "kernel":
         raise ValueError(f"{text!r} is not DIR or DIR=kernel")
     return path
+
+
+def _memory(text: str) -> int:
+    """Bytes."""
+    from rumpel.sizes import to_bytes
+
+    size = to_bytes(f"{text}M" if text.isdecimal() else text)
+    if size < _LEAST_MEMORY:
+        raise ValueError(f"{text} is less than 32M")
+    return size
 
 
 PARAMS = (
@@ -69,7 +80,12 @@ PARAMS = (
         help="Which Linux, or an image's path.  [default: 6.12]",
     ),
     Option("--profile", metavar="NAME", help="And of which profile.  [default: default]"),
-    Option("--memory", type=IntRange(32), metavar="MIB", help="Of the kernel."),
+    Option(
+        "--memory",
+        type=_memory,
+        metavar="SIZE",
+        help="Of the kernel, 32M or more; a number alone is MiB.",
+    ),
     Option("--log", type=NamedFile(), metavar="FILE", help="What the kernel prints, appended."),
     Option("--name", metavar="NAME", help="For rumpel ps, exec and attach."),
     Option(
@@ -145,8 +161,6 @@ def become(values: dict[str, Any]) -> NoReturn:
         launch_in(join, arguments, **more)
     if "sysctl" in given:
         given["sysctl"] = dict(given["sysctl"])
-    if "memory" in given:
-        given["memory"] <<= 20
     if "images" in given:
         from rumpel.cli.run_images import find
 

@@ -41,6 +41,30 @@ class LazyGroup(click.Group):
             gc.enable()  # all is imported
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find a command; of one that there is not, say which was meant."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError:
+            meant = [] if args[0].startswith("-") else self._meant(ctx, args[0])
+            if not meant:
+                raise
+            message = f"there is no command {args[0]!r}: did you mean {' or '.join(meant)}?"
+            raise click.UsageError(message, ctx) from None
+
+    def _meant(self, ctx: click.Context, name: str) -> list[str]:
+        """What is written nearly so, or is so called in one of the groups."""
+        from difflib import get_close_matches
+
+        inside = []
+        for row in self._rows.values():
+            command = self.get_command(ctx, row.name)
+            if isinstance(command, click.Group) and name in command.list_commands(ctx):
+                inside.append(f"{row.name} {name}")
+        return inside or get_close_matches(name, self._rows)
+
     def made(self, row: Row, module: ModuleType) -> object:
         """The command of a module."""
         command: object = module.command

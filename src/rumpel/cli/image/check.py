@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from rumpel.cli.image.clicked import options
+from rumpel.cli.image.clicked import Command, options
 from rumpel.cli.image.common import Images, show, warn
 from rumpel.cli.image.how import How
 from rumpel.images.device import Device
@@ -24,7 +24,7 @@ from rumpel.images.tools import copy_range, fsck
 from rumpel.images.volume import open_volume
 
 
-@click.command()
+@click.command(cls=Command)
 @options
 @click.argument("names", nargs=-1, required=True, metavar="IMAGE[:PARTITION]...")
 @click.option("--repair", is_flag=True, help="Replay the journal, and repair what is found.")

@@ -7,13 +7,13 @@ import stat
 
 import click
 
-from rumpel.cli.image.clicked import options
+from rumpel.cli.image.clicked import Command, options
 from rumpel.cli.image.common import Images
 from rumpel.cli.image.how import How
 from rumpel.cli.image.modes import change
 
 
-@click.command(context_settings={"ignore_unknown_options": True})
+@click.command(cls=Command, context_settings={"ignore_unknown_options": True})
 @options
 @click.argument("mode")
 @click.argument("names", nargs=-1, required=True, metavar="IMAGE[:PARTITION]:PATH...")

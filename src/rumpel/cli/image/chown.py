@@ -7,13 +7,13 @@ from typing import Any
 
 import click
 
-from rumpel.cli.image.clicked import options
+from rumpel.cli.image.clicked import Command, options
 from rumpel.cli.image.common import Images
 from rumpel.cli.image.how import How
 from rumpel.images.volume import Volume
 
 
-@click.command()
+@click.command(cls=Command)
 @options
 @click.argument("owner", metavar="[USER][:GROUP]")
 @click.argument("names", nargs=-1, required=True, metavar="IMAGE[:PARTITION]:PATH...")

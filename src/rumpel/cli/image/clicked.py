@@ -13,11 +13,19 @@ from rumpel.cli.image import how as declared
 from rumpel.cli.image.how import HOW, How
 from rumpel.cli.image.leaving import Failed
 from rumpel.cli.params import params
+from rumpel.cli.sections import Sectioned
 from rumpel.options import Argument, Misused, Option
 
-__all__ = ["as_json", "command_of", "exclude", "jobs", "options", "owner", "progress"]
+__all__ = ["Command", "as_json", "command_of", "exclude", "jobs", "options", "owner", "progress"]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class Command(Sectioned):
+    """A command of ``rumpel image``."""
+
+    shared = frozenset(option.name for option in HOW)
+    heading = "Options of all image commands"
 
 
 def _decorator(option: Option) -> Callable[[Function], Function]:
@@ -68,7 +76,7 @@ def command_of(
     name: str, run: Callable[..., Any], declared: Sequence[Option | Argument]
 ) -> click.Command:
     """A command that was declared without click."""
-    return click.Command(
+    return Command(
         name,
         params=params((*HOW, *declared)),
         callback=_wrapped(run),

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import click
 
-from rumpel.cli.image.clicked import options, owner
+from rumpel.cli.image.clicked import Command, options, owner
 from rumpel.cli.image.common import Images
 from rumpel.cli.image.cp import said
 from rumpel.cli.image.how import How
@@ -37,7 +37,7 @@ class Part(NamedTuple):
     label: str
 
 
-@click.command()
+@click.command(cls=Command)
 @options
 @click.argument("image", type=click.Path())
 @click.argument("size", metavar="SIZE")

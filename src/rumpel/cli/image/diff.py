@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import click
 
-from rumpel.cli.image.clicked import as_json, exclude, options
+from rumpel.cli.image.clicked import Command, as_json, exclude, options
 from rumpel.cli.image.common import Images, show, show_json
 from rumpel.cli.image.how import How
 from rumpel.copying.source import read_tree
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _FACTS = ("content", "device", "link", "mode", "owner", "target", "times", "type", "xattrs")
 
 
-@click.command()
+@click.command(cls=Command)
 @options
 @click.argument("left")
 @click.argument("right")

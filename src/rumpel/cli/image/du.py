@@ -8,12 +8,12 @@ from collections.abc import Iterator, Sequence
 
 import click
 
-from rumpel.cli.image.clicked import as_json, options
+from rumpel.cli.image.clicked import Command, as_json, options
 from rumpel.cli.image.common import Images, show, show_json, size
 from rumpel.cli.image.how import How
 
 
-@click.command()
+@click.command(cls=Command)
 @options
 @click.argument("names", nargs=-1, required=True, metavar="IMAGE[:PARTITION][:PATH]...")
 @click.option("-s", "summary", is_flag=True, help="Only of the arguments.")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import click
 
-from rumpel.cli.image.clicked import options
+from rumpel.cli.image.clicked import Command, options
 from rumpel.cli.image.common import Images, warn
 from rumpel.cli.image.how import How
 from rumpel.images.errors import ImageError
@@ -22,7 +22,7 @@ from rumpel.images.locate import parse
 _TYPED = (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP)
 
 
-@click.command()
+@click.command(cls=Command)
 @options
 @click.argument("name", metavar="IMAGE[:PARTITION]:PATH")
 def command(how: How, name: str) -> None:

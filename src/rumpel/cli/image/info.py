@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from rumpel.cli.image.clicked import as_json, options
+from rumpel.cli.image.clicked import Command, as_json, options
 from rumpel.cli.image.common import Images, show, show_json, size
 from rumpel.cli.image.how import How
 from rumpel.images.device import Device
@@ -18,7 +18,7 @@ from rumpel.images.session import Session
 from rumpel.images.sources import header_of, is_url
 
 
-@click.command()
+@click.command(cls=Command)
 @options
 @click.argument("names", nargs=-1, required=True, metavar="IMAGE...")
 @as_json

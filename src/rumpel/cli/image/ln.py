@@ -11,13 +11,13 @@ from typing import Any
 
 import click
 
-from rumpel.cli.image.clicked import options
+from rumpel.cli.image.clicked import Command, options
 from rumpel.cli.image.common import Images, Place
 from rumpel.cli.image.how import How
 from rumpel.images.locate import parse, parse_any
 
 
-@click.command()
+@click.command(cls=Command)
 @options
 @click.argument("target")
 @click.argument("name", metavar="IMAGE[:PARTITION]:PATH")

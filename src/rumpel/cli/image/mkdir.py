@@ -5,14 +5,14 @@ from __future__ import annotations
 
 import click
 
-from rumpel.cli.image.clicked import options
+from rumpel.cli.image.clicked import Command, options
 from rumpel.cli.image.common import Images
 from rumpel.cli.image.how import How
 from rumpel.cli.image.modes import change
 from rumpel.images.locate import parse
 
 
-@click.command()
+@click.command(cls=Command)
 @options
 @click.argument("names", nargs=-1, required=True, metavar="IMAGE[:PARTITION]:PATH...")
 @click.option("-p", "parents", is_flag=True, help="Those above as well; they may be there.")

@@ -9,12 +9,12 @@ from typing import NoReturn
 
 import click
 
-from rumpel.cli.image.clicked import options
+from rumpel.cli.image.clicked import Command, options
 from rumpel.cli.image.how import How
 from rumpel.images.locate import parse
 
 
-@click.command()
+@click.command(cls=Command)
 @options
 @click.argument("name", metavar="IMAGE[:PARTITION]")
 @click.argument("directory")

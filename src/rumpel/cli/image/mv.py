@@ -7,13 +7,13 @@ import posixpath
 
 import click
 
-from rumpel.cli.image.clicked import options
+from rumpel.cli.image.clicked import Command, options
 from rumpel.cli.image.common import Images
 from rumpel.cli.image.how import How
 from rumpel.images.locate import parse
 
 
-@click.command()
+@click.command(cls=Command)
 @options
 @click.argument("sources", nargs=-1, required=True, metavar="IMAGE[:PARTITION]:PATH...")
 @click.argument("target", metavar="IMAGE[:PARTITION]:PATH")

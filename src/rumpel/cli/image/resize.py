@@ -7,14 +7,14 @@ from pathlib import Path
 
 import click
 
-from rumpel.cli.image.clicked import options
+from rumpel.cli.image.clicked import Command, options
 from rumpel.cli.image.common import Images, show, size
 from rumpel.cli.image.how import How
 from rumpel.images.locate import parse
 from rumpel.sizes import to_bytes
 
 
-@click.command(context_settings={"ignore_unknown_options": True})
+@click.command(cls=Command, context_settings={"ignore_unknown_options": True})
 @options
 @click.argument("name", metavar="IMAGE[:PARTITION]")
 @click.argument("new", metavar="[+|-]SIZE")

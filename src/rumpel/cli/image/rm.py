@@ -7,12 +7,12 @@ import posixpath
 
 import click
 
-from rumpel.cli.image.clicked import options
+from rumpel.cli.image.clicked import Command, options
 from rumpel.cli.image.common import Images
 from rumpel.cli.image.how import How
 
 
-@click.command()
+@click.command(cls=Command)
 @options
 @click.argument("names", nargs=-1, required=True, metavar="IMAGE[:PARTITION]:PATH...")
 @click.option("-r", "-R", "recursive", is_flag=True, help="Directories, with all in them.")

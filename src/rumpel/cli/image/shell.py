@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import click
 
-from rumpel.cli.image.clicked import options
+from rumpel.cli.image.clicked import Command, options
 from rumpel.cli.image.common import KEPT, Images, Place, warn
 from rumpel.cli.image.how import How
 from rumpel.errors import RumpelError
@@ -25,7 +25,7 @@ class _Failed(Exception):
     """A command has failed, and has said so."""
 
 
-@click.command()
+@click.command(cls=Command)
 @options
 @click.argument("name", metavar="IMAGE[:PARTITION][:DIRECTORY]")
 def command(how: How, name: str) -> None:

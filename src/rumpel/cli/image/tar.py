@@ -9,7 +9,7 @@ from contextlib import nullcontext
 
 import click
 
-from rumpel.cli.image.clicked import exclude, options
+from rumpel.cli.image.clicked import Command, exclude, options
 from rumpel.cli.image.common import Images
 from rumpel.cli.image.how import How
 from rumpel.images.locate import parse
@@ -18,7 +18,7 @@ _COMPRESSIONS = {".gz": "gz", ".tgz": "gz", ".bz2": "bz2", ".xz": "xz", ".txz": 
 _COMPRESSIONS |= {".zst": "zst", ".tzst": "zst"}
 
 
-@click.command()
+@click.command(cls=Command)
 @options
 @click.argument("name", metavar="IMAGE[:PARTITION][:PATH]")
 @click.argument("archive", default="-")

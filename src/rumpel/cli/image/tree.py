@@ -7,14 +7,14 @@ import stat
 
 import click
 
-from rumpel.cli.image.clicked import as_json, options
+from rumpel.cli.image.clicked import Command, as_json, options
 from rumpel.cli.image.common import Images, show, show_json
 from rumpel.cli.image.how import How
 from rumpel.cli.image.ls import to_json
 from rumpel.images.found import Found
 
 
-@click.command()
+@click.command(cls=Command)
 @options
 @click.argument("names", nargs=-1, required=True, metavar="IMAGE[:PARTITION][:PATH]...")
 @click.option("-L", "depth", type=click.IntRange(min=1), help="How far down.")

@@ -8,7 +8,7 @@ import struct
 
 import click
 
-from rumpel.cli.image.clicked import options
+from rumpel.cli.image.clicked import Command, options
 from rumpel.cli.image.common import Images
 from rumpel.cli.image.how import How
 from rumpel.images.locate import parse
@@ -17,7 +17,7 @@ from rumpel.images.volume import Volume
 _FITRIM = 0xC0185879
 
 
-@click.command()
+@click.command(cls=Command)
 @options
 @click.argument("names", nargs=-1, required=True, metavar="IMAGE[:PARTITION]...")
 def command(how: How, names: tuple[str, ...]) -> None:

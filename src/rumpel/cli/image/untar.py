@@ -10,14 +10,14 @@ from contextlib import ExitStack
 
 import click
 
-from rumpel.cli.image.clicked import options, owner, progress
+from rumpel.cli.image.clicked import Command, options, owner, progress
 from rumpel.cli.image.common import Images, bar
 from rumpel.cli.image.cp import failed, said
 from rumpel.cli.image.how import How
 from rumpel.images.locate import parse
 
 
-@click.command()
+@click.command(cls=Command)
 @options
 @click.argument("archive")
 @click.argument("name", metavar="IMAGE[:PARTITION][:PATH]")
