@@ -16,10 +16,11 @@ from rumpel.parts import PARTS
 
 TYPE_CHECKING = False  # all starts wait for this module, which imports next to nothing
 if TYPE_CHECKING:
+    import builtins
     import pathlib as host_pathlib
     from collections.abc import Callable, Iterable
-    from types import ModuleType, TracebackType
-    from typing import IO, Any, TypeVar
+    from types import TracebackType
+    from typing import Any, TypeVar
 
     from rumpel.aio import Aio
     from rumpel.copying import Copied
@@ -81,24 +82,10 @@ class Kernel:
 
     aio: Aio
     os: Os
-    open: Callable[..., IO[Any]]
-    io: ModuleType
     fcntl: FcntlModule
-    pathlib: ModuleType
     Path: type[host_pathlib.Path]
-    shutil: ModuleType
-    tempfile: ModuleType
-    glob: ModuleType
-    gzip: ModuleType
-    bz2: ModuleType
-    lzma: ModuleType
-    tarfile: ModuleType
-    zipfile: ModuleType
-    pwd: ModuleType
-    grp: ModuleType
     socket: SocketModule
     select: SelectModule
-    selectors: ModuleType
     net: Net
     pyroute2: Pyroute2
     ssl: SslModule
@@ -106,6 +93,22 @@ class Kernel:
     mmap: MmapModule
     sysctl: Sysctl
     dm: DeviceMapper
+
+    if TYPE_CHECKING:
+        # The names of these are of modules: who completes and checks them knows what is inside.
+        import bz2
+        import glob
+        import grp
+        import gzip
+        import io
+        import lzma
+        import pathlib
+        import pwd
+        import selectors
+        import shutil
+        import tarfile
+        import tempfile
+        import zipfile
 
     def __init__(
         self,
@@ -122,6 +125,8 @@ class Kernel:
         self._place = thread_local()
         self._forwarder: Forwarder | None = None
         self.release = native.release
+        if TYPE_CHECKING:
+            self.open = builtins.open  # in a class it would be a method
         self.log = Log(native)
         self.clock: VirtualClock | HostClock = clock or HostClock(native)
         if log is not None:

@@ -30,17 +30,17 @@ def test_as_the_builtin_open(kernel: rumpel.Kernel) -> None:
             assert await file.read() == ""
             await file.seek(0)
             assert len(await file.readlines()) == 5
-        file = await kernel.aio.open("/tmp/text", "rb+")
-        assert await file.read(4) == b"eins"
-        assert await file.tell() == 4
-        assert await file.write(b"!") == 1
-        assert await file.seek(0, io.SEEK_END) == 27
-        assert await file.seek(-5, io.SEEK_CUR) == 22
-        assert await file.read1() == b"sechs"
-        assert await file.truncate(5) == 5
-        await file.flush()
-        await file.close()
-        await file.close()
+        raw = await kernel.aio.open("/tmp/text", "rb+")
+        assert await raw.read(4) == b"eins"
+        assert await raw.tell() == 4
+        assert await raw.write(b"!") == 1
+        assert await raw.seek(0, io.SEEK_END) == 27
+        assert await raw.seek(-5, io.SEEK_CUR) == 22
+        assert await raw.read1() == b"sechs"
+        assert await raw.truncate(5) == 5
+        await raw.flush()
+        await raw.close()
+        await raw.close()
         with kernel.open("/tmp/text", "rb") as plain:
             assert plain.read() == b"eins!"
 
@@ -106,7 +106,7 @@ def test_what_is_refused(kernel: rumpel.Kernel) -> None:
             with pytest.raises(ValueError, match="mode"):
                 kernel.aio.open("/tmp/x", mode)
         with pytest.raises(TypeError):
-            kernel.aio.open(1.5)
+            kernel.aio.open(1.5)  # type: ignore[call-overload]
         with pytest.raises(ValueError, match="null byte"):
             await kernel.aio.open("/tmp/\0")
         with pytest.raises(FileNotFoundError):

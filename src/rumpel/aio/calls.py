@@ -10,7 +10,7 @@ import select
 import socket as host
 import struct
 from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 from weakref import WeakKeyDictionary
 
 from rumpel import syscalls
@@ -23,10 +23,12 @@ from rumpel.socket.addresses import LONGEST, decode
 from rumpel.socket.messages import address_size, from_size
 
 if TYPE_CHECKING:
+    from _typeshed import OpenBinaryMode, OpenTextMode
     from typing_extensions import Buffer
 
     from rumpel.aio.files import Opening
     from rumpel.kernel import Kernel
+    from rumpel.os.base import AnyPath
     from rumpel.socket import Socket
 
 __all__ = ["Aio"]
@@ -119,7 +121,29 @@ class Aio:
         result: int = await self._driver().call(self._call(name), *args)
         return result
 
-    def open(self, file: Any, mode: str = "r", *args: Any, **keywords: Any) -> Opening:
+    if TYPE_CHECKING:
+
+        @overload
+        def open(
+            self,
+            file: int | AnyPath,
+            mode: OpenTextMode = "r",
+            *,
+            encoding: str | None = None,
+            errors: str | None = None,
+            newline: str | None = None,
+            closefd: bool = True,
+        ) -> Opening[str]: ...
+        @overload
+        def open(
+            self, file: int | AnyPath, mode: OpenBinaryMode, *, closefd: bool = True
+        ) -> Opening[bytes]: ...
+        @overload
+        def open(
+            self, file: int | AnyPath, mode: str, *args: Any, **keywords: Any
+        ) -> Opening[Any]: ...
+
+    def open(self, file: Any, mode: str = "r", *args: Any, **keywords: Any) -> Opening[Any]:
         """Open a file; arguments are those of ``kernel.open``, without ``opener``.
 
         What is returned is awaited for an :class:`rumpel.aio.AsyncFile`, or used in

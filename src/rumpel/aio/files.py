@@ -12,7 +12,7 @@ import io
 import os
 import warnings
 from collections.abc import Generator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, AnyStr, Generic
 
 from rumpel.io import check_mode
 
@@ -35,7 +35,7 @@ _FLAGS = {
 _CHUNK = 1 << 16
 
 
-class Opening:
+class Opening(Generic[AnyStr]):
     """A file that is being opened: to be awaited, or used in ``async with``."""
 
     def __init__(
@@ -61,9 +61,9 @@ class Opening:
         self._mode = mode
         self._text = (encoding or "utf-8", errors or "strict", newline is None)
         self._closefd = closefd
-        self._opened: AsyncFile | None = None
+        self._opened: AsyncFile[AnyStr] | None = None
 
-    async def _open(self) -> AsyncFile:
+    async def _open(self) -> AsyncFile[AnyStr]:
         kind = next(letter for letter in self._mode if letter in _FLAGS)
         flags = _FLAGS[kind]
         if "+" in self._mode:
@@ -73,10 +73,10 @@ class Opening:
         text = None if "b" in self._mode else self._text
         return AsyncFile(self._aio, fd, self._file, self._mode, flags, text, self._closefd)
 
-    def __await__(self) -> Generator[Any, Any, AsyncFile]:
+    def __await__(self) -> Generator[Any, Any, AsyncFile[AnyStr]]:
         return self._open().__await__()
 
-    async def __aenter__(self) -> AsyncFile:
+    async def __aenter__(self) -> AsyncFile[AnyStr]:
         self._opened = await self._open()
         return self._opened
 
@@ -90,7 +90,7 @@ class Opening:
             await self._opened.close()
 
 
-class AsyncFile:
+class AsyncFile(Generic[AnyStr]):
     """A file of a kernel, with the methods of file objects as coroutines.
 
     Two coroutines that use one file take turns, one method at a time.
@@ -111,7 +111,7 @@ class AsyncFile:
         text: tuple[str, str, bool] | None,
         closefd: bool,
     ) -> None:
-        self._aio = aio
+        self._aio: Aio = aio
         self._fd = aio._descriptor(fd)
         self.name = name
         self.mode = mode
@@ -171,12 +171,13 @@ class AsyncFile:
             self._parts.clear()
         return self._pending
 
-    def _take(self, size: int) -> Any:
+    def _take(self, size: int) -> AnyStr:
         pending = self._joined()
-        taken, self._pending = pending[:size], pending[size:]
+        taken: AnyStr = pending[:size]
+        self._pending = pending[size:]
         return taken
 
-    async def read(self, size: int | None = -1, /) -> Any:
+    async def read(self, size: int | None = -1, /) -> AnyStr:
         """Read so many bytes or characters, or all that is left."""
         self._check(reading=True)
         async with self._lock:
@@ -197,10 +198,11 @@ class AsyncFile:
         async with self._lock:
             if not self._joined():
                 await self._fill(_CHUNK if size < 0 else size)
-            data: bytes = self._take(len(self._joined()) if size < 0 else size)
+            taken: Any = self._take(len(self._joined()) if size < 0 else size)
+            data: bytes = taken
             return data
 
-    async def readline(self, size: int = -1, /) -> Any:
+    async def readline(self, size: int = -1, /) -> AnyStr:
         """Read a line, with its end."""
         self._check(reading=True)
         end: Any = b"\n" if self._decoder is None else "\n"
@@ -219,14 +221,14 @@ class AsyncFile:
                 length = found + 1
             return self._take(length if size < 0 else min(size, length))
 
-    async def readlines(self) -> list[Any]:
+    async def readlines(self) -> list[AnyStr]:
         """Read all lines."""
         return [line async for line in self]
 
-    def __aiter__(self) -> AsyncFile:
+    def __aiter__(self) -> AsyncFile[AnyStr]:
         return self
 
-    async def __anext__(self) -> Any:
+    async def __anext__(self) -> AnyStr:
         line = await self.readline()
         if not line:
             raise StopAsyncIteration
@@ -302,7 +304,7 @@ class AsyncFile:
         if self._closefd:
             await self._aio.os.close(self._fd)
 
-    async def __aenter__(self) -> AsyncFile:
+    async def __aenter__(self) -> AsyncFile[AnyStr]:
         self._check()
         return self
 

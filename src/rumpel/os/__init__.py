@@ -30,8 +30,8 @@ from rumpel.os.xattrs import Xattrs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, MutableMapping
-    from typing import IO, Any
+    from collections.abc import Callable, MutableMapping
+    from typing import Any
 
     from rumpel import _native
     from rumpel.os.base import AnyPath
@@ -72,14 +72,8 @@ class Os(
         error = OSError
         environ: MutableMapping[str, str]
         environb: MutableMapping[bytes, bytes]
-        fdopen: Callable[..., IO[Any]]
         fsdecode: Callable[[AnyPath], str]
         fsencode: Callable[[AnyPath], bytes]
-        fwalk: Callable[..., Iterator[tuple[Any, list[Any], list[Any], int]]]
-        get_exec_path: Callable[..., list[str]]
-        getenv: Callable[..., Any]
-        getenvb: Callable[..., Any]
-        makedirs: Callable[..., None]
         removedirs: Callable[[AnyPath], None]
         renames: Callable[[AnyPath, AnyPath], None]
         strerror: Callable[[int], str]
@@ -87,7 +81,6 @@ class Os(
         supports_effective_ids: set[Callable[..., Any]]
         supports_fd: set[Callable[..., Any]]
         supports_follow_symlinks: set[Callable[..., Any]]
-        walk: Callable[..., Iterator[tuple[Any, list[Any], list[Any]]]]
 
         def __getattr__(self, name: str) -> int:
             """Constants are the host's."""
@@ -102,6 +95,15 @@ class Os(
 
     def __init__(self, native: _native.Kernel) -> None:
         super().__init__(native)
+        if TYPE_CHECKING:
+            # Here, as they have several signatures: those of a class would be methods.
+            self.fdopen = host.fdopen
+            self.fwalk = host.fwalk
+            self.get_exec_path = host.get_exec_path
+            self.getenv = host.getenv
+            self.getenvb = host.getenvb
+            self.makedirs = host.makedirs
+            self.walk = host.walk
         # As functions of a module they are the same object each time: shutil.rmtree tells
         # its caller which one failed.
         for name in dir(type(self)):

@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import operator
 import os
-from types import ModuleType
 
 from rumpel import _native, syscalls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import posixpath
+    from types import ModuleType
     from typing import Any, NoReturn, Protocol
 
     from rumpel._native import Call
@@ -37,10 +38,47 @@ LONG, VOID, NUMBERS = _native.LONG, _native.VOID, _native.NUMBERS
 READ, WRITE, READINTO = _native.READ, _native.WRITE, _native.READINTO
 
 
+if TYPE_CHECKING:
+
+    class PathModule(ModuleType):
+        """The types of the functions of :mod:`posixpath`."""
+
+        def __init__(self) -> None:
+            self.abspath = posixpath.abspath
+            self.basename = posixpath.basename
+            self.commonpath = posixpath.commonpath
+            self.commonprefix = posixpath.commonprefix
+            self.dirname = posixpath.dirname
+            self.exists = posixpath.exists
+            self.expanduser = posixpath.expanduser
+            self.expandvars = posixpath.expandvars
+            self.getatime = posixpath.getatime
+            self.getctime = posixpath.getctime
+            self.getmtime = posixpath.getmtime
+            self.getsize = posixpath.getsize
+            self.isabs = posixpath.isabs
+            self.isdir = posixpath.isdir
+            self.isfile = posixpath.isfile
+            self.islink = posixpath.islink
+            self.ismount = posixpath.ismount
+            self.join = posixpath.join
+            self.lexists = posixpath.lexists
+            self.normcase = posixpath.normcase
+            self.normpath = posixpath.normpath
+            self.realpath = posixpath.realpath
+            self.relpath = posixpath.relpath
+            self.samefile = posixpath.samefile
+            self.sameopenfile = posixpath.sameopenfile
+            self.samestat = posixpath.samestat
+            self.split = posixpath.split
+            self.splitdrive = posixpath.splitdrive
+            self.splitext = posixpath.splitext
+
+
 class Base:
     """Binds system calls; the parts inherit from it."""
 
-    path: ModuleType
+    path: PathModule
 
     def __init__(self, native: _native.Kernel) -> None:
         self._native = native

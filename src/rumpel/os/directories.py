@@ -15,10 +15,19 @@ from rumpel.os.base import NUMBERS, VOID, Base, at
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from typing import Any
+    from typing import Any, AnyStr, Generic, overload
 
     from rumpel import _native
     from rumpel.os.base import AnyPath, FileOrPath
+else:
+    AnyStr = None
+
+    class Generic:
+        """As typing's, which each start would have to import."""
+
+        __slots__ = ()
+        __class_getitem__ = classmethod(GenericAlias)
+
 
 _DIRENT = struct.Struct("<QqHB")
 _BUFFER = 32768
@@ -47,6 +56,13 @@ class Directories(Base):
         """Make a directory."""
         self._mkdirat(at(dir_fd), path, mode)
 
+    if TYPE_CHECKING:
+
+        @overload
+        def listdir(self, path: int | str | os.PathLike[str] | None = None) -> list[str]: ...
+        @overload
+        def listdir(self, path: bytes | os.PathLike[bytes]) -> list[bytes]: ...
+
     def listdir(self, path: FileOrPath | None = None) -> list[Any]:
         """Names in a directory: str, or bytes for a path of bytes."""
         fd, prefix = self._directory(path)
@@ -56,7 +72,16 @@ class Directories(Base):
             self._closedir(fd)
         return names if isinstance(prefix, bytes) else [os.fsdecode(name) for name in names]
 
-    def scandir(self, path: FileOrPath | None = None) -> ScandirIterator:
+    if TYPE_CHECKING:
+
+        @overload
+        def scandir(
+            self, path: int | str | os.PathLike[str] | None = None
+        ) -> ScandirIterator[str]: ...
+        @overload
+        def scandir(self, path: bytes | os.PathLike[bytes]) -> ScandirIterator[bytes]: ...
+
+    def scandir(self, path: FileOrPath | None = None) -> ScandirIterator[Any]:
         """Iterate over the entries of a directory."""
         return ScandirIterator(self, path)
 
@@ -92,7 +117,7 @@ class Directories(Base):
             yield batch
 
 
-class DirEntry:
+class DirEntry(Generic[AnyStr]):
     """An entry of a directory, as :class:`os.DirEntry`.
 
     Attributes:
@@ -102,18 +127,16 @@ class DirEntry:
 
     __slots__ = ("_dir_fd", "_ino", "_lstat", "_os", "_stat", "_type", "name", "path")
 
-    __class_getitem__: Any = classmethod(GenericAlias)
-
     _dir_fd: int | None
     _ino: int
     _lstat: os.stat_result | None
     _os: Directories
     _stat: os.stat_result | None
     _type: int
-    name: Any
-    path: Any
+    name: AnyStr
+    path: AnyStr
 
-    def __new__(cls) -> DirEntry:
+    def __new__(cls) -> DirEntry[AnyStr]:
         """Refuse to make one: scandir does."""
         raise TypeError("cannot create 'DirEntry' instances")
 
@@ -178,7 +201,7 @@ def host_path_error(path: object) -> TypeError:
     )
 
 
-class ScandirIterator:
+class ScandirIterator(Generic[AnyStr]):
     """What scandir returns: an iterator and a context manager."""
 
     _fd = -1
@@ -186,12 +209,12 @@ class ScandirIterator:
     def __init__(self, owner: Directories, path: FileOrPath | None) -> None:
         self._os = owner
         self._dir_fd = path if isinstance(path, int) else None
-        self._entries: list[DirEntry] = []
+        self._entries: list[DirEntry[AnyStr]] = []
         self._fd, self._prefix = owner._directory(path)
         self._batches = owner._batches(self._fd)
 
-    def _entry(self, entry: Entry) -> DirEntry:
-        made = object.__new__(DirEntry)
+    def _entry(self, entry: Entry) -> DirEntry[AnyStr]:
+        made: DirEntry[Any] = object.__new__(DirEntry)
         raw, made._ino, made._type = entry
         made.name = raw if isinstance(self._prefix, bytes) else os.fsdecode(raw)
         made.path = self._prefix + made.name
@@ -200,10 +223,10 @@ class ScandirIterator:
         made._stat = made._lstat = None
         return made
 
-    def __iter__(self) -> ScandirIterator:
+    def __iter__(self) -> ScandirIterator[AnyStr]:
         return self
 
-    def __next__(self) -> DirEntry:
+    def __next__(self) -> DirEntry[AnyStr]:
         if not self._entries:
             self._entries = [self._entry(e) for e in next(self._batches, ())]
             self._entries.reverse()
@@ -220,7 +243,7 @@ class ScandirIterator:
             self._batches.close()  # type: ignore[attr-defined]
             self._os._closedir(fd)
 
-    def __enter__(self) -> ScandirIterator:
+    def __enter__(self) -> ScandirIterator[AnyStr]:
         return self
 
     def __exit__(

@@ -13,7 +13,7 @@ import socket as host
 import struct
 import warnings
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, overload
 
 from rumpel._native import READ, READINTO, VOID, WRITE
 from rumpel.descriptor import Descriptor, descriptors_of
@@ -24,7 +24,7 @@ from rumpel.socket.transfer import Transfer
 
 if TYPE_CHECKING:
     from types import TracebackType
-    from typing import Self
+    from typing import Literal, Self
 
     from typing_extensions import Buffer
 
@@ -289,6 +289,69 @@ class Socket(Transfer):
         self._os.set_inheritable(self._fd, inheritable)
 
     # ---- files, copies and the end ----
+
+    if TYPE_CHECKING:
+
+        @overload
+        def makefile(
+            self,
+            mode: Literal["b", "rb", "br", "wb", "bw", "rwb", "rbw", "wrb", "wbr", "brw", "bwr"],
+            buffering: Literal[0],
+            *,
+            encoding: str | None = None,
+            errors: str | None = None,
+            newline: str | None = None,
+        ) -> host.SocketIO: ...
+        @overload
+        def makefile(
+            self,
+            mode: Literal["b", "rb", "br"],
+            buffering: Literal[-1] | None = None,
+            *,
+            encoding: str | None = None,
+            errors: str | None = None,
+            newline: str | None = None,
+        ) -> io.BufferedReader: ...
+        @overload
+        def makefile(
+            self,
+            mode: Literal["wb", "bw"],
+            buffering: Literal[-1] | None = None,
+            *,
+            encoding: str | None = None,
+            errors: str | None = None,
+            newline: str | None = None,
+        ) -> io.BufferedWriter: ...
+        @overload
+        def makefile(
+            self,
+            mode: Literal["rwb", "rbw", "wrb", "wbr", "brw", "bwr"],
+            buffering: Literal[-1] | None = None,
+            *,
+            encoding: str | None = None,
+            errors: str | None = None,
+            newline: str | None = None,
+        ) -> io.BufferedRWPair: ...
+        @overload
+        def makefile(
+            self,
+            mode: Literal["r", "w", "rw", "wr", ""] = "r",
+            buffering: int | None = None,
+            *,
+            encoding: str | None = None,
+            errors: str | None = None,
+            newline: str | None = None,
+        ) -> io.TextIOWrapper: ...
+        @overload
+        def makefile(
+            self,
+            mode: str,
+            buffering: int | None = None,
+            *,
+            encoding: str | None = None,
+            errors: str | None = None,
+            newline: str | None = None,
+        ) -> Any: ...
 
     def makefile(
         self,
