@@ -415,6 +415,17 @@ def list_names(where: Kernel | None, dir_fd: int, /) -> list[str]:
         OSError: as getdents64(2).
     """
 
+def list_kinds(where: Kernel | None, path: str | bytes, /) -> tuple[list[str], list[str]]:
+    """The names in a directory, and those of them that are directories themselves.
+
+    Args:
+        where: whose directory; None is the host.
+        path: of the directory; it is no link.
+
+    Raises:
+        OSError: as openat(2) and getdents64(2).
+    """
+
 def look(
     where: Kernel | None, dir_fd: int, names: Sequence[str | bytes], buffer: _Buffer, /
 ) -> tuple[int, int, list[int]]:

@@ -15,6 +15,7 @@ import pytest
 from rumpel.copying import Copied
 from rumpel.copying.ahead import Ahead
 from rumpel.copying.source import read_tree
+from tests import threads
 from tests.images.tools import check
 
 pytestmark = [pytest.mark.kernel, pytest.mark.once]
@@ -120,10 +121,10 @@ class _Slow:
 
 def test_they_are_at_once(tree: Path) -> None:
     """Four files are looked at by four threads, which end with the tree."""
-    slow, before = _Slow(), threading.active_count()
+    slow, before = _Slow(), threads.count()
     ahead = Ahead(slow, 4)
     ahead.enter(str(tree / "0"), os.listdir(tree / "0"))
     assert slow.have_met.wait(60)
     ahead.close()
     assert len(list(read_tree(os, str(tree), jobs=4))) == 300 + 8 + 4
-    assert threading.active_count() == before
+    assert threads.are_left(before)

@@ -16,7 +16,7 @@ import pytest
 
 from rumpel.copying.target import Writer
 from rumpel.errors import RumpelError, SandboxError
-from rumpel.images.found import entries
+from rumpel.images.found import entries, paths
 from rumpel.images.walking import STATX_SIZE
 from tests.images.tools import make
 
@@ -220,4 +220,18 @@ def test_names_that_lead_out_of_a_walk() -> None:
     ]  # fmt: skip
     with pytest.raises(OSError, match="why") as caught:
         list(entries([told(top), told(failures=[["bad", "why"]])], "/top"))
+    assert caught.value.filename == "/top/bad"
+
+
+def test_paths_that_are_none() -> None:
+    """What is listed by name alone is only printed; all the same it is what it should be."""
+    assert list(paths([([], b"\0file\0a/file\0"), ([], b"")], "/")) == [["", "file", "a/file"], []]
+    for hostile in (b"file", b"/up\0", b"../up\0", b"a/../../up\0", b"a/\0", b"a//b\0", b".\0"):
+        with pytest.raises(SandboxError, match="nonsense"):
+            list(paths([([], hostile)], "/"))
+    for failures in (5, [5], [["bad"]], None):
+        with pytest.raises(SandboxError, match="nonsense"):
+            list(paths([(failures, b"")], "/"))
+    with pytest.raises(OSError, match="why") as caught:
+        list(paths([([["bad", "why"]], b"bad\0")], "/top"))
     assert caught.value.filename == "/top/bad"

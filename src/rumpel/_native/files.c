@@ -95,6 +95,7 @@ const char *names_at(const struct names *names, Py_ssize_t index)
 
 PyMethodDef files_functions[] = {
 	{ "list_names", files_names, METH_VARARGS, NULL },
+	{ "list_kinds", files_kinds, METH_VARARGS, NULL },
 	{ "look", files_look, METH_VARARGS, NULL },
 	{ "read_files", files_read, METH_VARARGS, NULL },
 	{ "make_files", files_make, METH_VARARGS, NULL },

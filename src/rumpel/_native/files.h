@@ -50,6 +50,7 @@ void names_end(struct names *names);
 const char *names_at(const struct names *names, Py_ssize_t index);
 
 PyObject *files_names(PyObject *module, PyObject *args);
+PyObject *files_kinds(PyObject *module, PyObject *args);
 PyObject *files_look(PyObject *module, PyObject *args);
 PyObject *files_read(PyObject *module, PyObject *args);
 PyObject *files_make(PyObject *module, PyObject *args);

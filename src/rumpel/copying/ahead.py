@@ -12,11 +12,10 @@ from __future__ import annotations
 
 import os as host
 import stat
-import threading
 from _queue import Empty, SimpleQueue
-from contextlib import suppress
 
 from rumpel.errors import RumpelError
+from rumpel.threads import Thread
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,9 +44,7 @@ class Ahead:
         self._most = jobs * _WINDOW
         self._asked = 0
         self._coming: list[Iterator[str]] = []
-        self._threads = [threading.Thread(target=self._run, daemon=True) for _ in range(jobs)]
-        for thread in self._threads:
-            thread.start()
+        self._threads = [Thread(self._run) for _ in range(jobs)]
 
     def enter(self, directory: str, names: Sequence[str]) -> None:
         """These will be read next."""
@@ -71,8 +68,10 @@ class Ahead:
     def _run(self) -> None:
         while (path := self._wanted.get()) is not None:
             # Whatever is wrong with it, or with its kernel, who reads it will say so.
-            with suppress(OSError, RumpelError):
+            try:  # noqa: SIM105 - contextlib takes long to import, here and below
                 self._look(path)
+            except (OSError, RumpelError):
+                pass
 
     def _look(self, path: str) -> None:
         os = self._os
@@ -88,9 +87,11 @@ class Ahead:
 
     def close(self) -> None:
         """Let the threads end."""
-        with suppress(Empty):
+        try:
             while True:
                 self._wanted.get_nowait()
+        except Empty:
+            pass
         for _ in self._threads:
             self._wanted.put(None)
         for thread in self._threads:

@@ -9,9 +9,10 @@ all its files are there waits until they are.
 from __future__ import annotations
 
 import os
-import threading
 from _queue import SimpleQueue
 from _thread import allocate_lock
+
+from rumpel.threads import Thread
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ class Behind:
         self._batch = Batch()
         self._under_way: list[Batch] = []
         self._wanted: SimpleQueue[Batch | None] = SimpleQueue()
-        self._threads: list[threading.Thread] = []
+        self._threads: list[Thread] = []
 
     @classmethod
     def if_useful(cls, target_os: Any) -> Behind | None:
@@ -120,8 +121,7 @@ class Behind:
         batch, self._batch = self._batch, Batch()
         self._under_way.append(batch)
         if len(self._threads) < _THREADS:
-            self._threads.append(threading.Thread(target=self._run, daemon=True))
-            self._threads[-1].start()
+            self._threads.append(Thread(self._run))
         self._wanted.put(batch)
         while len(self._under_way) > _UNDER_WAY:
             yield from self._oldest()

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os as host
 
 from rumpel.copying import Copied
@@ -135,8 +134,7 @@ class Filling:
                 self.progress(self.copied)
         except OSError as error:
             self._fail(file.rel, str(error))
-            with contextlib.suppress(OSError):
-                self.abandon()
+            self.give_up()
 
     def whole(self, data: Any) -> None:
         """All of its content."""
@@ -184,8 +182,14 @@ class Filling:
         """Whatever comes next, a file that is still open has not come to its end."""
         if self._open is not None:
             self._fail(self._open.rel, "its content came to no end")
-            with contextlib.suppress(OSError):
-                self.abandon()
+            self.give_up()
+
+    def give_up(self) -> None:
+        """Abandon it, of which something was told already."""
+        try:  # noqa: SIM105 - contextlib takes long to import
+            self.abandon()
+        except OSError:
+            pass
 
     def abandon(self) -> None:
         """Half a file is worse than none."""

@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 from rumpel import _native
 from rumpel.copying import Copied
 from rumpel.copying.behind import Batch, Behind
@@ -88,8 +86,8 @@ class Groups:
         ids, umask, owner = self._maker
         args = self._place, group.fd, group.item[2], group.data, ids, umask, group.is_plain, owner
         if behind:
-            work = partial(_native.make_files, *args)
-            self._collect(behind.add(group.paths, work, group, len(group.data)))
+            size = len(group.data)
+            self._collect(behind.add(group.paths, lambda: _native.make_files(*args), group, size))
         else:
             self._made(group, _native.make_files(*args))
 

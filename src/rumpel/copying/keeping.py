@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import errno
 import stat
-from functools import partial
 
 from rumpel.copying import Lost
 from rumpel.copying.attributes import Attributes
@@ -53,7 +52,7 @@ class Keeper:
     def keep_times(self, fd: int, rel: str, attributes: Attributes) -> None:
         """Keep the times alone."""
         times = attributes.atime, attributes.mtime
-        self._try(rel, "times", partial(self._os.utime, ns=times), fd)
+        self._try(rel, "times", self._os.utime, fd, ns=times)
 
     def keep_by_name(
         self, at: int | None, name: str, rel: str, attributes: Attributes, is_link: bool
@@ -61,22 +60,20 @@ class Keeper:
         """The same for what cannot be opened."""
         to = self._os
         where: dict[str, Any] = {"dir_fd": at, "follow_symlinks": False}
-        chown = partial(to.chown, **where)
-        owned = self._try(rel, "owner", chown, name, attributes.uid, attributes.gid)
+        owned = self._try(rel, "owner", to.chown, name, attributes.uid, attributes.gid, **where)
         if not is_link:
-            chmod = partial(to.chmod, dir_fd=at)
-            self._try(rel, "mode", chmod, name, _mode(attributes.mode, owned))
+            self._try(rel, "mode", to.chmod, name, _mode(attributes.mode, owned), dir_fd=at)
         path = self._path(rel)
-        setxattr = partial(to.setxattr, follow_symlinks=False)
         for attribute, value in attributes.xattrs:
-            self._try(rel, attribute, setxattr, path, attribute, value.encode("latin-1"))
+            data = value.encode("latin-1")
+            self._try(rel, attribute, to.setxattr, path, attribute, data, follow_symlinks=False)
         times = attributes.atime, attributes.mtime
-        self._try(rel, "times", partial(to.utime, ns=times, **where), name)
+        self._try(rel, "times", to.utime, name, ns=times, **where)
 
-    def _try(self, rel: str, what: str, call: Callable[..., Any], *args: Any) -> bool:
+    def _try(self, rel: str, what: str, call: Callable[..., Any], *args: Any, **how: Any) -> bool:
         """Try; what is refused is noted."""
         try:
-            call(*args)
+            call(*args, **how)
         except OSError as error:
             if error.errno not in _REFUSED:
                 raise

@@ -8,8 +8,8 @@ extended attributes and no holes.
 
 from __future__ import annotations
 
+import _struct as struct
 import os as host
-import struct
 
 from rumpel import _native
 from rumpel.copying.attributes import nonsense

@@ -10,9 +10,9 @@ Source: Documentation/filesystems/fiemap.rst; copy_file_range(2).
 
 from __future__ import annotations
 
+import _struct as struct
 import errno
 import os
-import struct
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

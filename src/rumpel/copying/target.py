@@ -8,11 +8,9 @@ image nor a hostile series writes outside the directory that it is copied to.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os as host
 import stat
-from functools import partial
 
 from rumpel.copying import Copied, Lost
 from rumpel.copying.attributes import (
@@ -148,8 +146,7 @@ class Writer:
         if kind not in ("d", "f", "l", "h", "s", "x"):
             raise ValueError(f"{kind!r} is no kind of item")
         if kind == "x":
-            with contextlib.suppress(OSError):
-                self._filling.abandon()
+            self._filling.give_up()
             self._fail(rel, str(item[2]))
         elif self._skipped is not None and rel.startswith(self._skipped):
             return
@@ -222,8 +219,10 @@ class Writer:
     def _open_directory(self, rel: str, at: int | None, name: str, nofollow: int) -> None:
         """Be in a directory that no item was about, which stays as it is."""
         self._catch_up(rel)
-        with contextlib.suppress(FileExistsError):
+        try:  # noqa: SIM105 - contextlib takes long to import
             self.os.mkdir(name, 0o755, dir_fd=at)
+        except FileExistsError:
+            pass
         fd = self.os.open(name, _DIRECTORY & ~host.O_NOFOLLOW | nofollow, dir_fd=at)
         attributes = Attributes(*attributes_of(self.os.fstat(fd), []))
         self._stack.append(_Directory(rel, fd, attributes, False, False))
@@ -241,8 +240,8 @@ class Writer:
         if first not in self._linkable:
             raise FileNotFoundError(errno.ENOENT, "the file's first name was not copied", first)
         top = self._stack[0].fd
-        link = partial(self.os.link, src_dir_fd=top, dst_dir_fd=at, follow_symlinks=False)
-        replace(self.os, at, name, lambda: link(first, name))
+        how: dict[str, Any] = {"src_dir_fd": top, "dst_dir_fd": at, "follow_symlinks": False}
+        replace(self.os, at, name, lambda: self.os.link(first, name, **how))
         self.copied.links += 1
 
     def _special(

@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 import errno
+import os
 import stat
-from os import makedev
-from struct import Struct
+from _struct import Struct
 
 from rumpel.errors import SandboxError
 from rumpel.images.walking import STATX_SIZE
@@ -91,15 +91,22 @@ def entries(messages: Iterable[tuple[Any, Any]], top: str) -> Iterator[Found]:
 
 
 def paths(messages: Iterable[tuple[Any, Any]], top: str) -> Iterator[list[str]]:
-    """The paths alone, some at a time; see :func:`entries`.
+    """The paths alone, some at a time, as :func:`rumpel.images.walking.walk_names` has them.
 
-    Unlike there, what they are below need not have been told of: they are for people to read.
+    Unlike :func:`entries`, what they are below need not have been told of: they are for people
+    to read.
     """
     failed: OSError | None = None
-    for batch, data in messages:
-        told, _, failures = _checked(batch, data)
-        for rel, why in failures:
-            failed = failed or OSError(errno.EIO, str(why), f"{top.rstrip('/')}/{rel}")
+    for failures, data in messages:
+        try:
+            for rel, why in failures:
+                failed = failed or OSError(errno.EIO, str(why), f"{top.rstrip('/')}/{rel}")
+            *told, end = os.fsdecode(bytes(data)).split("\0")
+        except (TypeError, ValueError) as error:
+            raise SandboxError("a sandbox sends nonsense") from error
+        if end:
+            raise SandboxError("a sandbox sends nonsense")
+        _check(told)
         yield told
     if failed:
         raise failed
@@ -112,7 +119,7 @@ def _found(path: str, numbers: tuple[int, ...], target: str | None) -> Found:
         path,
         mode,
         inode,
-        makedev(on_major, on_minor),
+        os.makedev(on_major, on_minor),
         links,
         uid,
         gid,
@@ -121,7 +128,7 @@ def _found(path: str, numbers: tuple[int, ...], target: str | None) -> Found:
         mtime * _S + mtime_ns,
         ctime * _S + ctime_ns,
         blocks,
-        makedev(major, minor),
+        os.makedev(major, minor),
         target,
     )
 
@@ -139,8 +146,13 @@ def _checked(batch: Any, data: Any) -> Batch:
         raise SandboxError("a sandbox sends nonsense") from error
     if not (fits and links and isinstance(paths, list)):
         raise SandboxError("a sandbox sends nonsense")
+    _check(paths)
+    return paths, led, failed
+
+
+def _check(paths: list[str]) -> None:
+    """See that they lead nowhere else."""
     inside = "\0/".join(["", *(f"{path}/" for path in paths if path)])
     if "\0" in "".join(paths) or any(part in inside for part in _NONE):
         bad = (each for each in paths if "\0" in each or any(p in f"/{each}/" for p in _NONE))
         raise SandboxError(f"a sandbox sends nonsense about {next(filter(None, bad), '')!r}")
-    return paths, led, failed

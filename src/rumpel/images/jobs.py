@@ -10,7 +10,6 @@ from __future__ import annotations
 import errno
 import os as host
 import stat
-from functools import partial
 
 from rumpel.copying.placed import places
 from rumpel.copying.source import read as read_piece
@@ -19,7 +18,7 @@ from rumpel.copying.target import Writer
 from rumpel.images.features import features
 from rumpel.images.mounting import attach, detach
 from rumpel.images.probe import SIZE, probe, probe_end, table
-from rumpel.images.walking import walk
+from rumpel.images.walking import walk, walk_names
 from rumpel.sandbox.channel import encode
 
 TYPE_CHECKING = False
@@ -58,6 +57,7 @@ __all__ = [
     "rollback",
     "snapshot",
     "walk",
+    "walk_names",
     "write",
 ]
 
@@ -89,7 +89,7 @@ def read(
         jobs=jobs,
         room=where.room,
         packed=packed,
-        places=partial(places, where.kernel) if placed else None,
+        places=(lambda fd, size: places(where.kernel, fd, size)) if placed else None,
     )
 
 

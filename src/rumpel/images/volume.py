@@ -146,7 +146,7 @@ class Volume:
 
     def walk_paths(self, path: str, depth: int = -1) -> Iterator[list[str]]:
         """Only the paths, some at a time, for people to read; see :meth:`walk`."""
-        return paths(self.session.run("walk", path, depth, False), path)
+        return paths(self.session.run("walk_names", path, depth), path)
 
     def content(self, path: str, lend: bool = False) -> Iterator[bytes]:
         """What is in a file, in pieces.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os as host
 import stat
-from struct import Struct
+from _struct import Struct
 
 from rumpel import _native
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from rumpel.images.jobs import Where
 
-__all__ = ["STATX_SIZE", "walk"]
+__all__ = ["STATX_SIZE", "walk", "walk_names"]
 
 STATX_SIZE = 256
 _AT_FDCWD, _NOFOLLOW, _BASIC = -100, 0x100, 0x7FF
@@ -28,6 +28,8 @@ _MODE, _MODE_AT = Struct("H"), 28
 _DIRECTORY = host.O_RDONLY | host.O_DIRECTORY
 _ENTRIES, _LENGTH = 256, 64 << 10
 """How many entries a message has at most, and how long their names are together."""
+_NAMES = 1000
+"""The same of names alone."""
 
 
 def walk(where: Where, path: str, depth: int, follow: bool) -> Iterator[tuple[Any, Any]]:
@@ -45,6 +47,23 @@ def walk(where: Where, path: str, depth: int, follow: bool) -> Iterator[tuple[An
         and a path; failures are pairs of a path and a reason.
     """
     return _Walk(where.kernel, path).run(depth, follow)
+
+
+def walk_names(where: Where, path: str, depth: int) -> Iterator[tuple[Any, Any]]:
+    """The same by names alone: of what is no directory the inode is not read.
+
+    Args:
+        where: the worker.
+        path: of its top.
+        depth: how far down; 0 is the top alone, below 0 all.
+
+    Returns:
+        Messages, which are failures as of :func:`walk`, and bytes: the paths, each with a 0 behind.
+    """
+    found = bytearray(STATX_SIZE)
+    where.kernel.syscall("statx", _AT_FDCWD, path.rstrip("/") or "/", _NOFOLLOW, _BASIC, found)
+    is_directory = stat.S_ISDIR(_mode(found, 0))
+    return _Names(where.kernel, path, is_directory).run(depth)
 
 
 class _Level:
@@ -199,6 +218,57 @@ class _Walk:
     def fail(self, rel: str, error: OSError) -> None:
         self.failures.append((rel, error.strerror))
         self.length += len(rel)
+
+
+class _Names:
+    def __init__(self, kernel: Any, top: str, is_directory: bool) -> None:
+        self.native: _native.Kernel = kernel._native
+        self.top = top.rstrip("/")
+        self.levels: list[tuple[str, Iterator[str], set[str]]] = []
+        self.paths = [""]
+        self.is_directory = is_directory
+        self.failures: list[tuple[str, str | None]] = []
+        self.length = 0
+
+    def run(self, depth: int) -> Iterator[tuple[Any, Any]]:
+        levels, paths = self.levels, self.paths
+        if depth and self.is_directory:
+            self.enter("")
+        while levels:
+            prefix, names, directories = levels[-1]
+            for name in names:
+                rel = prefix + name
+                paths.append(rel)
+                if name in directories and len(levels) != depth:
+                    self.enter(rel)
+                    break
+                if len(paths) >= _NAMES:
+                    break
+            else:
+                levels.pop()
+            if len(paths) >= _NAMES or self.length > _LENGTH:
+                yield self.batch()
+        yield self.batch()
+
+    def enter(self, rel: str) -> None:
+        """See what is in a directory."""
+        try:
+            names, directories = _native.list_kinds(self.native, f"{self.top}/{rel}")
+        except OSError as error:
+            self.failures.append((rel, error.strerror))
+            self.length += len(rel)
+        else:
+            names.sort()
+            prefix = f"{rel}/" if rel else ""
+            self.levels.append((prefix, iter(names), set(directories)))
+
+    def batch(self) -> tuple[Any, Any]:
+        """What was found since the last one."""
+        said = self.failures.copy(), host.fsencode("\0".join([*self.paths, ""]))
+        self.paths.clear()
+        self.failures.clear()
+        self.length = 0
+        return said
 
 
 def _mode(data: bytes | bytearray, index: int) -> int:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-import operator
+import _operator as operator
 import os
 
 from rumpel import _native, syscalls

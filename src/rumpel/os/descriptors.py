@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
+import _struct as struct
 import errno
 import os
-import struct
-from operator import index
+from _operator import index
 
 from rumpel._native import Vector
 from rumpel.os.base import NUMBERS, READ, READINTO, VOID, WRITE, Base, at, c_int, fileno

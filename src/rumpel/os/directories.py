@@ -3,10 +3,9 @@
 
 from __future__ import annotations
 
-import contextlib
+import _struct as struct
 import os
-import struct
-import warnings
+from _warnings import warn
 from types import GenericAlias, TracebackType
 
 from rumpel.errors import RumpelError
@@ -256,9 +255,9 @@ class ScandirIterator(Generic[AnyStr]):
 
     def __del__(self) -> None:
         if self._fd >= 0 and self._os._alive():
-            warnings.warn(
-                f"unclosed scandir iterator {self!r}", ResourceWarning, source=self, stacklevel=2
-            )
+            warn(f"unclosed scandir iterator {self!r}", ResourceWarning, source=self, stacklevel=2)
         # With the kernel gone the descriptor is, too.
-        with contextlib.suppress(OSError, RumpelError):
+        try:  # noqa: SIM105 - contextlib takes long to import
             self.close()
+        except (OSError, RumpelError):
+            pass

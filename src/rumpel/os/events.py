@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
+import _struct as struct
 import os
-import struct
 
 from rumpel.os.base import NUMBERS, VOID, Base
 

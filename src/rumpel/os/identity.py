@@ -7,8 +7,8 @@ thread only. The C library, and so the module :mod:`os`, changes all threads of 
 
 from __future__ import annotations
 
-import operator
-import struct
+import _operator as operator
+import _struct as struct
 
 from rumpel.os.base import NUMBERS, VOID, Base
 

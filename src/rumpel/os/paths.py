@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
+import _struct as struct
 import errno
 import os
-import struct
 
 from rumpel.os.base import (
     AT_EMPTY_PATH,

@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
+import _struct as struct
 import os
 import resource
-import struct
 
 from rumpel.clock import to_ns
 from rumpel.os.base import NUMBERS, VOID, Base, fileno

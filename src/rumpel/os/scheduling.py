@@ -7,8 +7,8 @@ sleep runs to its end on the thread that makes it.
 
 from __future__ import annotations
 
+import _struct as struct
 import os
-import struct
 
 from rumpel.os.base import NUMBERS, VOID, Base
 

@@ -9,8 +9,8 @@ both ends have (:mod:`rumpel.sandbox.area`).
 
 from __future__ import annotations
 
+import _struct as struct
 import select
-import struct
 from _json import encode_basestring_ascii, make_encoder, make_scanner
 
 from rumpel.errors import SandboxError

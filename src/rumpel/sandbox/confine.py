@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import resource
 
@@ -36,8 +35,10 @@ def confine(limits: dict[str, int], leave_files: Callable[[], None]) -> None:
         value = value if most == resource.RLIM_INFINITY else min(value, most)
         resource.setrlimit(kind, (value, value))
     if os.geteuid() == 0:
-        with contextlib.suppress(PermissionError):
+        try:  # noqa: SIM105 - contextlib takes long to import
             os.setgroups([])
+        except PermissionError:
+            pass
         os.setresgid(_NOBODY, _NOBODY, _NOBODY)
         os.setresuid(_NOBODY, _NOBODY, _NOBODY)
     _native.drop_capabilities()

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import threading  # noqa: F401 - by the main thread: whoever imports it first is taken for that
 from _thread import LockType, allocate_lock, start_new_thread
 
 from rumpel import _native

@@ -3,11 +3,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import threading
 
 from rumpel import _native
+from rumpel.threads import Flag, Thread
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,12 +30,14 @@ def prepare() -> Callable[[], None]:
     """
     spaces = _CLONE_NEWNET | _CLONE_NEWIPC | _CLONE_NEWUTS
     is_root = os.geteuid() == 0
-    with contextlib.suppress(OSError):
+    try:  # noqa: SIM105 - contextlib takes long to import, here and below
         _native.unshare(spaces if is_root else spaces | _CLONE_NEWUSER)
+    except OSError:
+        pass
     if is_root:
         return _leave_files
     # One thread keeps what it takes, which is all threads' root directory.
-    wanted = threading.Event()
+    wanted = Flag()
 
     def wait() -> None:
         wanted.wait()
@@ -47,8 +48,7 @@ def prepare() -> Callable[[], None]:
         wanted.set()
         keeper.join()
 
-    keeper = threading.Thread(target=wait, daemon=True)
-    keeper.start()
+    keeper = Thread(wait)
     _native.drop_capabilities()
     return leave
 
@@ -59,11 +59,13 @@ def _leave_files() -> None:
     for directory in _TEMPORARY:
         # Not tempfile, which takes long to import.
         empty = f"{directory}/rumpel-{os.urandom(16).hex()}"
-        with contextlib.suppress(OSError):
+        try:
             os.mkdir(empty, 0o700)  # noqa: PTH102
             try:
                 os.chdir(empty)
             finally:
                 os.rmdir(empty)  # noqa: PTH106
             os.chroot(".")
-            return
+        except OSError:
+            continue
+        return

@@ -10,8 +10,8 @@ Source: Documentation/userspace-api/seccomp_filter.rst, struct seccomp_data.
 
 from __future__ import annotations
 
+import _struct as struct
 import errno
-import struct
 
 from rumpel.syscalls import lookup
 

@@ -13,8 +13,8 @@ import _socket
 import gc
 import os
 import select
-import threading
 import time
+from _thread import allocate_lock
 
 from rumpel import _native
 from rumpel.booting import adopt
@@ -25,6 +25,7 @@ from rumpel.sandbox import confine
 from rumpel.sandbox.area import Area
 from rumpel.sandbox.channel import Channel, encode
 from rumpel.sandbox.disks import DiskSpec
+from rumpel.threads import Flag, Thread
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -74,8 +75,8 @@ class Worker:
         self.room = channel.room
         self._calls: list[Any] = []
         self.disks: list[Any] = []
-        self._ending = threading.Event()
-        self._halts = threading.Lock()
+        self._ending = Flag()
+        self._halts = allocate_lock()
 
     def send(self, message: Any, data: Any = b"") -> None:
         """Send a part of the answer; ``data`` must not change afterwards."""
@@ -107,7 +108,7 @@ class Worker:
         opened = [spec.open() for spec in specs]
         if self._leave_files:
             confine.confine(_limits(specs, self._memory), self._leave_files)
-        threading.Thread(target=self.watch, daemon=True).start()
+        Thread(self.watch)
         _native.end_after_hangup(CONNECTION, 3 * _GRACE)
         for disk in opened:
             self.kernel.plug(disk)

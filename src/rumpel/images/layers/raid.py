@@ -6,7 +6,7 @@ Source: include/uapi/linux/raid/md_p.h.
 
 from __future__ import annotations
 
-import struct
+import _struct as struct
 from itertools import pairwise
 
 from rumpel.named import NamedTuple
