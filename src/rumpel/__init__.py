@@ -158,6 +158,8 @@ _WHERE = {
 }
 _PACKAGES = {"aio", "crash", "net", "sandbox"}
 """What `import rumpel` is enough for."""
+_USAGES = {"build", "images", "md", "nf", "packets", "run"}
+"""What is imported by its own name."""
 _MODULES = {name: module for module, names in _WHERE.items() for name in names}
 
 if not TYPE_CHECKING:
@@ -170,8 +172,13 @@ if not TYPE_CHECKING:
             return import_module(f"rumpel.{name}")
         module = _MODULES.get(name)
         if module is None:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+            own = f"; import rumpel.{name} first" if name in _USAGES else ""
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}{own}")
         from importlib import import_module
 
         value = globals()[name] = getattr(import_module(f"rumpel.{module}"), name)
         return value
+
+    def __dir__() -> list[str]:
+        """All names, also those that nobody has used yet."""
+        return sorted({*globals(), *__all__, *_PACKAGES})

@@ -140,7 +140,10 @@ class Kernel:
             """Make the parts when they are first used: they are attributes from then on."""
             maker = PARTS.get(name)
             if maker is None:
-                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+                from rumpel.meant import hint
+
+                what = f"{type(self).__name__!r} object has no attribute {name!r}"
+                raise AttributeError(what + hint(name), name=name, obj=self)
             # Of two threads that are first, both get the same.
             return self.__dict__.setdefault(name, maker(self))
 

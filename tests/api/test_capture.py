@@ -81,6 +81,26 @@ def test_pcapng_names_the_interface(boot: Boot, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("format", ["pcap", "pcapng"])
+def test_a_path_will_do(boot: Boot, tmp_path: Path, format: str) -> None:
+    """It says the format, too; what was there before is not."""
+    kernel, cable = pair(boot)
+    path = tmp_path / f"trace.{format}"
+    path.write_bytes(b"x" * 10_000)
+    cable[0].capture(path)
+    send(kernel, [10])
+    cable[0].capture(None)
+    with path.open("rb") as file:
+        packets = [dpkt.ethernet.Ethernet(frame) for _, frame in READERS[format](file)]
+    (udp,) = [p.data.data for p in packets if isinstance(p.data.data, dpkt.udp.UDP)]
+    assert len(udp.data) == 10
+    with pytest.raises(FileNotFoundError):
+        cable[0].capture(tmp_path / "nowhere" / "trace")
+    with pytest.raises(ValueError, match="not a capture format"):
+        cable[0].capture(tmp_path / "new", "text")  # type: ignore[arg-type]
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("format", ["pcap", "pcapng"])
 def test_live_into_tcpdump(boot: Boot, format: Any) -> None:
     """Through a pipe: each frame is seen at once."""
     kernel, cable = pair(boot)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import re
 import sys
 import threading
 import time
@@ -382,3 +383,26 @@ def test_the_kernel_does_not_complain(kernel: Kernel, tiny: Kernel) -> None:
     for each in (kernel, tiny):
         bad = [r.text for r in each.log if r.level <= 3 or r.text.startswith(("WARNING", "BUG"))]
         assert [text for text in bad if "initial console" not in text] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("dmesg", "kernel.log"),
+        ("listdir", "kernel.os.listdir"),
+        ("AF_INET6", "kernel.socket.AF_INET6"),
+        ("routes", "kernel.net.routes"),
+        ("http", "kernel.import_module('http')"),
+        ("popen", "rumpel.run.boot"),
+        ("attach", "kernel.plug"),
+    ],
+)
+def test_what_was_meant_is_said(kernel: Kernel, name: str, meant: str) -> None:
+    with pytest.raises(AttributeError, match=re.escape(meant)):
+        getattr(kernel, name)
+
+
+def test_what_nobody_can_mean_is_not(kernel: Kernel) -> None:
+    for name in ("frobnicate", "_repr_html_", "__array__"):
+        with pytest.raises(AttributeError, match=f"no attribute '{name}'$"):
+            getattr(kernel, name)

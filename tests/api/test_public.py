@@ -39,6 +39,24 @@ def test_there_is_no_other_name() -> None:
         rumpel.boots  # type: ignore[attr-defined]  # noqa: B018
 
 
+@pytest.mark.parametrize("name", ["build", "images", "md", "nf", "packets", "run"])
+def test_usages_are_imported_by_their_own_names(name: str) -> None:
+    """It is said, and true."""
+    code = f"import rumpel; rumpel.{name}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stderr.endswith(f"has no attribute '{name}'; import rumpel.{name} first\n")
+    subprocess.run([sys.executable, "-c", f"import rumpel.{name}; rumpel.{name}"], check=True)
+
+
+@pytest.mark.parametrize("name", ["", ".build", ".devices", ".images", ".net", ".run", ".sandbox"])
+def test_all_names_are_listed(name: str) -> None:
+    """For completion, though most are imported when they are used."""
+    code = (
+        f"import rumpel{name} as package; print(*sorted({{*package.__all__}} - {{*dir(package)}}))"
+    )
+    assert subprocess.check_output([sys.executable, "-c", code], text=True) == "\n"
+
+
 def test_its_packages_come_with_it() -> None:
     """As the documentation writes them, behind `import rumpel`."""
     used = ["aio.run", "crash.report", "net.TcpInfo", "sandbox.boot"]

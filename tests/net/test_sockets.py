@@ -154,7 +154,7 @@ class TestMptcp:
 
     def test_limits(self, kernel: Kernel) -> None:
         kernel.net.mptcp.limits = 3, 4
-        assert kernel.net.mptcp.limits == Limits(subflows=3, announced=4)
+        assert kernel.net.mptcp.limits == Limits(subflows=3, add_addr_accepted=4)
         with pytest.raises(OSError, match="MPTCP limits"):
             kernel.net.mptcp.limits = 99, 1
 

@@ -62,3 +62,7 @@ if not TYPE_CHECKING:
         module = _ELSEWHERE.get(name, "ensure")
         value = globals()[name] = getattr(import_module(f"rumpel.build.{module}"), name)
         return value
+
+    def __dir__() -> list[str]:
+        """All names, also those that nobody has used yet."""
+        return sorted({*globals(), *__all__})

@@ -103,3 +103,7 @@ if not TYPE_CHECKING:
 
         value = globals()[name] = getattr(import_module(f"rumpel.devices.{module}"), name)
         return value
+
+    def __dir__() -> list[str]:
+        """All names, also those that nobody has used yet."""
+        return sorted({*globals(), *__all__})

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import errno
+import os
 
 from rumpel import _native
 from rumpel.devices.device import Device, to_fd
@@ -71,8 +72,8 @@ class Nic(Device):
 
     def capture(
         self,
-        file: IO[bytes] | int | None,
-        format: Literal["pcap", "pcapng"] = "pcap",
+        file: str | os.PathLike[str] | IO[bytes] | int | None,
+        format: Literal["pcap", "pcapng"] | None = None,
         name: str | None = None,
     ) -> None:
         """Write all frames to a file, with times of the kernel's clock in nanoseconds.
@@ -81,22 +82,30 @@ class Nic(Device):
         too slow loses frames (which :attr:`stats` counts as errors), and holds up nobody.
 
         Args:
-            file: a binary file or a descriptor, which is duplicated; None stops, once all
-                is written.
+            file: the path of a file, which is made anew; or a binary file or a descriptor,
+                which is duplicated; None stops, once all is written.
             format: ``pcap``, which every program reads, or ``pcapng``, which also names
-                the interface and has its address.
+                the interface and has its address. By default what a path ends with, else pcap.
             name: of the interface, in a pcapng file; at most 64 bytes.
 
         Raises:
-            OSError: if the file cannot be written to.
+            OSError: if the file cannot be made or written to.
             KernelClosed: if the kernel is gone.
 
         Example:
             >>> tcpdump = subprocess.Popen(["tcpdump", "-nr", "-"], stdin=PIPE)  # doctest: +SKIP
             >>> nic.capture(tcpdump.stdin)  # doctest: +SKIP
+            >>> nic.capture("trace.pcapng")  # doctest: +SKIP
         """
+        if format is None:
+            path = os.fspath(file) if isinstance(file, str | os.PathLike) else ""
+            format = "pcapng" if path.endswith(".pcapng") else "pcap"
         if format not in ("pcap", "pcapng"):
             raise ValueError(f"not a capture format: {format!r}")
+        if isinstance(file, str | os.PathLike):
+            with open(file, "wb") as made:
+                self.capture(made, format, name)
+            return
         fd = -1 if file is None else to_fd(file)
         self._native.capture(fd, _native.CAPTURE_PCAPNG * (format == "pcapng"), name)
 

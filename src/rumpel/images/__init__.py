@@ -33,3 +33,7 @@ if not TYPE_CHECKING:
                 error.msg = "rumpel.images wants fsspec; to install: pip install 'rumpel[images]'"
             raise
         return value
+
+    def __dir__() -> list[str]:
+        """All names, also those that nobody has used yet."""
+        return sorted({*globals(), *__all__})

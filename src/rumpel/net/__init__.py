@@ -76,6 +76,10 @@ if not TYPE_CHECKING:
         value = globals()[name] = getattr(import_module(f"rumpel.net.{module}"), name)
         return value
 
+    def __dir__() -> list[str]:
+        """All names, also those that nobody has used yet."""
+        return sorted({*globals(), *__all__})
+
 
 class Net:
     """The network of a kernel, in the network namespace of the calling thread.

@@ -28,11 +28,11 @@ class Limits(NamedTuple):
 
     Attributes:
         subflows: how many besides the first.
-        announced: how many of the addresses that a peer announces are used.
+        add_addr_accepted: how many of the addresses that a peer announces are used.
     """
 
     subflows: int
-    announced: int
+    add_addr_accepted: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +126,6 @@ class Mptcp:
 
     @limits.setter
     def limits(self, value: Limits | tuple[int, int]) -> None:
-        subflows, announced = value
+        subflows, add_addr_accepted = value
         with self._client.open("MPTCP", "MPTCP limits") as mptcp:
-            mptcp.limits("set", subflows=subflows, rcv_add_addrs=announced)
+            mptcp.limits("set", subflows=subflows, rcv_add_addrs=add_addr_accepted)

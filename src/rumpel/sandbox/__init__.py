@@ -32,3 +32,7 @@ if not TYPE_CHECKING:
         module = "disks" if name == "DiskSpec" else "kernel"
         value = globals()[name] = getattr(import_module(f"rumpel.sandbox.{module}"), name)
         return value
+
+    def __dir__() -> list[str]:
+        """All names, also those that nobody has used yet."""
+        return sorted({*globals(), *__all__})
