@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import subprocess
@@ -10,6 +11,8 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from rumpel.cli import collect_garbage
 
 
 def _rumpel(cache: Path, *args: str) -> subprocess.CompletedProcess[str]:
@@ -158,3 +161,15 @@ def test_a_shell_completes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         command = [sys.executable, "-c", code]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
         assert expected in done.stdout.split()
+
+
+def test_garbage_is_looked_for_again() -> None:
+    """Once all is imported, and not among that; what looks for it anyway is left alone."""
+    assert gc.isenabled()
+    before = gc.get_freeze_count()
+    collect_garbage()
+    assert gc.get_freeze_count() == before
+    code = "import gc; from rumpel.cli import collect_garbage; gc.disable(); collect_garbage()\n"
+    code += "print(gc.isenabled(), gc.get_freeze_count() > 1000)"
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert shown.stdout.split() == ["True", "True"]

@@ -68,6 +68,18 @@ def _stand_in() -> None:
             os.open(os.devnull, os.O_RDONLY)  # the lowest that is free; what is written fails
 
 
+def collect_garbage() -> None:
+    """Have Python look for garbage again, if :func:`program` has ended that.
+
+    Not among what is there: that is modules, which stay.
+    """
+    import gc
+
+    if not gc.isenabled():
+        gc.freeze()
+        gc.enable()
+
+
 def program() -> None:
     """The command line as a process, which begins and ends without what only costs time.
 
@@ -78,7 +90,7 @@ def program() -> None:
         if sys.argv[1:2] in (["image"], ["run"], ["nf"]):
             import gc
 
-            gc.disable()  # whoever has imported all, or LazyGroup, enables it again
+            gc.disable()  # until collect_garbage()
         main()
         code: object = 0
     except SystemExit as ended:

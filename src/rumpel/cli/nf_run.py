@@ -7,9 +7,9 @@
 
 from __future__ import annotations
 
-import gc
 import sys
 
+from rumpel.cli import collect_garbage
 from rumpel.errors import RumpelError
 from rumpel.nf.ending import Ended, ended_by_signals
 from rumpel.nf.stage import LEFT, RIGHT, StageError, find, is_stage
@@ -98,7 +98,7 @@ def run_stage(
             full = f"rumpel nf {name}"
             # All is imported when it is ready.
             return made.process(
-                ends, full, linux=linux, write=write, ready=gc.enable, kernel=kernel
+                ends, full, linux=linux, write=write, ready=collect_garbage, kernel=kernel
             )
         except Ended as error:
             return error.code
@@ -120,7 +120,7 @@ def run_chain_command(make: Make, values: dict[str, Any], start: Start | None = 
         raise Misused("give either a chain or --file")
     linux = _which(values)
     stages = parse_chain(text if file is None else _read(file), make)
-    gc.enable()  # nearly all is imported
+    collect_garbage()  # nearly all is imported
     if not (values["fuse"] or values["virtual"]):
         take = (lambda: start.take(linux)) if start else None
         return run_chain(stages, linux=linux, write=values["write"], take=take)

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import gc
 import importlib
 import os
 import signal
@@ -13,6 +12,7 @@ from types import ModuleType
 
 import click
 
+from rumpel.cli import collect_garbage
 from rumpel.cli.row import Row
 from rumpel.cli.terminal import escaped
 from rumpel.errors import RumpelError
@@ -38,7 +38,7 @@ class LazyGroup(click.Group):
         if not isinstance(command, click.Command):
             raise TypeError(f"{row.module}.command is no click command")
         if not isinstance(command, LazyGroup):
-            gc.enable()  # all is imported
+            collect_garbage()  # all is imported
         return command
 
     def resolve_command(

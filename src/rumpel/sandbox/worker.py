@@ -92,7 +92,9 @@ class Worker:
                 __import__(name)
             # Parts that are made when they are first used would be imported then.
             assert self.kernel.os.path
-            gc.enable()  # all is imported
+            # All is imported, and stays: it need not be looked at again and again.
+            gc.freeze()
+            gc.enable()
             self.send(self.kernel.release)
         except BaseException as error:
             self._channel.send(_described(error))

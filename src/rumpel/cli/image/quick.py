@@ -7,10 +7,10 @@ commands of the same declarations (:mod:`rumpel.cli.image.group`).
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
 
+from rumpel.cli import collect_garbage
 from rumpel.cli.image.how import HOW, How
 from rumpel.cli.image.leaving import Failed
 from rumpel.cli.terminal import escaped
@@ -38,7 +38,7 @@ def quick(words: Sequence[str]) -> None:
     values = parse((*HOW, *module.PARAMS), rest)
     if values is None:
         return
-    gc.enable()  # all is imported
+    collect_garbage()  # all is imported
     code, said = 0, ""
     try:
         module.run(How.taken(values), **values)
