@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -62,13 +64,52 @@ class Fail(Stage):
         self.at("run")
     def end(self, k):
         self.at("end")
+class Die(Stage):
+    """Serve for a moment, and then die of it, whatever else is done."""
+    def configure(self, k):
+        self.bridge(k)
+    def serve(self, k):
+        return [self.served()]
+    async def served(self):
+        await asyncio.sleep(0.3)
+        raise ValueError("no such luck")
+class Ask(Stage):
+    """Ask somebody who serves, in a thread that waits for the answer."""
+    ports = ("right",)
+    def configure(self, k):
+        self.address(k, self.port, "10.0.0.1")
+    def run(self, k):
+        with k.socket.create_connection(("10.0.0.2", 7)) as sock:
+            sock.sendall(b"hello")
+            print(sock.recv(99), flush=True)
+        return 0
+class Wait(Stage):
+    """Wait for somebody who connects, in the thread that runs it."""
+    ports = ("left",)
+    def configure(self, k):
+        self.address(k, self.port, "10.0.0.2")
+        self.server = k.socket.create_server(("10.0.0.2", 7))
+    def run(self, k):
+        sock, _ = self.server.accept()
+        with sock:
+            sock.sendall(sock.recv(99))
+            sock.recv(99)
+class Doze(Stage):
+    """A coroutine that has nothing to do for long."""
+    def configure(self, k):
+        self.bridge(k)
+    async def run(self, k):
+        await asyncio.sleep(3600)
 '''
+
+
+COMPANY = ("die", "ask", "wait", "doze")
 
 
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
     """Where a package with these stages is installed."""
-    stages = [f"{name} = my_package:{name.title()}" for name in ("talk", "look", "fail")]
+    stages = [f"{name} = my_package:{name.title()}" for name in ("talk", "look", "fail", *COMPANY)]
     return install(tmp_path, TALK, *stages)
 
 
@@ -105,6 +146,70 @@ def test_a_stage_that_fails_is_named(
     assert f"fail: {what if where == 'sysctl' else 'ValueError: no such luck'}" in done.stderr
     assert "Traceback" not in done.stderr
     assert "Warning" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "modes"),
+    [
+        ("tcp 10.0.0.2 7 --input /dev/zero | die | host 10.0.0.2 --discard 7", ["", "--fuse"]),
+        ("ping -c 1000000 10.0.0.2 | die | host 10.0.0.2", ["", "--fuse", "--virtual"]),
+        ("ping -c 1000000 10.0.0.2 | die | host 10.0.0.2 --echo 7", ["--fuse", "--virtual"]),
+        ("bridge | die | bridge", ["", "--fuse", "--virtual"]),
+        ("die | doze | bridge", ["--fuse", "--virtual"]),
+    ],
+)
+def test_a_server_that_dies_ends_the_chain(
+    default_image: str, environment: dict[str, str], modes: list[str], text: str
+) -> None:
+    """At once, with its name, whatever the others do, and whoever waits for input."""
+    for mode in modes:
+        with subprocess.Popen(["sleep", "200"], stdout=subprocess.PIPE) as nothing:
+            start = time.monotonic()
+            done = chain(default_image, text, *mode.split(), env=environment, stdin=nothing.stdout)
+            nothing.kill()
+        assert done.returncode == 1, done.stderr
+        assert "die: ValueError: no such luck" in done.stderr
+        assert "Traceback" not in done.stderr
+        assert time.monotonic() - start < 60
+
+
+def test_who_blocks_is_not_in_the_others_way(
+    default_image: str, environment: dict[str, str]
+) -> None:
+    """Beside coroutines that serve and that do something: it has a thread of its own."""
+    for text in (
+        "ask | bridge | host 10.0.0.2 --echo 7",
+        "ask | doze | host 10.0.0.2 --echo 7",
+        "ask | doze | wait",
+    ):
+        for mode in ([], ["--fuse"]):
+            done = chain(default_image, text, *mode, env=environment)
+            assert done.stdout == "b'hello'\n", done.stderr
+            assert done.returncode == 0
+
+
+def test_who_blocks_cannot_be_in_virtual_time(
+    default_image: str, environment: dict[str, str]
+) -> None:
+    """There is only one thread: it is said before anything is sent."""
+    for text in ("ask | bridge | host 10.0.0.2 --echo 7", "ask | doze | host 10.0.0.2"):
+        done = chain(default_image, text, "--virtual", env=environment)
+        assert done.returncode == 1
+        assert "ask: its run() blocks, and on a virtual clock" in done.stderr
+        assert done.stderr.count("\n") == 1
+
+
+@MODES
+def test_all_stages_do_what_they_do_at_once(default_image: str, mode: str) -> None:
+    """As between pipes: the first that has done it ends the chain."""
+    done = chain(
+        default_image,
+        "ping -c 1000000 10.0.0.2 | ping -c 2 -W 20 --address 10.0.0.2 10.0.0.1",
+        mode,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "2 sent, 2 answered" in done.stderr
+    assert "64 bytes from 10.0.0.2" in done.stderr
 
 
 @MODES

@@ -84,6 +84,26 @@ def test_ping_learns_how_much_a_tunnel_carries(default_image: str, kind: str) ->
     assert "3008 bytes from fd00::2: seq 3" in done.stderr, done.stderr
 
 
+@pytest.mark.parametrize("kind", ["vxlan", "gre", "ipip", "wireguard"])
+def test_a_tunnel_over_ipv6(default_image: str, tmp_path: Path, kind: str) -> None:
+    """Of IPv6 and of IPv4: on its wire is only IPv6 between the two ends."""
+    record = tmp_path / "trace"
+    ends = "--local fd77::1 --remote fd77::2", "--local fd77::2 --remote fd77::1 --outer left"
+    middle = f"tunnel {kind} {ends[0]} | pcap -w {record} | tunnel {kind} {ends[1]}"
+    for address in ("fd00::2", "10.0.0.2"):
+        ping(default_image, middle, address)
+        data = [frame.data for frame in frames(record)]
+        assert all(isinstance(ip, dpkt.ip6.IP6) for ip in data)
+        wire = [ip for ip in data if ip.src[:2] == b"\xfd\x77" and ip.nxt != dpkt.ip.IP_PROTO_ICMP6]
+        assert len(wire) >= 4
+        assert {ip.src[-1] for ip in wire} == {1, 2}
+
+
+def test_ipip_carries_both(default_image: str) -> None:
+    """What Linux calls so would drop IPv6."""
+    ping(default_image, "tunnel ipip | tunnel ipip --outer left", "fd00::2")
+
+
 def test_wireguard_finds_an_end_behind_nat(default_image: str) -> None:
     """As it does outside: answers go to where the peer's packets come from."""
     text = "ping -c 1 10.0.0.2 | tunnel wireguard | nat | tunnel wireguard --outer left"
@@ -109,7 +129,7 @@ def test_tcp_learns_how_much_a_tunnel_carries(default_image: str, tmp_path: Path
     ("options", "message"),
     [
         ("gre --local fd00::1", "no two addresses of one family"),
-        ("gre --local fd00::1 --remote fd00::2", "gre goes over IPv4"),
+        ("gretap --local fd00::1 --remote fd00::2", "gretap goes over IPv4"),
         ("vxlan --local nonsense", "not an address"),
         ("wireguard --peer nonsense", "a key has 32 bytes"),
         ("gere", "'gere' is not one of"),

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from rumpel.cli.nf_start import Start
-    from rumpel.nf.chain import Make
+    from rumpel.nf.members import Make
     from rumpel.nf.stage import Side, Stage
 
 __all__ = ["CHAIN", "COMMON", "Misused", "quick", "run_chain_command", "run_stage"]
@@ -112,8 +112,8 @@ def run_chain_command(make: Make, values: dict[str, Any], start: Start | None = 
         values: of :data:`CHAIN`.
         start: has the kernel whose copies the stages get, if it is there already.
     """
-    from rumpel.nf.chain import parse as parse_chain
     from rumpel.nf.chain import run_chain
+    from rumpel.nf.members import parse as parse_chain
 
     text, file = values["chain"], values["file"]
     if (text is None) == (file is None):

@@ -1,165 +1,31 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A chain: stages joined full duplex, and programs of the host between them."""
+"""A chain as processes: stages joined full duplex, and programs of the host between them."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import shlex
-import shutil
 import signal
 import socket
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from rumpel import _native
 from rumpel.booting import boot
 from rumpel.errors import RumpelError
 from rumpel.nf.ending import GRACE, SIGNALS, Ended, ended_by_signals
 from rumpel.nf.ends import Ends
+from rumpel.nf.members import Member, Program
 from rumpel.nf.processes import Processes
-from rumpel.nf.stage import LEFT, RIGHT, Side, Stage, StageError, is_stage, suggestion
+from rumpel.nf.stage import LEFT, RIGHT
 from rumpel.packets import PacketFormat
 
 if TYPE_CHECKING:
-    from subprocess import Popen
-
     from rumpel.kernel import Kernel
 
-__all__ = ["Make", "Member", "Program", "parse", "run_chain"]
-
-Direction = Literal[">", "<", "<>"]
-Make = Callable[[str, list[str]], Stage]
-"""Makes a stage of its name and arguments."""
-
-
-class Program:
-    """A program of the host that sees packets as text.
-
-    Args:
-        words: the program and its arguments.
-        direction: which packets go through it: those to the right, to the left, or both, each
-            through a process of its own.
-    """
-
-    def __init__(self, words: Sequence[str], direction: Direction) -> None:
-        self.words = list(words)
-        self.direction = direction
-        self.name = words[0]
-
-    def start(self, stdin: int, stdout: int) -> Popen[bytes]:
-        """Run it.
-
-        Most programs would collect lines when they write to a pipe: stdbuf(1) lets those that
-        use the C library's streams write each one at once.
-        """
-        from subprocess import Popen
-
-        words = self.words
-        if shutil.which("stdbuf"):
-            words = ["stdbuf", "-oL", *words]
-        return Popen(words, stdin=stdin, stdout=stdout)
-
-
-class Member:
-    """A stage in a chain.
-
-    Args:
-        name: of the stage.
-        stage: itself.
-    """
-
-    def __init__(self, name: str, stage: Stage) -> None:
-        self.name = name
-        self.stage = stage
-
-
-def parse(text: str, make: Make) -> list[Member | Program]:
-    """Take a chain apart: stages and programs with ``|`` between them.
-
-    Words are quoted as in the shell. A program may be marked with the packets that it sees:
-    ``>`` (which is what it sees without a mark), ``<`` or ``<>``. Lines that begin with ``#``
-    are comments, so that a file may hold it.
-
-    Args:
-        text: the chain.
-        make: makes a stage of its name and arguments.
-
-    Raises:
-        StageError: if that is no chain.
-
-    Example:
-        >>> parse("ping 10.0.0.2 | <> grep -v 10.0.0.9 | host 10.0.0.2", make)  # doctest: +SKIP
-    """
-    lexer = shlex.shlex(text, posix=True, punctuation_chars="|<>")
-    lexer.whitespace_split = True
-    lexer.commenters = "#"
-    try:
-        words = list(lexer)
-    except ValueError as error:
-        raise StageError(f"not a chain: {error}") from None
-    parts: list[list[str]] = [[]]
-    for word in words:
-        if word == "|":
-            parts.append([])
-        else:
-            parts[-1].append(word)
-    chain: list[Member | Program] = []
-    for part in parts:
-        if not part:
-            raise StageError("not a chain: there is nothing between two |")
-        chain.append(_member(part, make))
-    _place(chain)
-    return chain
-
-
-def _member(words: list[str], make: Make) -> Member | Program:
-    match words[0]:
-        case ">" | "<" | "<>" as direction:
-            words = words[1:]
-            if not words:
-                raise StageError(f"a program is expected behind {direction}")
-            return Program(words, direction)
-    if is_stage(words[0]):
-        return Member(words[0], make(words[0], words[1:]))
-    if shutil.which(words[0]) is None:
-        raise StageError(
-            f"there is neither a stage nor a program {words[0]!r}{suggestion(words[0])}"
-        )
-    return Program(words, ">")
-
-
-def _place(chain: Sequence[Member | Program]) -> None:
-    """Check that everything is where it can be, and turn the ends to the rest."""
-    last = len(chain) - 1
-    for number, member in enumerate(chain):
-        if isinstance(member, Program):
-            if number in (0, last):
-                raise StageError(f"a chain begins and ends with stages, {member.name!r} is none")
-        elif len(member.stage.ports) == 1:
-            if number not in (0, last):
-                raise StageError(f"{member.name!r} has one port: it is the end of a chain")
-            if last:
-                member.stage.ports = (LEFT,) if number else (RIGHT,)
-    stages = [member.stage for member in chain if isinstance(member, Member)]
-    _open_end(stages[1:] if stages[0].deaf else stages, LEFT, RIGHT)
-    _open_end(stages[::-1], RIGHT, LEFT)
-
-
-def _open_end(stages: Sequence[Stage], near: Side, far: Side) -> None:
-    """At standard input or output nobody is asked, nor behind stages that only carry on.
-
-    stages: the one that is there first. near: its side that is there.
-    """
-    for stage in stages:
-        if near not in stage.ports:
-            return
-        stage.one_way = frozenset([near, *stage.one_way])
-        if stage.answers or far not in stage.ports:
-            return
-        stage.one_way = frozenset([far, *stage.one_way])
+__all__ = ["run_chain"]
 
 
 class _Wires:
@@ -285,14 +151,16 @@ def _begin(
         if RIGHT in stages[-1][0].stage.ports:
             stages[-1][1].right_out = 1
         for program, stdin, stdout in programs:
-            processes.add(program.start(stdin, stdout), program.name)
+            started = program.start(stdin, stdout)
+            processes.add(started, program.name, chain.index(program))
         start = _Start(len(stages))
         # Each stage gets a copy of it: a fork is much faster than a boot.
         kernel = (take() if take else None) or boot(**linux)
         for member, ends in stages:
             run = partial(member.stage.process, ends, linux=linux, write=write, kernel=kernel)
             pid = _fork(run, member, ends, wires, start)
-            processes.add(pid, member.name, output=ends.right_out == 1)
+            place, reads, writes = chain.index(member), ends.left_in == 0, ends.right_out == 1
+            processes.add(pid, member.name, place, reads=reads, output=writes)
         kernel.close()
     finally:
         wires.close()

@@ -19,9 +19,9 @@ from rumpel.devices.link import Link
 from rumpel.devices.pipe import PipeNic
 from rumpel.kernel import Kernel
 from rumpel.nf.between import Between
-from rumpel.nf.chain import Member, Program
 from rumpel.nf.ending import Ended, Poll, ended_by_signals
 from rumpel.nf.ends import BROKEN_PIPE
+from rumpel.nf.members import Member, Program
 from rumpel.nf.namespaces import Namespace, Namespaces, join, named, wait_for_links
 from rumpel.nf.packet_stage import PacketStage
 from rumpel.nf.runner import pipe, settle
@@ -283,8 +283,9 @@ class _Life:
             poll.register(fd, select.POLLIN)
             wires[fd] = self._is_over
         with Work(self._k, self._stages) as work:
-            codes = [work.run(stage, wires) for stage in self._stages]
-            code = next((code for code in codes if code is not None), None)
+            if work.fd >= 0:
+                poll.register(work.fd, select.POLLIN)
+            code = work.run(wires)
             if code is None:
                 code = self._until_end(poll, work)
             self._settle(work)
@@ -321,6 +322,7 @@ class _Life:
             poll.poll(1)
         else:
             poll.poll()
+        work.check()
         return self._is_over()
 
     def _until_end(self, poll: Poll, work: Work) -> int:

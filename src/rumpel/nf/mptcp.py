@@ -57,6 +57,6 @@ def outcome(k: Kernel, sock: Any) -> str:
 
 def said(k: Kernel) -> str:
     """The counters that tell of a fallback, and why."""
-    telling = ("Fallback", "MPFail", "InfiniteMap", "DSSCorruption", "DataCsumErr")
+    telling = ("Fallback", "MPFail", "InfiniteMap", "DSSCorruption", "DataCsumErr", "SYNTXDrop")
     found = [f"{n} {v}" for n, v in counters(k).items() if any(word in n for word in telling)]
     return f" ({', '.join(found)})" if found else ""

@@ -68,6 +68,8 @@ class Namespaces:
         calls.set("net/core/dev_weight_rx_bias", _BIAS)
         # Nobody has asked for tunl0, gre0 and eight more: half of the time that a namespace takes.
         calls.set("net/core/fb_tunnels_only_for_init_net", 1)
+        # Rules of filters log there, too.
+        calls.set("net/netfilter/nf_log_all_netns", 1)
         # See rumpel.nf.stages.nat.
         calls.set("net/core/gro_normal_batch", 1)
 

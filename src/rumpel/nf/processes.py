@@ -32,18 +32,30 @@ class Processes:
         # By descriptors that say when they end.
         self._names: dict[int, str] = {}
         self._pids: dict[int, int] = {}
+        self._places: dict[int, int] = {}
         self._programs: list[Popen[bytes]] = []
         self._code = 0
         self._output = -1
+        self._reads = False
         self._patience: float | None = None
         """Until when they may clean up."""
 
-    def add(self, process: int | Popen[bytes], name: str, *, output: bool = False) -> None:
+    def add(
+        self,
+        process: int | Popen[bytes],
+        name: str,
+        place: int,
+        *,
+        reads: bool = False,
+        output: bool = False,
+    ) -> None:
         """Have an eye on one: a stage's number, or a program.
 
         Args:
             process: which one.
             name: of the member.
+            place: a number that is greater than those of members to the left.
+            reads: it reads standard input.
             output: it writes standard output. If nobody reads that, so it is for the chain.
         """
         if not isinstance(process, int):
@@ -51,7 +63,8 @@ class Processes:
             self._programs.append(process)
             process = process.pid
         fd = os.pidfd_open(process)
-        self._names[fd], self._pids[fd] = name, process
+        self._names[fd], self._pids[fd], self._places[fd] = name, process, place
+        self._reads |= reads
         if output:
             self._output = fd
         self._poll.register(fd, select.POLLIN)
@@ -64,8 +77,12 @@ class Processes:
 
     def _kill(self, number: int) -> None:
         for fd in self._pids:
-            with contextlib.suppress(OSError):  # it is gone, or of somebody else by now
-                signal.pidfd_send_signal(fd, number)
+            self._send(fd, number)
+
+    @staticmethod
+    def _send(fd: int, number: int) -> None:
+        with contextlib.suppress(OSError):  # it is gone, or of somebody else by now
+            signal.pidfd_send_signal(fd, number)
 
     def wait(self) -> int:
         """Wait for all; the exit code is that of the first that failed, which is named."""
@@ -90,20 +107,20 @@ class Processes:
         with signals_held_back():
             ended = [self._ended(fd) for fd in happened]
             # Others have ended because one was killed.
-            for name, code in sorted(ended, key=lambda each: each[1] >= 0):
-                self._tell(name, code)
+            for name, code, place in sorted(ended, key=lambda each: each[1] >= 0):
+                self._tell(name, code, place)
 
-    def _ended(self, fd: int) -> tuple[str, int]:
-        """Forget one: its name, and its exit code, or the signal that killed it, negative."""
+    def _ended(self, fd: int) -> tuple[str, int, int]:
+        """Forget one: its name, exit code (negative: the signal that killed it), and place."""
         name, pid = self._names.pop(fd), self._pids.pop(fd)
         self._poll.unregister(fd)
         os.close(fd)
         code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
         if fd == self._output and code == BROKEN_PIPE:
             self._code = self._code or code
-        return name, code
+        return name, code, self._places.pop(fd)
 
-    def _tell(self, name: str, code: int) -> None:
+    def _tell(self, name: str, code: int, place: int) -> None:
         if code < 0:
             code = 128 - code
         if self._code or code in (0, BROKEN_PIPE):
@@ -112,3 +129,7 @@ class Processes:
             return
         self._code = code
         print(f"rumpel nf chain: {name} ended with {code}", file=sys.stderr)
+        if self._reads:
+            # Who waits for input would notice only when there is some, and all in between.
+            for fd in [fd for fd, other in self._places.items() if other < place]:
+                self._send(fd, signal.SIGTERM)

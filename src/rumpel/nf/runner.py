@@ -210,7 +210,9 @@ class _Life:
             poll.register(stream, select.POLLIN)
         ports = [(side, self.streams[side]) for side in self.stage.ports]
         wires = {stream.fileno(): self._asked(name) for name, stream in ports}
-        code = self.work.run(self.stage, wires)
+        if self.work.fd >= 0:
+            poll.register(self.work.fd, select.POLLIN)
+        code = self.work.run(wires)
         if code is not None:
             self.code = code
             self.open.clear()
@@ -220,6 +222,7 @@ class _Life:
         # What is on its way out is waited for, whoever may read it.
         while self.open or self.ending:
             poll.poll()
+            self.work.check()
             for name, stream in self.streams.items():
                 for event in stream.events():
                     self._event(name, event)

@@ -57,6 +57,8 @@ class Stage:
             to it. Not where packets are to be seen as they are on a wire.
         unfusable: why it cannot be in a process with others, if it cannot.
         needs_answers: what it runs makes no sense any more once nothing can come back.
+        blocks: a :meth:`run` that is no coroutine function does what it does in the thread that
+            calls it. Not if it only returns a coroutine, or None.
         is_gone: for a :meth:`run` that is no coroutine, which nobody can cancel: is there
             nobody behind the ports any more?
         linux: which kernel it gets: ``version`` or ``image``, as :func:`rumpel.boot` has them.
@@ -81,6 +83,7 @@ class Stage:
     deaf: bool = False
     one_way: frozenset[Side] = frozenset()
     needs_answers: bool = False
+    blocks: bool = True
     linux: Mapping[str, Any] = MappingProxyType({})
     offloads: bool = True
     unfusable: str = ""
@@ -118,12 +121,22 @@ class Stage:
         """Do what there is to do; when it returns, nothing more will be sent.
 
         To be overridden by stages that talk; it may be a coroutine function. None: there is
-        nothing, the stage ends when its input does.
+        nothing, the stage ends when its input does. In a fused chain what all stages do is done
+        at once, and the first one that returns a number ends it. One that blocks has a thread
+        there, and cannot be beside others on a virtual clock.
 
         Returns:
             The exit code.
         """
         return None
+
+    def run_alone(self, k: Kernel) -> int | None:
+        """Do the same without a coroutine, where nobody else in the process does anything.
+
+        To be overridden, if at all, by stages whose :meth:`run` is a coroutine function and that
+        are to start fast: to import asyncio takes longer than to boot.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no run_alone()")
 
     def left_alone(self) -> int:
         """Called when nobody is behind the ports any more before :meth:`run` has returned.
@@ -167,7 +180,7 @@ class Stage:
         Raises:
             StageError: if it is no address.
         """
-        from rumpel.nf.wire import address
+        from rumpel.nf.routing import address
 
         try:
             address(k, port, text, port in self.one_way)
@@ -193,7 +206,7 @@ class Stage:
 
     def route(self, k: Kernel) -> None:
         """Join the ports at the level of IP: what comes in on one goes out on the other."""
-        from rumpel.nf.wire import route
+        from rumpel.nf.routing import route
 
         route(k, self.one_way)
 

@@ -8,6 +8,7 @@ from _collections_abc import Coroutine  # which is there when Python has started
 from rumpel.clock import VirtualClock
 from rumpel.netlink import Calls
 from rumpel.nf.ending import wake_by_signals
+from rumpel.nf.stage import Stage, StageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,26 +18,25 @@ if TYPE_CHECKING:
     from typing import Any, Self, TypeVar
 
     from rumpel.kernel import Kernel
+    from rumpel.nf.attending import Server
     from rumpel.nf.namespaces import Namespace
-    from rumpel.nf.stage import Stage
 
     T = TypeVar("T")
 
 __all__ = ["Work"]
 
 _CO_COROUTINE = 0x80  # inspect.CO_COROUTINE
-LOOK = 0.02
-"""Virtual seconds between two looks at whether anybody is there."""
 
 
 class Work:
-    """The coroutines of stages.
+    """What the stages of a process do and serve, all at once.
 
-    On a virtual clock they share one event loop with the kernel, which lives when the
-    calling thread waits, so that every run is the same. In real time they do so, too, if what
-    a stage does is a coroutine: threads would wake each other for each piece. Else what a
-    stage serves is served in a thread. Without coroutines there is neither: to import asyncio
-    takes longer than to boot.
+    Coroutines share one event loop with the kernel, in the calling thread, if there is any that
+    does something; one who only serves is served in a thread. A stage that blocks has the calling
+    thread for itself if nobody else does or serves anything, and else one of its own. On a
+    virtual clock there are no threads: the loop lives when the calling thread waits, so that every
+    run is the same. Without coroutines there is no loop: to import asyncio takes longer than to
+    boot.
 
     Args:
         k: the kernel.
@@ -44,34 +44,64 @@ class Work:
 
     Attributes:
         together: is there one event loop, which has to be let live by :meth:`sleep`?
+        fd: a descriptor that is readable when one of those who serve has died, if they do so in
+            a thread; else -1.
+
+    Raises:
+        StageError: if a stage blocks on a virtual clock, and others have something to do.
     """
 
     def __init__(self, k: Kernel, stages: Sequence[Stage]) -> None:
         self._k = k
         self._virtual = isinstance(k.clock, VirtualClock)
-        self.together = self._virtual or any(map(_talks, stages))
+        self._errors: list[BaseException] = []
         self._runner: asyncio.Runner | None = None
         self._tasks: list[asyncio.Task[None]] = []
-        self._threads: list[_Server] = []
+        self._server: Server | None = None
+        self._served: list[tuple[Coroutine[Any, Any, None], Namespace | None]] = []
+        self._stages = stages
+        self.fd = -1
         try:
-            for stage in stages:
-                self._serve(stage)
+            self._prepare(stages)
         except BaseException:
             self._close()
             raise
 
-    def _serve(self, stage: Stage) -> None:
-        with _told(stage.namespace), _within(stage.namespace):
-            served = stage.serve(self._k)
+    def _prepare(self, stages: Sequence[Stage]) -> None:
+        for stage in stages:
+            with _told(stage.namespace), _within(stage.namespace):
+                self._served += [(each, stage.namespace) for each in stage.serve(self._k)]
+        self._blocking = [stage for stage in stages if _blocks(stage)]
+        some = [*self._blocking, *(stage for stage in stages if _is_coroutine(stage.run))]
+        self._alone = some[0] if len(some) == 1 and not self._served and _alone(some[0]) else None
+        self.together = bool(self._virtual or (some and self._alone is None))
+        if self._virtual and self._blocking and self._alone is None:
+            stage = self._blocking[0]
+            raise StageError(
+                f"{'' if stage.namespace is None else stage.namespace.name + ': '}its run() blocks,"
+                " and on a virtual clock nobody else would do anything meanwhile: let it be a"
+                " coroutine function"
+            )
+        served = [_placed(*each) for each in self._served]
+        self._served = []
         if not served:
             return
-        coroutines: list[Coroutine[Any, Any, None]] = [
-            _named(_in_namespace(each, stage.namespace), stage.namespace) for each in served
-        ]
         if self.together:
-            self._run(self._start(coroutines))
+            self._run(self._start(served))
         else:
-            self._threads.append(_Server(self._k, coroutines))
+            from rumpel.nf.attending import Server
+
+            self._server = Server(self._k, served, self._errors)
+            self.fd = self._server.fd
+
+    def _call(self, stage: Stage, function: Callable[[Kernel], Any]) -> Any:
+        """What it returns; if that is a coroutine, as one that is where the stage is."""
+        with _told(stage.namespace):
+            with _within(stage.namespace):
+                result = function(self._k)
+            if isinstance(result, Coroutine):
+                return _placed(result, stage.namespace)
+            return result
 
     def __enter__(self) -> Self:
         return self
@@ -82,47 +112,84 @@ class Work:
         Raises:
             Exception: what one of those who serve has died of.
         """
-        errors = self._close()
-        if kind is None and errors:
-            raise errors[0]
+        self._close()
+        if kind is None:
+            self.check()
 
-    def _close(self) -> list[BaseException]:
-        errors: list[BaseException] = []
+    def _close(self) -> None:
+        for coroutine, _ in self._served:
+            coroutine.close()
         if self._runner is not None:
             if self._tasks:
-                errors += self._runner.run(_cancel(self._tasks))
-            self._runner.close()
-        for thread in self._threads:
-            errors += thread.close()
-        return errors
+                from rumpel.nf.attending import cancel
 
-    def run(
-        self, stage: Stage, wires: Mapping[int, Callable[[], bool]] | None = None
-    ) -> int | None:
-        """Let a stage do what it does; its exit code.
+                self._runner.run(cancel(self._tasks))
+            self._runner.close()
+        if self._server is not None:
+            self._server.close()
+
+    def check(self) -> None:
+        """See whether those who serve are alive.
+
+        Raises:
+            Exception: what one of them has died of.
+        """
+        if self._errors:
+            raise self._errors[0]
+
+    def run(self, wires: Mapping[int, Callable[[], bool]] | None = None) -> int | None:
+        """Let the stages do what they do, until the first of them has done it; its exit code.
 
         Args:
-            stage: the stage.
             wires: descriptors and what is called when they are readable. If that says so,
-                nobody is there any more, and a stage that is a coroutine ends; another one
-                may ask (:attr:`Stage.is_gone`).
+                nobody is there any more, and stages that are coroutines end; others may
+                ask (:attr:`Stage.is_gone`).
+
+        Returns:
+            The exit code; None if there was nothing to do.
+
+        Raises:
+            Exception: what one of them, or of those who serve, has died of.
         """
-        if wires:
-            stage.is_gone = lambda: any(is_gone() for is_gone in wires.values())
-        with _told(stage.namespace):
-            with _within(stage.namespace):
-                result = stage.run(self._k)
-            if not isinstance(result, Coroutine):
-                return result
-            result = _in_namespace(result, stage.namespace)
-            attended = _attended(stage, result, wires or {}, virtual=self._virtual)
-            if self.together:
-                code: int | None = self._run(attended)
+        looked_at = dict(wires or {})
+        if self._server is not None:
+            looked_at[self.fd] = self._has_failed
+        for stage in self._stages:
+            stage.is_gone = lambda: any(is_gone() for is_gone in looked_at.values())
+        found = [(stage, self._begin(stage)) for stage in self._stages]
+        for _, result in found:
+            if result is not None and not isinstance(result, Coroutine):
+                code: int | None = result
                 return code
-            return self._k.aio.run(attended)
+        coroutines = [(stage, result) for stage, result in found if result is not None]
+        if not coroutines:
+            return None
+        from rumpel.nf.attending import attend
+
+        attended = attend(coroutines, self._tasks, looked_at, virtual=self._virtual)
+        code = self._run(attended)
+        self.check()
+        return code
+
+    def _has_failed(self) -> bool:
+        return bool(self._errors)
+
+    def _begin(self, stage: Stage) -> Any:
+        """Its exit code, if it is alone; else a coroutine, or None."""
+        if stage is self._alone:
+            return self._call(stage, stage.run if stage in self._blocking else stage.run_alone)
+        if stage not in self._blocking:
+            return self._call(stage, stage.run)
+        from rumpel.nf.attending import in_thread
+
+        return in_thread(lambda: self._call(stage, stage.run))
 
     def sleep(self, seconds: float) -> None:
-        """Wait, on the clock of the kernels."""
+        """Wait, on the clock of the kernels.
+
+        Raises:
+            Exception: what one of those who serve has died of.
+        """
         if self._tasks:
             import asyncio
 
@@ -130,6 +197,7 @@ class Work:
         else:
             # k.sleep() would import all of rumpel.os.
             Calls(self._k).sleep(seconds)
+        self.check()
 
     def _run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         if self._runner is None:
@@ -143,18 +211,29 @@ class Work:
         return self._runner.run(coroutine)
 
     async def _start(self, coroutines: list[Coroutine[Any, Any, None]]) -> None:
-        import asyncio
+        from rumpel.nf.attending import start
 
-        self._tasks += [asyncio.ensure_future(each) for each in coroutines]
+        self._tasks += start(coroutines, self._errors)
 
 
-def _talks(stage: Stage) -> bool:
-    """Is what it does a coroutine, by its code?"""
-    code = getattr(stage.run, "__code__", None)
+def _is_coroutine(function: Callable[..., Any]) -> bool:
+    """Is it a coroutine function, by its code?"""
+    code = getattr(function, "__code__", None)
     return code is not None and bool(code.co_flags & _CO_COROUTINE)
 
 
-class _Alone:
+def _blocks(stage: Stage) -> bool:
+    """Does its run() do something, in the thread that calls it?"""
+    own = getattr(stage.run, "__func__", None) is not Stage.run
+    return own and stage.blocks and not _is_coroutine(stage.run)
+
+
+def _alone(stage: Stage) -> bool:
+    """Can it do without a coroutine, if nobody else does or serves anything?"""
+    return not _is_coroutine(stage.run) or type(stage).run_alone is not Stage.run_alone
+
+
+class _Nowhere:
     """Where a stage is that has a kernel of its own: contextlib has it, too, but is not there."""
 
     def __enter__(self) -> None:
@@ -165,104 +244,30 @@ class _Alone:
 
 
 def _within(namespace: Namespace | None) -> AbstractContextManager[object]:
-    return _Alone() if namespace is None else namespace
+    """The namespace; or where a stage is that has none."""
+    return _Nowhere() if namespace is None else namespace
 
 
 def _told(namespace: Namespace | None) -> AbstractContextManager[object]:
     """See :func:`rumpel.nf.namespaces.named`. Of a process of its own, that says whose it is."""
     if namespace is None:
-        return _Alone()
+        return _Nowhere()
     from rumpel.nf.namespaces import named
 
     return named(namespace)
 
 
-def _in_namespace(
+def _placed(
     coroutine: Coroutine[Any, Any, T], namespace: Namespace | None
 ) -> Coroutine[Any, Any, T]:
+    """The same, in a namespace, and what it dies of says whose it is."""
     if namespace is None:
         return coroutine
     from rumpel.nf.in_namespace import InNamespace
 
-    return InNamespace(coroutine, namespace)
+    return _named(InNamespace(coroutine, namespace), namespace)
 
 
-async def _named(coroutine: Coroutine[Any, Any, None], namespace: Namespace | None) -> None:
+async def _named(coroutine: Coroutine[Any, Any, T], namespace: Namespace) -> T:
     with _told(namespace):
-        await coroutine
-
-
-async def _attended(
-    stage: Stage,
-    coroutine: Coroutine[Any, Any, int | None],
-    wires: Mapping[int, Callable[[], bool]],
-    *,
-    virtual: bool,
-) -> int | None:
-    import asyncio
-
-    loop, task = asyncio.get_running_loop(), asyncio.ensure_future(coroutine)
-    wake_by_signals(loop)
-    gone = False
-
-    def look(is_gone: Callable[[], bool]) -> None:
-        nonlocal gone
-        if is_gone():
-            gone = True
-            task.cancel()
-
-    for fd, is_gone in wires.items():
-        if not virtual:
-            loop.add_reader(fd, look, is_gone)
-    try:
-        # On a virtual clock nobody looks at descriptors of the host but now and then.
-        while virtual and not task.done():
-            await asyncio.wait([task], timeout=LOOK)
-            for is_gone in wires.values():
-                look(is_gone)
-        return await task
-    except asyncio.CancelledError:
-        if not gone and not (virtual and stage.is_gone()):
-            raise
-        return stage.left_alone()
-
-
-async def _cancel(tasks: list[asyncio.Task[None]]) -> list[BaseException]:
-    """End them; what those have died of that had ended before."""
-    import asyncio
-
-    for task in tasks:
-        task.cancel()
-    await asyncio.wait(tasks)
-    errors = [None if task.cancelled() else task.exception() for task in tasks]
-    return [error for error in errors if error is not None]
-
-
-class _Server:
-    """An event loop in a thread."""
-
-    def __init__(self, k: Kernel, coroutines: list[Coroutine[Any, Any, None]]) -> None:
-        import threading
-
-        self._k = k
-        self._coroutines = coroutines
-        self._begun = threading.Event()
-        self._errors: list[BaseException] = []
-        self._thread = threading.Thread(target=lambda: k.aio.run(self._main()), daemon=True)
-        self._thread.start()
-        self._begun.wait()
-
-    async def _main(self) -> None:
-        import asyncio
-
-        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-        tasks = [asyncio.ensure_future(each) for each in self._coroutines]
-        self._begun.set()
-        await self._stop.wait()
-        self._errors = await _cancel(tasks)
-
-    def close(self) -> list[BaseException]:
-        """Ends the thread. What those who serve have died of."""
-        self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join()
-        return self._errors
+        return await coroutine

@@ -4,24 +4,25 @@
 from __future__ import annotations
 
 import re
-import shlex
-import subprocess
-from typing import TYPE_CHECKING
 
-from rumpel.nf.stage import Stage, StageError
+from rumpel.nf.stage import LEFT, RIGHT, Stage, StageError
 from rumpel.options import Argument, ExistingFile, Option
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Coroutine, Sequence
+    from typing import Any
+
     from rumpel.kernel import Kernel
 
-_CHAIN = """\
-table bridge filter {
-    chain forward {
-        type filter hook forward priority 0; policy %s;
-%s
-    }
-}
-"""
+_NEIGHBOURS = "icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, nd-router-advert }"
+_OF_THE_LINK = (
+    "icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, nd-router-solicit, nd-router-advert,"
+    " nd-redirect, mld-listener-query, mld-listener-report, mld-listener-done,"
+    " mld2-listener-report }"
+)
+_QUOTED = re.compile(r'"[^"]*"|#.*')
+_OUT = re.compile(r'\b(?:meta\s+)?oif(?:name)?\s+((?:[!=]=\s*)?)"?(left|right)"?(?![\w"])|"[^"]*"')
 
 
 class Filter(Stage):
@@ -30,8 +31,8 @@ class Filter(Stage):
     RULE is what nft(8) takes in a chain, for all that passes the bridge: "ip daddr
     10.0.0.9 drop", "iifname left tcp dport 22 ct state new reject". With --drop all else
     is dropped, but for ARP and the neighbour discovery of IPv6. --file is a whole ruleset.
-    --iptables takes a rule of iptables(8) or ip6tables, without the chain; Debian's
-    package iptables translates it.
+    --iptables takes a rule of iptables(8) or ip6tables, for what these would see; Debian's
+    package iptables translates it. What rules log is told on standard error.
 
     \b
     Example:
@@ -51,50 +52,76 @@ class Filter(Stage):
 
     def configure(self, k: Kernel) -> None:
         """Load the rules, then open the ports."""
-        rules = [*self.options.rules, *map(translated, self.options.iptables)]
-        if self.options.drop:
-            rules = ["ether type arp accept", _NDP, *rules]
-        policy = "drop" if self.options.drop else "accept"
-        ruleset = _CHAIN % (policy, "\n".join(f"        {rule}" for rule in rules))
+        ruleset = ""
+        if self.options.rules or self.options.iptables or self.options.drop:
+            ruleset = _chains(self.options.rules, self.options.iptables, drop=self.options.drop)
         if self.options.file:
             try:
                 with open(self.options.file) as file:
                     ruleset += file.read()
             except UnicodeDecodeError:
                 raise StageError(f"{self.options.file} has no rules: it is no text") from None
-        if rules or self.options.file:
+        if ruleset:
             self.nft(k, ruleset)
+        self._logs = _has("log", ruleset)
         self.bridge(k)
 
+    def serve(self, k: Kernel) -> list[Coroutine[Any, Any, None]]:
+        """Tell what the rules log, if they do."""
+        if not self._logs:
+            return []
+        from rumpel.nf.logged import tell
 
-_NDP = "icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, nd-router-advert } accept"
+        return [tell(k)]
 
 
-def translated(rule: str) -> str:
-    """Translate a rule of iptables or ip6tables to one of nftables.
+def _has(word: str, rules: str) -> bool:
+    return re.search(rf"\b{word}\b", _QUOTED.sub("", rules)) is not None
+
+
+def _chains(rules: Sequence[str], iptables: Sequence[str], *, drop: bool) -> str:
+    """The ruleset.
+
+    Linux's bridge rejects only before it knows where a packet goes; but there is only one way.
+    """
+    translated: list[str] = []
+    if iptables:
+        from rumpel.nf.iptables import translated as translate
+
+        # What stays on the link is no business of theirs: routers do not forward it.
+        translated = [f"{_OF_THE_LINK} return", *(x for rule in iptables for x in translate(rule))]
+    own = [*rules, *(["ether type { ip, ip6 } jump iptables"] if iptables else [])]
+    if drop:
+        own = ["ether type arp accept", f"{_NEIGHBOURS} accept", *own]
+    hook = "forward"
+    if any(_has("reject", rule) for rule in (*rules, *translated)):
+        hook = "prerouting"
+        own, translated = list(map(_by_where_from, own)), list(map(_by_where_from, translated))
+    lines = ["table bridge filter {"]
+    if iptables:
+        lines += ["    chain iptables {", *(f"        {x}" for x in translated), "    }"]
+    policy = f"type filter hook {hook} priority 0; policy {'drop' if drop else 'accept'};"
+    lines += ["    chain forward {", *(f"        {x}" for x in (policy, *own)), "    }", "}"]
+    return "\n".join(lines) + "\n"
+
+
+def _by_where_from(rule: str) -> str:
+    """The same rule for a packet of which is not known where it goes.
 
     Raises:
-        StageError: if it is none, or has no counterpart.
+        StageError: if it needs to be known.
 
     Example:
-        >>> translated("-s 10.0.0.9 -j DROP")
-        'ip saddr 10.0.0.9 counter drop'
+        >>> _by_where_from('oifname "right" tcp dport 22 reject')
+        'iifname "left" tcp dport 22 reject'
     """
-    try:
-        words = shlex.split(rule)
-    except ValueError as error:
-        raise StageError(f"not a rule of iptables: {rule!r} ({error})") from None
-    why = ""
-    # Which of the two it is for, only its addresses and protocols say.
-    for program in ("iptables-translate", "ip6tables-translate"):
-        try:
-            done = subprocess.run(
-                [program, "-A", "FORWARD", *words], capture_output=True, text=True, check=False
-            )
-        except FileNotFoundError:
-            raise StageError(f"no program {program}: it is in Debian's package iptables") from None
-        found = re.search(r"add rule ip6? filter FORWARD (.*?)'?$", done.stdout.strip())
-        if done.returncode == 0 and found:
-            return found[1]
-        why = why or done.stderr.partition("\n")[0] or "nftables has nothing like it"
-    raise StageError(f"not a rule of iptables: {rule!r} ({why})")
+    other: dict[str, str] = {LEFT: RIGHT, RIGHT: LEFT}
+    made = _OUT.sub(
+        lambda found: f'iifname {found[1]}"{other[found[2]]}"' if found[2] else found[0], rule
+    )
+    if re.search(r"\b(oif|oifname|obrname|obriport)\b", _QUOTED.sub("", made)):
+        raise StageError(
+            f"not beside rules that reject: {rule!r}"
+            " (where Linux rejects it is not known yet where a packet goes: write iifname)"
+        )
+    return made

@@ -9,8 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rumpel.nf.routing import route
 from rumpel.nf.stage import LEFT, Stage, StageError
-from rumpel.nf.wire import route
 from rumpel.options import Argument, IntRange, Option
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ class Host(Stage):
     """
 
     ports = (LEFT,)
+    blocks = False
     params = (
         Argument("addresses", nargs=-1, required=True, metavar="ADDRESS..."),
         Option(

@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from rumpel.nf.routing import add_address
 from rumpel.nf.stage import Stage, StageError
-from rumpel.nf.wire import add_address
 from rumpel.options import Option
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class Nat(Stage):
         own = {"ip": self.options.address, "ip6": self.options.address6}
         for family, text in own.items():
             try:
-                if ("." if family == "ip" else ":") not in text:
+                if ("." if family == "ip" else ":") not in text or "/" in text:
                     raise ValueError(f"not an address: {text!r}")
                 add_address(k, "right", text)
             except ValueError as error:
@@ -60,6 +61,7 @@ class Nat(Stage):
             "right",
             {family: f"snat to {address}" for family, address in own.items()},
             forwards,
+            {family: f"{family} daddr {address} " for family, address in own.items()},
         )
 
 
@@ -70,6 +72,7 @@ def translate(
     outside: str,
     source: Mapping[str, str],
     forwards: Sequence[tuple[str, str]] = (),
+    to: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
     """Load the rules: all that goes out is from the same address.
 
@@ -80,6 +83,7 @@ def translate(
         outside: the port behind which nobody knows who is inside.
         source: by family, what to do with sources that go out there.
         forwards: families and rules, for what comes in from there.
+        to: by family, which packets these are for, if not for all.
 
     Raises:
         StageError: if nft does not take the rules.
@@ -87,7 +91,9 @@ def translate(
     rules = ""
     for family, verdict in source.items():
         lines = "".join(
-            f'        iifname "{outside}" {rule}\n' for f, rule in forwards if f == family
+            f'        iifname "{outside}" {to.get(family, "")}{rule}\n'
+            for f, rule in forwards
+            if f == family
         )
         rules += (
             f"table {family} nat {{\n"

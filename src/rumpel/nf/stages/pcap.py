@@ -33,6 +33,7 @@ class Pcap(Stage):
       rumpel nf pcap -r trace.pcap --speed 10 | rumpel nf filter 'tcp dport 80 drop'
     """
 
+    blocks = False
     params = (
         Option("--write", "-w", metavar="FILE", help="Where it is recorded."),
         Option("--read", "-r", metavar="FILE", help="What is replayed."),

@@ -6,18 +6,21 @@ from __future__ import annotations
 import socket
 import struct
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rumpel.netlink import parse_address
 from rumpel.nf.stage import RIGHT, Stage, StageError
 from rumpel.options import Argument, FloatRange, IntRange, Option
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from rumpel.kernel import Kernel
 
 _HEAD = struct.Struct("!BBHHH")
 _LOOK = 1.0
 """Seconds between two looks at whether anybody is there."""
+_LONGEST = 65536
 _ECHO = {socket.AF_INET: (8, 0), socket.AF_INET6: (128, 129)}
 
 
@@ -53,43 +56,77 @@ class Ping(Stage):
             raise StageError(str(error)) from None
         self.address(k, self.port, own)
 
-    def run(self, k: Kernel) -> int:
+    async def run(self, k: Kernel) -> int:
         """Send, and wait for what comes back."""
+        import asyncio
+
+        async def receive(sock: Any, timeout: float) -> tuple[bytes, Any]:
+            return await asyncio.wait_for(k.aio.sock_recvfrom(sock, _LONGEST), timeout)
+
+        return await self._ping(k, receive)
+
+    def run_alone(self, k: Kernel) -> int:
+        """The same; nothing of it waits for an event loop."""
+
+        async def receive(sock: Any, timeout: float) -> tuple[bytes, Any]:
+            sock.settimeout(timeout)
+            got: tuple[bytes, Any] = sock.recvfrom(_LONGEST)
+            return got
+
+        try:
+            self._ping(k, receive).send(None)
+        except StopIteration as done:
+            code: int = done.value
+            return code
+        raise AssertionError
+
+    async def _ping(
+        self, k: Kernel, receive: Callable[[Any, float], Awaitable[tuple[bytes, Any]]]
+    ) -> int:
         family = socket.AF_INET6 if ":" in self.options.destination else socket.AF_INET
         protocol = socket.IPPROTO_ICMPV6 if family == socket.AF_INET6 else socket.IPPROTO_ICMP
         k.sysctl["net.ipv4.ping_group_range"] = "0 2147483647"
-        answered = sent = 0
+        self._sent = self._answered = 0
         with k.socket.socket(family, socket.SOCK_DGRAM, protocol) as sock:
-            for sequence in range(1, self.options.count + 1):
-                if self.is_gone():
-                    break
-                start = k.clock.now
-                data = struct.pack("!d", start).ljust(self.options.size, b".")
-                kind = _ECHO[family][0]
-                sock.sendto(
-                    _HEAD.pack(kind, 0, 0, 0, sequence) + data, (self.options.destination, 0)
-                )
-                sent = sequence
-                last = sequence == self.options.count
-                patience = self.options.wait if last else self.options.interval
-                while answered < sequence or not last:
-                    left = start + patience - k.clock.now
-                    if left <= 0 or self.is_gone():
+            try:
+                for sequence in range(1, self.options.count + 1):
+                    if self.is_gone():
                         break
-                    sock.settimeout(min(left, _LOOK))
-                    try:
-                        answer, source = sock.recvfrom(65536)
-                    except TimeoutError:
-                        continue
-                    # libslirp makes answers of errors, whose number is none of ours.
-                    if len(answer) < _HEAD.size + 8 or not 0 < _HEAD.unpack_from(answer)[4] <= sent:
-                        continue
-                    answered += 1
-                    self._tell(k, answer, source[0])
-        print(f"{sent} sent, {answered} answered", file=sys.stderr)
-        if sent < self.options.count:
+                    await self._once(k, sock, sequence, receive)
+            finally:  # also where it is cancelled, since nobody is there any more
+                print(f"{self._sent} sent, {self._answered} answered", file=sys.stderr)
+        if self._sent < self.options.count:
             return self.left_alone()
-        return 0 if answered == self.options.count or self.port in self.one_way else 1
+        return 0 if self._answered == self.options.count or self.port in self.one_way else 1
+
+    async def _once(
+        self,
+        k: Kernel,
+        sock: Any,
+        sequence: int,
+        receive: Callable[[Any, float], Awaitable[tuple[bytes, Any]]],
+    ) -> None:
+        """Send one, and wait for answers until it is time for the next one."""
+        start = k.clock.now
+        data = struct.pack("!d", start).ljust(self.options.size, b".")
+        head = _HEAD.pack(_ECHO[sock.family][0], 0, 0, 0, sequence)
+        sock.sendto(head + data, (self.options.destination, 0))
+        self._sent = sequence
+        last = sequence == self.options.count
+        patience = self.options.wait if last else self.options.interval
+        while self._answered < sequence or not last:
+            left = start + patience - k.clock.now
+            if left <= 0 or self.is_gone():
+                return
+            try:
+                answer, source = await receive(sock, min(left, _LOOK))
+            except TimeoutError:
+                continue
+            # libslirp makes answers of errors, whose number is none of ours.
+            if len(answer) < _HEAD.size + 8 or not 0 < _HEAD.unpack_from(answer)[4] <= sequence:
+                continue
+            self._answered += 1
+            self._tell(k, answer, source[0])
 
     def _tell(self, k: Kernel, answer: bytes, source: str) -> None:
         _, _, _, _, sequence = _HEAD.unpack_from(answer)

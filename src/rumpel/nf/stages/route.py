@@ -6,9 +6,9 @@ from __future__ import annotations
 import os
 
 from rumpel.netlink import parse_address
-from rumpel.nf import wire
+from rumpel.nf import routing
+from rumpel.nf.routing import Way
 from rumpel.nf.stage import LEFT, RIGHT, Stage, StageError
-from rumpel.nf.wire import Way
 from rumpel.options import Option
 
 TYPE_CHECKING = False
@@ -57,15 +57,15 @@ class Route(Stage):
         """Ports and routes between them."""
         further = [Way(port, network) for port, network in self._networks.items()]
         right = [Way(RIGHT, _network(network)) for network in self.options.right]
-        wire.forward(k)
+        routing.forward(k)
         for port in (*self.ports, *self._networks):
-            wire.wire(k, port, port in self.one_way)
-        wire.steer(k, LEFT, [*further, *wire.everything(RIGHT)], 100)
-        wire.steer(k, RIGHT, [*further, *wire.everything(LEFT)], 101)
+            routing.wire(k, port, port in self.one_way)
+        routing.steer(k, LEFT, [*further, *routing.everything(RIGHT)], 100)
+        routing.steer(k, RIGHT, [*further, *routing.everything(LEFT)], 101)
         for number, port in enumerate(self._networks):
             others = [way for way in further if way.port != port]
-            wire.steer(k, port, [*others, *right, *wire.everything(LEFT)], 102 + number)
-        wire.send(k, [*further, *right, *wire.everything(LEFT)])
+            routing.steer(k, port, [*others, *right, *routing.everything(LEFT)], 102 + number)
+        routing.send(k, [*further, *right, *routing.everything(LEFT)])
 
 
 def _network(text: str) -> str:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from rumpel.nf.stage import Stage, StageError
-from rumpel.options import Choice, FloatRange, Option
+from rumpel.options import Choice, FloatRange, IntRange, Option
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,8 +33,18 @@ class Shape(Stage):
         Option("--duplicate", type=FloatRange(0), metavar="FRACTION", help="That come twice."),
         Option("--corrupt", type=FloatRange(0), metavar="FRACTION", help="With one bit wrong."),
         Option("--rate", type=FloatRange(0), metavar="BITS", help="Bits a second."),
-        Option("--limit", type=int, default=1000, metavar="PACKETS", help="That wait at most."),
-        Option("--seed", type=int, help="Of chance: the same packets in each run."),
+        Option(
+            "--limit",
+            type=IntRange(1, 0xFFFFFFFF),
+            default=1000,
+            metavar="PACKETS",
+            help="That wait at most.",
+        ),
+        Option(
+            "--seed",
+            type=IntRange(0, (1 << 64) - 1),
+            help="Of chance: the same packets in each run.",
+        ),
         Option("--direction", type=Choice(list(_SIDES)), default="right", help="Which way."),
     )
 

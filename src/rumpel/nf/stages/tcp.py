@@ -45,6 +45,11 @@ class Tcp(Client):
         *Client.params,
         Option("--mptcp", is_flag=True, help="Offer Multipath TCP."),
         Option(
+            "--checksums",
+            is_flag=True,
+            help="With MPTCP's own checksums: boxes that change data are noticed.",
+        ),
+        Option(
             "--timeout",
             type=FloatRange(0, min_open=True),
             default=10.0,
@@ -56,10 +61,13 @@ class Tcp(Client):
         """See Client."""
         if self.port in self.one_way:
             raise StageError("TCP needs a way back: use a chain, or --return with a named pipe")
+        if self.options.checksums and not self.options.mptcp:
+            raise StageError("the checksums are those of MPTCP: --checksums with --mptcp")
         super().configure(k)
         if self.options.mptcp:
             # Others than the last subflow may come for so long.
             k.sysctl["net.mptcp.close_timeout"] = str(math.ceil(self.options.timeout))
+            k.sysctl["net.mptcp.checksum_enabled"] = str(int(self.options.checksums))
 
     async def run(self, k: Kernel) -> int:
         """Connect, send and receive."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rumpel.netlink import attribute, parse_address
-from rumpel.nf import wire
+from rumpel.nf import routing, wire
 from rumpel.nf.stage import LEFT, RIGHT, Side, Stage, StageError
 from rumpel.options import Argument, Choice, ExistingFile, IntRange, Option
 
@@ -25,8 +25,11 @@ _ADDRESSES = ("192.0.2.1", "192.0.2.2")
 _VXLAN_ID, _VXLAN_REMOTE, _VXLAN_LOCAL, _VXLAN_LEARNING, _VXLAN_PORT = 1, 2, 4, 7, 15
 _VXLAN_REMOTE6, _VXLAN_LOCAL6 = 16, 17
 _GRE_IFLAGS, _GRE_OFLAGS, _GRE_IKEY, _GRE_OKEY, _GRE_LOCAL, _GRE_REMOTE, _GRE_TTL = range(2, 9)
-_IPTUN_LOCAL, _IPTUN_REMOTE, _IPTUN_TTL = 2, 3, 4
-_GRE_PMTUDISC, _GRE_IGNORE_DF = 10, 19
+_IPTUN_LOCAL, _IPTUN_REMOTE, _IPTUN_TTL, _IPTUN_FLAGS, _IPTUN_PROTOCOL = 2, 3, 4, 8, 9
+_ANY = b"\0"
+_GRE_PMTUDISC, _GRE_FLAGS, _GRE_IGNORE_DF = 10, 13, 19
+_NO_LIMIT = struct.pack("=I", 1)
+"""IP6_TNL_F_IGN_ENCAP_LIMIT: without a header that says how often it may be done again."""
 _GRE_KEY = 0x20  # GRE_KEY in network order
 _TTL = 64
 _WIREGUARD_PORT = 51820
@@ -39,6 +42,7 @@ class Tunnel(Stage):
 
     KIND is vxlan or gretap (Ethernet in UDP or GRE), gre, ipip or wireguard (IP in GRE, IP
     or UDP). The outer side is the right one; the stage at the other end has --outer left.
+    --local and --remote may be of IPv6, but for gretap.
 
     WireGuard's keys are made of the addresses, so that two ends of a laboratory find each
     other, and everybody knows them: --key is a file with a private one in base64, --peer
@@ -72,12 +76,12 @@ class Tunnel(Stage):
             raise StageError(str(error)) from None
         if len(families) > 1 or "/" in local + remote:
             raise StageError(f"no two addresses of one family: {local} and {remote}")
-        if socket.AF_INET6 in families and options.kind not in ("vxlan", "wireguard"):
-            raise StageError(f"{options.kind} goes over IPv4")
+        if socket.AF_INET6 in families and options.kind == "gretap":
+            raise StageError("gretap goes over IPv4, where too long frames go in fragments")
         if options.kind == "wireguard" and outer in self.one_way:
             raise StageError("WireGuard needs a way back: use a chain, or --return-right")
-        wire.forward(k)
-        wire.reach(k, outer, local, remote, outer in self.one_way)
+        routing.forward(k)
+        routing.reach(k, outer, local, remote, outer in self.one_way)
         if options.kind == "wireguard":
             self._wireguard(k, local, remote)
         else:
@@ -86,9 +90,9 @@ class Tunnel(Stage):
         if options.kind in _ETHERNET:
             wire.bridge(k, [inner, "tunnel"])
         else:
-            wire.route_between(k, inner, "tunnel", inner in self.one_way)
+            routing.route_between(k, inner, "tunnel", inner in self.one_way)
             # What is for nobody here came the wrong way.
-            wire.steer(k, outer, [], 102)
+            routing.steer(k, outer, [], 102)
 
     def _wireguard(self, k: Kernel, local: str, remote: str) -> None:
         interface: Any = k.net.add_link("tunnel", kind="wireguard")
@@ -101,7 +105,7 @@ class Tunnel(Stage):
                 key = Path(self.options.key).read_text().strip()
             interface.configure(private_key=key, listen_port=_WIREGUARD_PORT, fwmark=_MARK)
             # The other end may stand behind a router that translates its address.
-            wire.steer_marked(k, _MARK, self.options.outer, parse_address(local)[0], 103)
+            routing.steer_marked(k, _MARK, self.options.outer, parse_address(local)[0], 103)
             # It takes handshakes in the first fiftieth of a second of a kernel for a flood.
             k.sleep(_AWAKE)
             interface.add_peer(
@@ -119,8 +123,8 @@ def _laboratory_key(address: str) -> str:
 def _attributes(kind: str, local: str, remote: str, number: int) -> tuple[str, bytes]:
     """The kind of interface and its attributes, as ip-link(8) would give them."""
     (family, here, _), (_, there, _) = parse_address(local), parse_address(remote)
+    six = family == socket.AF_INET6
     if kind == "vxlan":
-        six = family == socket.AF_INET6
         data = attribute(_VXLAN_ID, struct.pack("=I", number))
         data += attribute(_VXLAN_REMOTE6 if six else _VXLAN_REMOTE, there)
         data += attribute(_VXLAN_LOCAL6 if six else _VXLAN_LOCAL, here)
@@ -128,13 +132,19 @@ def _attributes(kind: str, local: str, remote: str, number: int) -> tuple[str, b
         return kind, data
     if kind == "ipip":
         data = attribute(_IPTUN_LOCAL, here) + attribute(_IPTUN_REMOTE, there)
-        return kind, data + attribute(_IPTUN_TTL, bytes([_TTL]))
+        data += attribute(_IPTUN_TTL, bytes([_TTL]))
+        if six:
+            return "ip6tnl", data + attribute(_IPTUN_FLAGS, _NO_LIMIT)
+        # What Linux calls ipip carries no IPv6.
+        return "sit", data + attribute(_IPTUN_PROTOCOL, _ANY)
     key = struct.pack("!I", number)
     data = attribute(_GRE_LOCAL, here) + attribute(_GRE_REMOTE, there)
     data += attribute(_GRE_IKEY, key) + attribute(_GRE_OKEY, key)
     flags = struct.pack("=H", _GRE_KEY)
     data += attribute(_GRE_IFLAGS, flags) + attribute(_GRE_OFLAGS, flags)
     data += attribute(_GRE_TTL, bytes([_TTL]))
+    if six:
+        return "ip6gre", data + attribute(_GRE_FLAGS, _NO_LIMIT)
     if kind == "gretap":
         # A bridge cannot tell a sender that its frames are too long: they go in fragments.
         data += attribute(_GRE_PMTUDISC, b"\0") + attribute(_GRE_IGNORE_DF, b"\1")

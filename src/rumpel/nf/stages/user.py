@@ -4,10 +4,10 @@
 from __future__ import annotations
 
 from rumpel.errors import DeviceError
-from rumpel.nf import wire
+from rumpel.nf import routing
+from rumpel.nf.routing import Way
 from rumpel.nf.stage import LEFT, Stage, StageError
 from rumpel.nf.stages.nat import forwarded, translate
-from rumpel.nf.wire import Way
 from rumpel.options import Option
 
 TYPE_CHECKING = False
@@ -58,16 +58,16 @@ class User(Stage):
     def configure(self, k: Kernel) -> None:
         """A router to the network, which knows only one address of ours."""
         net, port = self._net, self.port
-        wire.forward(k)
-        wire.wire(k, port, port in self.one_way)
+        routing.forward(k)
+        routing.wire(k, port, port in self.one_way)
         gateways = [Way("outside", "0.0.0.0/0", net.gateway)]
         k.ifup("outside", net.address)
         if net.address6 is not None and net.gateway6 is not None:
-            wire.add_address(k, "outside", net.address6)
+            routing.add_address(k, "outside", net.address6)
             gateways.append(Way("outside", "::/0", net.gateway6))
-        wire.steer(k, port, gateways, 100)
-        wire.steer(k, "outside", wire.everything(port), 101)
-        wire.send(k, wire.everything(port))
+        routing.steer(k, port, gateways, 100)
+        routing.steer(k, "outside", routing.everything(port), 101)
+        routing.send(k, routing.everything(port))
         forwards = [forwarded(text) for text in self.options.forward]
         translate(self, k, port, "outside", {"ip": "masquerade", "ip6": "masquerade"}, forwards)
         for text in self.options.forward:
