@@ -7,6 +7,7 @@ import io
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -23,7 +24,7 @@ from rumpel.images.found import Found
 from rumpel.images.tools import copy_range
 from tests.cli.conftest import Run
 from tests.conftest import VERSION
-from tests.images.tools import check
+from tests.images.tools import check, make
 
 pytestmark = [pytest.mark.kernel, pytest.mark.once]
 
@@ -288,3 +289,21 @@ def test_signals_of_an_editor() -> None:
     assert edit._run("x", ["sh", "-c", "kill -INT $PPID; exit 3"]) == 3
     assert edit._run("x", ["sh", "-c", "kill -INT $$; exit 3"]) == -signal.SIGINT
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_newcomers_mistakes_name_what_is_wrong(run: Run) -> None:
+    """A size without a unit, an overlay in no directory, a forgotten colon, an empty disk."""
+    said = run("create", "new.img", "64", "--fs", "ext4", status=2).error
+    assert "64 bytes are no disk (write 64M)" in said
+    assert not Path("new.img").exists()
+    said = run("ls", "--overlay", "nowhere/x.qcow2", "disk.img", status=2).error
+    assert "nowhere/x.qcow2: No such file or directory" in said
+    make(Path("here.img"), "ext4", 8)
+    Path("a file").touch()
+    said = run("cp", "a file", "here.img", status=2).error
+    assert (
+        "neither source nor target is in an image that is there (in an image is here.img:)" in said
+    )
+    Path("empty.img").write_bytes(bytes(1 << 20))
+    said = run("ls", "empty.img", status=1).error
+    assert re.fullmatch(r"rumpel: empty.img: no file system that Linux [\d.]+ knows\n", said)

@@ -183,7 +183,10 @@ def quick(words: Sequence[str], start: Start) -> None:
     except (RumpelError, OSError) as error:
         from rumpel.cli.terminal import escaped
 
-        print(f"rumpel: {escaped(str(error))}", file=sys.stderr)
+        said = str(error)
+        if isinstance(error, OSError) and error.filename and error.strerror:
+            said = f"{error.filename}: {error.strerror}"
+        print(f"rumpel: {escaped(said)}", file=sys.stderr)
         code = 1
     except KeyboardInterrupt:
         print("rumpel: interrupted", file=sys.stderr)

@@ -55,7 +55,7 @@ def _type(type: Any) -> Any:
         case Choice():
             return click.Choice(type.choices)
         case IntRange():
-            return click.IntRange(type.min, type.max)
+            return _Whole(type.min, type.max)
         case FloatRange():
             return _Finite(type.min, min_open=type.min_open)
         case ExistingFile():
@@ -77,8 +77,16 @@ def _said(function: Callable[[str], Any]) -> Callable[[str], Any]:
     return convert
 
 
+class _Whole(click.IntRange):
+    """Called what it is, in the help and in messages."""
+
+    name = "integer"
+
+
 class _Finite(click.FloatRange):
     """Without inf and nan, which Python takes for numbers."""
+
+    name = "number"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         number = super().convert(value, param, ctx)

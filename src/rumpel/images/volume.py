@@ -125,7 +125,9 @@ class Volume:
         if error.errno == errno.ENODEV and kind:
             return f"{kind}: Linux {self.kernel.release} has no driver for it here"
         if not kind:
-            return f"no file system that Linux {self.kernel.release} knows ({text})"
+            # What each driver says of bytes that are not its own is noise.
+            said = "" if error.errno == errno.EINVAL else f" ({text})"
+            return f"no file system that Linux {self.kernel.release} knows{said}"
         return f"cannot mount {kind}: {text}"
 
     # Bulk work

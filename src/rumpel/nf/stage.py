@@ -33,6 +33,11 @@ _SIGPIPE = 13
 class StageError(RumpelError):
     """A stage that cannot be what it was asked to be."""
 
+    @classmethod
+    def of(cls, error: OSError) -> StageError:
+        """Why a file cannot be opened, in the words of a shell."""
+        return cls(f"{error.filename}: {error.strerror}")
+
 
 class Stage:
     """A network function: a kernel with a port on the left, one on the right, or both.

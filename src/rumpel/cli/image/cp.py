@@ -55,7 +55,9 @@ def run(
     to = parse_any(target)
     ends = [parse_any(source) for source in sources]
     if to is None and not any(ends):
-        raise Misused("neither source nor target is in an image that is there")
+        files = [name for name in (*sources, target) if os.path.isfile(name)]  # noqa: PTH113
+        example = f" (in an image is {files[-1]}:)" if files else ""
+        raise Misused(f"neither source nor target is in an image that is there{example}")
     with Images(how) as images:
         place = images.place(to, writes=True) if to else None
         into = _is_directory(place, target)

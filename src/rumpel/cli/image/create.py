@@ -24,6 +24,7 @@ from rumpel.images.locks import in_use
 from rumpel.images.tools import copy_range, mkfs, run
 from rumpel.sizes import to_bytes
 
+_SECTOR = 512
 _MIB = 1 << 20
 _TYPES = {"vfat": ("uefi", "c"), "swap": ("swap", "82")}
 _TABLES = {"gpt": "gpt", "mbr": "dos"}
@@ -87,6 +88,8 @@ def command(
         total = to_bytes(size)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="SIZE") from None
+    if total < _SECTOR:
+        raise click.BadParameter(f"{total} bytes are no disk (write 64M)", param_hint="SIZE")
     if source is not None and not os.path.exists(source):  # noqa: PTH110
         raise click.UsageError(f"{source}: no such file or directory")
     parts = [_part(text) for text in wanted]

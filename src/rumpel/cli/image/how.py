@@ -6,7 +6,7 @@ from __future__ import annotations
 from rumpel.cli.image.passwords import PASSWORD, key
 from rumpel.images.session import Options
 from rumpel.named import NamedTuple
-from rumpel.options import FloatRange, IntRange, Misused, Option
+from rumpel.options import FloatRange, IntRange, Misused, NamedFile, Option
 from rumpel.sizes import to_bytes
 
 TYPE_CHECKING = False
@@ -55,6 +55,7 @@ HOW = (
     Option(
         "--overlay",
         "how_overlay",
+        type=NamedFile(),
         metavar="FILE",
         help="Write to this qcow2 file, which is made if need be, not to the image.",
     ),

@@ -69,7 +69,7 @@ class Client(Stage):
                 flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
                 self._output = os.open(self.options.output, flags, 0o666)
         except OSError as error:
-            raise StageError(str(error)) from None
+            raise StageError.of(error) from None
 
     @property
     def there(self) -> tuple[str, int]:

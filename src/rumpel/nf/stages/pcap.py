@@ -61,7 +61,7 @@ class Pcap(Stage):
         try:
             self._fd = os.open(write or self.options.read, flags | os.O_CLOEXEC, 0o666)
         except OSError as error:
-            raise StageError(str(error)) from None
+            raise StageError.of(error) from None
         if write is None:
             widen(k, self.port)
             up(k, self.port)

@@ -63,4 +63,4 @@ def open_end(path: str, flags: int) -> int:
     try:
         return os.open(path, flags | os.O_CLOEXEC, 0o666)
     except OSError as error:
-        raise StageError(str(error)) from None
+        raise StageError.of(error) from None
