@@ -2,6 +2,7 @@
 /* How calls and kernels end: interrupted, halted, in a panic, for want of an image. */
 #define _GNU_SOURCE
 #include <dirent.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -34,7 +35,7 @@ struct blocked {
 	struct rumpel_kernel *kernel;
 	struct rumpel_task *task;
 	int fd;
-	atomic_bool entered;
+	atomic_int id;
 	long result;
 	pthread_t thread;
 };
@@ -44,9 +45,28 @@ static void *block(void *argument)
 	struct blocked *blocked = argument;
 	char c;
 
-	blocked->entered = true;
+	blocked->id = gettid();
 	blocked->result = guest_call(blocked->task, SYS_read, blocked->fd, ptr(&c), 1);
 	return NULL;
+}
+
+/* Until it sleeps for a while: in its call, and not on its way there. */
+static void wait_until_asleep(int id)
+{
+	char path[64], line[400];
+
+	snprintf(path, sizeof(path), "/proc/self/task/%d/stat", id);
+	for (int times = 0; times < 3; usleep(5000)) {
+		int fd = open(path, O_RDONLY);
+		ssize_t len = read(fd, line, sizeof(line) - 1);
+		const char *state;
+
+		CHECK(len > 0);
+		close(fd);
+		line[len] = 0;
+		state = strrchr(line, ')');
+		times = state && state[2] == 'S' ? times + 1 : 0;
+	}
 }
 
 static void block_in_thread(struct blocked *blocked)
@@ -57,9 +77,9 @@ static void block_in_thread(struct blocked *blocked)
 	EQUAL(guest_call(blocked->task, SYS_pipe2, ptr(fds)), 0);
 	blocked->fd = fds[0];
 	pthread_create(&blocked->thread, NULL, block, blocked);
-	while (!blocked->entered)
+	while (!blocked->id)
 		sched_yield();
-	usleep(5000);
+	wait_until_asleep(blocked->id);
 }
 
 static void cancelling(void)
@@ -100,10 +120,15 @@ static void on_signal(int number)
 	(void)number;
 }
 
+static atomic_bool interrupted;
+
+/* Again and again: the first may come before the wait that it is to end. */
 static void *signal_soon(void *thread)
 {
-	usleep(20000);
-	pthread_kill(*(pthread_t *)thread, SIGUSR1);
+	while (!interrupted) {
+		usleep(20000);
+		pthread_kill(*(pthread_t *)thread, SIGUSR1);
+	}
 	return NULL;
 }
 
@@ -123,10 +148,11 @@ static void host_signals(void)
 	EQUAL(rumpel_task_wait(init, MS, &result), 0);
 	pthread_create(&thread, NULL, signal_soon, &self);
 	EQUAL(rumpel_task_wait(init, -1, &result), -EINTR);
+	interrupted = true;
+	pthread_join(thread, NULL);
 	EQUAL(rumpel_task_cancel(init), 0);
 	EQUAL(rumpel_task_wait(init, -1, &result), 1);
 	EQUAL(result, -EINTR);
-	pthread_join(thread, NULL);
 	guest_end(kernel);
 }
 
@@ -144,7 +170,7 @@ static void panic(void)
 	CHECK(guest_call(rumpel_kernel_init(kernel), SYS_exit_group, 3) < 0);
 	pthread_join(blocked.thread, NULL);
 	CHECK(blocked.result == -ENOTRECOVERABLE || blocked.result == -ESRCH);
-	for (int i = 0; i < 2000 && rumpel_kernel_state(kernel) == RUMPEL_RUNNING; i++)
+	for (int i = 0; i < 30000 && rumpel_kernel_state(kernel) == RUMPEL_RUNNING; i++)
 		usleep(1000);
 	EQUAL(rumpel_kernel_state(kernel), RUMPEL_PANICKED);
 	EQUAL(guest_call(rumpel_kernel_init(kernel), SYS_getpid), -ENOTRECOVERABLE);

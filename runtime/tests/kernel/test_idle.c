@@ -25,12 +25,15 @@ static long resident_text(void)
 static void text_goes(void)
 {
 	struct rumpel_kernel *kernel = guest_boot(NULL, NULL, 0);
-	long booted = resident_text(), rested;
+	long booted = resident_text();
+	unsigned int tries = 0;
 
-	usleep(100000);
-	rested = resident_text();
 	CHECK(booted > 1000);
-	CHECK(rested < booted / 2);
+	/* Once it is idle, for which a busy machine needs a while. */
+	do {
+		CHECK(++tries < 100);
+		usleep(100000);
+	} while (resident_text() >= booted / 2);
 	EQUAL(guest_call(rumpel_kernel_init(kernel), SYS_getpid), 1);
 	guest_end(kernel);
 }
@@ -39,13 +42,17 @@ static void little_time(void)
 {
 	struct rumpel_kernel *kernel = guest_boot(NULL, NULL, 0);
 	struct timespec before, after;
+	unsigned int tries = 0;
 
 	usleep(500000);
-	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &before);
-	sleep(2);
-	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &after);
-	CHECK((after.tv_sec - before.tv_sec) * 1000000000ll + after.tv_nsec - before.tv_nsec <
-	      20 * 1000000);
+	/* Where there is no CPU for a while it still ends what it does behind the boot. */
+	do {
+		CHECK(++tries < 10);
+		clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &before);
+		sleep(2);
+		clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &after);
+	} while ((after.tv_sec - before.tv_sec) * 1000000000ll + after.tv_nsec - before.tv_nsec >=
+		 20 * 1000000);
 	guest_end(kernel);
 }
 

@@ -83,7 +83,7 @@ static void real_sleep(void)
 
 	EQUAL(sleep_ns(rumpel_kernel_init(kernel), 20 * MS), 0);
 	CHECK(host_now() - start >= 20 * MS);
-	CHECK(host_now() - start < 2000 * MS);
+	CHECK(host_now() - start < 60000 * MS);
 	guest_end(kernel);
 }
 
@@ -319,7 +319,7 @@ static void virtual_time(void)
 	EQUAL(sleep_ns(init, 1000ull * 1000 * MS), 0);
 	CHECK(rumpel_clock_now(clock) - before >= 1000ull * 1000 * MS);
 	CHECK(rumpel_clock_now(clock) - before < 1001ull * 1000 * MS);
-	CHECK(host_now() - start < 1000 * MS);
+	CHECK(host_now() - start < 60000 * MS);
 	EQUAL(rumpel_clock_advance(clock, before), -EINVAL);
 	EQUAL(rumpel_clock_advance(clock, before + 5000ull * 1000 * MS), 0);
 	EQUAL(rumpel_clock_now(clock), before + 5000ull * 1000 * MS);

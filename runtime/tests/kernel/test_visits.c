@@ -112,7 +112,7 @@ static void undisturbed(void)
 	sleeps(routers, known, sizeof(known));
 	fd = udp(client, line_address(3, 2, address), true);
 	while (trips(client, fd, known) > 4 * TRIPS)
-		CHECK(++tries < 20);
+		CHECK(++tries < 200);
 	EQUAL(rumpel_halt(line.kernels[4]), 0);
 	pthread_join(thread, NULL);
 	line_end(&line);

@@ -142,13 +142,19 @@ static void kills(void)
 	CHECK(survived > 0);
 }
 
+static void is_busy(void *argument)
+{
+	*(volatile int *)argument = 1;
+	hammer((void *)60000000ul);
+}
+
 static void sleeper(void *argument)
 {
 	int pipe[2];
 	char byte;
 
-	(void)argument;
 	EQUAL(call(SYS_pipe2, ptr(pipe), 0), 0);
+	*(volatile int *)argument = 1;
 	EQUAL(call(SYS_read, pipe[0], ptr(&byte), 1), -ENOTRECOVERABLE);
 	_exit(3);
 }
@@ -157,10 +163,13 @@ static void sleeper(void *argument)
 static void keeper_dies(void)
 {
 	struct guest guest = guest_start(NULL);
+	volatile int *begun = share_page();
 	pid_t pids[3];
 
 	for (int i = 0; i < 3; i++)
-		pids[i] = spawn(i ? sleeper : hammer, (void *)60000000ul);
+		pids[i] = spawn(i ? sleeper : is_busy, (void *)&begun[i]);
+	for (int i = 0; i < 3; i++)
+		wait_until(&begun[i]);
 	usleep(200000);
 	kill(guest.keeper, SIGKILL);
 	EQUAL(waitpid(guest.keeper, NULL, 0), guest.keeper);
@@ -188,7 +197,7 @@ static void dies_with_socket(void *argument)
 	}
 	EQUAL(call(SYS_close, sockets[1]), 0);
 	usleep(10000);
-	kill(child, SIGKILL);
+	signal_one(child, SIGKILL);
 	EQUAL(call(SYS_recvfrom, sockets[0], ptr(&byte), 1, 0, 0, 0), 0);
 	expect_status(child, SIGKILL);
 }

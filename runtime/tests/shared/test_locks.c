@@ -138,7 +138,7 @@ static void agent_is_left(void *argument)
 	EQUAL(write(begin[1], "b", 1), 1);
 	usleep(200000);
 	EQUAL(waitpid(child, NULL, WNOHANG), 0);
-	kill(child, SIGKILL);
+	signal_one(child, SIGKILL);
 	expect_status(child, SIGKILL);
 	fork_once(argument);
 }
