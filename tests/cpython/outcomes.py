@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 import time
 import unittest
 from collections.abc import Callable, Iterator
 from typing import Any
 
-__all__ = ["Outcomes", "every", "test_name"]
+__all__ = ["Outcomes", "be_patient", "every", "test_name"]
 
 
 def test_name(test: unittest.TestCase) -> str:
@@ -65,6 +66,13 @@ class Outcomes(unittest.TestResult):
     def addSubTest(self, test: Any, subtest: Any, err: Any) -> None:  # noqa: N802
         if err is not None:
             self._failed(test, err)
+
+
+def be_patient() -> None:
+    """Let what is waited for come late, as on a busy machine: libregrtest's --timeout does so."""
+    support = importlib.import_module("test.support")
+    for kind in ("LOOPBACK", "SHORT", "LONG"):
+        setattr(support, f"{kind}_TIMEOUT", 300.0)
 
 
 def every(suite: unittest.TestSuite) -> Iterator[unittest.TestCase]:

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 
 import rumpel
 from tests.cpython import files, networks
-from tests.cpython.outcomes import Outcomes, every, test_name
+from tests.cpython.outcomes import Outcomes, be_patient, every, test_name
 from tests.cpython.table import TABLE
 
 MODULE = sys.argv[2] if len(sys.argv) > 2 else ""
@@ -44,6 +44,7 @@ def chosen(tests: list[unittest.TestCase], words: list[str]) -> Iterator[unittes
 def main() -> None:
     """Run, and print the outcomes as JSON."""
     outcomes = Outcomes()
+    be_patient()
     # Some tests print, and some close descriptors that they do not know.
     output, sys.stdout = os.fdopen(os.dup(1), "w"), sys.stderr
     with rumpel.boot(image=sys.argv[1], memory="256M") as kernel:

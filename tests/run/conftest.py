@@ -46,7 +46,7 @@ def under(arguments: list[str], trap: str = "AUTO") -> list[str]:
 
 def run(arguments: list[str], **options: Any) -> Done:
     """Run a program to its end, without the agent."""
-    options = {"timeout": 60, "capture_output": True, "text": True, "check": False} | options
+    options = {"timeout": 120, "capture_output": True, "text": True, "check": False} | options
     return subprocess.run(arguments, **options)
 
 
@@ -139,7 +139,7 @@ def kill_session(leader: int) -> None:
             pass
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 20) -> bool:
+def wait_until(condition: Callable[[], bool], seconds: float = 60) -> bool:
     """Look until it is true, or time is over."""
     deadline = time.monotonic() + seconds
     while not condition():
@@ -147,6 +147,13 @@ def wait_until(condition: Callable[[], bool], seconds: float = 20) -> bool:
             return False
         time.sleep(0.02)
     return True
+
+
+def listens(path: Path) -> bool:
+    """Does somebody listen at a unix socket? It has its name before that: unix(7), proc(5)."""
+    accepts = "00010000"
+    lines = Path("/proc/net/unix").read_text(errors="replace").splitlines()
+    return any(line.split()[3] == accepts and line.endswith(f" {path}") for line in lines)
 
 
 @pytest.fixture

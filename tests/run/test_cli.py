@@ -9,12 +9,12 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from tests.run.conftest import CLI, Build, Done, run, under
+from tests.run.conftest import CLI, Build, Done, run, under, wait_until
 
 RUN = [*CLI, "run", "--net", "host"]
 TRACED = [*RUN, "--explain", "trace"]
@@ -63,7 +63,7 @@ def test_signals_reach_the_program() -> None:
     assert process.stdout.readline() == "ready\n"
     assert "sh" in Path(f"/proc/{process.pid}/comm").read_text()
     process.send_signal(signal.SIGINT)
-    assert process.communicate(timeout=20)[0] == "got\n"
+    assert process.communicate(timeout=60)[0] == "got\n"
     assert process.returncode == 3
 
 
@@ -225,18 +225,17 @@ def test_a_signal_for_a_thread_that_ends(build: Build) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
-    deadline = time.monotonic() + 20
-    while not is_writing(process.pid) and time.monotonic() < deadline:
-        time.sleep(0.02)
+    assert wait_until(lambda: is_writing(process.pid))
     process.send_signal(signal.SIGUSR1)
-    assert process.communicate(timeout=20)[0] == b"failures: 0\n"
+    assert process.communicate(timeout=60)[0] == b"failures: 0\n"
 
 
 def is_writing(pid: int) -> bool:
     """Does a process wait in a write, in a thread that is not its first?"""
     for task in Path(f"/proc/{pid}/task").iterdir():
-        if task.name != str(pid) and (task / "syscall").read_text().startswith("1 "):
-            return True
+        with suppress(OSError):  # a thread that has ended meanwhile
+            if task.name != str(pid) and (task / "syscall").read_text().startswith("1 "):
+                return True
     return False
 
 
@@ -257,9 +256,6 @@ def test_few_descriptors_allowed(build: Build) -> None:
 def test_a_program_that_outlives(tmp_path: Path) -> None:
     """What a program leaves in the background goes on as it does without us."""
     mark = tmp_path / "mark"
-    start = time.monotonic()
     done = run(under(["/bin/sh", "-c", f"(sleep 1; echo late > {mark}) >/dev/null 2>&1 &"]))
     assert done.returncode == 0
-    while not mark.exists() and time.monotonic() < start + 20:
-        time.sleep(0.05)
-    assert mark.exists()
+    assert wait_until(mark.exists)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.run.conftest import CLI, Done, OnKernel, run
+from tests.run.conftest import CLI, Done, OnKernel, run, wait_until
 
 ALL = """
 dns = "192.0.2.53"
@@ -55,7 +55,7 @@ def test_all_options(on_kernel: OnKernel, tmp_path: Path) -> None:
         assert said in done.stdout
     assert done.stdout.endswith("\n262\n")
     assert "/nowhere" in done.stderr, "it is the kernel's, where it is not"
-    assert "Linux version" in (tmp_path / "log").read_text()
+    assert wait_until(lambda: "Linux version" in (tmp_path / "log").read_text())
     assert (tmp_path / "pcap").stat().st_size >= 24
     # What the command line says counts.
     config.write_text('net = ["tap:nosuch", "none"]\nsysctl = {net.ipv4.ip_default_ttl = 7}')

@@ -12,6 +12,8 @@ from tests.run.conftest import OnKernel, intercepted
 pytestmark = pytest.mark.long
 
 PYTHON = Path("/usr/bin/python3.11")
+TEST = [str(PYTHON), "-m", "test", "-q", "--timeout", "3600"]
+"""Let what is waited for come late: half a minute over loopback, a minute and a half of others."""
 LIBRARY = Path("/usr/lib/python3.11/test/test_eintr.py")
 
 
@@ -19,7 +21,7 @@ LIBRARY = Path("/usr/lib/python3.11/test/test_eintr.py")
 @pytest.mark.parametrize("name", ["test_eintr", "test_wait4", "test_fork1"])
 def test_cpython(name: str, tmp_path: Path) -> None:
     """Calls that signals interrupt, and children."""
-    done = intercepted([str(PYTHON), "-m", "test", "-q", name], cwd=tmp_path, timeout=150)
+    done = intercepted([*TEST, name], cwd=tmp_path, timeout=150)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -44,7 +46,7 @@ ON_LOOPBACK = ["-u", "network", "test_socketserver"]
 @pytest.mark.parametrize("tests", [NETWORK, ON_LOOPBACK], ids=["network", "servers"])
 def test_cpython_on_a_kernel(on_kernel: OnKernel, tmp_path: Path, tests: list[str]) -> None:
     """Their sockets are the library kernel's, everything else is the host's."""
-    program = [str(PYTHON), "-m", "test", "-q", *tests]
+    program = [*TEST, *tests]
     done = on_kernel.run("--net", "none", program=program, cwd=tmp_path, timeout=280)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "skipped" not in done.stdout

@@ -18,7 +18,8 @@ import pytest
 from rumpel.errors import DeviceError
 from rumpel.run.keeper import DEVICES
 from rumpel.run.nets import Net, plan
-from tests.run.conftest import CLI, Lab, OnKernel, installed, run, wait_until
+from tests.run.conftest import CLI, Lab, OnKernel, installed, listens, run, wait_until
+from tests.run.test_servers import HOST, free_port
 
 pytestmark = [pytest.mark.kernel, pytest.mark.once]
 
@@ -44,14 +45,6 @@ def host_server() -> Iterator[int]:
         finally:
             server.shutdown()
             thread.join()
-
-
-def answers(port: int) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", port), 1).close()
-    except OSError:
-        return False
-    return True
 
 
 PASSWD = Path("/etc/passwd").read_text()
@@ -95,12 +88,11 @@ def test_user_mode(on_kernel: OnKernel) -> None:
 
 def test_publish(on_kernel: OnKernel) -> None:
     """A port of the host is the program's, and others find the kernel by its name."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    published = f"{HOST}:{free_port()}"
     program = ["/usr/bin/python3", "-m", "http.server", "-d", "/etc", "80"]
-    with on_kernel.start("--publish", f"{port}:80", "--name", "web", program=program):
+    with on_kernel.start("--publish", f"{published}:80", "--name", "web", program=program):
         got = run(["curl", "-s", "--retry-all-errors", "--retry", "40", "--retry-delay", "1",
-                   f"http://127.0.0.1:{port}/passwd"])  # fmt: skip
+                   f"http://{published}/passwd"])  # fmt: skip
         assert got.stdout == PASSWD
         listed = run([*CLI, "ps"], env=on_kernel.environment).stdout
         assert "web" in listed
@@ -117,7 +109,7 @@ def test_publish(on_kernel: OnKernel) -> None:
         assert "joins a kernel that runs: --sysctl, --mptcp is for one that is made" in done.stderr
         assert (done.stdout, done.returncode) == ("", 2)
         # What is taken, is: nothing starts.
-        done = on_kernel.run("--publish", f"{port}:80", program=["true"])
+        done = on_kernel.run("--publish", f"{published}:80", program=["true"])
         assert "Address already in use" in done.stderr
         assert done.returncode == 1
         done = on_kernel.run("--net", "none", "--name", "web", program=["true"])
@@ -164,7 +156,7 @@ def test_tap(on_kernel: OnKernel, lab: Lab) -> None:
     pcap = Path(on_kernel.environment["XDG_RUNTIME_DIR"]).parent / "pcap"
     script = f"""
         python3 -m http.server -d /etc 80 >/dev/null 2>&1 & server=$!
-        ping -c 2 -i 0.1 {lab.host} | grep -o "2 received"
+        ping -c 2 -i 0.1 -w 60 {lab.host} | grep -o "2 received"
         read -r line; kill $server; wait $server || true
     """
     inside = lab.inside(
@@ -178,8 +170,10 @@ def test_tap(on_kernel: OnKernel, lab: Lab) -> None:
         assert process.stdout.readline() == b"2 received\n"
         retry = ["--retry-all-errors", "--retry", "40", "--retry-delay", "1"]
         assert lab.run("curl", "-s", *retry, f"http://{lab.kernel}/passwd").stdout == PASSWD
-        assert "2 received" in lab.run("ping", "-c", "2", "-i", "0.1", lab.kernel).stdout
-        process.communicate(b"\n", timeout=20)
+        # Without -w it waits for the last answer as long as for two of the others.
+        ping = ("ping", "-c", "2", "-i", "0.1", "-w", "50")
+        assert "2 received" in lab.run(*ping, lab.kernel).stdout
+        process.communicate(b"\n", timeout=60)
     assert wait_until(on_kernel.is_over)
     packets = run(["tcpdump", "-nr", str(pcap)]).stdout
     assert f"{lab.host}: ICMP echo reply" in packets.replace(lab.kernel + " > ", "") or (
@@ -215,7 +209,7 @@ def test_iperf3_over_tap(on_kernel: OnKernel, lab: Lab) -> None:
 
 def test_ipv6(on_kernel: OnKernel, lab: Lab) -> None:
     net = "tap:tap0,ip=2001:db8::2/64,gw=2001:db8::1"
-    program = ["ping", "-c", "1", "-w", "10", "2001:db8::1"]
+    program = ["ping", "-c", "1", "-w", "50", "2001:db8::1"]
     done = run(lab.inside(on_kernel.arguments("--net", net, program=program)),
                env=on_kernel.environment)  # fmt: skip
     assert "1 received" in done.stdout, done.stdout + done.stderr
@@ -227,7 +221,7 @@ def test_passt_and_dhcp(on_kernel: OnKernel, tmp_path: Path) -> None:
     passt = [installed("passt"), "-f", "-1", "-s", str(path), "--runas", "0"]
     with subprocess.Popen(passt, stderr=subprocess.DEVNULL) as process:
         try:
-            assert wait_until(path.exists)
+            assert wait_until(lambda: listens(path))
             script = "ip -4 -o addr show eth0; ip route; cat /etc/resolv.conf"
             net = f"unix:{path},ip=dhcp"
             done = on_kernel.run("--net", net, program=["bash", "-c", script])
@@ -247,7 +241,7 @@ def test_packet(on_kernel: OnKernel, lab: Lab) -> None:
         "ip link set veth1 up",
     ):
         subprocess.run(lab.inside(command.split()), check=True)
-    program = ["ping", "-c", "1", "-w", "10", "198.51.100.1"]
+    program = ["ping", "-c", "1", "-w", "50", "198.51.100.1"]
     net = "packet:veth1,ip=198.51.100.2/24"
     done = run(lab.inside(on_kernel.arguments("--net", net, program=program)),
                env=on_kernel.environment)  # fmt: skip
@@ -311,7 +305,7 @@ def test_vde(on_kernel: OnKernel, tmp_path: Path) -> None:
     switch = [installed("vde_switch"), "-s", str(path), "-M", str(tmp_path / "console")]
     with subprocess.Popen(switch, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as process:
         try:
-            assert wait_until((path / "ctl").exists)
+            assert wait_until(lambda: listens(path / "ctl"))
             server = ["/usr/bin/python3", "-m", "http.server", "-d", "/etc", "80"]
             with on_kernel.start("--net", f"vde:{path},ip=192.0.2.1/24", program=server):
                 retry = ["--retry-all-errors", "--retry", "40", "--retry-delay", "1"]
@@ -377,7 +371,7 @@ def test_a_tap_that_is_not_ours(on_kernel: OnKernel, lab: Lab) -> None:
         done = run(lab.inside(program), env=on_kernel.environment)
         assert done.stderr == "rumpel: tap0: Device or resource busy\n"
         assert (done.stdout, done.returncode) == ("", 1)
-        process.communicate(b"\n", timeout=20)
+        process.communicate(b"\n", timeout=60)
 
 
 def test_as_many_networks_as_there_can_be(on_kernel: OnKernel, tmp_path: Path) -> None:
@@ -502,13 +496,15 @@ def test_mptcp_goes_on_without_a_path(on_kernel: OnKernel, lab: Lab) -> None:
             assert process.stdout
             assert server.stdout.readline() == b"ready\n"
             assert process.stdout.readline() == b"sending\n"
-            listed = [*CLI, "exec", "paths", "--", "ss", "-Htin", "dst", "198.51.100.1"]
-            flows = run(listed, env=on_kernel.environment).stdout
-            assert "198.51.100.1:80" in flows
-            listed = [*CLI, "exec", "paths", "--", "ss", "-HMin"]
-            connection = run(listed, env=on_kernel.environment).stdout
-            assert "192.0.2.1:80" in connection
-            assert "subflows:1" in connection, "beside the first"
+
+            def listed(*options: str) -> str:
+                ss = [*CLI, "exec", "paths", "--", "ss", *options]
+                return run(ss, env=on_kernel.environment).stdout
+
+            # It is made when the server has told of its other address.
+            assert wait_until(lambda: "198.51.100.1:80" in listed("-Htin", "dst", "198.51.100.1"))
+            assert wait_until(lambda: "subflows:1" in listed("-HMin")), "beside the first"
+            assert "192.0.2.1:80" in listed("-HMin")
             subprocess.run(lab.inside(["ip", "link", "set", "tap0", "down"]), check=True)
             assert process.communicate(b"\n", timeout=60)[0] == b"6000000\n"
         finally:

@@ -58,7 +58,7 @@ PROGRAMS = {
         "bash",
         "-c",
         "exec 2>&-; ulimit -f 9; head -c 99999 /dev/zero >$0; echo $?; rm $0",
-        "/dev/shm/size",
+        f"/dev/shm/size-{os.getpid()}",
     ],
     "killed": ["sh", "-c", "kill -SEGV $$"],
     "dash": ["dash", "-c", "echo $0 $# | cat - /etc/hostname; command -v ls", "x", "y"],

@@ -42,7 +42,7 @@ def free_port() -> int:
 
 def wait_for(port: int) -> None:
     """Until somebody listens."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while True:
         try:
             socket.create_connection((HOST, port), 1).close()
@@ -63,7 +63,7 @@ def server(
         wait_for(port)
         yield process
         process.send_signal(stop)
-        assert process.wait(20) == 0
+        assert process.wait(60) == 0
     finally:
         # Workers too.
         with suppress(ProcessLookupError):
@@ -72,7 +72,7 @@ def server(
 
 
 def get(port: int, name: str) -> bytes:
-    with urllib.request.urlopen(f"http://{HOST}:{port}/{name}", timeout=20) as answer:
+    with urllib.request.urlopen(f"http://{HOST}:{port}/{name}", timeout=60) as answer:
         content: bytes = answer.read()
         return content
 
@@ -96,7 +96,7 @@ def test_nginx(tmp_path: Path) -> None:
         workers = set(children(process.pid))
         assert len(workers) == 2
         process.send_signal(signal.SIGHUP)
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while workers & set(children(process.pid)) and time.monotonic() < deadline:
             time.sleep(0.05)
         assert len(set(children(process.pid)) - workers) == 2
@@ -139,7 +139,7 @@ def test_redis(tmp_path: Path) -> None:
             assert done.stdout.count("requests per second") == 2
         assert run([command, "-h", HOST, "-p", str(port), "set", "key", "value"]).stdout == "OK\n"
         run([command, "-h", HOST, "-p", str(port), "bgsave"])
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while not (tmp_path / "dump.rdb").exists() and time.monotonic() < deadline:
             time.sleep(0.05)
         assert b"value" in (tmp_path / "dump.rdb").read_bytes()
@@ -161,4 +161,4 @@ def test_python_http(tmp_path: Path) -> None:
         assert done.stdout == "hello"
     finally:
         process.send_signal(signal.SIGINT)
-        assert process.wait(20) in (0, 130, -signal.SIGINT)
+        assert process.wait(60) in (0, 130, -signal.SIGINT)

@@ -60,17 +60,19 @@ def test_memcached(across: Across) -> None:
 
 
 def test_socat_and_netcat(across: Across) -> None:
-    """A relay between kernels: a unix socket is the host's, TCP the library kernel's."""
+    """A relay between kernels: a unix socket is the host's, TCP the library kernel's.
+
+    One that has heard the end from one side waits for the other's, not for half a second only.
+    """
     script = f"""
-        {installed("socat")} TCP-LISTEN:80,fork,reuseaddr EXEC:cat & server=$!
+        {installed("socat")} -t 60 TCP-LISTEN:80,fork,reuseaddr EXEC:cat & server=$!
         up $host 80
-        k socat UNIX-LISTEN:$PWD/relay TCP:$host:80 & relay=$!
-        until [ -S relay ]; do sleep 0.05; done
-        echo out | socat -t 5 - UNIX-CONNECT:$PWD/relay
+        k socat -t 60 UNIX-LISTEN:$PWD/relay TCP:$host:80 & relay=$!
+        until echo out | socat -t 60 - UNIX-CONNECT:$PWD/relay 2>/dev/null; do sleep 0.05; done
         wait $relay || true
-        k socat TCP-LISTEN:80,fork,reuseaddr EXEC:cat & relay=$!
+        k socat -t 60 TCP-LISTEN:80,fork,reuseaddr EXEC:cat & relay=$!
         up $kernel 80
-        echo in | socat -t 5 - TCP:$kernel:80
+        echo in | socat -t 60 - TCP:$kernel:80
         over $relay $server
         k nc -l 81 >got & server=$!
         until echo listened | nc -N $kernel 81; do sleep 0.05; done
@@ -139,7 +141,7 @@ def test_dnsmasq(across: Across) -> None:
     script = f"""
         serve="{installed("dnsmasq")} -k -u root -z -R -h --pid-file= \
             --address=/name.test/192.0.2.7"
-        ask='dig +short @$0 name.test; dig +short +tcp @$0 name.test'
+        ask='dig +short +timeout=20 @$0 name.test; dig +short +timeout=20 +tcp @$0 name.test'
         k $serve & server=$!
         up $kernel 53
         sh -c "$ask" $kernel
@@ -160,12 +162,12 @@ def test_mosquitto(across: Across) -> None:
         k {installed("mosquitto")} -c conf >/dev/null 2>&1 & server=$!
         up $kernel 1883
         mosquitto_pub -h $kernel -r -t topic -m message
-        mosquitto_sub -h $kernel -t topic -C 1 -W 20
+        mosquitto_sub -h $kernel -t topic -C 1 -W 60
         over $server
         mosquitto -c conf >/dev/null 2>&1 & server=$!
         up $host 1883
         k sh -c 'mosquitto_pub -h $0 -r -t topic -m back
-            mosquitto_sub -h $0 -t topic -C 1 -W 20' $host
+            mosquitto_sub -h $0 -t topic -C 1 -W 60' $host
         over $server
     """
     done = across.sh(script)
@@ -178,12 +180,16 @@ def test_chrony(across: Across) -> None:
         dir=$PWD
         printf 'local\\nallow\\ncmdport 0\\npidfile %s/a\\n' $dir >conf
         serve="{installed("chronyd")} -d -x -U -f $dir/conf"
-        ask() {{ chronyd -U -Q -t 20 "server $1 iburst maxsamples 1" 'cmdport 0' \
+        ask() {{ chronyd -U -Q -t 60 "server $1 iburst maxsamples 1" 'cmdport 0' \
             "pidfile $dir/b" 2>&1 | grep -o "System clock wrong by"; }}
+        # Who is asked before it listens is not asked again for a minute.
+        listens='until ss -Hlun | grep -q ":123 "; do sleep 0.05; done'
         $serve >log 2>&1 & server=$!
+        bash -c "$listens"
         k bash -c "$(declare -f ask); dir=$dir; ask $host"
         over $server
         k $serve >log 2>&1 & server=$!
+        also bash -c "$listens"
         ask $kernel
         over $server
     """
@@ -192,7 +198,7 @@ def test_chrony(across: Across) -> None:
 
 
 TOOLS = {
-    "ping": ("ping -qc 2 -i 0.1 $host", "2 received"),
+    "ping": ("ping -qc 2 -i 0.1 -w 60 $host", "2 received"),
     "ss": ("exec 4<>/dev/tcp/$host/80; ss -Htn; exec 4>&-", "192.0.2.1:80"),
     "ip": ("ip -br addr show eth0; ip neigh show dev eth0", "192.0.2.1 lladdr"),
     "sysctl": ("sysctl -qw net.ipv4.ip_forward=1; cat /proc/sys/net/ipv4/ip_forward", "1"),

@@ -268,6 +268,14 @@ static void shrinks(int file, size_t size, const int ends[2], char *room)
 	pthread_join(thread, NULL);
 }
 
+/* What the other end has sent comes in a moment. */
+static bool is_there(int fd, short events)
+{
+	struct pollfd polled = { fd, events, 0 };
+
+	return poll(&polled, 1, 60000) == 1 && (polled.revents & events);
+}
+
 static void transfers(void)
 {
 	const size_t size = 1500001;
@@ -292,13 +300,16 @@ static void transfers(void)
 	}
 	CHECK(!memcmp(from, to, size) && lseek(file, 0, SEEK_CUR) == (off_t)size);
 	CHECK(sendfile(ends[0], file, &at, 100) == 100 && at == 1100);
-	usleep(1000);
-	CHECK(!ioctl(ends[1], FIONREAD, &waiting) && waiting == 100);
+	for (int i = 0; i < 5000 && waiting != 100; i++) {
+		usleep(1000);
+		CHECK(!ioctl(ends[1], FIONREAD, &waiting));
+	}
+	CHECK(waiting == 100);
 	struct iovec v[2] = { { to, 50 }, { to + 50, 50 } };
 	CHECK(readv(ends[1], v, 2) == 100 && !memcmp(to, from + 1000, 100));
 	CHECK(recv(ends[1], (void *)8, 10, 0) == -1 && errno == EAGAIN);
 	CHECK(write(ends[0], "x", 1) == 1);
-	usleep(1000);
+	CHECK(is_there(ends[1], POLLIN));
 	CHECK(recv(ends[1], (void *)8, 10, 0) == -1 && errno == EFAULT);
 	CHECK(connect(ends[1], (void *)8, 16) == -1 && errno == EFAULT);
 	bad_pointers(ends[0], file);
@@ -356,7 +367,7 @@ static void splices(void)
 	while (write(pipes[1], from, 4096) > 0)
 		;
 	CHECK(write(in[0], "x", 1) == 1);
-	usleep(1000);
+	CHECK(is_there(in[1], POLLIN));
 	CHECK(splice(in[1], NULL, pipes[1], NULL, 1, 0) == -1 && errno == EAGAIN);
 	CHECK(read(in[1], &byte, 1) == 1 && byte == 'x');
 
@@ -366,7 +377,7 @@ static void splices(void)
 	while (read(pipes[0], to, size) > 0)
 		;
 	close(in[0]);
-	usleep(1000);
+	CHECK(is_there(in[1], POLLRDHUP));
 	CHECK(splice(in[1], NULL, pipes[1], NULL, 1, 0) == 0);
 	close(in[1]);
 	unpair(out);
@@ -401,6 +412,17 @@ static bool comes(volatile sig_atomic_t *count)
 	return *count;
 }
 
+/* Until no more come of what was. */
+static void settle(void)
+{
+	int before;
+
+	do {
+		before = inputs + real_time;
+		usleep(30000);
+	} while (before != inputs + real_time);
+}
+
 static void signals(void)
 {
 	struct sigaction action = { .sa_sigaction = on_signal,
@@ -420,16 +442,16 @@ static void signals(void)
 	CHECK(recv(ends[1], &byte, 1, MSG_OOB) == 1 && byte == 'u');
 	CHECK(!fcntl(ends[1], F_SETFL, O_NONBLOCK | O_ASYNC));
 	CHECK(fcntl(ends[1], F_GETFL) == (O_RDWR | O_NONBLOCK | O_ASYNC));
-	usleep(10000);
+	settle();
 	inputs = 0;
 	CHECK(write(ends[0], "x", 1) == 1 && comes(&inputs));
 	CHECK(read(ends[1], &byte, 1) == 1 && byte == 'x');
 	CHECK(!fcntl(ends[1], F_SETSIG, SIGRTMIN) && fcntl(ends[1], F_GETSIG) == SIGRTMIN);
-	usleep(10000);
+	settle();
 	real_time = 0;
 	CHECK(write(ends[0], "y", 1) == 1 && comes(&real_time) && of_fd == ends[1]);
 	CHECK(!fcntl(ends[1], F_SETSIG, 0) && !fcntl(ends[1], F_SETFL, O_NONBLOCK));
-	usleep(10000);
+	settle();
 	inputs = real_time = 0;
 	CHECK(write(ends[0], "z", 1) == 1);
 	usleep(30000);

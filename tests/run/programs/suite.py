@@ -16,11 +16,12 @@ from pathlib import Path
 from test import support  # type: ignore[import-not-found]
 
 sys.path.append(str(Path(__file__).parents[3]))  # of this process only, not of its children
-from tests.cpython.outcomes import Outcomes, every
+from tests.cpython.outcomes import Outcomes, be_patient, every
 
 
 def main(report: str, name: str, *patterns: str) -> None:
     """Run what any pattern chooses and none leaves out."""
+    be_patient()
     support.use_resources = ["network"]  # which is the loopback interface for test_socketserver
     loader = unittest.TestLoader()
     found = every(loader.loadTestsFromName(f"test.{name}"))
