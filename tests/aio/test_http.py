@@ -68,7 +68,7 @@ async def with_aiohttp(base: str) -> None:
 
 
 async def with_httpx(base: str) -> None:
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(timeout=120) as client:
         response = await client.get(f"{base}/hello/world")
         assert response.text == "hello world"
         assert response.extensions["http_version"] == b"HTTP/1.1"

@@ -43,13 +43,13 @@ class Responder(PythonNic):
 def echo(kernel: Kernel, data: bytes) -> bytes:
     """Send data to the responder's UDP port 7."""
     with kernel.socket.socket(host.AF_INET, host.SOCK_DGRAM) as sock:
-        sock.settimeout(10)
+        sock.settimeout(30)
         sock.sendto(data, ("10.0.0.9", 7))
         return bytes(sock.recv(70_000))
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.005)

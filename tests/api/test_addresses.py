@@ -47,12 +47,15 @@ def host_socket(family: int, kind: int) -> Iterator[socket.socket]:
         (socket.AF_INET, socket.SOCK_DGRAM, ("", 0)),
         (socket.AF_INET6, socket.SOCK_STREAM, ("::1", 0)),
         (socket.AF_INET6, socket.SOCK_STREAM, ("::1", 0, 0, 0)),
-        (socket.AF_UNIX, socket.SOCK_STREAM, "\0rumpel-test-addresses"),
-        (socket.AF_UNIX, socket.SOCK_STREAM, b"\0rumpel-test-addresses"),
+        (socket.AF_UNIX, socket.SOCK_STREAM, "\0rumpel-test-text"),
+        (socket.AF_UNIX, socket.SOCK_STREAM, b"\0rumpel-test-bytes"),
         (socket.AF_NETLINK, socket.SOCK_RAW, (0, 1)),
     ],
 )
 def test_the_host_takes_them(family: int, kind: int, address: Any) -> None:
+    if family == socket.AF_UNIX:  # that may be used by other tests at the same time
+        own = f"-{os.getpid()}"
+        address += own if isinstance(address, str) else own.encode()
     packed = encode(family, address, NAMES)
     with host_socket(family, kind) as sock:
         if LIBC.bind(sock.fileno(), packed, len(packed)):

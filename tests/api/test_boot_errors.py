@@ -134,7 +134,8 @@ class TestWithAnImage:
                 rumpel.boot(image=path)
             with pytest.raises(BootError):
                 rumpel.boot(image=tiny_image, memory=4096)
-        assert len(os.listdir("/proc/self/fd")) == before
+        # Those of earlier tests may go meanwhile.
+        assert len(os.listdir("/proc/self/fd")) <= before
 
     def test_the_devices_of_a_failed_boot_can_be_used_again(self, tiny_image: str) -> None:
         disk = MemoryDisk("1M")

@@ -52,7 +52,7 @@ def write(target: Path, *items: tuple[list[Any], bytes]) -> list[str]:
     except shutil.Error as error:
         return [why for _, _, why in error.args[0]]
     finally:
-        assert len(os.listdir("/proc/self/fd")) == before
+        assert len(os.listdir("/proc/self/fd")) <= before  # those of earlier tests may go
     return []
 
 

@@ -19,10 +19,8 @@ pytestmark = pytest.mark.kernel
 
 
 def later(seconds: float, number: int = signal.SIGINT) -> threading.Timer:
-    """Send a signal soon; where it is one that raises, call this where that is expected."""
-    timer = threading.Timer(seconds, os.kill, (os.getpid(), number))
-    timer.start()
-    return timer
+    """To send a signal soon; where it is one that raises, start this where that is expected."""
+    return threading.Timer(seconds, os.kill, (os.getpid(), number))
 
 
 @pytest.mark.parametrize("call", ["read", "sleep", "accept", "poll", "flock"])
@@ -32,9 +30,9 @@ def test_ctrl_c_ends_a_blocked_call(kernel: Kernel, call: str) -> None:
     fd = kernel.os.open("/tmp/lock", os.O_CREAT | os.O_RDWR)
     other = kernel.os.open("/tmp/lock", os.O_RDWR)
     kernel.syscall("flock", fd, 2)
-    before = time.monotonic()
+    before, timer = time.monotonic(), later(0.2)
     with pytest.raises(KeyboardInterrupt):
-        timer = later(0.2)
+        timer.start()
         if call == "read":
             kernel.os.read(r, 1)
         elif call == "sleep":
@@ -45,7 +43,7 @@ def test_ctrl_c_ends_a_blocked_call(kernel: Kernel, call: str) -> None:
             kernel.syscall("ppoll", None, 0, None, None, 0)
         else:
             kernel.syscall("flock", other, 2)
-    assert time.monotonic() - before < 20
+    assert time.monotonic() - before < 50
     timer.join()
     # The task goes on as if nothing had been.
     kernel.os.write(w, b"x")
@@ -59,8 +57,9 @@ def test_ctrl_c_while_another_thread_leads(kernel: Kernel) -> None:
     thread = threading.Thread(target=kernel.os.read, args=(r, 1))
     thread.start()
     time.sleep(0.05)
+    timer = later(0.2)
     with pytest.raises(KeyboardInterrupt):
-        timer = later(0.2)
+        timer.start()
         kernel.os.read(r2, 1)
     timer.join()
     assert thread.is_alive()
@@ -81,6 +80,8 @@ def on_usr1() -> Iterator[list[int]]:
 def test_a_handler_that_returns_lets_the_call_go_on(kernel: Kernel, on_usr1: list[int]) -> None:
     timers = [later(0.1 * i, signal.SIGUSR1) for i in range(1, 4)]
     before = kernel.clock.now
+    for timer in timers:
+        timer.start()
     kernel.sleep(0.6)
     assert kernel.clock.now - before >= 0.6
     assert 1 <= len(on_usr1) <= 3  # a signal that is pending comes once
@@ -99,6 +100,7 @@ def test_a_handler_may_call_the_same_kernel(kernel: Kernel) -> None:
     before = signal.signal(signal.SIGUSR1, handler)
     try:
         timer = later(0.1, signal.SIGUSR1)
+        timer.start()
         assert kernel.os.read(r, 100) == b"from the handler"
         timer.join()
     finally:
@@ -123,8 +125,9 @@ def test_a_handler_that_raises_ends_the_call(kernel: Kernel) -> None:
 def test_what_was_read_before_ctrl_c_is_not_lost_from_the_pipe(kernel: Kernel) -> None:
     r, w = kernel.os.pipe()
     for _ in range(5):
+        timer = later(0.05)
         with pytest.raises(KeyboardInterrupt):
-            timer = later(0.05)
+            timer.start()
             kernel.os.read(r, 1)
         timer.join()
     kernel.os.write(w, b"all of it")
@@ -147,6 +150,6 @@ def test_ctrl_c_in_a_program(default_image: str) -> None:
     assert program.stdout.readline() == "ready\n"
     time.sleep(0.2)
     program.send_signal(signal.SIGINT)
-    _, errors = program.communicate(timeout=20)
+    _, errors = program.communicate(timeout=60)
     assert errors.rstrip().endswith("KeyboardInterrupt")
     assert program.returncode == -signal.SIGINT

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import logging
 import os
@@ -300,7 +301,9 @@ class TestNothingIsLeft:
         fds, threads, memory = self.resources()
         self.cycle(tiny_image, 950)
         fds_after, threads_after, memory_after = self.resources()
-        assert (fds_after, threads_after) == (fds, threads)
+        # Those of earlier tests may go meanwhile.
+        assert fds_after <= fds
+        assert threads_after <= threads
         assert memory_after - memory < 4 << 20
         with open("/proc/self/maps") as file:
             assert len(file.readlines()) < 1000
@@ -332,7 +335,9 @@ class TestNothingIsLeft:
         for _ in range(30):
             life()
         fds_after, threads_after, memory_after = self.resources()
-        assert (fds_after, threads_after) == (fds, threads)
+        # Those of earlier tests may go meanwhile.
+        assert fds_after <= fds
+        assert threads_after <= threads
         assert memory_after - memory < 8 << 20
 
     def test_without_a_halt(self, tiny_image: str) -> None:
@@ -349,16 +354,22 @@ class TestNothingIsLeft:
         for _ in range(100):
             life()
         after = self.resources()
-        assert after[:2] == before[:2]
+        assert after[0] <= before[0]
+        assert after[1] <= before[1]
         assert after[2] - before[2] < 4 << 20
 
 
 def test_an_idle_kernel_uses_no_time(boot: Boot) -> None:
     kernels = [boot() for _ in range(3)]
     kernels[0].sleep(0.3)
-    before = time.process_time()
-    time.sleep(1)
-    assert time.process_time() - before < 0.02
+    for _ in range(10):  # on a busy machine they still end what they do behind the boot
+        before = time.process_time()
+        time.sleep(1)
+        used = time.process_time() - before
+        if used < 0.02:
+            break
+    assert used < 0.02
+    assert all(kernel.state == "running" for kernel in kernels)
 
 
 def test_housekeeping_goes_on_without_callers(boot: Boot) -> None:
@@ -370,10 +381,15 @@ def test_housekeeping_goes_on_without_callers(boot: Boot) -> None:
     fd = kernel.syscall("timerfd_create", 1, 0)
     import struct
 
-    kernel.syscall("timerfd_settime", fd, 0, struct.pack("qqqq", 0, 0, 0, 20_000_000), None)
-    time.sleep(0.2)
     kernel.os.set_blocking(fd, False)
-    assert kernel.os.read(fd, 8) == struct.pack("Q", 1)
+    for patience in (0.2, 2, 20):  # of a busy machine
+        kernel.syscall("timerfd_settime", fd, 0, struct.pack("qqqq", 0, 0, 0, 20_000_000), None)
+        time.sleep(patience)
+        with contextlib.suppress(BlockingIOError):
+            assert kernel.os.read(fd, 8) == struct.pack("Q", 1)
+            break
+    else:
+        pytest.fail("the timer was not served")
     for sock in (server, client, peer):
         sock.close()
 

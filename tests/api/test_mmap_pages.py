@@ -8,6 +8,7 @@ import errno
 import mmap
 import os
 import struct
+import time
 from pathlib import Path
 
 import pytest
@@ -98,15 +99,21 @@ def test_a_packet_ring(kernel: Kernel) -> None:
         sender = s.socket(s.AF_INET, s.SOCK_DGRAM)
         for number in range(5):
             sender.sendto(b"frame %d" % number, ("127.0.0.1", 9))
-        found = []
-        for frame in range(frames):
-            status, _, snaplen, mac = struct.unpack_from("LIIH", m, frame * size)
-            if status & 1:
-                start = frame * size + mac
-                found.append(m[start : start + snaplen])
-                m[frame * size : frame * size + 8] = bytes(8)
-        for number in range(5):
-            assert any(b"frame %d" % number in frame for frame in found)
+        found: list[bytes] = []
+
+        def all_there() -> bool:
+            return all(any(b"frame %d" % n in frame for frame in found) for n in range(5))
+
+        deadline = time.monotonic() + 60
+        while not all_there() and time.monotonic() < deadline:
+            for frame in range(frames):
+                status, _, snaplen, mac = struct.unpack_from("LIIH", m, frame * size)
+                if status & 1:
+                    start = frame * size + mac
+                    found.append(m[start : start + snaplen])
+                    m[frame * size : frame * size + 8] = bytes(8)
+            kernel.sleep(0.001)
+        assert all_there()
         sender.close()
     ring.close()
 

@@ -187,10 +187,13 @@ class TestLinks:
             assert kernel.sysctl["net.mptcp.enabled"] == "1"
             kernel.net.mptcp.limits = 8, 8
         right.net.mptcp.add("10.0.1.2", signal=True)
-        before = [counters(left, f"eth{n}") for n in range(2)]
-        transfer(left, right, 64, IPPROTO_MPTCP)
-        after = [counters(left, f"eth{n}") for n in range(2)]
-        moved = [b - a for a, b in zip(before, after, strict=True)]
+        for _ in range(5):  # on a busy machine one may end before the second link is used
+            before = [counters(left, f"eth{n}") for n in range(2)]
+            transfer(left, right, 64, IPPROTO_MPTCP)
+            after = [counters(left, f"eth{n}") for n in range(2)]
+            moved = [b - a for a, b in zip(before, after, strict=True)]
+            if min(moved) > 1 << 20:
+                break
         assert min(moved) > 1 << 20, f"one link carried nothing: {moved}"
         # virtio-net counts a frame when its buffer comes back: the last ones may not have.
         assert sum(moved) > 62 << 20

@@ -151,5 +151,5 @@ def test_a_process_ends_by_a_signal(kernel: Kernel) -> None:
     poll.register(fd, kernel.select.POLLIN)
     with pytest.raises(rumpel.TaskExited), process:
         kernel.os.getpid()
-    assert poll.poll(5000)
+    assert poll.poll(60_000)
     kernel.os.close(fd)

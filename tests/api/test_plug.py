@@ -42,7 +42,7 @@ def interfaces(kernel: Kernel) -> set[str]:
 
 def wait_for(condition: Callable[[], bool], what: str) -> None:
     """The kernel's own threads do it, soon."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < deadline, what
         time.sleep(0.005)

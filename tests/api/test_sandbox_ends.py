@@ -101,21 +101,28 @@ def stopped(k: SandboxedKernel) -> None:
 @contextlib.contextmanager
 def interrupted(k: SandboxedKernel, then: Callable[[], object] = int) -> Iterator[None]:
     """Ctrl-C in a moment; ``then`` once the kernel was given up because of it."""
+    main = Path(f"/proc/self/task/{threading.main_thread().native_id}/stat")
+
+    def wait_until_it_waits() -> None:
+        seen = 0
+        while seen < 10:
+            time.sleep(0.02)
+            seen = seen + 1 if main.read_text().rpartition(") ")[2][0] == "S" else 0
 
     def send() -> None:
-        time.sleep(0.3)
+        wait_until_it_waits()
         os.kill(os.getpid(), signal.SIGINT)
         for _ in range(600):
             if k.remote.state == "closed":
                 break
             time.sleep(0.1)
-        time.sleep(0.3)
+        wait_until_it_waits()
         then()
 
     thread = threading.Thread(target=send)
-    thread.start()
     try:
         with pytest.raises(KeyboardInterrupt):
+            thread.start()
             yield
     finally:
         thread.join(120)

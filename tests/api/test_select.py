@@ -117,4 +117,4 @@ def test_timeouts_are_on_the_kernels_clock(boot: Callable[..., Kernel]) -> None:
     with kernel.select.epoll() as epoll:
         assert epoll.poll(100) == []
     assert clock.now - before >= 200
-    assert time.monotonic() - real < 5
+    assert time.monotonic() - real < 60

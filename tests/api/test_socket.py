@@ -355,7 +355,7 @@ def interfaces(socket: Any) -> Any:
     index = socket.if_nametoindex("lo")
     result = [(index, "lo") in socket.if_nameindex(), socket.if_indextoname(index)]
     result += [error_of(socket.if_nametoindex, "no-such")[0]]
-    return [*result, error_of(socket.if_indextoname, 99)]
+    return [*result, error_of(socket.if_indextoname, 1 << 30)]
 
 
 @story
@@ -523,4 +523,4 @@ def test_timeouts_are_on_the_kernels_clock(boot: Callable[..., Kernel]) -> None:
         with pytest.raises(TimeoutError):
             sock.recv(1)
         assert 1000 <= clock.now - before < 1001
-        assert time.monotonic() - real < 5
+        assert time.monotonic() - real < 100

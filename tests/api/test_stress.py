@@ -7,6 +7,7 @@ operations are made. 60 seconds are meant to stand for an hour of a program's us
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
@@ -34,6 +35,18 @@ def check_nothing_is_left(before: dict[str, int], after: dict[str, int]) -> None
     assert after["descriptors"] == before["descriptors"]
     assert after["tasks"] <= before["tasks"]
     assert after["kB"] <= before["kB"] + SLACK_KB
+
+
+def settled(k: Kernel, before: dict[str, int]) -> dict[str, int]:
+    """What is in use when all that ends has ended, for which a busy machine needs a while."""
+    deadline = time.monotonic() + 30
+    while True:
+        after = use(k)
+        with contextlib.suppress(AssertionError):
+            check_nothing_is_left(before, after)
+            return after
+        if time.monotonic() > deadline:
+            return after
 
 
 @limit
@@ -67,7 +80,7 @@ def test_ten_threads_on_one_kernel(kernel: Kernel) -> None:
     shared.close(kernel)
     print(f"{sum(total.values())} operations in {SECONDS:g} s: {dict(total)}")
     assert len(total) == len(workers[0].operations)
-    check_nothing_is_left(before, use(kernel))
+    check_nothing_is_left(before, settled(kernel, before))
 
 
 @limit
@@ -104,7 +117,7 @@ def drive(kernels: list[Kernel]) -> None:
         total += worker.done
     print(f"{sum(total.values())} operations in {SECONDS:g} s: {dict(total)}")
     for k, was in zip(kernels, before, strict=True):
-        check_nothing_is_left(was, use(k))
+        check_nothing_is_left(was, settled(k, was))
 
 
 def warm_up(k: Kernel) -> None:

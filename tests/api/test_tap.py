@@ -299,5 +299,5 @@ def test_nothing_is_left(namespace: Namespace) -> None:
     before = len(os.listdir("/proc/self/fd"))
     for _ in range(10):
         Tap(netns=namespace.name)
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(os.listdir("/proc/self/fd")) <= before  # those of earlier tests may go
     assert "tap" not in namespace.ip("link")

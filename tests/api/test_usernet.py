@@ -29,7 +29,7 @@ def net() -> Iterator[UserNet]:
 
 def guest(net: UserNet) -> socket.socket:
     sock = socket.socket(fileno=os.dup(net._net.fileno()))
-    sock.settimeout(5)
+    sock.settimeout(30)
     return sock
 
 
@@ -67,7 +67,10 @@ def test_ports_are_published_and_taken_back(net: UserNet) -> None:
     with pytest.raises(OSError, match="in use"):
         net.forward(81, forward.host_port)
     net.unforward(forward)
-    with pytest.raises(ConnectionRefusedError):
+    # The port is free: it is taken here, so that nobody else listens there.
+    with socket.socket() as silent, pytest.raises(ConnectionRefusedError):
+        silent.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        silent.bind(where)
         socket.create_connection(where)
     with pytest.raises(OSError, match="assign"):
         net.unforward(forward)
@@ -86,7 +89,9 @@ def test_nothing_is_left() -> None:
     for _ in range(30):
         UserNet().close()
         UserNet()
-    assert (len(os.listdir("/proc/self/fd")), len(os.listdir("/proc/self/task"))) == before
+    # Those of earlier tests may go meanwhile.
+    assert len(os.listdir("/proc/self/fd")) <= before[0]
+    assert len(os.listdir("/proc/self/task")) <= before[1]
 
 
 def test_it_sleeps_while_nothing_happens(net: UserNet) -> None:

@@ -266,8 +266,12 @@ def test_published_ports(six: tuple[Kernel, UserNet], address: str) -> None:
             assert client.recv(100) == b"hello yourself"
             peer.close()
         net.unforward(forward)
-        with pytest.raises(ConnectionRefusedError):
-            host.create_connection((address, forward.host_port), timeout=20)
+        where = address, forward.host_port
+        with host.socket(family) as silent, pytest.raises(ConnectionRefusedError):
+            # So that nobody else listens there.
+            silent.setsockopt(host.SOL_SOCKET, host.SO_REUSEADDR, 1)
+            silent.bind(where)
+            host.create_connection(where, timeout=60)
     with (
         kernel.socket.socket(family, host.SOCK_DGRAM) as sock,
         host.socket(family, host.SOCK_DGRAM) as client,

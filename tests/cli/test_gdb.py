@@ -62,7 +62,7 @@ def gdb(tmp_path: Path, images: list[str], *commands: str) -> str:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=120,
+        timeout=280,
     )
     return run.stdout
 

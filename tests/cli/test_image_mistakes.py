@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -157,10 +158,14 @@ def on_a_terminal(command: str, *arguments: str) -> list[str]:
             [*program, "--kernel", VERSION, *arguments],
             stdin=subprocess.DEVNULL, stdout=terminal, timeout=100, check=True,
         )  # fmt: skip
-        return os.read(leader, 4096).decode().split("\r\n")
+        said = b""
+        os.close(terminal)
+        with contextlib.suppress(OSError):  # EIO: nobody has the terminal any more
+            while part := os.read(leader, 4096):
+                said += part
+        return said.decode().split("\r\n")
     finally:
         os.close(leader)
-        os.close(terminal)
 
 
 def test_mistakes(run: Run, disk: Path, tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:

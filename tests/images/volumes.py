@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import re
 import subprocess
@@ -98,10 +99,21 @@ def lvm(devices: Sequence[str], *command: object) -> str:
     return tool(name, *options, *rest, LVM_SUPPRESS_FD_WARNINGS="1")
 
 
+@contextlib.contextmanager
+def alone(directory: Path) -> Iterator[None]:
+    """Wait until no other test makes something there that has a fixed name."""
+    fd = os.open(directory, os.O_RDONLY)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
+
+
 def raid(shim: Path, paths: Sequence[Path], level: str, metadata: str, number: int) -> None:
     """Make an array whose members are equal, since all of them are zeroes."""
     node = Path(f"/dev/md{number}")
-    with loops(paths) as devices:
+    with alone(node.parent), loops(paths) as devices:
         command = ["mdadm", "--create", node, "--run", "--assume-clean", "--homehost=any"]
         command += ["--name=home", f"--metadata={metadata}", f"--level={level}"]
         try:

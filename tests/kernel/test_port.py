@@ -72,7 +72,7 @@ def test_a_signal_with_a_handler_ends_the_call(kernel: Kernel, blocked: Blocked)
     future = blocked.begin(SYS_READ, blocked.r, bytearray(1), 1)
     blocked.kill(signal.SIGUSR1)
     with pytest.raises(InterruptedError):
-        future.result(10)
+        future.result(60)
     assert blocked.call(SYS_GETPPID) == 1
 
 
@@ -83,14 +83,14 @@ def test_a_signal_that_is_ignored_lets_it_go_on(kernel: Kernel, blocked: Blocked
     kernel.sleep(0.02)
     assert not future.done()
     kernel.os.write(blocked.w, b"x")
-    assert future.result(10) == 1
+    assert future.result(60) == 1
 
 
 def test_a_fatal_signal_ends_the_process(kernel: Kernel, blocked: Blocked) -> None:
     future = blocked.begin(SYS_READ, blocked.r, bytearray(1), 1)
     blocked.kill(signal.SIGTERM)
     with pytest.raises((ProcessLookupError, TaskExited)):
-        future.result(10)
+        future.result(60)
     assert not kernel.os.path.exists(f"/proc/{blocked.id}")
 
 
@@ -103,25 +103,26 @@ def test_a_fatal_signal_ends_a_process_in_user_mode(kernel: Kernel, blocked: Blo
 
 @pytest.mark.parametrize("timed", [False, True])
 def test_a_stop_is_not_noticed(kernel: Kernel, blocked: Blocked, timed: bool) -> None:
+    before = kernel.clock.now
     if timed:
         future = blocked.begin(SYS_NANOSLEEP, struct.pack("qq", 0, 150_000_000), None)
     else:
         future = blocked.begin(SYS_READ, blocked.r, bytearray(1), 1)
-    before = kernel.clock.now
     blocked.kill(signal.SIGSTOP)
     while blocked.state() != "T":
         time.sleep(0.001)
     kernel.sleep(0.02)
     blocked.kill(signal.SIGCONT)
     kernel.sleep(0.02)
-    assert not future.done()
     if timed:
         # nanosleep goes on through restart_syscall, with the time that is left.
-        assert future.result(10) == 0
-        assert 0.1 < kernel.clock.now - before < 2
+        assert not future.done() or kernel.clock.now - before >= 0.15
+        assert future.result(60) == 0
+        assert 0.15 <= kernel.clock.now - before < 60
     else:
+        assert not future.done()
         kernel.os.write(blocked.w, b"x")
-        assert future.result(10) == 1
+        assert future.result(60) == 1
 
 
 def test_a_mask_for_the_time_of_a_call_is_taken_back(kernel: Kernel, blocked: Blocked) -> None:
@@ -131,7 +132,7 @@ def test_a_mask_for_the_time_of_a_call_is_taken_back(kernel: Kernel, blocked: Bl
     future = blocked.begin(271, None, 0, None, struct.pack("Q", 0), 8)  # ppoll
     blocked.kill(signal.SIGUSR1)
     with pytest.raises(InterruptedError):
-        future.result(10)
+        future.result(60)
     mask = bytearray(8)
     blocked.call(SYS_SIGPROCMASK, signal.SIG_BLOCK, None, mask, 8)
     assert mask == usr1
@@ -142,7 +143,7 @@ def test_a_signal_can_be_waited_for(kernel: Kernel, blocked: Blocked) -> None:
     blocked.call(SYS_SIGPROCMASK, signal.SIG_BLOCK, usr1, None, 8)
     future = blocked.begin(SYS_SIGTIMEDWAIT, usr1, None, None, 8)
     blocked.kill(signal.SIGUSR1)
-    assert future.result(10) == signal.SIGUSR1
+    assert future.result(60) == signal.SIGUSR1
 
 
 def test_a_process_can_exit(kernel: Kernel, blocked: Blocked) -> None:

@@ -57,7 +57,7 @@ class TestInterfaces:
 
     def test_an_address_that_is_looked_for(self, boot: Boot) -> None:
         """Duplicate address detection takes a while, unless it is not wanted."""
-        left, _ = pair(boot)
+        left, _ = pair(boot, clock=VirtualClock())
         link = left.net.link("eth0")
         link.add_address("fd00::1/64")
         link.add_address("fd00::2/64", dad=True)

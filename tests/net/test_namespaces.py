@@ -87,13 +87,13 @@ def test_threads_are_in_different_ones(kernel: Kernel) -> None:
     def work(number: int) -> None:
         try:
             with rooms[number]:
-                barrier.wait(10)
+                barrier.wait(60)
                 kernel.net.add_link(f"d{number}", kind="dummy").add_address("10.0.0.1/24").up()
-                barrier.wait(10)
+                barrier.wait(60)
                 names = [n for n in kernel.net.links if n.startswith("d")]
                 assert names == [f"d{number}"]
                 with kernel.socket.create_server(("10.0.0.1", 80)):
-                    barrier.wait(10)
+                    barrier.wait(60)
         except BaseException as error:
             failures.append(error)
 
@@ -101,7 +101,7 @@ def test_threads_are_in_different_ones(kernel: Kernel) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(100)
     assert failures == []
     assert not [n for n in kernel.net.links if n.startswith("d")]
 

@@ -180,7 +180,7 @@ def test_router_advertisements(boot: Boot) -> None:
     with router.socket.socket(host.AF_INET6, host.SOCK_RAW, host.IPPROTO_ICMPV6) as sock:
         sock.setsockopt(host.IPPROTO_IPV6, host.IPV6_MULTICAST_HOPS, 255)
         scope = router.socket.if_nametoindex("eth0")
-        for _ in range(50):
+        for _ in range(600):
             sock.sendto(advertisement, ("ff02::1", 0, 0, scope))
             guest.sleep(0.1)
             if any(str(r.destination) == "::/0" for r in guest.net.routes):

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -25,7 +26,7 @@ pytestmark = [pytest.mark.kernel, pytest.mark.once]
 def answers(namespace: Namespace, address: str) -> bool:
     """Does somebody answer the host's ping, as soon as the chain is there?"""
     for _ in range(20):
-        if " 1 received" in namespace.run("ping", "-c", "1", "-W", "3", address, check=False):
+        if " 1 received" in namespace.run("ping", "-c", "1", "-W", "10", address, check=False):
             return True
     return False
 
@@ -78,7 +79,7 @@ def test_the_host_behind_a_tap(default_image: str, namespace: Namespace, mode: l
         assert answers(namespace, "10.0.0.2")
     finally:
         process.send_signal(2)
-        assert process.wait(timeout=30) == 130
+        assert process.wait(timeout=120) == 130
 
 
 def test_a_tap_in_a_pipeline(default_image: str, namespace: Namespace) -> None:
@@ -127,7 +128,7 @@ def test_an_interface_of_the_host(default_image: str, namespace: Namespace, opti
             assert " 0 received" in lost
         finally:
             process.send_signal(2)
-            assert process.wait(timeout=30) == 130
+            assert process.wait(timeout=120) == 130
     finally:
         other.close()
 
@@ -154,9 +155,7 @@ def test_the_outside(default_image: str, tmp_path: Path) -> None:
 
 def test_the_outside_gets_in(default_image: str) -> None:
     """A port of the host's loopback leads to a service of the chain."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = port_of_its_own()
     text = f"host 10.0.0.1 --echo 7 | route | user --forward tcp:{port}:10.0.0.1:7"
     words = [sys.executable, "-c", "from rumpel.cli import main; main()", "nf", "chain"]
     process = subprocess.Popen([*words, "--image", default_image, text])
@@ -164,12 +163,22 @@ def test_the_outside_gets_in(default_image: str) -> None:
         assert exchange(port, b"hello") == b"hello"
     finally:
         process.send_signal(2)
-        assert process.wait(timeout=30) == 130
+        assert process.wait(timeout=120) == 130
+
+
+def port_of_its_own() -> int:
+    """One that is free, and that no program is given that asks for any: ip(7)."""
+    lowest = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    for port in range(lowest - 1 - os.getpid() % 10_000, 1024, -1):
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("all ports are taken")
 
 
 def exchange(port: int, data: bytes) -> bytes:
     """Send, and receive as much, as soon as somebody listens."""
-    for _ in range(600):
+    for _ in range(2000):
         try:
             with socket.create_connection(("127.0.0.1", port), 30) as sock:
                 sock.sendall(data)

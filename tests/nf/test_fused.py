@@ -224,7 +224,7 @@ def test_a_signal_in_the_middle_of_a_stage_without_a_kernel(default_image: str, 
 @MODES
 def test_a_long_chain(default_image: str, mode: str) -> None:
     """Forty routers, each of which takes one off the time to live."""
-    text = "ping -c 1 -W 30 10.0.0.2 | " + "route | " * 40 + "mangle 'p' | host 10.0.0.2"
+    text = "ping -c 1 -W 60 10.0.0.2 | " + "route | " * 40 + "mangle 'p' | host 10.0.0.2"
     done = chain(default_image, text, mode)
     assert "1 sent, 1 answered" in done.stderr, done.stderr
 

@@ -24,7 +24,7 @@ from tests.conftest import Boot
 pytestmark = [pytest.mark.kernel, pytest.mark.once]
 
 SIZE = 220_000
-PATIENCE = 30
+PATIENCE = 100
 FIN_WAIT2 = 5
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.long
+# They build, too, which takes a busy host minutes.
+pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -29,14 +30,12 @@ def make(directory: str, target: str, image: str, *variables: str) -> None:
 
 
 # Each test builds in a directory of its own: two must not build one library at a time.
-@pytest.mark.timeout(600)
 def test_c_programs(default_image: str) -> None:
     """Kernels, devices and links from C; the example copies a file into an ext4 image."""
     make("runtime/tests/kernel", "check", default_image)
     make("examples", "test", default_image)
 
 
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     ("sanitizer", "tests"),
     [
@@ -76,7 +75,7 @@ def test_valgrind(default_image: str, tmp_path: Path) -> None:
         [*valgrind, "-q", "--error-exitcode=9", *program],
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=600,
     )
     assert done.returncode == 0, done.stderr
     assert "invalid" not in done.stderr.lower()

@@ -9,7 +9,7 @@ from tests.runtime.test_c_programs import make
 
 
 @pytest.mark.long
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 def test_shared_kernel(tiny_image: str, default_image: str) -> None:
     """Processes attach, fork, exec, wait and die; calls use the memory of their own process."""
     make("runtime/tests/shared", "check", tiny_image)
