@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import subprocess
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 from tests.cli.conftest import Run
 from tests.images.server import serving
-from tests.images.tools import ENV
+from tests.images.tools import ENV, check
 
 pytestmark = [pytest.mark.kernel, pytest.mark.once]
 
@@ -55,15 +56,68 @@ def test_mistakes(run: Run, disk: Path) -> None:
     assert "is no image of format vmdk, but raw" in wrong.error
 
 
-def test_what_the_programs_of_the_host_do(run: Run, disk: Path) -> None:
-    """They change raw images, and leave others alone; of those a copy is checked."""
+def _damage(disk: Path) -> None:
+    subprocess.run(["debugfs", "-w", "-R", "clri <11>", disk], env=ENV, check=True, stderr=-3)
+
+
+@pytest.mark.parametrize("format", ["qcow2", "vmdk", "vhdx"])
+def test_check_and_repair(run: Run, disk: Path, format: str) -> None:
+    """A copy of what is in it is checked; what was repaired is written back."""
+    _damage(disk)
+    qemu_img("convert", "-O", format, "disk.img", "disk")
+    names = sorted(path.name for path in Path().iterdir())
+    assert "disk: ext4: NOT CLEAN" in run("check", "disk", status=1).lines
+    assert "disk: ext4: clean" in run("check", "--repair", "disk").lines
+    assert run("check", "disk").lines == ["disk: ext4: clean"]
+    assert sorted(path.name for path in Path().iterdir()) == names
+    qemu_img("convert", "-O", "raw", "disk", "raw.img")
+    check(Path("raw.img"))
+
+
+def test_repair_into_an_overlay(run: Run, disk: Path) -> None:
+    """The image stays as it is, also one that cannot be written to, until the overlay is put in."""
+    _damage(disk)
+    before = disk.read_bytes()
+    Path("disk.gz").write_bytes(gzip.compress(before))
+    refused = run("check", "--repair", "disk.gz", status=1).error
+    assert refused == "rumpel: disk.gz: cannot be written to: repair it with an --overlay\n"
+    for image in ("disk.img", "disk.gz"):
+        run("check", "--repair", "--overlay", f"{image}.over", image)
+        assert run("check", "--overlay", f"{image}.over", image).lines == [f"{image}: ext4: clean"]
+        assert "NOT CLEAN" in run("check", image, status=1).out
+    assert disk.read_bytes() == before
+    run("commit", "disk.img", "disk.img.over")
+    assert run("check", "disk.img").lines == ["disk.img: ext4: clean"]
+
+
+def test_what_cannot_be_written_back(
+    run: Run, disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is kept, and said where."""
+    _damage(disk)
     qemu_img("convert", "-O", "qcow2", "disk.img", "disk.qcow2")
-    assert run("check", "disk.qcow2").lines == ["disk.qcow2: ext4: clean"]
-    before = Path("disk.qcow2").read_bytes()
-    for command in (("check", "--repair", "disk.qcow2"), ("resize", "disk.qcow2", "64M")):
-        refused = run(*command, status=1)
-        assert "disk.qcow2: is qcow2, and this works on raw images only" in refused.error
-    assert Path("disk.qcow2").read_bytes() == before
+
+    def fails(*_: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr("rumpel.images.session.Session.replace", fails)
+    said = run("check", "--repair", "disk.qcow2", status=1).error
+    assert "disk.qcow2: Input/output error; what was repaired is kept in " in said
+    check(Path(said.split()[-1]))
+
+
+@pytest.mark.parametrize("format", ["qcow2", "vmdk", "vhd", "vhdx", "vdi"])
+def test_create(run: Run, tree: Path, format: str) -> None:
+    run("create", "--format", format, "new", "32M", "-p", "rest:ext4:root", "--from", tree)
+    (told,) = json.loads(run("info", "--json", "new").out)
+    assert (told["format"], told["size"]) == (
+        format.replace("vhd", "vpc", format == "vhd"),
+        32 << 20,
+    )
+    assert run("cat", "new:LABEL=root:/etc/hosts").out == "127.0.0.1 localhost\n"
+    assert run("check", "new").lines == ["new:1: ext4: clean"]
+    assert "known are raw, qcow2" in run("create", "--format", "gz", "x", "1M", status=2).error
+    assert not Path("x").exists()
 
 
 def test_a_url(run: Run, disk: Path) -> None:

@@ -64,6 +64,22 @@ def test_create_replaces_at_the_end(run: Run, tree: Path, tmp_path: Path) -> Non
     assert image.stat().st_mode & 0o777 == 0o666 & ~umask
 
 
+@pytest.mark.parametrize("label", ['a"b, type=swap', "a\nb\\x41", "\N{SNOWMAN} x", "36" * 18])
+def test_names_of_partitions(run: Run, label: str) -> None:
+    """All that a table can have is there, just as it was said; nothing of it is a command."""
+    run("create", "one.img", "8M", "-p", f"4M::{label}")
+    (told,) = json.loads(run("info", "--json", "one.img").out)
+    assert [each["part_label"] for each in told["devices"][1:]] == [label]
+
+
+def test_labels_that_are_too_long(run: Run) -> None:
+    """They are not cut off."""
+    for kind, label in (("", "x" * 37), ("ext4", "x" * 17), ("vfat", "x" * 12), ("", "\udcff")):
+        said = run("create", "one.img", "64M", "-p", f"rest:{kind}:{label}", status=1).error
+        assert len(said.splitlines()) == 1
+    assert not Path("one.img").exists()
+
+
 def test_forced_links(run: Run, disk: Path, tree: Path) -> None:
     """With -f onto itself, of nothing, and of something else: no file is lost."""
     run("cp", f"{tree}/.", "disk.img:/")
@@ -97,7 +113,7 @@ def test_repair_of_a_partition(run: Run, tmp_path: Path) -> None:
     held = rumpel.Disk(image)
     assert "in use: another process" in run("check", "--repair", "two.img", status=1).error
     del held
-    for refused in (["--overlay", "o"], ["--disk", "two.img"], ["--repair", "--read-only"]):
+    for refused in (["--disk", "two.img"], ["--repair", "--read-only"]):
         assert run("check", *refused, "two.img", status=2).error.count("\n") == 1
     assert "two.img:2: ext4: NOT CLEAN" in run("check", "two.img", status=1).lines
     run("check", "--repair", "two.img:2")

@@ -165,6 +165,36 @@ def test_minix(opened: Any, tmp_path: Path) -> None:
         assert image.cat("/file") == b"x" * 50_000
 
 
+def test_ufs(opened: Any, tmp_path: Path) -> None:
+    """What a BSD's program has made can be read; nobody has to say which it is."""
+    tree, disk = tmp_path / "tree", tmp_path / "disk.img"
+    make_tree(tree)
+    command = ["makefs", "-t", "ffs", "-s", "16m", str(disk), str(tree)]
+    subprocess.run(command, check=True, env=ENV, capture_output=True)
+    with opened(disk) as image:
+        assert image.volume.device.kind == "ufs"
+        image.copy_out("/", tmp_path / "back")
+        with pytest.raises(OSError, match="Read-only file system"):
+            image.pipe("/new", b"")
+    assert facts(tmp_path / "back", False) == facts(tree, False)
+
+
+def test_nilfs2(opened: Any, tmp_path: Path) -> None:
+    disk = tmp_path / "disk.img"
+    with disk.open("wb") as file:
+        file.truncate(64 << 20)
+    command = ["mkfs.nilfs2", "-q", "-b", "1024", "-B", "16", str(disk)]
+    subprocess.run(command, check=True, env=ENV, capture_output=True)
+    make_tree(tmp_path / "tree")
+    os.removexattr(tmp_path / "tree" / "large", "user.note")  # has none
+    with opened(disk) as image:
+        assert image.volume.device.kind == "nilfs2"
+        image.copy_in(tmp_path / "tree", "/tree")
+    with opened(disk, read_only=True) as image:
+        image.copy_out("/tree", tmp_path / "back")
+    assert facts(tmp_path / "back", True) == facts(tmp_path / "tree", True)
+
+
 def test_a_file_system_that_linux_has_not(opened: Any, tmp_path: Path) -> None:
     """It is named."""
     from rumpel.images import ImageError

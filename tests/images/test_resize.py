@@ -105,8 +105,9 @@ def test_partitions(table: str, tmp_path: Path) -> None:
 def test_mistakes(disk: Path, tmp_path: Path) -> None:
     """They change nothing."""
     before = disk.read_bytes()
-    for size in ("much", "-1T", "+-1M", "0"):
+    for size in ("much", "+-1M", "0"):
         assert "SIZE" in rumpel("resize", disk, size, code=2)
+    assert "nothing would be left" in rumpel("resize", disk, "-1T", code=1)
     vfat = make(tmp_path / "stick.img", "vfat", 64)
     assert "vfat cannot be made larger" in rumpel("resize", vfat, "1G", code=1)
     with open_image(disk, version=VERSION, read_only=True):
@@ -152,14 +153,14 @@ def test_an_image_that_is_changed_meanwhile(
     """What was read of its table may be true no more."""
     disk = make(tmp_path / "disk.img", "ext4", 32)
     module = sys.modules["rumpel.images.resize"]
-    devices = module._devices
+    devices = module.devices_of
 
     def changes(image: str, options: Options) -> object:
         found = devices(image, options)
         os.truncate(image, 40 << 20)
         return found
 
-    monkeypatch.setattr(module, "_devices", changes)
+    monkeypatch.setattr(module, "devices_of", changes)
     with pytest.raises(ImageError, match="just changed"):
         resize(str(disk), None, 64 << 20, Options(version=VERSION))
     assert disk.stat().st_size == 40 << 20

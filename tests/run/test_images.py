@@ -97,6 +97,64 @@ def test_a_server_whose_directory_is_on_an_image(on_kernel: OnKernel, tmp_path: 
     assert os.listdir(tmp_path) == ["disk.img"]
 
 
+DIRECT = """
+import ctypes, errno, fcntl, mmap, os, struct
+libc = ctypes.CDLL(None, use_errno=True)
+
+def openat2(path, flags):
+    how = struct.pack("QQQ", flags, 0o644 if flags & os.O_CREAT else 0, 0)
+    fd = libc.syscall(437, -100, path, how, len(how))
+    assert fd >= 0, os.strerror(ctypes.get_errno())
+    return fd
+
+page = mmap.mmap(-1, 4096)
+page[:] = b"direct!!" * 512
+flags = os.O_RDWR | os.O_CREAT | os.O_DIRECT
+for name, opened in ((b"/data/a", os.open), (b"/data/b", openat2)):
+    fd = opened(name, flags)
+    assert os.pwrite(fd, page, 4096) == 4096
+    assert os.pwritev(fd, [page], 0) == 4096
+    os.fdatasync(fd)
+    got = mmap.mmap(-1, 8192)
+    assert os.preadv(fd, [got], 0) == 8192 and got[:] == page[:] * 2
+    assert os.pread(fd, 5, 3) == b"ect!!"  # as on file systems that know no direct I/O
+fd = os.open("/data/c", os.O_RDWR | os.O_CREAT)
+fcntl.fcntl(fd, fcntl.F_SETFL, os.O_DIRECT | os.O_APPEND)
+assert fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_APPEND
+assert os.write(fd, page) == os.write(fd, b"end") + 4093
+assert libc.syscall(437, -100, b"/data/a", bytes(8), 8) == -1
+assert ctypes.get_errno() == errno.EINVAL
+"""
+
+
+@pytest.mark.parametrize(("fstype", "size"), [("ext4", 64 << 20), ("xfs", 320 << 20)])
+def test_direct_io(on_kernel: OnKernel, tmp_path: Path, fstype: str, size: int) -> None:
+    """Databases want it, with memory of their own: it goes through the page cache."""
+    disk = image(tmp_path / "disk.img", fstype, size)
+    program = ["/usr/bin/python3", "-c", DIRECT]
+    done = on_kernel.run("--net", "none", "--image", f"{disk}:/data", program=program)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert wait_until(on_kernel.is_over)
+    assert run([*CLI, "image", "cat", f"{disk}:/c"]).stdout == "direct!!" * 512 + "end"
+
+
+AIO = """
+import ctypes, os
+libc, context = ctypes.CDLL(None, use_errno=True), ctypes.c_ulong()
+done = libc.syscall(206, 8, ctypes.byref(context))  # io_setup
+print(os.strerror(ctypes.get_errno()) if done else "done")
+"""
+
+
+def test_asynchronous_io(on_kernel: OnKernel, tmp_path: Path) -> None:
+    """Where files may be the kernel's, libaio is not there: MariaDB waits for its files then."""
+    program = ["/usr/bin/python3", "-c", AIO]
+    assert on_kernel.run("--net", "none", program=program).stdout == "done\n"
+    disk = image(tmp_path / "disk.img", "ext4")
+    done = on_kernel.run("--net", "none", "--image", f"{disk}:/data", program=program)
+    assert done.stdout == "Function not implemented\n"
+
+
 def test_partitions(on_kernel: OnKernel, tmp_path: Path) -> None:
     """They are named as for rumpel image; several are at several places."""
     disk = tmp_path / "disk.img"

@@ -9,8 +9,8 @@
  * started), execute.c (execve), dispatch.c (from a call to its answer), calls.h
  * (the table of calls), policy.c (host or kernel), thread.c, signal.c and
  * sigcalls.c, trap.c and patch.c (how calls are caught), files.c (descriptors),
- * owner.c (their signals), names.c (/proc/self/exe), memory.c, wait.c, explain.c; kernel.h (a library kernel),
- * poll.c, epoll.c, transfer.c, splice.c (calls with descriptors of both).
+ * owner.c (their signals), direct.c (O_DIRECT), names.c (/proc/self/exe), memory.c, wait.c,
+ * explain.c; kernel.h (a library kernel), poll.c, epoll.c, transfer.c, splice.c (calls with descriptors of both).
  */
 #ifndef AGENT_H
 #define AGENT_H

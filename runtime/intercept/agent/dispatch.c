@@ -22,6 +22,15 @@ static long call_absent(struct thread *t)
 	return -ENOSYS;
 }
 
+/*
+ * io_submit of the host's cannot be given files of the library kernel's: where there may be such,
+ * programs do with calls that wait.
+ */
+static long call_io_setup(struct thread *t)
+{
+	return policy_has_data ? -ENOSYS : call_through(t);
+}
+
 static long call_exit_group(struct thread *t)
 {
 	explain_end(t);
@@ -151,9 +160,12 @@ static long make_mptcp(struct thread *t)
 
 static long to_kernel(struct thread *t, const struct call *call)
 {
-	long result = wants_mptcp(t) ? make_mptcp(t) : kernel_call(t);
+	long result;
 
-	return call->new_fd && result >= 0 ? files_place(t->files, result) : result;
+	if (!call->new_fd)
+		return kernel_call(t);
+	result = wants_mptcp(t) ? make_mptcp(t) : direct_call(t);
+	return result >= 0 ? files_place(t->files, result) : result;
 }
 
 /* For the program the agent's descriptors are not there. */

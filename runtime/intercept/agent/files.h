@@ -70,6 +70,8 @@ bool owner_has(int command);
 long owner_fcntl(struct thread *t);
 bool owner_has_ioctl(uint32_t command);
 long owner_ioctl(struct thread *t);
+/* direct.c: a call of the kernel's, without O_DIRECT */
+long direct_call(struct thread *t);
 /* rights.c */
 long call_sendmsg(struct thread *t);
 long call_recvmsg(struct thread *t);

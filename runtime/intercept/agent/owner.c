@@ -66,7 +66,7 @@ static long set_flags(struct thread *t, int fd)
 	const unsigned long get[6] = { (unsigned long)fd, F_GETFL };
 	bool on = t->regs.rdx & FASYNC, was = !on && kernel_call_with(t, __NR_fcntl, get) & FASYNC;
 	struct rumpel_owner owner;
-	long result = kernel_call(t);
+	long result = direct_call(t);
 
 	if (result || (!on && !was))
 		return result;

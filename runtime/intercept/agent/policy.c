@@ -33,9 +33,9 @@ struct rule {
 
 static struct rule rules[RULES];
 static int count;
-static bool any_path;
 static bool by_call[CALLS]; /* a rule names it */
-bool policy_active;
+static bool any_path;
+bool policy_active, policy_has_data;
 
 static bool starts(const char **text, const char *word)
 {
@@ -69,6 +69,12 @@ static long call_number(const char *name)
 	return -1;
 }
 
+/* Files there are what a kernel says, and none for data. */
+static bool is_about_kernel(const char *path)
+{
+	return starts(&path, "/proc/") || starts(&path, "/sys/") || starts(&path, "/dev/");
+}
+
 static int add(const char *text)
 {
 	struct rule *rule = &rules[count];
@@ -94,6 +100,7 @@ static int add(const char *text)
 		while (rule->length && rule->path[rule->length - 1] == '/')
 			rule->length--;
 		any_path = true;
+		policy_has_data = policy_has_data || !is_about_kernel(rule->path);
 	} else {
 		return -EINVAL;
 	}

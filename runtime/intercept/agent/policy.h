@@ -6,6 +6,8 @@
 
 /* Is anything a library kernel's? */
 extern bool policy_active;
+/* Is there a directory of the kernel's for files with data: --image, --path? */
+extern bool policy_has_data;
 
 /* Take the rules of the message. 0, or -EINVAL and a complaint. */
 int policy_begin(void);

@@ -19,6 +19,7 @@ from fsspec.spec import AbstractFileSystem
 from rumpel.copying import Copied
 from rumpel.images.errors import ImageError
 from rumpel.images.locate import parse
+from rumpel.images.mounting import split_options
 from rumpel.images.session import Options
 from rumpel.images.sources import open_url
 from rumpel.images.volume import open_volume
@@ -53,6 +54,7 @@ def open_image(
     keyfile: str | os.PathLike[str] | None = None,
     verity: str | None = None,
     verity_offset: int | None = None,
+    mount_options: str = "",
 ) -> Image:
     """Open a disk image and mount a file system of it.
 
@@ -83,9 +85,11 @@ def open_image(
         verity: what is read has to be checked by the tree of hashes (dm-verity) that has this
             root, in hexadecimal; the tree is on one of the disks.
         verity_offset: where the tree begins on the disk that has the data as well.
+        mount_options: as those of mount(8), with commas between: ``subvol=home,compress=zstd``.
 
     Raises:
         LockedError: if it is encrypted, and there is no password.
+        ValueError: if a mount option is refused here.
         ImageError: if there is no such image or partition, or it cannot be mounted.
         OSError: if it may not be opened, or somebody else has it open (EBUSY).
 
@@ -111,6 +115,7 @@ def open_image(
         keyfile=keyfile,
         verity=verity,
         verity_offset=verity_offset,
+        mount_options=mount_options,
     )
 
 
@@ -150,6 +155,7 @@ class Image(AbstractFileSystem):  # type: ignore[misc]
         keyfile: str | os.PathLike[str] | None = None,
         verity: str | None = None,
         verity_offset: int | None = None,
+        mount_options: str = "",
         **options: Any,
     ) -> None:
         super().__init__(**options)
@@ -179,9 +185,11 @@ class Image(AbstractFileSystem):  # type: ignore[misc]
             from rumpel.images.layers.stack import parse_root
 
             root = parse_root(verity, verity_offset)
+        split_options(mount_options)
         how = Options(
-            read_only, over, sandbox, memory, version, profile, timeout, format, backing, key, root
-        )
+            read_only, over, sandbox, memory, version, profile, timeout, format, backing, key, root,
+            mount_options,
+        )  # fmt: skip
         try:
             self.volume = open_volume([image, *(os.fspath(disk) for disk in disks)], partition, how)
         except ImageError as error:

@@ -16,6 +16,7 @@ from rumpel.copying.source import read as read_piece
 from rumpel.copying.source import read_tree
 from rumpel.copying.target import Writer
 from rumpel.images.features import features
+from rumpel.images.labels import gpt_name, label_and_uuid
 from rumpel.images.mounting import attach, detach
 from rumpel.images.probe import SIZE, probe, probe_end, table
 from rumpel.images.walking import walk, walk_names
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from typing import Any, Protocol
 
     from rumpel.copying.source import Room
+    from rumpel.images.probe import Found
     from rumpel.kernel import Kernel
 
     Message = tuple[Any, Any]
@@ -210,7 +212,20 @@ def devices(where: Where) -> Iterator[Message]:
         _read_ahead(os, top)
         below = [name for name in os.listdir(top) if os.path.exists(f"{top}/{name}/partition")]
         for name in (disk, *sorted(below, key=_by_number)):
-            yield _device(os, top if name == disk else f"{top}/{name}", name), b""
+            told = _device(os, top if name == disk else f"{top}/{name}", name)
+            if "!" in told["part_label"]:  # which Linux has for what is not ASCII
+                told["part_label"] = _part_label(os, disk, told["number"]) or told["part_label"]
+            yield told, b""
+
+
+def _part_label(os: Any, disk: str, number: int) -> str:
+    fd = os.open(f"/dev/{disk}", host.O_RDONLY)
+    try:
+        return gpt_name(lambda at, count: os.pread(fd, count, at), number)
+    except (OSError, OverflowError):
+        return ""
+    finally:
+        os.close(fd)
 
 
 def _read_ahead(os: Any, disk: str) -> None:
@@ -246,6 +261,8 @@ def _device(os: Any, directory: str, name: str) -> dict[str, Any]:
         if part or found or not kind_of_table:
             # What is at its end says what is at its beginning, too.
             found = probe_end(lambda at, count: os.pread(fd, count, at), size) or found
+        if found:
+            found = _labelled(found, data, lambda at, count: os.pread(fd, count, at))
     except OSError as error:
         problem = f"cannot be read: {error.strerror}"
     finally:
@@ -266,6 +283,15 @@ def _device(os: Any, directory: str, name: str) -> dict[str, Any]:
         "problem": problem,
         "below": [] if part else sorted(os.listdir(f"{directory}/slaves"), key=_by_number),
     }
+
+
+def _labelled(found: Found, data: bytes, read: Callable[[int, int], bytes]) -> Found:
+    """With a label and a UUID that are not in the superblock."""
+    try:
+        label, uuid = label_and_uuid(found.kind, data.ljust(SIZE, b"\0"), read)
+    except (OSError, OverflowError):  # of what is damaged a number may be no place
+        return found
+    return found._replace(label=label or found.label, uuid=uuid or found.uuid)
 
 
 def _text(os: Any, path: str) -> str:

@@ -16,17 +16,56 @@ if TYPE_CHECKING:
     from rumpel.images.jobs import Where
     from rumpel.kernel import Kernel
 
-__all__ = ["TOP", "attach", "detach", "go_in", "go_out", "mount_device"]
+__all__ = ["TOP", "attach", "detach", "go_in", "go_out", "mount_device", "split_options"]
 
 TOP = "/mnt"
 _NOSUID, _NODEV, _NOATIME = 2, 4, 1024
+_ATIMES = 1 << 21 | 1 << 24
 _DIRECTORY = host.O_RDONLY | host.O_DIRECTORY
 _EROFS, _EACCES = 30, 13
 _MOUNTED_AS = {"ntfs": "ntfs3"}
 """Where the kernel has another name for what is there."""
+_OF_KIND = {"ufs": ("ufstype=ufs2", "ufstype=44bsd")}
+"""Options without one of which the kernel does not know what is there."""
+_FLAGS = {
+    "sync": 16, "dirsync": 128, "noexec": 8, "noatime": 0, "nodiratime": 2048,
+    "relatime": 1 << 21, "strictatime": 1 << 24, "lazytime": 1 << 25,
+    "nosuid": 0, "nodev": 0, "defaults": 0, "rw": 0, "exec": 0,
+}  # fmt: skip
+"""Options of mount(8) that are no words for the file system."""
+_REFUSED = {
+    "ro": "that is --read-only, read_only=True",
+    "suid": "programs of an image never get the rights of their owners",
+    "dev": "devices of an image are none",
+    "remount": "it is mounted once",
+    "bind": "it is a device that is mounted",
+    "loop": "there is no need of it",
+}
 
 
-def mount_device(kernel: Kernel, device: str, top: str, kind: str, read_only: bool) -> None:
+def split_options(text: str) -> tuple[int, str]:
+    """Take options of mount(8) apart: flags, and what the file system is told.
+
+    Raises:
+        ValueError: if one is refused here.
+
+    Example:
+        >>> split_options("sync,subvol=home,noatime")
+        (16, 'subvol=home')
+    """
+    flags, words = 0, []
+    for word in filter(None, text.split(",")):
+        if word in _REFUSED:
+            raise ValueError(f"{word!r} is no option here: {_REFUSED[word]}")
+        flags |= _FLAGS.get(word, 0)
+        if word not in _FLAGS:
+            words.append(word)
+    return flags, ",".join(words)
+
+
+def mount_device(
+    kernel: Kernel, device: str, top: str, kind: str, read_only: bool, options: str = ""
+) -> None:
     """Mount what is on a device.
 
     Args:
@@ -35,18 +74,41 @@ def mount_device(kernel: Kernel, device: str, top: str, kind: str, read_only: bo
         top: a directory, which is made if need be.
         kind: of the file system; "" tries all.
         read_only: refuse writes.
+        options: as of mount(8); see :func:`split_options`.
 
     Raises:
         OSError: with what the kernel has logged.
     """
-    flags, fstype = _NOSUID | _NODEV | _NOATIME, _MOUNTED_AS.get(kind, kind) or None
+    flags, data = split_options(options)
+    if not flags & _ATIMES:
+        flags |= _NOATIME
+    flags, fstype = flags | _NOSUID | _NODEV, _MOUNTED_AS.get(kind, kind) or None
+    *first, last = [",".join(filter(None, (each, data))) for each in _OF_KIND.get(kind, ("",))]
+    for each in first:
+        try:
+            _mount(kernel, device, top, fstype, flags, read_only, each)
+        except OSError:
+            continue
+        return
+    _mount(kernel, device, top, fstype, flags, read_only, last)
+
+
+def _mount(
+    kernel: Kernel,
+    device: str,
+    top: str,
+    fstype: str | None,
+    flags: int,
+    read_only: bool,
+    data: str,
+) -> None:
     try:
-        kernel.mount(device, top, fstype, flags=flags, read_only=read_only)
+        kernel.mount(device, top, fstype, flags=flags, read_only=read_only, data=data)
     except OSError as error:
         # As mount(8): of what can only be read, nobody has to say so.
         if read_only or error.errno not in (_EROFS, _EACCES):
             raise
-        kernel.mount(device, top, fstype, flags=flags, read_only=True)
+        kernel.mount(device, top, fstype, flags=flags, read_only=True, data=data)
 
 
 def go_in(kernel: Kernel) -> None:
@@ -61,10 +123,12 @@ def go_out(kernel: Kernel, outside: int) -> None:
     kernel.os.chroot(".")
 
 
-def attach(where: Where, device: str, kind: str, read_only: bool) -> Iterator[tuple[Any, Any]]:
+def attach(
+    where: Where, device: str, kind: str, read_only: bool, options: str
+) -> Iterator[tuple[Any, Any]]:
     """Mount a device as the root; a descriptor of the root that was before."""
     kernel = where.kernel
-    mount_device(kernel, device, TOP, kind, read_only)
+    mount_device(kernel, device, TOP, kind, read_only, options)
     outside = kernel.os.open("/", _DIRECTORY)
     go_in(kernel)
     yield outside, b""

@@ -89,9 +89,10 @@ def table(data: bytes) -> str:
 def _attempts(data: bytes) -> Iterator[Found | None]:
     for look in _LOOKS:
         yield look(data)
-    for kind, offset, magic, mountable in _MAGIC:
+    for kind, offset, magic, mountable, *label in _MAGIC:
         if data.startswith(magic, offset):
-            yield Found(kind, mountable=mountable)
+            at, length = label or (0, 0)
+            yield Found(kind, _text(data[at : at + length]), mountable=mountable)
 
 
 def _text(raw: bytes, encoding: str = "utf-8") -> str:
@@ -230,6 +231,22 @@ def _swap(data: bytes) -> Found | None:
     return Found("swap", _text(data[1052:1068]), _uuid(data[1036:1052]), mountable=False)
 
 
+def _nilfs2(data: bytes) -> Found | None:
+    if data[1030:1032] != b"\x34\x34":
+        return None
+    return Found("nilfs2", _text(data[1192:1272]), _uuid(data[1176:1192]))
+
+
+def _ufs(data: bytes) -> Found | None:
+    for at in (8192, 65536):
+        magic = data[at + 1372 : at + 1376]
+        if magic in (b"\x54\x19\x01\x00", b"\x19\x01\x54\x19"):
+            made, by_chance = _u32(data, at + 144), _u32(data, at + 148)
+            label = _text(data[at + 680 : at + 712]) if magic[0] == 0x19 else ""
+            return Found("ufs", label, f"{made:08x}{by_chance:08x}" if made else "")
+    return None
+
+
 _LOOKS: tuple[Callable[[bytes], Found | None], ...] = (
     _luks,
     _lvm,
@@ -244,13 +261,15 @@ _LOOKS: tuple[Callable[[bytes], Found | None], ...] = (
     _erofs,
     _iso9660,
     _swap,
+    _nilfs2,
+    _ufs,
     _fat,
 )
 
 _MAGIC = (
     ("squashfs", 0, b"hsqs", True),
-    ("cramfs", 0, b"\x45\x3d\xcd\x28", True),
-    ("romfs", 0, b"-rom1fs-", True),
+    ("cramfs", 0, b"\x45\x3d\xcd\x28", True, 48, 16),
+    ("romfs", 0, b"-rom1fs-", True, 16, 256),
     ("minix", 1040, b"\x7f\x13", True),
     ("minix", 1040, b"\x8f\x13", True),
     ("minix", 1040, b"\x68\x24", True),
@@ -259,7 +278,6 @@ _MAGIC = (
     ("hfsplus", 1024, b"H+\x00\x04", True),
     ("hfsplus", 1024, b"HX\x00\x05", True),
     ("hfs", 1024, b"BD", True),
-    ("nilfs2", 1030, b"\x34\x34", True),
     ("reiserfs", 65588, b"ReIsEr", True),
     ("jfs", 32768, b"JFS1", True),
     ("bcachefs", 4120, b"\xc6\x85\x73\xf6\x4e\x1a\x45\xca\x82\x65\xf5\x7f\x48\xba\x6d\x81", True),
@@ -267,8 +285,6 @@ _MAGIC = (
     ("apfs", 32, b"NXSB", True),
     ("gfs2", 65536, b"\x01\x16\x19\x70", True),
     ("ocfs2", 8192, b"OCFSV2", True),
-    ("befs", 544, b"1SFB", True),
-    ("ufs", 9564, b"\x54\x19\x01\x00", True),
-    ("ufs", 66908, b"\x19\x01\x54\x19", True),
+    ("befs", 544, b"1SFB", True, 512, 32),
     ("BitLocker", 3, b"-FVE-FS-", False),
 )

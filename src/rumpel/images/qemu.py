@@ -15,15 +15,20 @@ import json
 import os
 import shutil
 import stat
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from rumpel.images.errors import ImageError
 from rumpel.images.formats import QEMU, Header, look
 from rumpel.images.locks import lock, open_file
 from rumpel.images.served import ServedByProgram
+from rumpel.images.tools import run
 from rumpel.sandbox import launch
 
-__all__ = ["open_with_qemu"]
+__all__ = ["convert_raw", "open_with_qemu", "run_qemu_img"]
 
 _DEEPEST = 32
 
@@ -54,6 +59,64 @@ def open_with_qemu(path: str, header: Header, read_only: bool, backing: bool) ->
         )
     finally:
         chain.close()
+
+
+@contextmanager
+def run_qemu_img(path: str, header: Header, backing: bool) -> Iterator[Callable[..., None]]:
+    """Give an image, which nobody else can open meanwhile, to qemu-img.
+
+    Args:
+        path: of the image.
+        header: what is in it.
+        backing: may files be elsewhere that it names?
+
+    Yields:
+        A function that takes qemu-img's arguments, of which None is the image, and ``writes``:
+        another file that it may write to.
+
+    Raises:
+        ImageError: as :func:`open_with_qemu`, and if qemu-img fails.
+        OSError: the same.
+    """
+    program = shutil.which("qemu-img")
+    if program is None:
+        raise ImageError(path, f"{header.format} needs qemu-img: apt install qemu-utils")
+    chain = _Chain(path, backing)
+
+    def call(*args: str | None, writes: str = "") -> None:
+        words = [f"json:{json.dumps(node)}" if each is None else each for each in args]
+        files = [*chain.files, *([(writes, True)] if writes else [])]
+        command = launch.command([program, *words], files)
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace"
+        )
+        if done.returncode:
+            said = done.stderr.strip().splitlines() or [f"has failed ({done.returncode})"]
+            raise ImageError(path, f"qemu-img: {said[-1].removeprefix('qemu-img: ')}")
+
+    try:
+        node = chain.node(path, header, read_only=False)
+        yield call
+    finally:
+        chain.close()
+
+
+def convert_raw(name: str, raw: Path, target: Path, format: str) -> None:
+    """Make an image of a format of a raw one.
+
+    Args:
+        name: of the image, for errors.
+        raw: what it shall hold.
+        target: where it shall be.
+        format: one of QEMU's.
+
+    Raises:
+        ImageError: if it cannot be.
+    """
+    # Else its size would be what old BIOSes can say.
+    exactly = ["-o", "force_size=on"] if format == "vpc" else []
+    convert = ["qemu-img", "convert", "-f", "raw", "-O", format, *exactly]
+    run(name, [*convert, str(raw), str(target)], "qemu-utils")
 
 
 class _Chain:

@@ -6,7 +6,7 @@ the partition table, then the file system, by its driver and under its journal. 
 the other way, with programs that may not be interrupted: so it is done to a copy, which takes
 the image's name when all is well.
 
-Source: fs/ext4/ext4.h, fs/xfs/libxfs/xfs_fs.h, include/uapi/linux/btrfs.h; sfdisk(8), resize2fs(8).
+Source: include/uapi/linux/btrfs.h; sfdisk(8), resize2fs(8).
 """
 
 from __future__ import annotations
@@ -14,77 +14,82 @@ from __future__ import annotations
 import errno
 import os
 import re
-import struct
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from rumpel.images.choose import choose
 from rumpel.images.device import Device
 from rumpel.images.errors import ImageError
+from rumpel.images.formats import QEMU
 from rumpel.images.locks import held
-from rumpel.images.session import Options, Session
-from rumpel.images.sources import check_raw
+from rumpel.images.resizing import (
+    BTRFS_IOC_RESIZE,
+    GROW,
+    SHRINK,
+    btrfs_size,
+    check_kind,
+    devices_of,
+    grow,
+    last_of,
+    replaced,
+    room_of,
+    table_steps,
+    wanted_size,
+)
+from rumpel.images.session import Options
+from rumpel.images.sources import check, check_raw, header_of, is_url
 from rumpel.images.tools import check_status, copy_range, run
 from rumpel.images.volume import open_volume
 
-if TYPE_CHECKING:
-    from rumpel.images.volume import Volume
-
 __all__ = ["resize"]
 
-_MIB = 1 << 20
-_EXT4_IOC_RESIZE_FS = 0x40086610
-_XFS_IOC_FSGEOMETRY_V1, _XFS_IOC_FSGROWFSDATA = 0x80705864, 0x4010586E
-_BTRFS_IOC_RESIZE = 0x50009403
-_EXT = ("ext2", "ext3", "ext4")
-_GROW = (*_EXT, "xfs", "btrfs")
-_SHRINK = (*_EXT, "btrfs")
-_WHY_NOT = {
-    "xfs": "copy its content into a new image",
-    "f2fs": "F2FS is resized by resize.f2fs only, and not in a partition",
-    "swap": "make it anew with mkswap",
-}
 
-
-def resize(image: str, partition: str | None, size: int, options: Options) -> tuple[int, int]:
+def resize(
+    image: str, partition: str | None, size: int, options: Options, *, relative: bool = False
+) -> tuple[int, int]:
     """Change the size of an image, and with it of its last partition and file system.
 
     Args:
         image: its path.
         partition: None is the last one, or the whole of an image without any.
-        size: the new one, of the file, in bytes.
+        size: the new one, of the disk, in bytes.
         options: how it is opened.
+        relative: ``size`` is by how much it gets larger, or smaller.
 
     Returns:
-        The new sizes of the image and of the file system, which keeps some for its partition
+        The new sizes of the disk and of the file system, which keeps some for its partition
         table.
 
     Raises:
         ImageError: if that cannot be done; the image is as it was.
         OSError: if the image cannot be opened, or somebody else has it open (EBUSY).
     """
+    if not is_url(image):
+        check(image)
+        header = header_of(image, options.format)
+        if header.format in QEMU:
+            from rumpel.images.resize_qemu import resize_with_qemu
+
+            return resize_with_qemu(image, header, partition, size, options, relative)
     check_raw(image, options.format)
     status = os.stat(image)  # noqa: PTH116
     before = status.st_size
     if not before:
         raise ImageError(image, "is a block device, whose size is not up to anybody here")
-    if size != before:
-        size -= size % 4096
-    devices = _devices(image, options)
-    last = _last(image, devices, partition)
+    size = wanted_size(image, before, size, relative)
+    devices = devices_of(image, options)
+    last = last_of(image, devices, partition)
     if size < before:
-        _check_kind(image, last, _SHRINK, "smaller")
+        check_kind(image, last, SHRINK, "smaller")
         with _held(image, status):
             _shrink(image, last, devices[0].table, size, options)
-        return size, _room(devices[0].table, last, size)
-    _check_kind(image, last, _GROW, "larger")
+        return size, room_of(devices[0].table, last, size)
+    check_kind(image, last, GROW, "larger")
     with _held(image, status):
         _lengthen(image, devices[0].table, last, before, size)
     with open_volume([image], str(last.number), options) as volume:
-        _grow(volume)
+        grow(volume)
         inside = volume.device.size
     return os.stat(image).st_size, inside  # noqa: PTH116
 
@@ -100,41 +105,6 @@ def _held(image: str, status: os.stat_result) -> Iterator[None]:
         yield
 
 
-def _devices(image: str, options: Options) -> list[Device]:
-    session = Session([image], options._replace(read_only=True))
-    try:
-        return session.devices()
-    finally:
-        session.close()
-
-
-def _last(image: str, devices: Sequence[Device], partition: str | None) -> Device:
-    """What is to be resized: it ends last."""
-    parts = [each for each in devices if each.number and not each.volume]
-    last = max(parts, key=lambda each: each.start + each.size) if parts else devices[0]
-    if partition is not None:
-        named = choose(image, devices, partition)
-        if named != last:
-            raise ImageError(image, f"only its last partition can be resized, {last.number}")
-    if last.number > 4 and devices[0].table == "dos":
-        raise ImageError(image, "logical partitions are not resized")
-    return last
-
-
-def _check_kind(image: str, device: Device, kinds: Sequence[str], how: str) -> None:
-    if device.kind not in kinds:
-        kind = device.kind or "what is there"
-        why = _WHY_NOT.get(device.kind, f"only {', '.join(kinds)} can")
-        raise ImageError(image, f"{kind} cannot be made {how}: {why}")
-
-
-def _room(table: str, device: Device, size: int) -> int:
-    """The size of the last partition in an image of a size; whole MiB before GPT's copy."""
-    if not device.number:
-        return size
-    return (size - device.start - (_MIB if table == "gpt" else 0)) // _MIB * _MIB
-
-
 def _lengthen(image: str, table: str, device: Device, before: int, size: int) -> None:
     """Lengthen the file, write GPT's copy to its end, and the partition's size into the table.
 
@@ -142,15 +112,10 @@ def _lengthen(image: str, table: str, device: Device, before: int, size: int) ->
     """
     if size > before:
         os.truncate(image, size)
-    room = _room(table, device, size)
+    room = room_of(table, device, size)
     if not device.number:
         return
-    sfdisk = ["sfdisk", "-q", "--no-reread", "--no-tell-kernel"]
-    entry = [*sfdisk, "-N", str(device.number), image], f"{device.start // 512}, {room // 512}\n"
-    # There may be no room for another MiB.
-    steps = [entry] if device.size < room else []
-    if table == "gpt" and (steps or size > before):
-        steps.insert(0, ([*sfdisk, "--relocate", "gpt-bak-std", image], ""))
+    steps = table_steps(image, table, device, room, size > before)
     for command, words in steps:
         try:
             run(image, command, "fdisk", input=words)
@@ -160,65 +125,14 @@ def _lengthen(image: str, table: str, device: Device, before: int, size: int) ->
             raise
 
 
-def _grow(volume: Volume) -> None:
-    """Let a mounted file system fill its device."""
-    kernel, device = volume.kernel, volume.device
-    top = kernel.os.open("/", os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        if device.kind == "xfs":
-            geometry = bytearray(112)
-            kernel.syscall("ioctl", top, _XFS_IOC_FSGEOMETRY_V1, geometry)
-            (block,), (percent,) = struct.unpack_from("<I", geometry), geometry[28:29]
-            wanted = bytearray(struct.pack("<QI4x", device.size // block, percent))
-            kernel.syscall("ioctl", top, _XFS_IOC_FSGROWFSDATA, wanted)
-        elif device.kind == "btrfs":
-            kernel.syscall("ioctl", top, _BTRFS_IOC_RESIZE, _btrfs("max"))
-        else:
-            blocks = device.size // kernel.os.fstatvfs(top).f_bsize
-            kernel.syscall(
-                "ioctl", top, _EXT4_IOC_RESIZE_FS, bytearray(blocks.to_bytes(8, "little"))
-            )
-    except OSError as error:
-        raise ImageError(volume.name, f"{device.kind} does not grow: {error.strerror}") from None
-    finally:
-        kernel.os.close(top)
-
-
-def _btrfs(size: str) -> bytes:
-    """What it takes: a struct btrfs_ioctl_vol_args."""
-    return struct.pack("<q4088s", 0, size.encode())
-
-
-@contextmanager
-def _replaced(image: str, size: int) -> Iterator[Path]:
-    """An empty file of a size beside an image, which takes its place."""
-    final = Path(os.path.realpath(image))
-    status = final.stat()
-    fd, name = tempfile.mkstemp(dir=final.parent, prefix=f".{final.name}-")
-    made = Path(name)
-    try:
-        os.truncate(fd, size)
-        yield made
-        os.fchmod(fd, status.st_mode & 0o7777)
-        with suppress(PermissionError):
-            os.fchown(fd, status.st_uid, status.st_gid)
-        os.fsync(fd)
-        made.rename(final)
-    except BaseException:
-        made.unlink()
-        raise
-    finally:
-        os.close(fd)
-
-
 def _shrink(image: str, device: Device, table: str, size: int, options: Options) -> None:
-    room = _room(table, device, size)
+    room = room_of(table, device, size)
     if room <= 0:
         raise ImageError(image, "nothing would be left of its last partition")
     source = Path(image)
     raw = options._replace(format="raw")  # whatever a partition begins with
     with (
-        _replaced(image, size) as made,
+        replaced(image, size) as made,
         tempfile.NamedTemporaryFile(dir=made.parent, prefix=f"{made.name}-") as file,
     ):
         # These programs know no partitions.
@@ -244,7 +158,7 @@ def _shrink_btrfs(image: str, part: Path, room: int, options: Options) -> None:
     with open_volume([str(part)], None, options) as volume:
         top = volume.kernel.os.open("/", os.O_RDONLY | os.O_DIRECTORY)
         try:
-            volume.kernel.syscall("ioctl", top, _BTRFS_IOC_RESIZE, _btrfs(str(room)))
+            volume.kernel.syscall("ioctl", top, BTRFS_IOC_RESIZE, btrfs_size(str(room)))
         except OSError as error:
             if error.errno == errno.ENOSPC:
                 raise ImageError(image, "btrfs: no room for what is in it") from None

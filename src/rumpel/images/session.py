@@ -23,6 +23,7 @@ from rumpel.sandbox.spawn import FIRST
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator, Sequence
+    from pathlib import Path
     from typing import Any
 
     from rumpel.copying.source import Room
@@ -54,6 +55,7 @@ class Options(NamedTuple):
         backing: may an image name files that are in other directories?
         key: opens what is encrypted.
         verity: what is read has to be checked by a tree of hashes with that root.
+        mount_options: as those of mount(8), with commas between.
     """
 
     read_only: bool = False
@@ -67,6 +69,7 @@ class Options(NamedTuple):
     backing: bool = False
     key: Key | None = None
     verity: Verity | None = None
+    mount_options: str = ""
 
 
 class Service(NamedTuple):
@@ -352,6 +355,27 @@ class Session:
                 yield piece
         finally:
             self.kernel.os.close(fd)
+
+    def replace(self, device: Device, file: Path) -> None:
+        """Make what is on a device that of a file, which is as long. What is the same stays.
+
+        Raises:
+            OSError: if something could not be written, or is not on the disk.
+        """
+        kernel_os = self.kernel.os
+        fd = kernel_os.open(device.path, os.O_RDWR)
+        try:
+            at = 0
+            with file.open("rb") as new:
+                while wanted := new.read(_PIECE):
+                    there = kernel_os.pread(fd, len(wanted), at)
+                    done = 0 if there != wanted else len(wanted)
+                    while done < len(wanted):
+                        done += kernel_os.pwrite(fd, wanted[done:], at + done)
+                    at += len(wanted)
+            kernel_os.fsync(fd)
+        finally:
+            kernel_os.close(fd)
 
     def undo(self) -> None:
         """Take everything apart that :meth:`devices` has made. Nothing may be mounted.

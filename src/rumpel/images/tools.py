@@ -43,6 +43,7 @@ _SAID = 1 << 20
 _EACH_SECOND = 4 << 20
 """What such a program is expected to read, at least."""
 _EXT = {"check": ("e2fsck", "-fn"), "repair": ("e2fsck", "-fy"), "package": "e2fsprogs"}
+_LONGEST = {"ext2": 16, "ext3": 16, "ext4": 16}
 KINDS = {
     "ext2": Tool(("mke2fs", "-q", "-F", "-t", "ext2"), **_EXT),  # type: ignore[arg-type]
     "ext3": Tool(("mke2fs", "-q", "-F", "-t", "ext3"), **_EXT),  # type: ignore[arg-type]
@@ -118,6 +119,9 @@ def mkfs(name: str, kind: str, file: str, label: str, arguments: Sequence[str] =
     tool = KINDS.get(kind)
     if tool is None or not tool.make:
         raise ImageError(name, f"{kind} cannot be made; known are {', '.join(KINDS)}")
+    if kind in _LONGEST and len(os.fsencode(label)) > _LONGEST[kind]:
+        # mke2fs cuts it off, and the image would not be found by what was asked for.
+        raise ImageError(name, f"label {label!r} is too long for {kind}: {_LONGEST[kind]} bytes")
     named = [tool.label, label] if label else []
     run(name, [*tool.make, *named, *arguments, file], tool.package)
 

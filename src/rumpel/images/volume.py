@@ -108,11 +108,12 @@ class Volume:
         device, read_only = self.device, options.read_only
         try:
             if device.kind:
-                args = "attach", device.path, device.kind, read_only
+                args = "attach", device.path, device.kind, read_only, options.mount_options
                 self._outside = int(self.session.ask(*args))
             else:
                 # To try all that there are is not for who can import nothing more.
-                ((self._outside, _),) = attach(self.session, device.path, "", read_only)
+                words = device.path, "", read_only, options.mount_options
+                ((self._outside, _),) = attach(self.session, *words)
         except (TypeError, ValueError):
             raise SandboxError(f"{self.name}: a sandbox sends nonsense") from None
         except OSError as error:

@@ -7,15 +7,19 @@ import os
 import shutil
 import signal
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
 
-from rumpel.cli.image.clicked import Command, options
-from rumpel.cli.image.common import Images, show, warn
+from rumpel.cli.image.clicked import Command, as_json, options
+from rumpel.cli.image.common import Images, show, show_json, warn
 from rumpel.cli.image.how import How
+from rumpel.errors import RumpelError
 from rumpel.images.device import Device
 from rumpel.images.errors import ImageError
+from rumpel.images.formats import COMPRESSED
 from rumpel.images.locate import parse
 from rumpel.images.locks import held
 from rumpel.images.session import Session
@@ -29,18 +33,22 @@ from rumpel.images.volume import open_volume
 @click.argument("names", nargs=-1, required=True, metavar="IMAGE[:PARTITION]...")
 @click.option("--repair", is_flag=True, help="Replay the journal, and repair what is found.")
 @click.option("-v", "verbose", is_flag=True, help="Show what the programs say.")
-def command(how: How, names: tuple[str, ...], repair: bool, verbose: bool) -> None:
+@as_json
+def command(how: How, names: tuple[str, ...], repair: bool, verbose: bool, as_json: bool) -> None:
     """Check file systems with their own programs. The exit status is 1 if one is not clean.
 
     Without a partition all of an image are checked. With --repair the kernel mounts each first,
     which replays its journal. Such a program is killed after --timeout and a second for each 4 MB.
+    It gets a copy of what is in a partition, a volume, a qcow2 or with --overlay; what is repaired
+    is written back.
 
     \b
     Example:
       rumpel image check --repair disk.img:2
     """
-    if how.overlay or (repair and how.read_only):
-        raise click.UsageError("these programs know no --overlay; --repair is not --read-only")
+    if repair and how.read_only:
+        raise click.UsageError("--repair is not --read-only")
+    every: list[dict[str, object]] = []
     with Images(how) as images:
         for name in names:
             with images.attempt(name):
@@ -48,11 +56,17 @@ def command(how: How, names: tuple[str, ...], repair: bool, verbose: bool) -> No
                 for device in _devices(how, location.image, location.partition):
                     title = f"{location.image}{device.suffix}" if device.suffix else name
                     clean, said = _check(how, location.image, device, repair)
+                    images.failed = images.failed or not clean
+                    if as_json:
+                        told = {"type": device.kind, "clean": clean, "output": said}
+                        every.append({"image": title, **told})
+                        continue
                     show(f"{title}: {device.kind}: {'clean' if clean else 'NOT CLEAN'}")
                     if verbose or not clean:
                         for line in said.splitlines():
                             show(f"    {line}")
-                    images.failed = images.failed or not clean
+        if as_json:
+            show_json(every)
 
 
 def _devices(how: How, image: str, partition: str | None) -> list[Device]:
@@ -71,22 +85,28 @@ def _devices(how: How, image: str, partition: str | None) -> list[Device]:
 
 
 def _check(how: How, image: str, device: Device, repair: bool) -> tuple[bool, str]:
-    if device.volume:
-        return _check_content(how, image, device, repair)
-    if len(how.paths(image)) > 1:
+    is_content = bool(device.volume or how.overlay) or _is_served(how, image)
+    if not is_content and len(how.paths(image)) > 1:
         raise click.UsageError(f"the program that checks {device.kind} knows no --disk")
-    if not repair and _is_served(how, image):
+    if repair:
+        _replay(how, image, device)
+    if is_content:
         return _check_content(how, image, device, repair)
     check_raw(image, how.format)
-    if repair:
-        try:
-            open_volume([image], str(device.number), how.options(True)).close()
-        except ImageError as error:
-            warn(f"{error}; trying to repair it")
     with held(image, read_only=not repair):
         if not device.number:
             return fsck(image, device.kind, image, repair, how.timeout or None)
         return _check_copy(how, image, device, repair)
+
+
+def _replay(how: How, image: str, device: Device) -> None:
+    """Have the kernel replay the journal."""
+    if not how.overlay and (is_url(image) or header_of(image, how.format).format in COMPRESSED):
+        raise ImageError(image, "cannot be written to: repair it with an --overlay")
+    try:
+        open_volume(how.paths(image), device.title, how.options(True)).close()
+    except ImageError as error:
+        warn(f"{error}; trying to repair it")
 
 
 def _room(image: str) -> str | None:
@@ -101,14 +121,15 @@ def _is_served(how: How, image: str) -> bool:
 
 
 def _check_content(how: How, image: str, device: Device, repair: bool) -> tuple[bool, str]:
-    """What is in LUKS, LVM, RAID, a qcow2 or a compressed image is copied out of the kernel."""
+    """What is in LUKS, LVM, RAID, a qcow2 or a compressed image is copied out of the kernel.
+
+    What was repaired goes back the same way, while nobody else can open the image.
+    """
     name = f"{image}{device.suffix}"
-    if repair:
-        raise ImageError(name, "volumes cannot be repaired, only checked")
     path = Path(image)
     with tempfile.TemporaryDirectory(dir=_room(image), prefix=f".{path.name}-") as directory:
         copy = Path(directory, "volume")
-        session = Session(how.paths(image), how.options(False))
+        session = Session(how.paths(image), how.options(repair))
         try:
             device, _ = session.find(device.title)
             with copy.open("wb") as file:
@@ -118,9 +139,13 @@ def _check_content(how: How, image: str, device: Device, repair: bool) -> tuple[
                     else:
                         file.seek(len(piece), os.SEEK_CUR)
                 file.truncate(device.size)
+            clean, said = fsck(name, device.kind, str(copy), repair, how.timeout or None)
+            if repair:
+                with _kept(name, copy, Path(_room(image) or tempfile.gettempdir())):
+                    session.replace(device, copy)
         finally:
             session.close()
-        return fsck(name, device.kind, str(copy), False, how.timeout or None)
+        return clean, said
 
 
 def _check_copy(how: How, image: str, device: Device, repair: bool) -> tuple[bool, str]:
@@ -133,21 +158,23 @@ def _check_copy(how: How, image: str, device: Device, repair: bool) -> tuple[boo
         copy_range(path, device.start, copy, 0, device.size)
         clean, said = fsck(image, device.kind, str(copy), repair, how.timeout or None)
         if repair:
-            _put_back(copy, path, device)
+            with _kept(image, copy, path.parent):
+                copy_range(copy, 0, path, device.start, device.size)
         return clean, said
 
 
-def _put_back(copy: Path, path: Path, device: Device) -> None:
+@contextmanager
+def _kept(name: str, copy: Path, beside: Path) -> Iterator[None]:
     """Write what was repaired. Half of it would be worse than what was there."""
     typed = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     before = {number: signal.signal(number, signal.SIG_IGN) for number in typed}
     try:
-        copy_range(copy, 0, path, device.start, device.size)
-    except OSError as error:
-        kept = Path(tempfile.mkdtemp(dir=path.parent, prefix=f"{path.name}-"), copy.name)
+        yield
+    except (OSError, RumpelError) as error:
+        kept = Path(tempfile.mkdtemp(dir=beside, prefix="rumpel-repaired-"), copy.name)
         shutil.move(copy, kept)
-        why = error.strerror or str(error)
-        raise ImageError(str(path), f"{why}; what was repaired is kept in {kept}") from None
+        why = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        raise ImageError(name, f"{why}; what was repaired is kept in {kept}") from None
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

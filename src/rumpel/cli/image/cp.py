@@ -6,6 +6,7 @@ from __future__ import annotations
 import errno
 import os
 import posixpath
+import sys
 
 from rumpel.cli.image.common import Images, Place, bar, warn
 from rumpel.cli.image.how import EXCLUDE, JOBS, OWNER, PROGRESS, How
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from shutil import Error
     from typing import Any
+
+_PIECE = 1 << 20
 
 PARAMS = (
     Argument("sources", nargs=-1, required=True, metavar="SOURCE..."),
@@ -45,13 +48,17 @@ def run(
     """Copy files and trees into, out of, within and between images, as cp -a does.
 
     Kept are modes, owners, times, symbolic and hard links, extended attributes, access control
-    lists, capabilities, holes and devices, as far as the target can.
+    lists, capabilities, holes and devices, as far as the target can. A single file may come from
+    stdin or go to stdout, which are called -.
 
     \b
     Example:
       rumpel image cp -r etc disk.img:2:/
       rumpel image cp disk.img:LABEL=root:/var/log logs
     """
+    if sources == ("-",) or target == "-":
+        _stream(how, sources, target, owner)
+        return
     to = parse_any(target)
     ends = [parse_any(source) for source in sources]
     if to is None and not any(ends):
@@ -85,6 +92,30 @@ def run(
                         _check_slash(target, _is_tree(source))
                     final = posixpath.join(path, _name(source)) if into else path
                     _copy(images, source, place, final, options)
+
+
+def _stream(how: How, sources: tuple[str, ...], target: str, owner: tuple[int, int] | None) -> None:
+    """Copy stdin to a file of an image, or one to stdout."""
+    name = sources[0] if target == "-" else target
+    location = parse_any(name)
+    if len(sources) > 1 or location is None:
+        raise Misused(
+            "only one file of an image that is there can go to stdout, or come from stdin"
+        )
+    with Images(how, writes=target != "-") as images, images.attempt(name):
+        place = images.place(location)
+        if target == "-":
+            out = sys.stdout.buffer
+            for data in place.volume.content(place.path, lend=True):
+                out.write(data)
+            out.flush()
+            return
+        with place.volume.kernel.open(place.path, "wb", buffering=0) as file:
+            if owner:
+                place.volume.kernel.os.fchown(file.fileno(), *owner)
+            while data := sys.stdin.buffer.read(_PIECE):
+                while data:
+                    data = data[file.write(data) :]
 
 
 def _same_disk(place: Place, location: Location) -> bool:

@@ -19,8 +19,10 @@ from rumpel.cli.image.cp import said
 from rumpel.cli.image.how import How
 from rumpel.devices import Disk
 from rumpel.images.errors import ImageError
+from rumpel.images.formats import NAMES, QEMU
 from rumpel.images.locate import Location
 from rumpel.images.locks import in_use
+from rumpel.images.qemu import convert_raw
 from rumpel.images.tools import copy_range, mkfs, run
 from rumpel.sizes import to_bytes
 
@@ -28,6 +30,10 @@ _SECTOR = 512
 _MIB = 1 << 20
 _TYPES = {"vfat": ("uefi", "c"), "swap": ("swap", "82")}
 _TABLES = {"gpt": "gpt", "mbr": "dos"}
+
+
+_LONGEST = 36
+"""Name of a partition, in units of UTF-16."""
 
 
 class Part(NamedTuple):
@@ -73,13 +79,17 @@ def command(
     """Make an image of a size, with file systems or none.
 
     File systems are made by their own tools, which must be installed; --from fills the last
-    one through the kernel.
+    one through the kernel. --format qcow2 (vmdk, vhd, vhdx, vdi) makes that, else it is raw.
 
     \b
     Examples:
       rumpel image create data.img 1G --fs ext4 --from tree
       rumpel image create disk.img 4G -p 256M:vfat:EFI -p rest:ext4:root
     """
+    format = NAMES.get(how.format or "raw", how.format or "raw")
+    if format not in ("raw", *QEMU):
+        raise click.UsageError(f"--format {format}: known are raw, {', '.join(QEMU)}")
+    how = how._replace(format="raw")
     if kind and wanted:
         raise click.UsageError("--fs is for an image without partitions")
     if how.overlay or how.disks or how.read_only:
@@ -93,7 +103,7 @@ def command(
     if source is not None and not os.path.exists(source):  # noqa: PTH110
         raise click.UsageError(f"{source}: no such file or directory")
     parts = [_part(text) for text in wanted]
-    with _new(image, total, force) as path:
+    with _new(image, total, force, format) as path:
         if kind:
             mkfs(image, kind, str(path), label, arguments)
         elif parts:
@@ -104,29 +114,35 @@ def command(
 
 
 @contextmanager
-def _new(image: str, size: int, force: bool) -> Iterator[Path]:
+def _new(image: str, size: int, force: bool, format: str) -> Iterator[Path]:
     """A file beside the image, which takes its name once all is in it, and else goes."""
     final = Path(os.path.realpath(image))
-    made: Path | None = None
+    files: list[Path] = []
     try:
         _check(image, final, force)
-        fd, name = tempfile.mkstemp(dir=final.parent, prefix=f".{final.name}-")
-        made = Path(name)
-        with open(fd, "wb") as file:
-            file.truncate(size)
-            umask = os.umask(0)
-            os.umask(umask)
-            os.fchmod(fd, 0o666 & ~umask)
-        yield made
+        files.append(_file(final, size))
+        yield files[0]
         _check(image, final, force)
-        made.rename(final)
-        made = None
+        if format != "raw":
+            files.append(_file(final, 0))
+            convert_raw(image, files[0], files[1], format)
+        files.pop().rename(final)
     except OSError as error:
         raise ImageError(image, error.strerror or str(error)) from None
     finally:
-        if made:
+        for file in files:
             with suppress(OSError):
-                made.unlink()
+                file.unlink()
+
+
+def _file(final: Path, size: int) -> Path:
+    fd, name = tempfile.mkstemp(dir=final.parent, prefix=f".{final.name}-")
+    with open(fd, "wb") as file:
+        file.truncate(size)
+        umask = os.umask(0)
+        os.umask(umask)
+        os.fchmod(fd, 0o666 & ~umask)
+    return Path(name)
 
 
 def _check(image: str, final: Path, force: bool) -> None:
@@ -167,7 +183,7 @@ def _partitions(
             raise ImageError(name, "has no room for its partitions")
         places.append((at, room))
         kind = _TYPES.get(part.kind, ("linux", "83"))[table != "gpt"]
-        title = f', name="{part.label}"' if part.label and table == "gpt" else ""
+        title = f', name="{_quoted(name, part.label)}"' if part.label and table == "gpt" else ""
         lines.append(f"start={at // 512}, size={room // 512}, type={kind}{title}")
         at += room
     run(name, ["sfdisk", "-q", str(path)], "fdisk", input="\n".join(lines) + "\n")
@@ -178,6 +194,22 @@ def _partitions(
             piece.truncate(room)
             mkfs(name, part.kind, piece.name, part.label, arguments)
             copy_range(Path(piece.name), 0, path, start, room)
+
+
+def _quoted(name: str, label: str) -> str:
+    """A partition's name, as sfdisk takes any."""
+    try:
+        length = len(label.encode("utf-16-le"))
+    except UnicodeEncodeError:
+        raise ImageError(name, f"{label!r} is no text, as a partition's name is") from None
+    if length > 2 * _LONGEST:
+        raise ImageError(name, f"{label!r} is too long for a partition: {_LONGEST} characters")
+    return "".join(
+        each
+        if each.isprintable() and each not in '"\\'
+        else "".join(f"\\x{byte:02x}" for byte in os.fsencode(each))
+        for each in label
+    )
 
 
 def _fill(

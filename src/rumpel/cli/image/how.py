@@ -36,6 +36,13 @@ def _size(value: str) -> str:
     return value
 
 
+def _mount_options(value: str) -> str:
+    from rumpel.images.mounting import split_options
+
+    split_options(",".join(word for word in value.split(",") if word != "ro"))
+    return value
+
+
 AS_JSON = Option("--json", "as_json", is_flag=True, help="Print JSON.")
 EXCLUDE = Option(
     "--exclude", multiple=True, metavar="PATTERN", help="Leave out what fits, by name or path."
@@ -132,6 +139,16 @@ HOW = (
         is_flag=True,
         help="Let a qcow2 or VMDK that you trust name files in other directories.",
     ),
+    Option(
+        "--mount-options",
+        "-o",
+        "how_mount_options",
+        type=_mount_options,
+        default="",
+        show_default=False,
+        metavar="OPTIONS",
+        help="Of the file system, as those of mount(8): subvol=home,compress=zstd.",
+    ),
 )
 """Of all commands: the fields of :class:`How`."""
 
@@ -154,11 +171,17 @@ class How(NamedTuple):
     verity: str | None
     verity_hash: str | None
     verity_offset: int | None
+    mount_options: str
 
     @classmethod
     def taken(cls, values: dict[str, Any]) -> How:
         """Take the values of :data:`HOW` out of others."""
-        return cls(*(values.pop(f"how_{name}") for name in cls._fields))
+        taken = cls(*(values.pop(f"how_{name}") for name in cls._fields))
+        words = taken.mount_options.split(",")
+        if "ro" not in words:
+            return taken
+        rest = ",".join(word for word in words if word != "ro")
+        return taken._replace(read_only=True, mount_options=rest)
 
     def paths(self, image: str) -> list[str]:
         """All disks that belong to an image."""
@@ -180,6 +203,7 @@ class How(NamedTuple):
             self.backing,
             key(self.password_file, self.key_file, asks),
             _root(self.verity, self.verity_offset),
+            self.mount_options,
         )
 
 

@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 from rumpel.cli.image.clicked import Command, options
@@ -23,6 +21,7 @@ def command(how: How, name: str, new: str) -> None:
 
     ext2, ext3, ext4, XFS and btrfs can grow; all but XFS can shrink, for which there must be
     room for a copy of the image. If anything goes wrong all is there, and can be mounted.
+    SIZE is that of the disk, also of a qcow2, VMDK, VHD, VHDX or VDI.
 
     \b
     Example:
@@ -39,9 +38,9 @@ def command(how: How, name: str, new: str) -> None:
             value = to_bytes(new.removeprefix(sign))
         except ValueError as error:
             raise click.BadParameter(str(error), param_hint="SIZE") from None
-        before = Path(location.image).stat().st_size
-        total = {"+": before + value, "-": before - value}.get(sign, value)
-        if total <= 0:
+        if not value and not sign:
             raise click.BadParameter("nothing would be left", param_hint="SIZE")
-        file, inside = resize(location.image, location.partition, total, how.options(True))
+        change = -value if sign == "-" else value
+        args = location.image, location.partition, change, how.options(True)
+        file, inside = resize(*args, relative=bool(sign))
         show(f"{location.image}: {size(file, True)}, its file system {size(inside, True)}")

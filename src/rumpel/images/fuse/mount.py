@@ -45,6 +45,7 @@ def mount(
     options: Options,
     *,
     allow_other: bool = False,
+    on_host: Sequence[str] = (),
     ready: Callable[[], object] = lambda: None,
 ) -> None:
     """Mount a file system of an image, and serve it until it is unmounted.
@@ -58,6 +59,7 @@ def mount(
         directory: of the host.
         options: how.
         allow_other: let other users in, as far as modes allow; else they are kept out.
+        on_host: more options of the mount: default_permissions, noexec, sync, dirsync.
         ready: called when it is there.
 
     Raises:
@@ -73,7 +75,9 @@ def mount(
         stack.callback(fds.close)
         fds.callback(os.close, stop)
         with (
-            _attached(paths[0], directory, options.read_only, allow_other, is_up) as device,
+            _attached(
+                paths[0], directory, options.read_only, allow_other, on_host, is_up
+            ) as device,
             kept(_mounted(where).device, is_up),
         ):
             fds.callback(os.close, device)
@@ -131,12 +135,17 @@ def _is_held(image: str) -> bool:
 
 @contextmanager
 def _attached(
-    name: str, directory: str, read_only: bool, allow_other: bool, is_up: threading.Event
+    name: str,
+    directory: str,
+    read_only: bool,
+    allow_other: bool,
+    on_host: Sequence[str],
+    is_up: threading.Event,
 ) -> Iterator[int]:
     """A mount that nobody serves yet: its device."""
     if not Path(directory).is_dir():
         raise ImageError(directory, "is no directory")
-    words = ["ro" if read_only else "rw", "nosuid", "nodev", "subtype=rumpel"]
+    words = ["ro" if read_only else "rw", "nosuid", "nodev", "subtype=rumpel", *on_host]
     # Everybody may read this. A comma would end it, and a backslash quotes.
     source = name_of(name) if is_url(name) else os.path.realpath(name)
     words.append("fsname=" + re.sub(r"([\\,])", r"\\\1", source))
