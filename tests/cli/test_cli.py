@@ -173,3 +173,26 @@ def test_garbage_is_looked_for_again() -> None:
     code += "print(gc.isenabled(), gc.get_freeze_count() > 1000)"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert shown.stdout.split() == ["True", "True"]
+
+
+@pytest.mark.parametrize(
+    ("where", "why"), [(">&-", "Bad file descriptor"), (">/dev/full", "No space left on device")]
+)
+@pytest.mark.parametrize("command", ["--help", "kernel list --json", "ps", "image ls --help"])
+def test_output_that_cannot_be_written(tmp_path: Path, command: str, where: str, why: str) -> None:
+    """One line, and no exit status of success."""
+    code = "from rumpel.cli import program; program()"
+    line = f"{sys.executable} -c '{code}' {command} {where}"
+    env = {**os.environ, "RUMPEL_CACHE": str(tmp_path)}
+    done = subprocess.run(line, shell=True, capture_output=True, text=True, env=env, timeout=60)
+    assert done.stderr in (f"rumpel: {why}\n", f"rumpel: standard output: {why}\n")
+    assert done.returncode == 1
+
+
+def test_closed_standard_error(tmp_path: Path) -> None:
+    """What is said there is not said elsewhere."""
+    code = "from rumpel.cli import program; program()"
+    line = f"{sys.executable} -c '{code}' kernel info 1.0 2>&-"
+    env = {**os.environ, "RUMPEL_CACHE": str(tmp_path)}
+    done = subprocess.run(line, shell=True, capture_output=True, env=env, timeout=60)
+    assert (done.stdout, done.stderr, done.returncode) == (b"", b"", 1)

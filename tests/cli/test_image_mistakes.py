@@ -328,3 +328,22 @@ def test_newcomers_mistakes_name_what_is_wrong(run: Run) -> None:
     Path("empty.img").write_bytes(bytes(1 << 20))
     said = run("ls", "empty.img", status=1).error
     assert re.fullmatch(r"rumpel: empty.img: no file system that Linux [\d.]+ knows\n", said)
+
+
+@pytest.mark.parametrize(
+    ("where", "why"), [(">&-", "Bad file descriptor"), (">/dev/full", "No space left on device")]
+)
+@pytest.mark.parametrize("command", ["ls", "ls -l", "cat {}:/file", "df", "info", "tree", "find"])
+def test_output_that_cannot_be_written(tmp_path: Path, command: str, where: str, why: str) -> None:
+    """It is no fault of the image's."""
+    image = make(tmp_path / "disk.img", "ext4", 8)
+    (tmp_path / "file").write_text("x")
+    subprocess.run(["debugfs", "-w", "-R", f"write {tmp_path / 'file'} file", image], check=True)
+    line = command.format(image) if "{}" in command else f"{command} {image}"
+    name, _, rest = line.partition(" ")
+    code = "from rumpel.cli import program; program()"
+    line = f"{sys.executable} -c '{code}' image {name} --kernel {VERSION} {rest} {where}"
+    done = subprocess.run(line, shell=True, capture_output=True, text=True, timeout=60)
+    assert done.stderr == f"rumpel: standard output: {why}\n"
+    assert done.returncode == 1
+    check(image)

@@ -23,6 +23,10 @@ _QUICK = ("ls", "find", "cat", "cp", "stat", "df")
 """Commands of images that do not need click."""
 
 
+_PROGRAMS = (["run"], ["exec"], ["attach"], ["gdb"], ["valgrind"])
+"""Commands that become a program, which gets the descriptors as they are."""
+
+
 def _boots(words: Sequence[str]) -> bool:
     return not {"--no-sandbox", "--help"} & {*words}
 
@@ -30,6 +34,8 @@ def _boots(words: Sequence[str]) -> bool:
 def main() -> None:
     """Run the command line."""
     words = sys.argv[1:]
+    if words[:1] not in _PROGRAMS:
+        _stand_in()
     if words[:1] == ["image"] and words[1:2] and words[1] not in _WITHOUT and _boots(words):
         # Its kernel boots while the rest is imported here.
         from rumpel.images.prestart import prestart
@@ -45,7 +51,6 @@ def main() -> None:
 
         quick_run(words[1:])
     if words[:1] == ["nf"]:
-        _stand_in()
         # A stage is there before click would be.
         from rumpel.cli.nf_start import Start
 
@@ -66,6 +71,11 @@ def _stand_in() -> None:
             os.fstat(fd)
         except OSError:
             os.open(os.devnull, os.O_RDONLY)  # the lowest that is free; what is written fails
+    # Python has none where it found none.
+    if sys.stdout is None:
+        sys.stdout = os.fdopen(1, "w", closefd=False)
+    if sys.stderr is None:
+        sys.stderr = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
 
 
 def collect_garbage() -> None:
@@ -103,12 +113,9 @@ def program() -> None:
     if isinstance(code, int) and (threading is None or threading.active_count() == 1):
         import atexit
 
-        try:
-            for stream in (sys.stdout, sys.stderr):
-                if stream is not None:  # it was closed when Python started
-                    stream.flush()
-            atexit._run_exitfuncs()
-            os._exit(code)
-        except (OSError, ValueError):
-            pass  # the interpreter will say so
+        from rumpel.cli.terminal import end
+
+        code = end(code)
+        atexit._run_exitfuncs()
+        os._exit(end(code))
     sys.exit(code)  # type: ignore[arg-type]

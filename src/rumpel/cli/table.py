@@ -14,7 +14,7 @@ import click
 
 from rumpel.cli import collect_garbage
 from rumpel.cli.row import Row
-from rumpel.cli.terminal import escaped
+from rumpel.cli.terminal import escaped, flush
 from rumpel.errors import RumpelError
 
 
@@ -74,7 +74,7 @@ class LazyGroup(click.Group):
         """Run a command; if nobody reads what it prints, end as SIGPIPE would have it."""
         try:
             result: object = super().invoke(ctx)
-            sys.stdout.flush()
+            flush()
         except BrokenPipeError:
             # click would make it 1. What is left in the buffer shall not fail at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
@@ -110,7 +110,9 @@ def run(group: click.Group) -> None:
     except RumpelError as e:
         fail(str(e), 1)
     except OSError as e:
-        fail(f"{e.filename}: {e.strerror}" if e.filename and e.strerror else str(e), 1)
+        # Those of click, about standard output, have no name.
+        where = f"{e.filename}: " if e.filename else ""
+        fail(f"{where}{e.strerror or e}", 1)
 
 
 def fail(message: str, code: int) -> None:

@@ -3,10 +3,9 @@
 
 from __future__ import annotations
 
-import sys
-
 from rumpel.cli.image.common import Images
 from rumpel.cli.image.how import How
+from rumpel.cli.terminal import flush, write
 from rumpel.options import Argument
 
 PARAMS = (Argument("names", nargs=-1, required=True, metavar="IMAGE[:PARTITION]:PATH..."),)
@@ -19,10 +18,9 @@ def run(how: How, names: tuple[str, ...]) -> None:
     Example:
       rumpel image cat 'disk.img:/etc/*-release'
     """
-    out = sys.stdout.buffer
     with Images(how) as images:
         for place in images.places(names):
             with images.attempt(place.name):
                 for data in place.volume.content(place.path, lend=True):
-                    out.write(data)
-        out.flush()
+                    write(data)
+        flush()

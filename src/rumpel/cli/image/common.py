@@ -11,7 +11,7 @@ from contextvars import ContextVar
 
 from rumpel.cli.image.how import How
 from rumpel.cli.image.leaving import Failed
-from rumpel.cli.terminal import escaped, masked
+from rumpel.cli.terminal import OUTPUT, escaped, masked, write
 from rumpel.errors import RumpelError
 from rumpel.images.choose import choose
 from rumpel.images.errors import LockedError, SeveralError
@@ -143,6 +143,8 @@ class Images:
         except BrokenPipeError:
             raise
         except OSError as error:
+            if error.filename == OUTPUT:
+                raise
             self.complain(f"{name}: {error.strerror or error}")
         except RumpelError as error:
             self.complain(str(error))
@@ -235,7 +237,7 @@ def show_all(lines: Sequence[str], end: bytes = b"\n") -> None:
     if end == b"\n" and sys.stdout.isatty():
         lines = [masked(line) for line in lines]
     if lines:
-        sys.stdout.buffer.write(end.join([*map(os.fsencode, lines), b""]))
+        write(end.join([*map(os.fsencode, lines), b""]))
 
 
 def show_json(value: object) -> None:

@@ -13,7 +13,7 @@ import sys
 from rumpel.cli import collect_garbage
 from rumpel.cli.image.how import HOW, How
 from rumpel.cli.image.leaving import Failed
-from rumpel.cli.terminal import escaped
+from rumpel.cli.terminal import escaped, flush
 from rumpel.errors import RumpelError
 from rumpel.options import Misused, parse
 
@@ -42,7 +42,7 @@ def quick(words: Sequence[str]) -> None:
     code, said = 0, ""
     try:
         module.run(How.taken(values), **values)
-        sys.stdout.flush()
+        flush()
     except BrokenPipeError:
         # What is left in the buffer shall not fail at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
@@ -57,7 +57,7 @@ def quick(words: Sequence[str]) -> None:
         code, said = 1, str(error)
     except OSError as error:
         path = error.filename
-        code, said = 1, f"{path}: {error.strerror}" if path and error.strerror else str(error)
+        code, said = 1, f"{path}: {error.strerror}" if path else error.strerror or str(error)
     if said:
         print(f"rumpel: {escaped(said)}", file=sys.stderr)
     sys.exit(code)
