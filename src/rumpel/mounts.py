@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["mount"]
 
 _WARNING = 4
+_TOO_SHORT = (errno.ENOMEM, errno.EIO)
 _NEED_OPTIONS = ("ufs",)
 """Cannot be tried: there are several kinds, and the caller has to know."""
 
@@ -48,9 +49,11 @@ def mount(
             kernel.syscall("mount", source, target, os.fsencode(kind), flags, options)
             return
         except OSError as error:
-            failure = error
-        # Those that do not know what is there say EINVAL, and so may the one that does.
-        if failure.errno != errno.EINVAL:
+            # Those that do not know what is there say EINVAL, and so may the one that does. Of a
+            # disk that is too short for them some say something else.
+            if failure.errno != errno.EINVAL or error.errno not in _TOO_SHORT:
+                failure = error
+        if failure.errno not in (errno.EINVAL, *_TOO_SHORT):
             break
     raise _explained(failure, kernel, seen)
 

@@ -17,6 +17,7 @@ from typing import Any
 
 import fsspec
 import pytest
+from fsspec import AbstractFileSystem
 
 import rumpel
 from rumpel.images import ImageError
@@ -377,3 +378,51 @@ def test_a_file_keeps_its_image(disk: Path) -> None:
     with fsspec.open(f"rumpel://file::{disk}", "rb") as file:  # pyright: ignore
         image: Any = file.raw.keeps  # pyright: ignore
         assert image.tail("/file", 3) == image.cat_file("/file", start=-3) == b"xt\n"
+
+
+def test_transactions(disk: Path, opened: Any) -> None:
+    """Of fsspec: all files are there at its end, or none if it fails."""
+    with opened(disk) as image:
+        image.pipe("/old", b"old")
+        with image.transaction:
+            for name, mode in (("/old", "wb"), ("/new", "xb"), ("/more", "ab")):
+                with image.open(name, mode) as file:
+                    file.write(b"written")
+            assert image.cat("/old") == b"old"
+            assert not image.exists("/new")
+        names = ["/lost+found", "/more", "/new", "/old"]
+        assert image.ls("/", detail=False) == names
+        assert {image.cat(name) for name in names[1:]} == {b"written"}
+        with image.transaction, image.open("/more", "ab") as file:
+            file.write(b" on")
+        with pytest.raises(ZeroDivisionError), image.transaction:
+            image.open("/other", "wb").write(b"x" * 1_000_000)
+            raise ZeroDivisionError
+        with pytest.raises(FileExistsError), image.transaction:
+            image.open("/new", "xb")
+        assert image.ls("/", detail=False) == names
+        assert image.cat("/more") == b"written on"
+    check(disk)
+
+
+def test_as_json(disk: Path, opened: Any) -> None:
+    """What fsspec makes another one of."""
+    with opened(disk, read_only=True) as image:
+        other = AbstractFileSystem.from_json(image.to_json())
+        assert other.ls("/") == image.ls("/")
+        other.close()
+
+
+def test_what_can_be_no_image(opened: Any) -> None:
+    with pytest.raises(TypeError, match="an image is a path, bytes or a file, not int"):
+        opened(5)
+    with pytest.raises(ValueError, match="no image is named"):
+        opened([])
+
+
+def test_text(opened: Any, tmp_path: Path) -> None:
+    """It is too short for some drivers, and none of them has the last word."""
+    path = tmp_path / "text"
+    path.write_text("root:x:0:0\n" * 150)
+    with pytest.raises(ImageError, match=r"text: no file system that Linux [\d.]+ knows$"):
+        opened(path)

@@ -20,6 +20,7 @@ from rumpel.copying import Copied
 from rumpel.images.errors import ImageError
 from rumpel.images.locate import parse
 from rumpel.images.mounting import split_options
+from rumpel.images.pending import Pending
 from rumpel.images.session import Options
 from rumpel.images.sources import open_url
 from rumpel.images.volume import open_volume
@@ -97,26 +98,28 @@ def open_image(
         >>> with open_image("disk.img") as img:  # doctest: +SKIP
         ...     (img / "etc" / "hostname").read_text()
     """
-    return Image(
-        image,
-        partition,
-        read_only=read_only,
-        overlay=overlay,
-        disks=disks,
-        sandbox=sandbox,
-        memory=memory,
-        version=version,
-        profile=profile,
-        timeout=timeout,
-        format=format,
-        backing=backing,
-        target_options=storage_options,
-        password=password,
-        keyfile=keyfile,
-        verity=verity,
-        verity_offset=verity_offset,
-        mount_options=mount_options,
-    )
+    options = {
+        "partition": partition,
+        "read_only": read_only,
+        "overlay": overlay,
+        "disks": disks,
+        "sandbox": sandbox,
+        "memory": memory,
+        "version": version,
+        "profile": profile,
+        "timeout": timeout,
+        "format": format,
+        "backing": backing,
+        "target_options": storage_options,
+        "password": password,
+        "keyfile": keyfile,
+        "verity": verity,
+        "verity_offset": verity_offset,
+        "mount_options": mount_options,
+    }
+    # fsspec keeps what was given, and makes no JSON of None.
+    given = {k: v for k, v in options.items() if v is not None or k == "timeout"}
+    return Image(image, **given)  # type: ignore[arg-type]
 
 
 class Image(AbstractFileSystem):  # type: ignore[misc]
@@ -161,6 +164,8 @@ class Image(AbstractFileSystem):  # type: ignore[misc]
         super().__init__(**options)
         fd = -1
         if isinstance(fo, list):
+            if not fo:
+                raise ValueError("no image is named")
             fo, *more = fo
             disks = [*more, *disks]
         image: Any = fo
@@ -175,6 +180,8 @@ class Image(AbstractFileSystem):  # type: ignore[misc]
                 image = open_url(os.fspath(fo), target_options, target_protocol)
             elif target_options:
                 image = open_url(image, target_options)
+        elif not hasattr(fo, "read"):
+            raise TypeError(f"an image is a path, bytes or a file, not {type(fo).__name__}")
         over = overlay if isinstance(overlay, bool) or overlay is None else os.fspath(overlay)
         key = root = None
         if password is not None or keyfile is not None:
@@ -322,7 +329,17 @@ class Image(AbstractFileSystem):  # type: ignore[misc]
         path = self._strip_protocol(path)
         return _info(path, next(self.volume.walk(path, 0)))
 
-    def _open(self, path: str, mode: str = "rb", *args: Any, **kwargs: Any) -> Any:
+    def _open(
+        self,
+        path: str,
+        mode: str = "rb",
+        block_size: int | None = None,
+        autocommit: bool = True,
+        cache_options: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        if not autocommit and mode != "rb":
+            return Pending(self, path, mode)
         file: Any = self.volume.kernel.open(path, mode, buffering=_BUFFER)
         # Who has the file alone, as pandas has, has the image as well.
         file.raw.keeps = self
