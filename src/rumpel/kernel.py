@@ -407,7 +407,7 @@ class Kernel:
     def clone(self, function: Callable[..., T], /, *args: Any, timeout: float | None = None) -> T:
         """Run a function with a private copy of this kernel, and return its value.
 
-        The copy, made by a fork of the process within a millisecond, is as this kernel
+        The copy, made by a fork of the process in one to three milliseconds, is as this kernel
         is: booted, configured, its files and sockets open. Nothing that is done to it
         is seen here: a template for one test after the other. The copy ends with the
         function. Threads may run clones side by side.

@@ -123,7 +123,7 @@ def test_the_log(shared: SandboxedKernel) -> None:
 
 
 def test_halt(disk: Path) -> None:
-    k = sandbox.boot([DiskSpec(str(disk))], version=VERSION)
+    k = sandbox.boot([disk], version=VERSION)  # a path will do
     number = pid(k)
     k.halt()
     with pytest.raises(KernelClosed):
@@ -140,6 +140,10 @@ def test_what_cannot_be_opened(tmp_path: Path, disk: Path) -> None:
     assert raised.value.filename == str(tmp_path / "none")
     with pytest.raises(BootError):
         sandbox.boot([DiskSpec(str(disk))], image=disk)
+    with pytest.raises(TypeError, match="not MemoryDisk"):
+        sandbox.boot([rumpel.MemoryDisk("1M")], version=VERSION)  # type: ignore[list-item]
+    with pytest.raises(TypeError, match="disks must be a list"):
+        sandbox.boot(str(disk), version=VERSION)
     held = rumpel.Disk(disk)
     with pytest.raises(OSError, match="busy"):
         sandbox.boot([DiskSpec(str(disk))], version=VERSION)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 
+from rumpel.arguments import listed
 from rumpel.build.lookup import image_path
 from rumpel.kernel import Kernel
 from rumpel.sandbox.disks import DiskSpec
@@ -39,7 +40,7 @@ class SandboxedKernel(Kernel):
 
 
 def boot(
-    disks: Sequence[DiskSpec],
+    disks: Sequence[DiskSpec | str | os.PathLike[str]] = (),
     *,
     name: str = "",
     fds: Sequence[int] = (),
@@ -56,7 +57,7 @@ def boot(
     """Boot a kernel in a sandbox.
 
     Args:
-        disks: /dev/vda, /dev/vdb, ...
+        disks: /dev/vda, /dev/vdb, ...: paths, or what tells more of them.
         name: for error messages; the first disk's path by default.
         fds: descriptors that the child gets, as :data:`rumpel.sandbox.spawn.FIRST` and so on,
             for functions of ``modules``.
@@ -75,11 +76,12 @@ def boot(
 
     Raises:
         OSError: if a disk cannot be opened, as :class:`rumpel.Disk`.
+        TypeError: if a disk is neither a path nor a DiskSpec: the child opens it.
         BootError: if there is no kernel image, or it does not boot.
         SandboxError: if the child cannot be confined here.
 
     Example:
-        >>> with rumpel.sandbox.boot([DiskSpec("stick.img")]) as k:  # doctest: +SKIP
+        >>> with rumpel.sandbox.boot(["stick.img"]) as k:  # doctest: +SKIP
         ...     k.mount("/dev/vda1", "/mnt", "vfat")
         ...     k.os.listdir("/mnt")
     """
@@ -91,12 +93,14 @@ def boot(
         housekeeper,
         confined,
     )
-    process = take(name or (disks[0].path if disks else "sandbox"), setup, fds)
+    given = listed("disks", disks, 'disks=["disk.img"]')
+    specs = [d if isinstance(d, DiskSpec) else DiskSpec(os.fspath(d)) for d in given]
+    process = take(name or (specs[0].path if specs else "sandbox"), setup, fds)
     # On a busy machine an interpreter may take its time to start.
     process.set_timeout(None if timeout is None else max(timeout, _START))
     native = RemoteKernel(process)
     try:
-        native.start(os.getcwd(), [DiskSpec(*disk) for disk in disks])  # noqa: PTH109
+        native.start(os.getcwd(), specs)  # noqa: PTH109
         process.set_timeout(timeout)
     except BaseException:
         native.close()
