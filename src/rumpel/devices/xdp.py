@@ -41,7 +41,7 @@ class XdpNic(Nic):
     closed or the process ends. The interface is promiscuous meanwhile. Takes CAP_NET_RAW,
     CAP_NET_ADMIN and CAP_BPF, and a host of Linux 5.9.
 
-    It pays for many small packets: see networking.md. There are no segments
+    It pays for many small packets: see docs/interfaces.md. There are no segments
     larger than the MTU in either direction, and what the interface has put together (GRO) or
     whose VLAN tag it has taken off does not come as it was on the wire: ``ethtool -K eth1 lro
     off rxvlan off``.
