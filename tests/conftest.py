@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterator
-from itertools import chain, groupby
+from itertools import chain, groupby, islice
 from typing import Any
 
 import pytest
@@ -63,7 +63,7 @@ def dealt(items: list[pytest.Item], workers: int) -> list[pytest.Item]:
         left -= size
         share = list(chain.from_iterable(groups[worker::workers]))
         order += share
-        order += [item for item, _ in zip(others, range(size - len(share)), strict=False)]
+        order += islice(others, max(size - len(share), 0))
     return [*order, *others]
 
 
