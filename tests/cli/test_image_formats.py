@@ -126,3 +126,23 @@ def test_a_url(run: Run, disk: Path) -> None:
         assert run("ls", f"{server.url}/disk.img:/").lines == ["lost+found"]
         missing = run("ls", f"{server.url}/none:/", status=1)
         assert missing.error == f"rumpel: {server.url}/none: no such image\n"
+
+
+@pytest.mark.parametrize("format", ["pax", "gnu", "oldgnu"])
+def test_holes_of_archives(run: Run, disk: Path, tree: Path, format: str) -> None:
+    """A file that would not fit is there, with its holes, and what is between them."""
+    with (tree / "sparse").open("wb") as file:
+        for number in range(30):  # more than fit into the first header
+            file.seek(number * (10 << 20))
+            file.write(bytes([number + 1]) * 5000)
+        file.truncate(400 << 20)
+    subprocess.run(["tar", "-S", f"--format={format}", "-cf", "a.tar", "-C", tree, "."], check=True)
+    run("untar", "a.tar", "disk.img:/")
+    assert run("diff", "--ignore", "times", "--exclude", "lost+found", tree, "disk.img:/").out == ""
+    (told,) = json.loads(run("stat", "--json", "disk.img:/sparse").out)
+    assert (told["size"], told["blocks"] < 1000) == (400 << 20, True)
+    check(disk)
+    run("tar", "disk.img:/sparse", "plain.tar")
+    assert Path("plain.tar").stat().st_size > 400 << 20
+    run("untar", "plain.tar", "disk.img:/again")
+    run("diff", "--ignore", "times", "disk.img:/sparse", "disk.img:/again/sparse")

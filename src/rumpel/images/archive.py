@@ -250,6 +250,11 @@ def _mtime(member: tarfile.TarInfo) -> int:
 def _file(
     tar: tarfile.TarFile, member: tarfile.TarInfo, path: str, attributes: list[Any]
 ) -> Iterator[Item]:
+    if member.issparse():
+        yield ["f", path, attributes, False, member.size], b""
+        yield from _data(tar, member)
+        yield ["e", member.size], b""
+        return
     content = tar.extractfile(member)
     assert content
     data = content.read(_BUFFER)
@@ -259,10 +264,28 @@ def _file(
     yield ["f", path, attributes, False, member.size], b""
     at = 0
     while data:
-        yield ["c", at], data
+        if data.count(0) < len(data):  # else it can be a hole, as it may have been
+            yield ["c", at], data
         at += len(data)
         data = content.read(_BUFFER)
     yield ["e", at], b""
+
+
+def _data(tar: tarfile.TarFile, member: tarfile.TarInfo) -> Iterator[Item]:
+    """What is between the holes, which lies in the archive one piece after the other."""
+    file: Any = tar.fileobj
+    file.seek(member.offset_data)
+    sparse: Any = member.sparse
+    for start, length in sparse:
+        if not 0 <= start <= start + length <= member.size:
+            raise tarfile.ReadError(f"{member.name}: its holes make no sense")
+        done = 0
+        while done < length:
+            data = file.read(min(_BUFFER, length - done))
+            if not data:
+                raise tarfile.ReadError("unexpected end of data")
+            yield ["c", start + done], data
+            done += len(data)
 
 
 def _clean(name: str) -> str:
