@@ -92,6 +92,7 @@ def test_what_takes_records(boot: Boot) -> None:
         (TypeError, "a descriptor is expected", lambda: rumpel.Console("x")),  # type: ignore[arg-type]
         (TypeError, "a port is an integer, not 'x'", lambda: UserNet().forward("x")),  # type: ignore[arg-type]
         (ValueError, "Invalid value NaN", lambda: Link(delay=NAN)),
+        (TypeError, "must be real number, not str", lambda: Link(delay="1ms")),  # type: ignore[arg-type]
         (OverflowError, "do not fit in 64 bits of nanoseconds", lambda: Link(delay=1e300)),
         (TypeError, "must be real number, not str", lambda: rumpel.VirtualClock("x")),  # type: ignore[arg-type]
     ],

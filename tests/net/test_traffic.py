@@ -220,7 +220,10 @@ class TestOptions:
     @pytest.mark.parametrize(
         ("kind", "options", "message"),
         [
-            ("netem", {"nonsense": 1}, "nonsense"),
+            ("netem", {"dealy": 1}, "netem has no option 'dealy', but delay, jitter"),
+            ("netem", {"delay": "10ms"}, "delay is a number of seconds, not '10ms'"),
+            ("netem", {"loss": "1%"}, "loss is a number between 0 and 1, not '1%'"),
+            ("tbf", {"burst": 1000}, "tbf needs rate_bps"),
             ("fq_codel", {"nonsense": 1}, "fq_codel has no option 'nonsense', but target"),
             ("ingress", {"limit": 1}, "has no options"),
             ("tbf", {"rate_bps": 1e6, "burst": 1}, "either latency"),

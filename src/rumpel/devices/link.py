@@ -32,9 +32,10 @@ class Link:
         mtu: int = 1500,
         macs: tuple[str | None, str | None] = (None, None),
     ) -> None:
+        delay_ns = to_ns(delay)
         if delay < 0:
             raise ValueError("a delay cannot be negative")
-        ends = _native.net_link(to_ns(delay), mtu, to_mac(macs[0]), to_mac(macs[1]))
+        ends = _native.net_link(delay_ns, mtu, to_mac(macs[0]), to_mac(macs[1]))
         self.ends = (Nic(ends[0]), Nic(ends[1]))
 
     def __iter__(self) -> Iterator[Nic]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import stat
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any
@@ -411,10 +411,6 @@ class Image(AbstractFileSystem):  # type: ignore[misc]
     def modified(self, path: str) -> datetime:
         """When it was written to."""
         return datetime.fromtimestamp(self.info(path)["mtime"], UTC)
-
-    def walk_entries(self, path: str = "/") -> Iterator[Any]:
-        """All entries of a tree, as :class:`rumpel.images.found.Found`."""
-        return self.volume.walk(self._strip_protocol(path))
 
 
 def _info(name: str, found: Any) -> dict[str, Any]:

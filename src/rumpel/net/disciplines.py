@@ -27,19 +27,27 @@ _ETHERNET = 1
 Options = dict[str, Any]
 
 
+def _check_number(value: object, what: str, unit: str) -> None:
+    if not isinstance(value, int | float):
+        raise TypeError(f"{what} is a number {unit}, not {value!r}")
+
+
 def _probability(value: float, what: str) -> int:
+    _check_number(value, what, "between 0 and 1")
     if not 0 <= value <= 1:
         raise ValueError(f"{what} is a fraction between 0 and 1, not {value!r}")
     return round(value * _U32)
 
 
 def _time(value: float, unit: int, what: str) -> int:
+    _check_number(value, what, "of seconds")
     if value < 0:
         raise ValueError(f"{what} cannot be negative: {value!r}")
     return round(value * unit)
 
 
 def _bytes_a_second(value: float, what: str) -> int:
+    _check_number(value, what, "of bits a second")
     if value < 8:
         raise ValueError(f"{what} is in bits a second, at least 8, not {value!r}")
     return int(value) // 8
@@ -268,7 +276,7 @@ def discipline_options(kind: str, options: Options) -> bytes:
     if kind in _BUILT:
         if kind in ("pfifo", "bfifo") and not options:
             return b""
-        return _BUILT[kind](**options)
+        return _encoded(kind, _BUILT[kind], options)
     if kind not in _PLAIN:
         raise ValueError(
             f"the options of {kind!r} are not known here; k.iproute().tc() knows more kinds"
@@ -282,7 +290,20 @@ def class_options(kind: str, options: Options) -> bytes:
     """Encode the options of a class; of the disciplines above only htb has any."""
     if kind != "htb":
         raise ValueError(f"{kind!r} has no classes that can be made here; see k.iproute().tc()")
-    return _htb_class(**options)
+    return _encoded("a class of htb", _htb_class, options)
+
+
+def _encoded(kind: str, encode: Callable[..., bytes], options: Options) -> bytes:
+    """Call a function whose keywords are the options that there are."""
+    code = encode.__code__
+    known = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+    for name in options:
+        if name not in known:
+            raise TypeError(f"{kind} has no option {name!r}, but {', '.join(known)}")
+    for name in known:
+        if name not in options and name not in (encode.__kwdefaults__ or {}):
+            raise TypeError(f"{kind} needs {name}")
+    return encode(**options)
 
 
 def handle(text: str) -> int:
