@@ -13,6 +13,7 @@ import ssl
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -400,6 +401,43 @@ def test_interrupt(kernel: rumpel.Kernel) -> None:
     with pytest.raises(KeyboardInterrupt):
         kernel.aio.run(main())
     assert ended == [True]
+
+
+def test_an_interrupt_that_does_not_end_the_wait(kernel: rumpel.Kernel) -> None:
+    """As one that comes just before it: here to another thread, where it is only noted."""
+
+    async def main() -> None:
+        def interrupt() -> None:
+            time.sleep(0.02)
+            signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+
+        thread = threading.Thread(target=interrupt)
+        thread.start()
+        try:
+            await asyncio.sleep(200)
+        finally:
+            thread.join()
+
+    start = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        kernel.aio.run(main())
+    assert time.monotonic() - start < 100
+    # Nobody is woken by a loop's descriptor that is no more.
+    assert signal.set_wakeup_fd(-1) == -1
+
+
+def test_the_wakeup_descriptor_of_others_is_left_alone(kernel: rumpel.Kernel) -> None:
+    async def main() -> int:
+        return signal.set_wakeup_fd(theirs)
+
+    ours, theirs = os.pipe2(os.O_NONBLOCK)
+    signal.set_wakeup_fd(theirs)
+    try:
+        assert kernel.aio.run(main()) == theirs
+    finally:
+        assert signal.set_wakeup_fd(-1) == theirs
+        os.close(ours)
+        os.close(theirs)
 
 
 def test_names_are_looked_up_by_the_kernel(kernel: rumpel.Kernel) -> None:

@@ -9,9 +9,15 @@ import pytest
 
 from rumpel import Kernel, Link
 from rumpel.net import IPPROTO_MPTCP, Limits, TcpInfo
+from rumpel.socket import Socket
 from tests.net.tools import Boot, virtual_pair
 
 kernel_test = pytest.mark.kernel
+
+
+def is_readable(kernel: Kernel, sock: Socket) -> None:
+    """What has been sent may still be on its way, as long as the host is busy with others."""
+    assert kernel.select.select([sock], [], [], 60)[0]
 
 
 @kernel_test
@@ -90,12 +96,16 @@ class TestSockets:
             client.setsockopt(host.IPPROTO_TCP, host.TCP_CONGESTION, b"bbr")
             client.setsockopt(host.SOL_SOCKET, host.SO_MARK, 7)
             client.connect(("127.0.0.1", 80))
+            is_readable(kernel, server)
             found = {(s.state, s.local[1] == 80): s for s in kernel.net.sockets()}
             listener = found["listen", True]
             assert listener.local == ("127.0.0.1", 80)
             assert (listener.recv_queue, listener.send_queue) == (1, 5)
             peer, _ = server.accept()
             client.sendall(b"hello")
+            is_readable(kernel, peer)
+            while TcpInfo.of(client).unacked:
+                kernel.sleep(0.001)
             found = {(s.state, s.local[1] == 80): s for s in kernel.net.sockets()}
             own, other = found["established", False], found["established", True]
             assert own.remote == ("127.0.0.1", 80)

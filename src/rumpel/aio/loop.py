@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
+import signal
 import socket
 import weakref
 from asyncio import exceptions
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Executor
 from functools import partial, wraps
 from types import FunctionType
@@ -70,6 +72,8 @@ class EventLoop(asyncio.SelectorEventLoop):
     """
 
     _selector: Selector
+    _csock: socket.socket
+    _signal_handlers: dict[int, Any]
     _closed = True  # until there is something to close
 
     def __init__(self, kernel: Kernel, *, autojump_threshold: float = 0.0) -> None:
@@ -95,6 +99,29 @@ class EventLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         """The kernel's monotonic clock, in seconds."""
         return super().time() if self._clock is None else self._clock.now_ns / NS
+
+    def run_forever(self) -> None:
+        """Run until it is stopped. A signal wakes it, also just before it would sleep."""
+        with self._woken_by_signals():
+            super().run_forever()
+
+    @contextlib.contextmanager
+    def _woken_by_signals(self) -> Iterator[None]:
+        # Else only signals do that come while the thread sleeps; asyncio has it so with
+        # handlers of its own only. Whoever has the descriptor already keeps it.
+        ours = self._csock.fileno()
+        try:
+            before = signal.set_wakeup_fd(ours, warn_on_full_buffer=False)
+        except ValueError:  # Python runs handlers in the main thread only
+            yield
+            return
+        if before != -1:
+            signal.set_wakeup_fd(before)
+        try:
+            yield
+        finally:
+            if before == -1 and not self._signal_handlers:
+                signal.set_wakeup_fd(-1)
 
     def attach(self, driver: Driver) -> None:
         """Serve asynchronous calls; for :mod:`rumpel.aio` only."""
