@@ -10,11 +10,13 @@ import os
 import stat
 import struct
 import subprocess
+import unicodedata
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import rumpel
 from tests.conftest import VERSION
 from tests.images.tools import CHECK, ENV, check, make
 
@@ -177,6 +179,57 @@ def test_ufs(opened: Any, tmp_path: Path) -> None:
         with pytest.raises(OSError, match="Read-only file system"):
             image.pipe("/new", b"")
     assert facts(tmp_path / "back", False) == facts(tree, False)
+
+
+def test_hfsplus(opened: Any, tmp_path: Path) -> None:
+    """On a CD for a Mac, which has an Apple partition table as well."""
+    tree, disk = tmp_path / "tree", tmp_path / "disk.img"
+    make_tree(tree)
+    (tree / "dir" / "below" / "again").unlink()
+    command = ["xorriso", "-as", "mkisofs", "-quiet", "-hfsplus", "-V", "For Macs", "-o"]
+    subprocess.run([*command, str(disk), str(tree)], check=True, env=ENV, capture_output=True)
+    with opened(disk, 3) as image:
+        device = image.volume.device
+        assert (device.kind, device.label) == ("hfsplus", "For Macs")
+        image.copy_out("/", tmp_path / "back")
+        with pytest.raises(OSError, match="Read-only file system"):
+            image.pipe("/new", b"")
+    got = {unicodedata.normalize("NFC", k): v for k, v in facts(tmp_path / "back", False).items()}
+    assert got == facts(tree, False)
+
+
+@pytest.mark.parametrize("kind", ["squashfs", "erofs", "iso9660", "ufs", "ext4", "btrfs"])
+def test_overlayfs(kind: str, default_image: str, tmp_path: Path) -> None:
+    """It lies over any of them, but for FAT and exFAT."""
+    tree, disk = tmp_path / "tree", tmp_path / "disk.img"
+    make_tree(tree)
+    ufs = ["makefs", "-t", "ffs", "-s", "16m", "{disk}", "{tree}"]
+    command = {**READ_ONLY, "ufs": ufs}.get(kind)
+    if command:
+        words = [each.format(tree=tree, disk=disk) for each in command]
+        subprocess.run(words, check=True, env=ENV, capture_output=True)
+    else:
+        make(disk, kind, SIZES.get(kind, 32))
+    with rumpel.boot(image=default_image, disks=[rumpel.Disk(disk, read_only=True)]) as k:
+        data = "ufstype=44bsd" if kind == "ufs" else ""
+        k.mount("/dev/vda", "/lower", kind, read_only=True, data=data)
+        k.mount("tmpfs", "/rw", "tmpfs")
+        k.os.mkdir("/rw/upper")
+        k.os.mkdir("/rw/work")
+        layers = "lowerdir=/lower,upperdir=/rw/upper,workdir=/rw/work"
+        k.mount("overlay", "/merged", "overlay", data=layers)
+        with k.open("/merged/new", "w") as file:
+            file.write("new")
+        if command:
+            with k.open("/merged/large", "ab") as file:
+                file.write(b"more")
+            with k.open("/merged/large", "rb") as file:
+                assert file.read() == (tree / "large").read_bytes() + b"more"
+            k.os.unlink("/merged/dir/file")
+            assert "file" in k.os.listdir("/lower/dir")
+            assert "file" not in k.os.listdir("/merged/dir")
+        assert "new" in k.os.listdir("/merged")
+        assert "new" not in k.os.listdir("/lower")
 
 
 def test_nilfs2(opened: Any, tmp_path: Path) -> None:
