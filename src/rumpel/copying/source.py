@@ -52,6 +52,7 @@ __all__ = [
     "read",
     "read_tree",
     "xattr_names",
+    "xattr_values",
 ]
 
 _BUFFER = 512 << 10
@@ -302,11 +303,10 @@ class _Reader:
                 start += len(data)
 
     def xattrs(self, where: int | str, **options: Any) -> list[list[str]]:
-        names = xattr_names(self.os, where, **options)
-        if not names:
+        if not (names := xattr_names(self.os, where, **options)):
             return []
-        get = self.os.getxattr
-        return [[name, get(where, name, **options).decode("latin-1")] for name in names]
+        found = xattr_values(self.os, where, names, **options)
+        return [[name, value.decode("latin-1")] for name, value in found]
 
 
 def read(os: Any, fd: int, size: int, room: Room | None) -> Any:
@@ -365,3 +365,18 @@ def xattr_names(os: Any, where: int | str, **options: Any) -> list[str]:
         return []
     # XFS shows access control lists a second time, in the form that the disk has.
     return [name for name in names if not name.startswith(_OF_XFS)] if names else names
+
+
+def xattr_values(
+    os: Any, where: int | str, names: Sequence[str], **options: Any
+) -> Iterator[tuple[str, bytes]]:
+    """Extended attributes with these names, without those that are not there.
+
+    They may have gone; and HFS+ lists one, of the Finder, by a name whose last letter is missing.
+    """
+    for name in names:
+        try:
+            yield name, os.getxattr(where, name, **options)
+        except OSError as error:
+            if error.errno not in (errno.ENODATA, *NO_XATTRS):
+                raise

@@ -16,6 +16,7 @@ import click
 from rumpel.cli.image.clicked import Command, options
 from rumpel.cli.image.common import Images, warn
 from rumpel.cli.image.how import How
+from rumpel.copying.source import xattr_names, xattr_values
 from rumpel.images.errors import ImageError
 from rumpel.images.locate import parse
 
@@ -88,8 +89,8 @@ def _replace(kernel: object, path: str, data: bytes) -> None:
         with k.open(new, "xb") as file:
             file.write(data)
             file.flush()
-            for attribute in k.os.listxattr(path):
-                k.os.setxattr(file.fileno(), attribute, k.os.getxattr(path, attribute))
+            for attribute, value in xattr_values(k.os, path, xattr_names(k.os, path)):
+                k.os.setxattr(file.fileno(), attribute, value)
             k.os.fchown(file.fileno(), status.st_uid, status.st_gid)
             k.os.fchmod(file.fileno(), status.st_mode & 0o7777)
             k.os.fsync(file.fileno())

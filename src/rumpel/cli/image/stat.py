@@ -9,7 +9,7 @@ from datetime import datetime
 from rumpel.cli.image.common import Images, show, show_json
 from rumpel.cli.image.how import AS_JSON, How
 from rumpel.cli.image.ls import to_json
-from rumpel.copying.source import xattr_names
+from rumpel.copying.source import xattr_names, xattr_values
 from rumpel.options import Argument, Option
 
 _KINDS = {
@@ -43,10 +43,8 @@ def run(how: How, names: tuple[str, ...], follow: bool, as_json: bool) -> None:
             with images.attempt(place.name):
                 each = next(place.volume.walk(place.path, 0, follow=follow))
                 os = place.volume.kernel.os
-                xattrs = {
-                    name: os.getxattr(place.path, name, follow_symlinks=follow)
-                    for name in xattr_names(os, place.path, follow_symlinks=follow)
-                }
+                there = xattr_names(os, place.path, follow_symlinks=follow)
+                xattrs = dict(xattr_values(os, place.path, there, follow_symlinks=follow))
                 if as_json:
                     texts = {name: value.hex() for name, value in xattrs.items()}
                     every.append({**to_json(place, each), "xattrs": texts})
