@@ -127,6 +127,11 @@ int rumpel_image_open(struct rumpel_image_file *file, const char *path, const ch
 /* Maps it at arena->image. fresh: and relocates it; else what is written comes from a snapshot. */
 int rumpel_image_load(struct rumpel_image_file *file, const struct rumpel_arena *arena, bool fresh,
 		      const struct rumpel_image **image, const char **why);
+/*
+ * Where in the file a page of the image is that nothing but relocation, and a boot, writes to:
+ * at so many bytes from its beginning in memory. -1: it is no such.
+ */
+int64_t rumpel_image_constant(const struct rumpel_image_file *file, uint64_t at);
 void rumpel_image_close(struct rumpel_image_file *file);
 
 #endif

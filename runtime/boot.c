@@ -261,7 +261,7 @@ static int boot_by_snapshot(struct rumpel_kernel *kernel, const struct rumpel_co
 		return boot_fresh(kernel, config, NULL, NULL, why);
 	error = boot_fresh(kernel, config, at, mappings_at, why);
 	if (!error) {
-		snapshot_save(kernel, file, &identity);
+		snapshot_save(kernel, file, &identity, config->image);
 		error = plug_devices(kernel, config);
 	}
 	return error;

@@ -106,6 +106,22 @@ void rumpel_image_close(struct rumpel_image_file *file)
 	free(file->headers);
 }
 
+int64_t rumpel_image_constant(const struct rumpel_image_file *file, uint64_t at)
+{
+	const struct headers *headers = file->headers;
+
+	for (int i = 0; i < headers->elf.e_phnum; i++) {
+		const Elf64_Phdr *segment = &headers->program[i];
+		uint64_t start = page_down(segment->p_vaddr);
+
+		if (segment->p_type == PT_LOAD && segment->p_flags & PF_W &&
+		    segment->p_filesz == segment->p_memsz && at >= start &&
+		    at < page_up(segment->p_vaddr + segment->p_memsz))
+			return (int64_t)(page_down(segment->p_offset) + at - start);
+	}
+	return -1;
+}
+
 static int map_segment(int fd, char *base, const Elf64_Phdr *segment, bool fresh)
 {
 	bool writable = segment->p_flags & PF_W;

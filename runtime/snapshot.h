@@ -13,7 +13,7 @@
 #include "core.h"
 
 /* Changes with all that is below, and with what a kernel is before it is saved. */
-#define SNAPSHOT_MAGIC 0x3130706e736c7572ull
+#define SNAPSHOT_MAGIC 0x3230706e736c7572ull
 
 /* Of those that have bound tasks: pid 1 and the agent. */
 #define SNAPSHOT_TASKS 2
@@ -29,7 +29,7 @@ struct snapshot_header {
 	struct snapshot_identity identity;
 	uint64_t arena, mappings; /* addresses */
 	uint64_t now, age; /* ns: as the kernel counts; since it booted */
-	uint64_t pieces, aliases, log; /* how many of them follow, and bytes of text */
+	uint64_t pieces, parts, aliases, log; /* how many of them follow, and bytes of text */
 	uint64_t runnable;
 	struct {
 		struct rumpel_caller caller;
@@ -37,9 +37,12 @@ struct snapshot_header {
 	} tasks[SNAPSHOT_TASKS];
 };
 
-/* Pages that lie together: struct rumpel_alias is what the aliases are. */
+/*
+ * Pages that lie together: struct rumpel_alias is what the aliases are. Parts are such of the
+ * image's file, which nobody has written to: where all else is copied, these are mapped.
+ */
 struct snapshot_piece {
-	uint64_t address, len, offset; /* in the file */
+	uint64_t address, len, offset; /* in the file, or the image's */
 };
 
 /* 0 or -errno. */
@@ -54,6 +57,6 @@ int snapshot_load(struct rumpel_kernel *kernel, const char *file,
 		  const struct snapshot_identity *identity, const char *image);
 /* 0 or -errno: then the file is as it was. */
 int snapshot_save(struct rumpel_kernel *kernel, const char *file,
-		  const struct snapshot_identity *identity);
+		  const struct snapshot_identity *identity, const char *image);
 
 #endif

@@ -16,7 +16,7 @@ struct contents {
 	int fd;
 	struct snapshot_header header;
 	char *rest; /* what lies between the header and the pages */
-	const struct snapshot_piece *pieces;
+	const struct snapshot_piece *pieces, *parts;
 	const struct rumpel_alias *aliases;
 	const char *log;
 };
@@ -38,13 +38,15 @@ static bool is_own(int fd, uint64_t *size)
 	       !(status.st_mode & (S_IWGRP | S_IWOTH));
 }
 
-static bool are_inside(const struct contents *contents, uint64_t size)
+/* Of a file of that size. */
+static bool are_inside(const struct contents *contents, const struct snapshot_piece *pieces,
+		       uint64_t count, uint64_t size)
 {
 	const struct snapshot_header *header = &contents->header;
 	uint64_t end = header->arena + (1ull << 40);
 
-	for (uint64_t i = 0; i < header->pieces; i++) {
-		const struct snapshot_piece *piece = &contents->pieces[i];
+	for (uint64_t i = 0; i < count; i++) {
+		const struct snapshot_piece *piece = &pieces[i];
 
 		if (piece->address < header->arena || piece->address > end ||
 		    piece->len > end - piece->address || piece->offset > size ||
@@ -58,24 +60,27 @@ static bool are_inside(const struct contents *contents, uint64_t size)
 static int read_contents(struct contents *contents, const struct snapshot_identity *identity)
 {
 	struct snapshot_header *header = &contents->header;
-	size_t pieces, aliases;
+	size_t pieces, parts, aliases;
 	uint64_t size;
 
 	if (!is_own(contents->fd, &size) || !read_all(contents->fd, header, sizeof(*header), 0) ||
 	    memcmp(&header->identity, identity, sizeof(*identity)) != 0 || header->pieces > MOST ||
-	    header->aliases > MOST || header->log > LOG_SIZE)
+	    header->parts > MOST || header->aliases > MOST || header->log > LOG_SIZE)
 		return -ESTALE;
 	pieces = header->pieces * sizeof(*contents->pieces);
+	parts = header->parts * sizeof(*contents->parts);
 	aliases = header->aliases * sizeof(*contents->aliases);
-	contents->rest = malloc(pieces + aliases + header->log);
+	contents->rest = malloc(pieces + parts + aliases + header->log);
 	if (!contents->rest)
 		return -ENOMEM;
 	contents->pieces = (const struct snapshot_piece *)contents->rest;
-	contents->aliases = (const struct rumpel_alias *)(contents->rest + pieces);
-	contents->log = contents->rest + pieces + aliases;
-	if (!read_all(contents->fd, contents->rest, pieces + aliases + header->log,
+	contents->parts = contents->pieces + header->pieces;
+	contents->aliases = (const struct rumpel_alias *)(contents->rest + pieces + parts);
+	contents->log = contents->rest + pieces + parts + aliases;
+	if (!read_all(contents->fd, contents->rest, pieces + parts + aliases + header->log,
 		      sizeof(*header)) ||
-	    !are_inside(contents, size))
+	    !are_inside(contents, contents->pieces, header->pieces, size) ||
+	    !are_inside(contents, contents->parts, header->parts, identity->image_size))
 		return -ESTALE;
 	return 0;
 }
@@ -96,6 +101,13 @@ static int map_image(struct rumpel_kernel *kernel, const struct contents *conten
 		error = -ESTALE;
 	if (!error)
 		error = rumpel_image_load(&file, &kernel->arena, false, &kernel->image, &why);
+	for (uint64_t i = 0; i < header->parts && !error; i++) {
+		const struct snapshot_piece *part = &contents->parts[i];
+
+		if (rumpel_image_map((void *)part->address, part->len, PROT_READ, file.fd,
+				     (off_t)part->offset) == MAP_FAILED)
+			error = -errno;
+	}
 	rumpel_image_close(&file);
 	if (!error)
 		error = rumpel_mappings_create(&kernel->mappings, (char *)header->mappings);

@@ -10,8 +10,9 @@
 #include <time.h>
 #include <unistd.h>
 
-/* As many pages that are not needed are taken along rather than to begin a new piece. */
+/* Of pages: a new piece begins behind more that are not needed; a part has at least as many. */
 #define GAP 16
+#define MOST_PARTS 8
 /* Nobody writes to a file that was not written to for so long, in seconds. */
 #define ABANDONED 60
 
@@ -46,6 +47,11 @@ struct saved {
 	int fd;
 	struct snapshot_piece *pieces;
 	uint64_t count, room;
+	/* Of the image's file. */
+	struct rumpel_image_file file;
+	uint64_t base;
+	struct snapshot_piece parts[MOST_PARTS], part; /* the last is not yet among them */
+	uint64_t part_count;
 };
 
 static int write_all(int fd, const void *from, size_t len, uint64_t offset)
@@ -64,14 +70,13 @@ static int write_all(int fd, const void *from, size_t len, uint64_t offset)
 	return 0;
 }
 
-/* In the order of their addresses. */
-static int add_pages(void *data, uint64_t address, uint64_t len)
+/* gap: as many bytes that are not needed are taken along rather than to begin a new piece. */
+static int add_piece(struct saved *saved, uint64_t address, uint64_t len, uint64_t gap)
 {
-	struct saved *saved = data;
 	struct snapshot_piece *last = saved->count ? &saved->pieces[saved->count - 1] : NULL;
 	struct snapshot_piece *more;
 
-	if (last && address - last->address <= last->len + GAP * PAGE) {
+	if (last && address - last->address <= last->len + gap) {
 		last->len = address + len - last->address;
 		return 0;
 	}
@@ -86,21 +91,92 @@ static int add_pages(void *data, uint64_t address, uint64_t len)
 	return 0;
 }
 
+static bool is_zero(const uint64_t *page)
+{
+	for (size_t i = 0; i < PAGE / sizeof(*page); i++)
+		if (page[i])
+			return false;
+	return true;
+}
+
+/* Is a page as it is in the image's file, and stays so? Then this is where. */
+static bool is_of_image(const struct saved *saved, uint64_t address, int64_t *offset)
+{
+	char page[PAGE];
+
+	if (address < saved->base)
+		return false;
+	*offset = rumpel_image_constant(&saved->file, address - saved->base);
+	return *offset >= 0 && pread(saved->file.fd, page, PAGE, *offset) == (ssize_t)PAGE &&
+	       !memcmp(page, (const void *)address, PAGE);
+}
+
+/* To map a part pays from some length on. */
+static int end_part(struct saved *saved)
+{
+	struct snapshot_piece part = saved->part;
+
+	saved->part.len = 0;
+	if (part.len < GAP * PAGE || saved->part_count == MOST_PARTS)
+		return part.len ? add_piece(saved, part.address, part.len, 0) : 0;
+	saved->parts[saved->part_count++] = part;
+	return 0;
+}
+
+/* Only what has to be copied: what is not is zero, or the image's. */
+static int add_needed(struct saved *saved, uint64_t address)
+{
+	struct snapshot_piece *part = &saved->part;
+	int64_t offset;
+	int error;
+
+	if (is_zero((const uint64_t *)address))
+		return 0;
+	if (!is_of_image(saved, address, &offset)) {
+		error = end_part(saved);
+		return error ? error : add_piece(saved, address, PAGE, 0);
+	}
+	if (part->len && part->address + part->len == address) {
+		part->len += PAGE;
+		return 0;
+	}
+	error = end_part(saved);
+	*part = (struct snapshot_piece){ address, PAGE, (uint64_t)offset };
+	return error;
+}
+
+/* In the order of their addresses. */
+static int add_pages(void *data, uint64_t address, uint64_t len)
+{
+	struct saved *saved = data;
+	int error = 0;
+
+	if (!RUMPEL_SNAPSHOT_IS_WHOLE)
+		return add_piece(saved, address, len, GAP * PAGE);
+	for (uint64_t end = address + len; address < end && !error; address += PAGE)
+		error = add_needed(saved, address);
+	return error;
+}
+
 static uint64_t page_up(uint64_t at)
 {
 	return (at + PAGE - 1) & ~(PAGE - 1);
 }
 
-/* After the header: pieces, aliases, the log, and from the next page on what the pieces hold. */
+/* After the header: pieces, parts, aliases, the log, and from the next page on what the pieces hold. */
 static int write_rest(struct saved *saved, struct rumpel_kernel *kernel,
 		      struct snapshot_header *header)
 {
 	uint64_t at = sizeof(*header) + saved->count * sizeof(*saved->pieces);
+	uint64_t parts = saved->part_count * sizeof(*saved->parts);
 	struct rumpel_alias alias;
 	size_t index = 0;
-	int error = 0;
+	int error;
 
 	header->pieces = saved->count;
+	header->parts = saved->part_count;
+	error = write_all(saved->fd, saved->parts, parts, at);
+	at += parts;
 	while (!error && rumpel_arena_alias(&kernel->arena, &index, &alias)) {
 		error = write_all(saved->fd, &alias, sizeof(alias), at);
 		at += sizeof(alias);
@@ -125,11 +201,13 @@ static int write_rest(struct saved *saved, struct rumpel_kernel *kernel,
 }
 
 /* Token held. */
-static int save(struct rumpel_kernel *kernel, int fd, struct snapshot_header *header)
+static int save(struct rumpel_kernel *kernel, int fd, struct snapshot_header *header,
+		const char *image)
 {
-	struct saved saved = { .fd = fd };
+	struct saved saved = { .fd = fd, .base = (uint64_t)kernel->arena.image };
 	const struct rumpel_task *tasks[SNAPSHOT_TASKS] = { kernel->init, kernel->agent };
 	uint64_t mappings_size;
+	const char *why = NULL;
 	int error;
 
 	/* What the boot has left to do need not be done each time. */
@@ -145,9 +223,14 @@ static int save(struct rumpel_kernel *kernel, int fd, struct snapshot_header *he
 		header->tasks[i].caller = tasks[i]->caller;
 		header->tasks[i].id = tasks[i]->id;
 	}
-	error = rumpel_arena_written(&kernel->arena, add_pages, &saved);
+	error = rumpel_image_open(&saved.file, image, &why);
+	if (!error)
+		error = rumpel_arena_written(&kernel->arena, add_pages, &saved);
+	if (!error)
+		error = end_part(&saved);
 	if (!error)
 		error = write_rest(&saved, kernel, header);
+	rumpel_image_close(&saved.file);
 	free(saved.pieces);
 	return error;
 }
@@ -183,7 +266,7 @@ static int create(const char *name)
 }
 
 int snapshot_save(struct rumpel_kernel *kernel, const char *file,
-		  const struct snapshot_identity *identity)
+		  const struct snapshot_identity *identity, const char *image)
 {
 	struct snapshot_header header = { .identity = *identity };
 	int fd, error;
@@ -195,7 +278,7 @@ int snapshot_save(struct rumpel_kernel *kernel, const char *file,
 	if (fd < 0)
 		return fd;
 	rumpel_token_take(kernel);
-	error = save(kernel, fd, &header);
+	error = save(kernel, fd, &header, image);
 	rumpel_leave(kernel, false);
 	/* Were the host to lose its power, half a file would not be noticed. */
 	if (!error && fdatasync(fd) < 0)

@@ -15,7 +15,7 @@ from tests.conftest import VERSION
 
 __all__ = ["MODULES", "disk", "doomed", "make_disk", "pid", "shared"]
 
-MODULES = ("rumpel.images.jobs", "shutil", "rumpel.copying.target")
+MODULES = ("rumpel.images.jobs", "rumpel.images.copies", "shutil")
 
 
 def make_disk(directory: Path) -> Path:

@@ -14,7 +14,7 @@ import pytest
 import rumpel
 from rumpel import sandbox
 from rumpel.errors import BootError, KernelClosed, SandboxError
-from rumpel.images import jobs
+from rumpel.images import copies
 from rumpel.sandbox import DiskSpec, SandboxedKernel
 from rumpel.sandbox.area import PIECE, Area, memory
 from rumpel.sandbox.channel import Channel, encode
@@ -251,11 +251,11 @@ def test_very_many_errors() -> None:
     errors = [
         (f"/source/{number}", f"/target/{number}", "No space left") for number in range(50_000)
     ]
-    told = jobs._first(errors, lambda more: ("...", "", f"and {more} more"))
+    told = copies._first(errors, lambda more: ("...", "", f"and {more} more"))
     assert told[0] == errors[0]
     assert told[-1] == ("...", "", f"and {len(errors) - len(told) + 1} more")
     assert len(encode(told)) < 1 << 20
-    assert jobs._first(errors[:10], lambda more: (more,)) == errors[:10]
+    assert copies._first(errors[:10], lambda more: (more,)) == errors[:10]
 
 
 def with_an_area() -> tuple[Channel, Channel]:

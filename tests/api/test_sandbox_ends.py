@@ -149,7 +149,7 @@ def test_an_interrupt_between_messages(doomed: SandboxedKernel, tmp_path: Path) 
                 raise KeyboardInterrupt
             yield item
 
-    args = "feed", "rumpel.images.jobs", "write"
+    args = "feed", "rumpel.images.copies", "write"
     with pytest.raises(KeyboardInterrupt):
         doomed.remote.feed(tree(2), *args, "/tmp/x", "", None)
     assert doomed.os.listdir("/tmp") == []

@@ -16,7 +16,7 @@ import pytest
 from rumpel.cli import _QUICK
 from rumpel.cli.image.group import command as group
 from rumpel.cli.image.how import HOW
-from rumpel.images.prestart import JOBS, MODULES
+from rumpel.images.prestart import _LOOK, JOBS, LOOKING, MODULES
 from rumpel.options import parse
 from rumpel.sandbox.kernel import boot
 
@@ -83,8 +83,8 @@ def test_what_is_wrong(line: str) -> None:
         by_click(line)
 
 
-def python(code: str, *arguments: str) -> set[str]:
-    """Which modules a program says that it has, as installed for users: without a developer's."""
+def python(code: str, *arguments: str) -> list[str]:
+    """What a program says, such as its modules, as installed for users: without a developer's."""
     package = Path(__file__).parents[2] / "src"
     code = f"import sys; sys.path.insert(0, {str(package)!r}); {code}"
     done = subprocess.run(
@@ -94,7 +94,7 @@ def python(code: str, *arguments: str) -> set[str]:
         timeout=60,
     )
     assert done.returncode == 0, done.stderr
-    return set(done.stdout.split())
+    return done.stdout.split()
 
 
 SLOW = {"click", "enum", "fnmatch", "json", "re", "signal", "typing"}
@@ -104,10 +104,10 @@ HEAVY = {"contextlib", "functools", "threading"} | SLOW
 def test_a_kernel_starts_before_anything_is_imported() -> None:
     """What the parent needs to start the child, and the child to boot, imports next to nothing."""
     say = "print(*sys.modules)"
-    assert not python(f"import rumpel.cli, rumpel.images.prestart, rumpel.sandbox.spawn; {say}") & (
-        HEAVY | {"subprocess", "pathlib"}
-    )
-    assert not python(f"import rumpel.sandbox.early; {say}") & (HEAVY | {"rumpel.kernel"})
+    said = python(f"import rumpel.cli, rumpel.images.prestart, rumpel.sandbox.spawn; {say}")
+    assert not {*said} & (HEAVY | {"subprocess", "pathlib"})
+    said = python(f"import rumpel.sandbox.early; {say}")
+    assert not {*said} & (HEAVY | {"rumpel.kernel"})
 
 
 @pytest.mark.kernel
@@ -125,7 +125,7 @@ def test_a_command_needs_no_click(name: str, default_image: str, tmp_path: Path)
         words[-1] = f"{image}:/none"
     code = "import os; end = os._exit; os._exit = lambda _: (print('', *sys.modules), "
     code += "sys.stdout.flush(), end(0)); sys.argv = ['rumpel', 'image', *sys.argv[1:]];"
-    found = python(f"{code} from rumpel.cli import program; program()", *words)
+    found = {*python(f"{code} from rumpel.cli import program; program()", *words)}
     assert "rumpel.sandbox.native" in found
     allowed = {"stat": {"datetime"}}.get(name, set())
     heavy = {"datetime", "inspect", "pathlib", "socket", "subprocess", "tempfile", "uuid"} | SLOW
@@ -133,7 +133,32 @@ def test_a_command_needs_no_click(name: str, default_image: str, tmp_path: Path)
 
 
 @pytest.mark.kernel
-def test_nor_does_the_child(default_image: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.once
+@pytest.mark.parametrize("name", sorted({*_QUICK, *_LOOK}))
+def test_the_process_that_was_started_is_the_right_one(
+    name: str, default_image: str, tmp_path: Path
+) -> None:
+    """It has what the command needs of it: no other has to be started."""
+    image = tmp_path / "disk.img"
+    with image.open("wb") as file:
+        file.truncate(4 << 20)
+    subprocess.run(["mke2fs", "-q", "-t", "ext4", image], check=True)
+    end = f"{image}:/" if name in ("cat", "cp") else image
+    words = [name, "--kernel", default_image, end, *([tmp_path / "out"] * (name == "cp"))]
+    code = "import os, sys; begin = os.posix_spawn; os.posix_spawn = lambda *a, **k: "
+    code += "(sys.stderr.write('begun\\n'), begin(*a, **k))[1]; from rumpel.cli import program; "
+    command = [sys.executable, "-c", f"{code} program()", "image", *map(str, words)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.stderr.count("begun") == 1
+    # That is a directory, and has no content.
+    assert (done.returncode, done.stdout == "") == (name == "cat", name in ("cat", "cp"))
+
+
+@pytest.mark.kernel
+@pytest.mark.parametrize("modules", [LOOKING, MODULES])
+def test_nor_does_the_child(
+    modules: tuple[str, ...], default_image: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What serves the command imports as little, until it is ready and later."""
     begin = os.posix_spawn
 
@@ -141,11 +166,12 @@ def test_nor_does_the_child(default_image: str, monkeypatch: pytest.MonkeyPatch)
         return begin(program, [args[0], "-X", "importtime", *args[1:]], env, **more)
 
     monkeypatch.setattr(os, "posix_spawn", spawn)
-    kernel = boot([], image=default_image, modules=MODULES)
+    kernel = boot([], image=default_image, modules=modules)
     with kernel:
         assert list(kernel.remote.stream("run", JOBS, "walk", "/", 1, True))
         said = os.pread(kernel.remote._process._errors, 1 << 20, 0).decode()
     found = {line.rpartition("|")[2].strip() for line in said.splitlines()}
-    assert {"rumpel.sandbox.worker", "rumpel.os.stdlib", *MODULES} <= found
+    assert {"rumpel.sandbox.worker", "rumpel.os.stdlib", *modules} <= found
+    assert ("rumpel.copying.target" in found) == (modules == MODULES)
     # Of which threading, if another thread were first, would take that for the main one.
     assert not found & (HEAVY | {"collections", "importlib.util", "operator", "struct", "warnings"})

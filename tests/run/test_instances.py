@@ -18,6 +18,7 @@ from rumpel.run import instance, keeper
 from rumpel.run.instance import Instance, NameTaken, instances, name_for, register
 from rumpel.run.launch import Options, launch
 from rumpel.run.nets import Net
+from tests.run.conftest import CLI, run
 
 
 @pytest.fixture(autouse=True)
@@ -108,3 +109,23 @@ def test_a_directory_that_is_too_long(monkeypatch: pytest.MonkeyPatch, tmp_path:
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(directory))
     with pytest.raises(ValueError, match=f"{directory}.* is too long for a socket"):
         register(made("web"))
+
+
+@pytest.mark.kernel
+@pytest.mark.once
+def test_a_start_copies_no_more_than_it_must(default_image: str, tmp_path: Path) -> None:
+    """From a snapshot: no page of zeroes, nor such as the image has, which are mapped."""
+    line = [*CLI, "run", "--kernel", default_image, "--net", "none", "--", "cat", "/proc/self/maps"]
+    env = {**os.environ, "RUMPEL_CACHE": str(tmp_path)}
+    maps = [run(line, env=env, check=True).stdout.splitlines() for _ in range(2)]
+    first, second = ([each for each in some if each.endswith(default_image)] for some in maps)
+    (snapshot,) = (tmp_path / "snapshots").iterdir()
+    pages, image = (
+        [data[at : at + 4096] for at in range(0, len(data), 4096)]
+        for data in (snapshot.read_bytes(), Path(default_image).read_bytes())
+    )
+    assert bytes(4096) not in pages
+    # Of those that are written to only some are as in the file.
+    assert len({*pages} & {*image}) < len(pages) / 20
+    assert {each.split()[1] for each in first} == {"r-xp"}
+    assert {each.split()[1] for each in second} == {"r-xp", "r--p"}

@@ -32,6 +32,7 @@ from rumpel import _native
 from rumpel.copying.ahead import Ahead
 from rumpel.copying.packed import can_pack, place_of
 from rumpel.copying.patterns import matches
+from rumpel.copying.pieces import read
 from rumpel.copying.placed import LONG
 
 TYPE_CHECKING = False
@@ -39,17 +40,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from typing import Any
 
+    from rumpel.copying.pieces import Room
+
     Item = tuple[list[Any], Any]
-    Room = Callable[[int], memoryview | None]
     Places = Callable[[int, int], list[tuple[int, int, int]] | None]
 
 __all__ = [
     "NO_XATTRS",
     "Item",
     "Places",
-    "Room",
     "attributes_of",
-    "read",
     "read_tree",
     "xattr_names",
     "xattr_values",
@@ -307,14 +307,6 @@ class _Reader:
             return []
         found = xattr_values(self.os, where, names, **options)
         return [[name, value.decode("latin-1")] for name, value in found]
-
-
-def read(os: Any, fd: int, size: int, room: Room | None) -> Any:
-    """Read from a file, into room for it if there is any."""
-    view = room(size) if room else None
-    if view is None:
-        return os.read(fd, size)
-    return view[: os.readv(fd, [view])]
 
 
 def attributes_of(status: host.stat_result, xattrs: list[list[str]]) -> list[Any]:

@@ -14,12 +14,16 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["JOBS", "KERNEL", "MEMORY", "MODULES", "PROFILE", "prestart"]
+__all__ = ["COPIES", "JOBS", "KERNEL", "LOOKING", "MEMORY", "MODULES", "PROFILE", "prestart"]
 
 KERNEL, PROFILE, MEMORY = "6.12", "default", "64M"
-JOBS = "rumpel.images.jobs"
-MODULES = (JOBS, "rumpel.devices", "rumpel.mounts")
-"""What the kernel's side may need once it can import no more."""
+JOBS, COPIES = "rumpel.images.jobs", "rumpel.images.copies"
+LOOKING = (JOBS, "rumpel.devices", "rumpel.mounts")
+"""What the kernel's side may need once it can import no more, for who only looks at files."""
+MODULES = (*LOOKING, COPIES)
+"""And for all else."""
+_LOOK = ("cat", "df", "du", "find", "info", "ls", "stat", "tree")
+"""The commands that do."""
 
 
 def prestart(argv: Sequence[str]) -> None:
@@ -36,7 +40,8 @@ def prestart(argv: Sequence[str]) -> None:
         version, memory = _given(argv, "--kernel", KERNEL), _given(argv, "--memory", MEMORY)
         profile = _given(argv, "--profile", PROFILE)
         image = version if "/" in version else image_path(version, profile)
-        prestart(Setup(os.path.abspath(image), to_bytes(memory), MODULES))  # noqa: PTH100
+        modules = LOOKING if argv[1] in _LOOK else MODULES
+        prestart(Setup(os.path.abspath(image), to_bytes(memory), modules))  # noqa: PTH100
     except (RumpelError, ValueError, OSError):
         pass  # who wants it will hear
 

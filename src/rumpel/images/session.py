@@ -13,7 +13,7 @@ from rumpel.errors import SandboxError
 from rumpel.images.choose import choose, is_above
 from rumpel.images.device import Device
 from rumpel.images.errors import ImageError, LockedError
-from rumpel.images.prestart import JOBS, KERNEL, MEMORY, MODULES, PROFILE
+from rumpel.images.prestart import COPIES, JOBS, KERNEL, LOOKING, MEMORY, MODULES, PROFILE
 from rumpel.images.room import no_room
 from rumpel.images.sources import name_of, open_source
 from rumpel.named import NamedTuple
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
-    from rumpel.copying.source import Room
+    from rumpel.copying.pieces import Room
     from rumpel.images.layers.key import Key
     from rumpel.images.layers.stack import Stack, Verity
     from rumpel.images.served import Served
@@ -56,6 +56,7 @@ class Options(NamedTuple):
         key: opens what is encrypted.
         verity: what is read has to be checked by a tree of hashes with that root.
         mount_options: as those of mount(8), with commas between.
+        copies: may trees be copied? A sandbox that needs not do that starts sooner.
     """
 
     read_only: bool = False
@@ -70,6 +71,7 @@ class Options(NamedTuple):
     key: Key | None = None
     verity: Verity | None = None
     mount_options: str = ""
+    copies: bool = True
 
 
 class Service(NamedTuple):
@@ -195,17 +197,20 @@ class Session:
         return f"{self._failed} requests to the disk have failed"
 
     def _boot_apart(self, specs: list[DiskSpec]) -> SandboxedKernel:
-        from rumpel import sandbox
+        from rumpel.sandbox.kernel import boot
 
         options, service = self.options, self._service
-        self._remote = sandbox.boot(
+        self._remote = boot(
             specs,
             name=self.name,
             memory=options.memory,
             image=options.version if "/" in options.version else None,
             version=options.version,
             profile=options.profile,
-            modules=(*MODULES, *([service.module] if service else [])),
+            modules=(
+                *(MODULES if options.copies else LOOKING),
+                *([service.module] if service else []),
+            ),
             fds=[
                 *(served.connection.fileno() for served in self._served),
                 *(service.fds if service else ()),
@@ -229,21 +234,22 @@ class Session:
             disks=self.disks,
         )
 
-    def run(self, function: str, *args: Any, lend: bool = False) -> Iterator[tuple[Any, Any]]:
+    def run(
+        self, function: str, *args: Any, lend: bool = False, module: str = JOBS
+    ) -> Iterator[tuple[Any, Any]]:
         """Iterate over what a function of :mod:`rumpel.images.jobs` says.
 
         Args:
             function: its name.
             args: for it.
+            module: which has the function, if it is another one.
             lend: bytes may change while they are looked at, and are gone when the next message
                 comes: for who only passes them on.
         """
         if self.options.sandbox:
-            series = self._remote.remote.stream("run", JOBS, function, *args, lend=lend)
+            series = self._remote.remote.stream("run", module, function, *args, lend=lend)
         else:
-            from rumpel.images import jobs
-
-            series = getattr(jobs, function)(self, *args)
+            series = getattr(__import__(module, fromlist=[function]), function)(self, *args)
         self._series.add(series)
         return series
 
@@ -287,12 +293,12 @@ class Session:
                 series.close()
 
     def feed(self, items: Iterable[tuple[Any, Any]], function: str, *args: Any) -> Any:
-        """Call a function of :mod:`rumpel.images.jobs` that reads items."""
+        """Call a function of :mod:`rumpel.images.copies` that reads items."""
         if self.options.sandbox:
-            return self._remote.remote.feed(items, "feed", JOBS, function, *args)
-        from rumpel.images import jobs
+            return self._remote.remote.feed(items, "feed", COPIES, function, *args)
+        from rumpel.images import copies
 
-        return getattr(jobs, function)(self, items, *args)
+        return getattr(copies, function)(self, items, *args)
 
     def find(self, partition: str | int | None) -> tuple[Device, list[Device]]:
         """The device that is meant, and all there are; asks for passwords if it must.

@@ -16,6 +16,7 @@ from rumpel.images.device import Device
 from rumpel.images.errors import ImageError
 from rumpel.images.found import Found, entries, paths
 from rumpel.images.mounting import TOP, attach, go_in, go_out, mount_device
+from rumpel.images.prestart import COPIES
 from rumpel.images.session import Options, Service, Session
 
 TYPE_CHECKING = False
@@ -181,7 +182,7 @@ class Volume:
     ) -> Iterator[tuple[list[Any], Any]]:
         """A tree as items of :mod:`rumpel.copying.source`; ``lend`` as for :meth:`content`."""
         args = path, list(exclude), follow, one_file_system, jobs, packed, placed
-        return self.session.run("read", *args, lend=lend)
+        return self.session.run("read", *args, lend=lend, module=COPIES)
 
     def copy_out(
         self,
@@ -282,7 +283,7 @@ class Volume:
         """Copy a file or a tree within the file system."""
         args = source, target, list(exclude), list(owner) if owner else None, bool(progress), jobs
         answer: Any = None
-        for answer, _ in self.session.run("duplicate", *args):
+        for answer, _ in self.session.run("duplicate", *args, module=COPIES):
             if progress and isinstance(answer, dict) and "errors" not in answer:
                 progress(copied({"errors": (), **answer}))
         return copied(answer)

@@ -18,7 +18,7 @@ def run(how: How, names: tuple[str, ...]) -> None:
     Example:
       rumpel image cat 'disk.img:/etc/*-release'
     """
-    with Images(how) as images:
+    with Images(how, copies=False) as images:
         for place in images.places(names):
             with images.attempt(place.name):
                 for data in place.volume.content(place.path, lend=True):

@@ -49,11 +49,18 @@ class Images:
     """The images that a command has open, and what went wrong with its arguments.
 
     One image that is named more than once is opened once.
+
+    Args:
+        how: the options that all commands have.
+        writes: are they written to?
+        copies: are trees copied? What looks at files only is named in
+            :mod:`rumpel.images.prestart` as well.
     """
 
-    def __init__(self, how: How, writes: bool = False) -> None:
+    def __init__(self, how: How, writes: bool = False, copies: bool = True) -> None:
         self._how = how
         self._writes = writes
+        self._copies = copies
         self._open: dict[tuple[str, str | None, int], Volume] = {}
         self.failed = self._input_error = False
 
@@ -66,7 +73,7 @@ class Images:
         key = os.path.realpath(location.image), location.partition, number
         if key not in self._open:
             writes = self._writes if writes is None else writes
-            options = self._how.options(writes)
+            options = self._how.options(writes, copies=self._copies)
             for volume in [] if apart else list(self._open.values()):
                 if self.is_in(location, volume):
                     return volume

@@ -29,7 +29,7 @@ def run(how: How, names: tuple[str, ...], human: bool, inodes: bool, as_json: bo
       rumpel image df -h disk.img:2 other.img
     """
     rows: list[dict[str, Any]] = []
-    with Images(how) as images:
+    with Images(how, copies=False) as images:
         for name in names:
             with images.attempt(name):
                 rows += [_row(volume) for volume in images.each(parse(name))]

@@ -37,7 +37,7 @@ def command(
       rumpel image du -h disk.img:/var
     """
     rows: list[dict[str, object]] = []
-    with Images(how) as images:
+    with Images(how, copies=False) as images:
         for place in images.places(names):
             with images.attempt(place.name):
                 totals: dict[str, int] = {}

@@ -88,7 +88,7 @@ def run(
     given = pattern, path_pattern, kind, length, mtime, perm, uid
     every: list[dict[str, object]] = []
     depth = -1 if maxdepth is None else maxdepth
-    with Images(how) as images:
+    with Images(how, copies=False) as images:
         for place in images.places(names):
             with images.attempt(place.name):
                 if as_json:

@@ -187,8 +187,14 @@ class How(NamedTuple):
         """All disks that belong to an image."""
         return [image, *self.disks, *([self.verity_hash] if self.verity_hash else [])]
 
-    def options(self, writes: bool, asks: bool = True) -> Options:
-        """For a command that writes, or does not; ``asks``: for passwords, on a terminal."""
+    def options(self, writes: bool, asks: bool = True, copies: bool = True) -> Options:
+        """For a command.
+
+        Args:
+            writes: it does.
+            asks: for passwords, on a terminal.
+            copies: trees; see :class:`Options`.
+        """
         if writes and self.read_only:
             raise Misused("--read-only, but this writes")
         return Options(
@@ -204,6 +210,7 @@ class How(NamedTuple):
             key(self.password_file, self.key_file, asks),
             _root(self.verity, self.verity_offset),
             self.mount_options,
+            copies,
         )
 
 

@@ -30,12 +30,12 @@ def command(how: How, names: tuple[str, ...], as_json: bool) -> None:
       rumpel image info disk.img
     """
     every = []
-    with Images(how) as images:
+    with Images(how, copies=False) as images:
         for name in names:
             with images.attempt(name):
                 path = parse(name).image
                 paths = how.paths(path)
-                session = Session(paths, how.options(False, asks=False))
+                session = Session(paths, how.options(False, asks=False, copies=False))
                 try:
                     devices = session.devices()
                 finally:

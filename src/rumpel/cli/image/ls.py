@@ -45,7 +45,7 @@ def run(
     Example:
       rumpel image ls -l disk.img:LABEL=root:/etc
     """
-    with Images(how) as images:
+    with Images(how, copies=False) as images:
         places = list(images.places(names))
         if as_json:
             every: list[dict[str, object]] = []

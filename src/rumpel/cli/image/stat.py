@@ -38,7 +38,7 @@ def run(how: How, names: tuple[str, ...], follow: bool, as_json: bool) -> None:
       rumpel image stat disk.img:/etc/passwd
     """
     every: list[dict[str, object]] = []
-    with Images(how) as images:
+    with Images(how, copies=False) as images:
         for place in images.places(names):
             with images.attempt(place.name):
                 each = next(place.volume.walk(place.path, 0, follow=follow))

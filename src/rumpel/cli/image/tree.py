@@ -27,7 +27,7 @@ def command(how: How, names: tuple[str, ...], depth: int | None, as_json: bool) 
       rumpel image tree -L 2 disk.img:2:/usr
     """
     every: list[dict[str, object]] = []
-    with Images(how) as images:
+    with Images(how, copies=False) as images:
         for place in images.places(names):
             with images.attempt(place.name):
                 found = list(place.volume.walk(place.path, depth or -1, follow=True))
