@@ -633,7 +633,8 @@ enum rumpel_capture_flags {
 };
 /*
  * Write all frames that pass the interface to a file in pcap format (with
- * times of the kernel's clock, ns). The descriptor is duplicated; -1 stops.
+ * times of the kernel's clock, ns). The descriptor is duplicated; -1 stops, and
+ * returns why not all could be written (a reader that is gone is no such reason).
  * name: what a pcapng file calls the interface; may be NULL.
  */
 RUMPEL_API int rumpel_net_capture(struct rumpel_device *device, int fd, unsigned int flags,

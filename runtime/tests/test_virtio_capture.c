@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Promises of what is written about frames: what Wireshark would read. */
 #define _GNU_SOURCE
+#include <errno.h>
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -240,12 +241,28 @@ static void test_fork(void)
 	close(fd);
 }
 
+/* Whoever stops it is told, once. */
+static void test_full_disk(void)
+{
+	int fd = open("/dev/full", O_WRONLY | O_CLOEXEC);
+
+	CHECK(fd >= 0);
+	cable_up();
+	EQUAL(rumpel_net_capture(a.device, fd, 0, NULL), 0);
+	nic_send(&a, frame, 1000);
+	EQUAL(rumpel_net_capture(a.device, -1, 0, NULL), -ENOSPC);
+	EQUAL(rumpel_net_capture(a.device, -1, 0, NULL), 0);
+	cable_down();
+	close(fd);
+}
+
 static const struct test tests[] = {
 	{ test_file, "a file has all frames of both directions, to the nanosecond" },
 	{ test_what_counts, "frames that nobody took are there, nonsense is not" },
 	{ test_nobody_reads, "a pipe that nobody reads holds up nothing, not even the end" },
 	{ test_pipe, "a pipe gets its header before the first frame, and then all of them" },
 	{ test_reader_gone, "a reader that goes away harms nobody" },
+	{ test_full_disk, "a full disk is told" },
 	{ test_arguments, "what cannot be written to, or is no interface, is refused" },
 	{ test_fork, "the child of a fork can end what its parent began" },
 };

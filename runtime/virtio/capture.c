@@ -138,6 +138,9 @@ static void *capture_thread(void *argument)
 		/* A full disk or no reader: it would not get better. */
 		if (error)
 			__atomic_store_n(&capture->active, false, __ATOMIC_RELAXED);
+		/* That nobody reads any more, or for long, is no fault. */
+		if (error != -EPIPE && error != -ETIMEDOUT)
+			capture->error = error;
 	}
 	pthread_mutex_unlock(&capture->lock);
 	free(buffer);
@@ -184,19 +187,22 @@ static void capture_reset(struct rumpel_capture *capture)
 	capture->buffer = NULL;
 	capture->used = 0;
 	capture->size = 0;
+	capture->error = 0;
 	capture->stop = false;
 	__atomic_store_n(&capture->active, false, __ATOMIC_RELAXED);
 }
 
-/* The control lock is held. */
-static void capture_stop(struct rumpel_capture *capture)
+/* The control lock is held. Returns why not all was written. */
+static int capture_stop(struct rumpel_capture *capture)
 {
+	int error;
+
 	if (capture->fd < 0)
-		return;
+		return 0;
 	/* The child of a fork has the file, but neither the thread nor its lock. */
 	if (capture->process != getpid()) {
 		capture_reset(capture);
-		return;
+		return 0;
 	}
 	pthread_mutex_lock(&capture->lock);
 	__atomic_store_n(&capture->stop, true, __ATOMIC_RELAXED);
@@ -204,8 +210,10 @@ static void capture_stop(struct rumpel_capture *capture)
 	pthread_mutex_unlock(&capture->lock);
 	pthread_join(capture->thread, NULL);
 	pthread_mutex_lock(&capture->lock);
+	error = capture->error;
 	capture_reset(capture);
 	pthread_mutex_unlock(&capture->lock);
+	return error;
 }
 
 /* Locked. What a file begins with: the reader of a pipe wants to see it at once. */
@@ -264,11 +272,14 @@ int rumpel_capture_start(struct rumpel_capture *capture, int fd, unsigned int fl
 	return error;
 }
 
-void rumpel_capture_end(struct rumpel_capture *capture)
+int rumpel_capture_end(struct rumpel_capture *capture)
 {
+	int error;
+
 	pthread_mutex_lock(&capture->control);
-	capture_stop(capture);
+	error = capture_stop(capture);
 	pthread_mutex_unlock(&capture->control);
+	return error;
 }
 
 void rumpel_capture_init(struct rumpel_capture *capture)

@@ -386,6 +386,5 @@ int rumpel_net_capture(struct rumpel_device *device, int fd, unsigned int flags,
 		return -EINVAL;
 	if (fd >= 0)
 		return rumpel_capture_start(&net->capture, fd, flags, name, net->config.mac);
-	rumpel_capture_end(&net->capture);
-	return 0;
+	return rumpel_capture_end(&net->capture);
 }

@@ -43,6 +43,7 @@ struct rumpel_capture {
 	pthread_t thread;
 	char *buffer;
 	size_t used, size;
+	int error; /* why it has ended before */
 };
 
 struct rumpel_net {
@@ -182,7 +183,7 @@ void rumpel_capture_exit(struct rumpel_capture *capture);
 int rumpel_capture_start(struct rumpel_capture *capture, int fd, unsigned int flags,
 			 const char *name, const uint8_t mac[6]);
 /* Stops, once all is written. */
-void rumpel_capture_end(struct rumpel_capture *capture);
+int rumpel_capture_end(struct rumpel_capture *capture);
 /* In the child of a fork: what is to be written, the parent writes. */
 void rumpel_capture_forked(struct rumpel_capture *capture);
 /* As rumpel_net_record, at this time. False: lost. */

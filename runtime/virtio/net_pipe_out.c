@@ -21,8 +21,10 @@ void net_pipe_stall(struct net_pipe *pipe)
 static void pipe_broken(struct net_pipe *pipe, int error)
 {
 	/* That nobody reads any more is no fault; that a disk is full is. */
-	if (error != -EPIPE && error != -ECONNRESET)
+	if (error != -EPIPE && error != -ECONNRESET) {
+		rumpel_virtio_count(&pipe->net.virtio.stats.errors, 1);
 		net_pipe_say(pipe, "output", strerror(-error));
+	}
 	rumpel_stream_close(&pipe->out);
 	/* All is taken from now on. */
 	rumpel_net_set_stalled(&pipe->net, false);

@@ -130,3 +130,12 @@ def test_mistakes(boot: Boot, tmp_path: Path) -> None:
         cable[0].capture(None)
     with open(tmp_path / "x", "rb") as read_only, pytest.raises(OSError, match="descriptor"):
         cable[0].capture(read_only)
+
+
+def test_a_full_disk(boot: Boot) -> None:
+    """It is told when all should be written, once."""
+    _, cable = pair(boot)
+    cable[0].capture("/dev/full", "pcap")
+    with pytest.raises(OSError, match="No space left on device"):
+        cable[0].capture(None)
+    cable[0].capture(None)

@@ -128,6 +128,17 @@ def test_a_delay_is_exact_in_virtual_time(default_image: str) -> None:
     assert 25 < len(answers) < 50
 
 
+def test_answers_that_come_twice(default_image: str) -> None:
+    """They are told, and are no answers to other requests."""
+    text = (
+        "ping -c 4 10.0.0.2 | shape --duplicate 1 | filter 'icmp sequence 2 drop' | host 10.0.0.2"
+    )
+    done = chain(default_image, text, "--virtual")
+    assert done.returncode == 1
+    assert done.stderr.count("seq 1 0.000 ms") == 2
+    assert "4 sent, 3 answered, and " in done.stderr
+
+
 def test_a_file_with_remarks(default_image: str, tmp_path: Path) -> None:
     """A chain may be kept in a file."""
     file = tmp_path / "chain"

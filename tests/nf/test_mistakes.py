@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.nf.tools import nf, shell
+from tests.nf.tools import chain, flood, nf, shell
 
 pytestmark = [pytest.mark.kernel, pytest.mark.once]
 
@@ -63,6 +63,30 @@ def test_a_chain_that_cannot_write(default_image: str, mode: str) -> None:
         assert done.returncode == 141, done.stderr
         assert why in done.stderr
         assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("mode", ["", "--fuse", "--virtual"])
+@pytest.mark.parametrize(
+    ("stage", "message"),
+    [
+        ("tee /dev/full", "tee: output: No space left on device"),
+        ("pcap -w /dev/full", "pcap: /dev/full: No space left on device"),
+        ("mux {cut}", "mux: packet 1: the capture ends in the middle of a packet"),
+        ("mux /nowhere", "mux: [Errno 2] No such file or directory: '/nowhere'"),
+        ("mangle p+", "mangle: not Python: invalid syntax"),
+    ],
+)
+def test_the_stage_is_named(
+    default_image: str, tmp_path: Path, mode: str, stage: str, message: str
+) -> None:
+    """Whose file cannot be written or read; and the chain has failed, whatever was answered."""
+    flood(tmp_path / "cut", 1)
+    (tmp_path / "cut").write_bytes((tmp_path / "cut").read_bytes()[:-1])
+    text = f"ping -c 1 10.0.0.2 | {stage.format(cut=tmp_path / 'cut')} | host 10.0.0.2"
+    done = chain(default_image, text, *mode.split())
+    assert done.returncode == 1, done.stderr
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_closed_standard_descriptors(default_image: str) -> None:

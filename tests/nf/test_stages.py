@@ -7,6 +7,7 @@ import io
 import itertools
 import os
 import re
+import struct
 import subprocess
 from pathlib import Path
 
@@ -214,6 +215,25 @@ def test_a_replay_has_the_timing_of_the_record(default_image: str, tmp_path: Pat
         times = [float(x.split()[0]) for x in lines]
         for before, after in itertools.pairwise(times):
             assert after - before == pytest.approx(seconds, abs=0.001)
+
+
+def test_a_replay_is_exact(default_image: str, tmp_path: Path) -> None:
+    """Nanoseconds since 1970, which a float has no room for; interfaces with other units."""
+    section = struct.pack("<IIIHHqI", 0x0A0D0D0A, 28, 0x1A2B3C4D, 1, 0, -1, 28)
+    interfaces = b"".join(
+        struct.pack("<IIHHIHHB3xI", 1, 28, 1, 0, 0, 9, 1, unit, 28) for unit in (6, 9)
+    )
+    data = section + interfaces
+    for number, unit, time in ((1, 0, 1_700_000_000_500_000), (2, 1, 1_700_000_001_123_456_789)):
+        frame = echo_request("10.0.0.2", number, size=30)
+        lengths = len(frame), len(frame)
+        head = struct.pack("<IIIIIII", 6, 32 + 72, unit, time >> 32, time & 0xFFFFFFFF, *lengths)
+        data += head + frame + struct.pack("<I", 32 + 72)
+    (tmp_path / "trace").write_bytes(data)
+    done = chain(default_image, f"pcap -r {tmp_path}/trace | bridge", "--virtual")
+    assert done.returncode == 0, done.stderr
+    first, second = (int(x.split()[0].replace(".", "")) for x in done.stdout.splitlines())
+    assert second - first == pytest.approx(623_456_789, abs=2)
 
 
 def test_a_replay_into_a_pipeline(default_image: str, tmp_path: Path) -> None:

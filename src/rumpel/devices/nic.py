@@ -89,7 +89,8 @@ class Nic(Device):
             name: of the interface, in a pcapng file; at most 64 bytes.
 
         Raises:
-            OSError: if the file cannot be made or written to.
+            OSError: if the file cannot be made or written to; with None, if not all of it could be
+                written. (A reader that is gone is no error.)
             KernelClosed: if the kernel is gone.
 
         Example:

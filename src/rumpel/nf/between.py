@@ -59,6 +59,7 @@ class Between:
         self._names = {stage: name for name, stage in stages}
         self.stages = [stage for _, stage in stages]
         self.error: StageError | Ended | None = None
+        self._begun: list[PacketStage] = []
         self.ends = (_End(self, LEFT, mtu), _End(self, RIGHT, mtu))
         self._clock: HostClock | VirtualClock | None = None
         # Both directions have a thread, and the stages are of one.
@@ -81,6 +82,23 @@ class Between:
     def fileno(self) -> int:
         """A descriptor that is readable when there is an :attr:`error`."""
         return self._reader
+
+    def begin(self) -> None:
+        """Called before anything else.
+
+        Raises:
+            StageError: if an option of a stage makes no sense.
+        """
+        for stage in self.stages:
+            with self._named(stage):
+                stage.begin()
+                self._begun.append(stage)
+
+    def end(self) -> None:
+        """All has passed: also called if :meth:`begin` fails."""
+        for stage in reversed(self._begun):
+            with self._named(stage):
+                stage.finish()
 
     def start(self, clock: HostClock | VirtualClock) -> None:
         """Let it have the time of its neighbours, before anything passes."""

@@ -89,9 +89,8 @@ def _run(
     with contextlib.ExitStack() as stack:
         for each in between:
             stack.callback(each.finish)
-            for stage in each.stages:
-                stage.begin()
-                stack.callback(stage.finish)
+            stack.callback(each.end)
+            each.begin()
         devices = _devices(members, joints, outer)
         _let_wait(joints, outer)
         nics = [nic for some in devices for nic in some.values()]
@@ -144,7 +143,10 @@ def _devices(
         sides: dict[str, Nic] = {
             side: nic for side, nic in zip((LEFT, RIGHT), ports, strict=True) if nic is not None
         }
-        found.append({**sides, **member.stage.nics()})
+        try:
+            found.append({**sides, **member.stage.nics()})
+        except StageError as error:
+            raise StageError(f"{member.name}: {error}") from None
     return found
 
 
@@ -294,7 +296,9 @@ class _Life:
                     stream.end_output()
                     while stream not in self._done:
                         self._wait(poll, work)
-        return BROKEN_PIPE if code == 0 and self._output in self._broken else code
+        if code == 0 and self._output in self._broken:
+            return BROKEN_PIPE
+        return code or int(self._damaged)
 
     def _is_over(self) -> bool:
         """Is there nobody any more who reads standard output, or nothing that works?"""
@@ -304,6 +308,9 @@ class _Life:
                     case "broken":
                         self._broken.add(stream)
                         self._done.add(stream)
+                        # A copy that cannot be written: it has been said why.
+                        if stream is not self._output and stream.stats.errors:
+                            self._damaged = True
                     case "done":
                         self._done.add(stream)
                     case _:

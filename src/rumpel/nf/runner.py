@@ -245,6 +245,9 @@ class _Life:
             self.ending.discard(name)
             if event == "broken":
                 self.broken.add(name)
+                # A copy that cannot be written: it has been said why.
+                if name not in self.stage.ports and self.streams[name].stats.errors:
+                    self.code = 1
             # Nobody upstream is interested in answers any more: no reason to end.
             if event == "broken" and name == RIGHT:
                 self.open.clear()

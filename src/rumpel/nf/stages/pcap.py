@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rumpel.packets import Packet
 
 _PACKET_ALL = 3
+_NS = 1_000_000_000
 _NAME = "rumpel nf pcap"
 
 
@@ -81,16 +82,16 @@ class Pcap(Stage):
             print(f"{_NAME}: {problem}", file=sys.stderr)
 
         reader = PacketReader(self._fd, report=report)
-        start, first, lost = k.clock.now, None, 0
+        start, first, lost = k.clock.now_ns, None, 0
         with k.socket.socket(k.socket.AF_PACKET, k.socket.SOCK_RAW, _PACKET_ALL) as sock:
             sock.bind((self.port, 0))
             for item in reader:
                 if isinstance(item, bytes):
                     continue
-                first = item.time if first is None else first
+                first = item.time_ns if first is None else first
                 if not self.options.flood:
-                    due = start + (item.time - first) / self.options.speed
-                    await k.aio.sleep(max(0.0, due - k.clock.now))
+                    due = start + (item.time_ns - first) / self.options.speed
+                    await k.aio.sleep(max(0.0, due - k.clock.now_ns) / _NS)
                 lost += not _send(sock, item)
         if lost:
             report(f"{lost} packets are longer than the wire can carry")
@@ -98,8 +99,12 @@ class Pcap(Stage):
 
     def end(self, k: Kernel) -> None:
         """All of it is written."""
-        if self.options.write is not None:
+        if self.options.write is None:
+            return
+        try:
             self.interfaces[LEFT].capture(None)
+        except OSError as error:
+            raise StageError(f"{self.options.write}: {error.strerror}") from None
 
 
 def _send(sock: Any, packet: Packet) -> bool:

@@ -86,7 +86,7 @@ class Ping(Stage):
         family = socket.AF_INET6 if ":" in self.options.destination else socket.AF_INET
         protocol = socket.IPPROTO_ICMPV6 if family == socket.AF_INET6 else socket.IPPROTO_ICMP
         k.sysctl["net.ipv4.ping_group_range"] = "0 2147483647"
-        self._sent = self._answered = 0
+        self._sent, self._answered, self._again = 0, set[int](), 0
         with k.socket.socket(family, socket.SOCK_DGRAM, protocol) as sock:
             try:
                 for sequence in range(1, self.options.count + 1):
@@ -94,10 +94,12 @@ class Ping(Stage):
                         break
                     await self._once(k, sock, sequence, receive)
             finally:  # also where it is cancelled, since nobody is there any more
-                print(f"{self._sent} sent, {self._answered} answered", file=sys.stderr)
+                again = f", and {self._again} answers again" if self._again else ""
+                said = f"{self._sent} sent, {len(self._answered)} answered{again}"
+                print(said, file=sys.stderr)
         if self._sent < self.options.count:
             return self.left_alone()
-        return 0 if self._answered == self.options.count or self.port in self.one_way else 1
+        return 0 if len(self._answered) == self._sent or self.port in self.one_way else 1
 
     async def _once(
         self,
@@ -114,7 +116,7 @@ class Ping(Stage):
         self._sent = sequence
         last = sequence == self.options.count
         patience = self.options.wait if last else self.options.interval
-        while self._answered < sequence or not last:
+        while len(self._answered) < sequence or not last:
             left = start + patience - k.clock.now
             if left <= 0 or self.is_gone():
                 return
@@ -125,14 +127,17 @@ class Ping(Stage):
             # libslirp makes answers of errors, whose number is none of ours.
             if len(answer) < _HEAD.size + 8 or not 0 < _HEAD.unpack_from(answer)[4] <= sequence:
                 continue
-            self._answered += 1
             self._tell(k, answer, source[0])
 
     def _tell(self, k: Kernel, answer: bytes, source: str) -> None:
         _, _, _, _, sequence = _HEAD.unpack_from(answer)
         (sent,) = struct.unpack_from("!d", answer, _HEAD.size)
         took = (k.clock.now - sent) * 1e3
-        print(f"{len(answer)} bytes from {source}: seq {sequence} {took:.3f} ms", file=sys.stderr)
+        again = " again" if sequence in self._answered else ""
+        self._again += bool(again)
+        self._answered.add(sequence)
+        said = f"{len(answer)} bytes from {source}: seq {sequence} {took:.3f} ms{again}"
+        print(said, file=sys.stderr)
 
 
 def near(destination: str) -> str:
