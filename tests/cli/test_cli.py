@@ -10,9 +10,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 
-from rumpel.cli import collect_garbage
+from rumpel.cli import _HELP, collect_garbage
+from rumpel.cli.commands import COMMANDS
+from rumpel.cli.table import LazyGroup
 
 
 def _rumpel(cache: Path, *args: str) -> subprocess.CompletedProcess[str]:
@@ -121,6 +124,35 @@ cli.program()
     words = [sys.executable, "-c", code]
     done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
     assert (done.returncode, done.stderr) == (130, "rumpel: interrupted\n")
+
+
+def _all_helps() -> dict[str, str]:
+    """Of every command, by its name."""
+    found: dict[str, str] = {}
+
+    def add(name: str, command: click.Command) -> None:
+        context = click.Context(command, info_name=name)
+        found[name] = command.get_help(context)
+        if isinstance(command, click.Group):
+            for each in command.list_commands(context):
+                below = command.get_command(context, each)
+                assert below is not None
+                add(f"{name} {each}", below)
+
+    add("rumpel", LazyGroup("rumpel", COMMANDS, _HELP))
+    return found
+
+
+def test_every_help_has_an_example() -> None:
+    """Of that command, and nothing is cut off."""
+    helps = _all_helps()
+    assert len(helps) > 60
+    for name, text in helps.items():
+        assert "\n  Example" in text, name
+        assert f"    {name} " in text or f"| {name.rpartition(' ')[2]} " in text or "'" in text, (
+            name
+        )
+        assert "..." not in text.partition("Commands:")[2], name
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,15 @@ _QUICK = ("ls", "find", "cat", "cp", "stat", "df")
 """Commands of images that do not need click."""
 
 
+_HELP = """The Linux kernel as a library.
+
+\b
+Examples:
+  rumpel demo
+  rumpel image ls -l disk.img:2:/etc
+  rumpel run -- curl http://example.org/
+  rumpel nf chain 'ping 10.0.0.2 | nat | host 10.0.0.2'
+"""
 _PROGRAMS = (["run"], ["exec"], ["attach"], ["gdb"], ["valgrind"])
 """Commands that become a program, which gets the descriptors as they are."""
 
@@ -61,7 +70,7 @@ def main() -> None:
     from rumpel.cli.commands import COMMANDS
     from rumpel.cli.table import LazyGroup, run
 
-    run(LazyGroup("rumpel", COMMANDS, "The Linux kernel as a library."))
+    run(LazyGroup("rumpel", COMMANDS, _HELP))
 
 
 def _stand_in() -> None:

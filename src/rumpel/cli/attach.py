@@ -14,7 +14,13 @@ from rumpel.run import launch_in
 @click.command()
 @click.argument("name")
 def command(name: str) -> None:
-    """Start a shell whose programs are on a kernel that runs already."""
+    """Start a shell whose programs are on a kernel that runs already.
+
+    \b
+    Example:
+      rumpel run --name web -- nginx -g 'daemon off;' &
+      rumpel attach web
+    """
     os.environ[NAME_VARIABLE] = name
     try:
         launch_in(name, [os.environ.get("SHELL", "/bin/sh")])

@@ -34,7 +34,14 @@ class _Command(click.Command):
 
 @click.command(cls=_Command)
 @click.argument("names", nargs=-1, metavar="[NAME]...")
-@click.option("--version", default=DEFAULT_VERSION, show_default=True, help="The kernel's version.")
+@click.option(
+    "--kernel",
+    "--version",
+    "version",
+    default=DEFAULT_VERSION,
+    show_default=True,
+    help="Which Linux.",
+)
 @click.option("--profile", "-p", default=DEFAULT_PROFILE, show_default=True, help="Its profile.")
 @click.option("--image", metavar="PATH", help="An image instead of version and profile.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")

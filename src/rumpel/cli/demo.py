@@ -13,7 +13,14 @@ from rumpel.build.progress import for_stream
 
 
 @click.command()
-@click.option("--version", default=DEFAULT_VERSION, show_default=True, help="The kernel's version.")
+@click.option(
+    "--kernel",
+    "--version",
+    "version",
+    default=DEFAULT_VERSION,
+    show_default=True,
+    help="Which Linux.",
+)
 @click.option("--profile", "-p", default=DEFAULT_PROFILE, show_default=True, help="Its profile.")
 @click.option(
     "--tree",
@@ -34,6 +41,10 @@ def command(version: str, profile: str, tree: Path, megabytes: int) -> None:
 
     Everything is done on real input and checked: files of an ext4 image, pages of a
     web server on this machine, data between two kernels. It needs no privilege.
+
+    \b
+    Example:
+      rumpel demo --tree /usr/include --megabytes 100
     """
     image = ensure_image(version, profile, progress=for_stream())
     from rumpel.demo import run

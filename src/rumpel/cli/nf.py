@@ -26,8 +26,24 @@ Examples:
 """
 
 
+_HELP = """\
+Network functions joined by pipes: packets on standard input and output.
+
+\b
+Examples:
+  rumpel nf ping 10.0.0.2 | rumpel nf nat --format pcap | tcpdump -nr -
+  rumpel nf chain 'ping 10.0.0.2 | nat | host 10.0.0.2'
+"""
+
+
 class _Stages(click.Group):
     """A command for each stage, loaded when it is called."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List them with whole sentences: click would cut them off."""
+        commands = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, c.get_short_help_str(300)) for name, c in commands if c])
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return ["chain", *names()]
@@ -87,6 +103,6 @@ def _chain() -> click.Command:
 
 command = _Stages(
     "nf",
-    help="Network functions joined by pipes: packets on standard input and output.",
+    help=_HELP,
     no_args_is_help=True,
 )

@@ -13,7 +13,13 @@ from rumpel.run import instances
 
 @click.command()
 def command() -> None:
-    """List the kernels that run for programs."""
+    """List the kernels that run for programs.
+
+    \b
+    Example:
+      rumpel run --name web -- nginx -g 'daemon off;' &
+      rumpel ps
+    """
     row = "{:<28} {:>8}  {:<6} {:>9}  {}"
     click.echo(row.format("NAME", "PID", "LINUX", "AGE", "PROGRAM"))
     for i in instances():

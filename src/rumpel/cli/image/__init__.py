@@ -45,6 +45,12 @@ COMMANDS = tuple(
 
 HELP = """Files in disk images, of every file system that Linux has, without root.
 
-    Images are named disk.img, disk.img:2 (a partition) or disk.img:LABEL=root, files in them
-    disk.img:2:/etc/hosts, or disk.img:/etc/hosts if there is but one file system.
+Images are named disk.img, disk.img:2 (a partition) or disk.img:LABEL=root, files in them
+disk.img:2:/etc/hosts, or disk.img:/etc/hosts if there is but one file system.
+
+\b
+Examples:
+  rumpel image create disk.img 1G -p 64M:vfat:EFI -p rest:ext4:root --from tree
+  rumpel image cp -r disk.img:2:/var/log logs
+  rumpel image mount disk.img:2 mnt
 """

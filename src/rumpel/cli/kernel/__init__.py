@@ -14,4 +14,12 @@ COMMANDS = (
     Row("remove", "rumpel.cli.kernel.remove", "Remove images from the cache."),
 )
 
-command = LazyGroup("kernel", COMMANDS, "Build, list and verify kernel images.")
+HELP = """Build, list and verify kernel images.
+
+\b
+Examples:
+  rumpel kernel build 6.12
+  rumpel kernel list
+"""
+
+command = LazyGroup("kernel", COMMANDS, HELP)

@@ -11,7 +11,12 @@ if TYPE_CHECKING:
 
 
 class Bridge(Stage):
-    """Join both sides by an Ethernet bridge of Linux."""
+    """Join both sides by an Ethernet bridge of Linux.
+
+    \b
+    Example:
+      rumpel nf chain 'ping 10.0.0.2 | bridge | host 10.0.0.2'
+    """
 
     def configure(self, k: Kernel) -> None:
         """Two ports and a bridge."""

@@ -24,7 +24,7 @@ class Mux(Stage):
 
     \b
     Example:
-      rumpel nf ping 10.0.0.2 | rumpel nf mux other.pcap | rumpel nf filter 'udp drop'
+      rumpel nf ping 10.0.0.2 | rumpel nf mux other.pcap | rumpel nf filter 'meta l4proto udp drop'
     """
 
     params = (Argument("files", nargs=-1, required=True, metavar="FILE..."),)

@@ -33,7 +33,7 @@ class Ping(Stage):
 
     \b
     Examples:
-      rumpel nf ping 10.0.0.2 | rumpel nf filter | tcpdump -nr -
+      rumpel nf ping 10.0.0.2 | rumpel nf filter --format pcap | tcpdump -nr -
       rumpel nf chain 'ping -c 3 10.0.0.2 | nat | host 10.0.0.2'
     """
 
