@@ -15,8 +15,8 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import threading
 import weakref
+from _thread import allocate_lock, get_ident
 
 from rumpel import _native
 from rumpel.errors import BootError, DeviceError, KernelClosed, KernelPanic, SandboxError
@@ -57,7 +57,7 @@ class RemoteKernel:
     def __init__(self, process: Process) -> None:
         self._process = process
         self._channel: Channel = process.channel
-        self._lock = threading.Lock()
+        self._lock = allocate_lock()
         self._thread = 0
         self._state = "running"
         self._death: tuple[str, str, list[str]] = ("", "", [])
@@ -91,7 +91,7 @@ class RemoteKernel:
         with self._lock:
             self._check()
             try:
-                self._thread = threading.get_ident()
+                self._thread = get_ident()
                 if head:
                     self._channel.put(head, data)
                 self._channel.flush()
@@ -121,7 +121,7 @@ class RemoteKernel:
         with self._lock:
             self._check()
             try:
-                self._thread = threading.get_ident()
+                self._thread = get_ident()
                 self._channel.put(head)
                 self._channel.flush()
                 if patient:
@@ -149,7 +149,7 @@ class RemoteKernel:
             self._check()
             speaking = True
             try:
-                self._thread = threading.get_ident()
+                self._thread = get_ident()
                 self._channel.put(head)
                 speaking = False
                 for message, data in messages:
@@ -233,7 +233,7 @@ class RemoteKernel:
         return SandboxError(f"{kind}: {value}")
 
     def _check_thread(self) -> None:
-        if self._thread == threading.get_ident():
+        if self._thread == get_ident():
             raise RuntimeError("the kernel is busy with a series that is not exhausted")
 
     def _check(self) -> None:
