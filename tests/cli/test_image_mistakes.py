@@ -113,7 +113,11 @@ def test_repair_of_a_partition(run: Run, tmp_path: Path) -> None:
     held = rumpel.Disk(image)
     assert "in use: another process" in run("check", "--repair", "two.img", status=1).error
     del held
-    for refused in (["--disk", "two.img"], ["--repair", "--read-only"]):
+    for refused in (
+        ["--disk", "two.img"],
+        ["--repair", "--read-only"],
+        ["--repair", "--verity=00"],
+    ):
         assert run("check", *refused, "two.img", status=2).error.count("\n") == 1
     assert "two.img:2: ext4: NOT CLEAN" in run("check", "two.img", status=1).lines
     run("check", "--repair", "two.img:2")

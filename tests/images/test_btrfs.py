@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from rumpel.images import ImageError
+from rumpel.images.tools import fsck
 from tests.images.volumes import loops, sparse, tool
 
 pytestmark = pytest.mark.kernel
@@ -32,3 +33,7 @@ def test_several_devices(opened: Any, tmp_path: Path) -> None:
         tool("btrfs", "check", "--readonly", paths[0])
     with pytest.raises(ImageError, match=r"devid \d .* is missing"):
         opened(paths[0])
+    before = paths[0].read_bytes()
+    with pytest.raises(ImageError, match="one: is one of 2 devices"):
+        fsck("one", "btrfs", str(paths[0]), repair=True)
+    assert paths[0].read_bytes() == before

@@ -142,11 +142,15 @@ def fsck(
         timeout: seconds for the program, and one more for each 4 MB; None is for ever.
 
     Raises:
-        ImageError: if there is no program for it, or it has been killed because of its time.
+        ImageError: if there is no program for it, it has been killed because of its time, or
+            may not repair what it sees.
     """
     tool = KINDS.get(kind)
     if tool is None or not tool.check:
         raise ImageError(name, f"there is no program that checks {kind or 'what is there'}")
+    if repair and kind == "btrfs" and (count := _btrfs_devices(file)) > 1:
+        # It would take what is on the others for lost.
+        raise ImageError(name, f"is one of {count} devices: btrfs repairs them together only")
     program, *arguments = tool.repair if repair else tool.check
     command = [_found(name, program, tool.package), *arguments, file]
     if timeout is not None:
@@ -157,6 +161,12 @@ def fsck(
     if repair and tool.package in ("e2fsprogs", "dosfstools", "exfatprogs"):
         return status in (0, 1), said  # 1: errors that were corrected
     return status == 0, said
+
+
+def _btrfs_devices(file: str) -> int:
+    """How many devices a file system has, by the superblock of one."""
+    with open(file, "rb") as opened:
+        return int.from_bytes(os.pread(opened.fileno(), 8, 0x10088), "little")
 
 
 def _size(file: str) -> int:

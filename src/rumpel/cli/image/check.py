@@ -48,6 +48,8 @@ def command(how: How, names: tuple[str, ...], repair: bool, verbose: bool, as_js
     """
     if repair and how.read_only:
         raise click.UsageError("--repair is not --read-only")
+    if repair and how.verity:
+        raise click.UsageError("what --verity checks cannot be written to")
     every: list[dict[str, object]] = []
     with Images(how) as images:
         for name in names:
