@@ -165,7 +165,7 @@ def test_other_threads_are_told(kernel: Kernel, crash: Crash) -> None:
     time.sleep(0.1)
     crash(kernel)
     for thread in threads:
-        thread.join(10)
+        thread.join(60)
         assert not thread.is_alive()
     assert [type(e) for e in ends] == [KernelPanic] * 3
 
