@@ -71,7 +71,8 @@ def pathlib_module(kernel: Kernel) -> ModuleType:
     path.__fspath__ = fspath
     path.__kernel_fspath__ = kernel_fspath
     if hasattr(path, "_globber"):
-        path._globber = kernel.glob._StringGlobber
+        globber: Any = kernel.glob  # its class is newer than the oldest Python
+        path._globber = globber._StringGlobber
     for name in ("_flavour", "parser"):  # what 3.12 and 3.13 compute, and ask the system, with
         if isinstance(getattr(path, name, None), ModuleType):
             setattr(path, name, kernel.os.path)
