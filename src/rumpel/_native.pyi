@@ -920,3 +920,121 @@ class Mapping:
         """Close it: address and length, for the one caller who unmaps it; None for others."""
     def __len__(self) -> int: ...
     def __buffer__(self, flags: int, /) -> memoryview: ...
+
+@final
+class FuseNode:
+    """An inode that the host knows, and a name that leads to it."""
+
+    @property
+    def parent(self) -> FuseNode | None:
+        """The directory that its name is in; None of the root."""
+    @property
+    def name(self) -> bytes:
+        """What it is called there."""
+    @property
+    def fd(self) -> int:
+        """Its descriptor of the kernel, once it has no name; -1 before."""
+
+@final
+class FuseServer:
+    """What a host knows of a kernel's files by FUSE; answers what it asks most.
+
+    Args:
+        kernel: whose root directory is served.
+        device: an open /dev/fuse that is mounted, not blocking.
+        read_only: open no file for writing.
+
+    Raises:
+        OSError: if there is no root directory.
+    """
+
+    def __init__(self, kernel: Kernel, device: int, read_only: bool, /) -> None: ...
+    @property
+    def nameless(self) -> int:
+        """How many nodes have a descriptor instead of a name, and take room all the same."""
+    @property
+    def served(self) -> int:
+        """Requests so far."""
+    def take(
+        self, buffer: _Buffer, patience_ns: int, most: int, /
+    ) -> bool | tuple[int, int, int, int, int, int]:
+        """Take requests, and answer them, up to one that is somebody else's to answer.
+
+        Args:
+            buffer: where requests are read to.
+            patience_ns: for how long more are looked for before it is said that there are none.
+            most: requests, after which it comes back.
+
+        Returns:
+            False if there are no more, True after so many, or the request that is not answered:
+            opcode, unique, node, user, group, and how much of the buffer it takes.
+
+        Raises:
+            OSError: as reading or writing the device: ENODEV, if it is not mounted any more.
+        """
+    def answer(self, unique: int, error: int, data: _Buffer, /) -> None:
+        """Answer a request that was somebody else's; nothing happens if nobody waits any more.
+
+        Args:
+            unique: of the request.
+            error: an errno, or 0.
+            data: what belongs to an answer that is none.
+
+        Raises:
+            OSError: as writing the device.
+        """
+    def changed(self) -> None:
+        """Something is not as it was: to be called before the request is answered that did it."""
+    def node(self, id: int, /) -> FuseNode:
+        """The node that the host calls so.
+
+        Raises:
+            OSError: ESTALE, if there is none.
+        """
+    def path(self, node: FuseNode, name: bytes = ..., /) -> bytes:
+        """Path of a node, or of a name in it.
+
+        Raises:
+            OSError: ESTALE, if it has no name any more; ENAMETOOLONG.
+        """
+    def look(self, node: FuseNode, name: bytes = ..., /) -> tuple[FuseNode | None, int]:
+        """The node that a name in a node leads to, or the node itself, and the file's mode.
+
+        Returns:
+            None for the node, if the host does not know the file.
+
+        Raises:
+            OSError: as statx(2).
+        """
+    def entry(self, node: FuseNode, name: bytes, /) -> bytes:
+        """What is told to the host of a name in a node: struct fuse_entry_out.
+
+        Raises:
+            OSError: as statx(2).
+        """
+    def attributes(self, node: FuseNode, /) -> bytes:
+        """Attributes for the host: struct fuse_attr_out.
+
+        Raises:
+            OSError: as statx(2).
+        """
+    def file(self, node: FuseNode, writable: bool, /) -> int:
+        """A descriptor of the kernel, which stays open for a while.
+
+        Args:
+            node: whose file.
+            writable: for writing as well, if that is possible.
+
+        Raises:
+            OSError: as open(2).
+        """
+    def directory(self, node: FuseNode, /) -> int:
+        """The same of a directory."""
+    def hold(self, node: FuseNode, fd: int, /) -> None:
+        """Use a descriptor from now on: its name will be removed."""
+    def release(self, node: FuseNode, /) -> None:
+        """Close what is open of it: it has a name after all."""
+    def move(self, node: FuseNode, parent: FuseNode, name: bytes, /) -> None:
+        """Another name leads to it."""
+    def close(self) -> None:
+        """Close all that is open."""

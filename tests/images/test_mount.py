@@ -260,6 +260,85 @@ def test_large_directories_and_rewinding(mounted: Path) -> None:
     os.close(fd)
 
 
+def test_directories_that_change_while_they_are_read(mounted: Path) -> None:
+    """Who has seen the end begins anew, and sees what came and went."""
+    top = mounted / "dir"
+    top.mkdir()
+    fd = os.open(top, os.O_RDONLY)
+    for number in range(300):
+        assert len(os.listdir(fd)) == len(os.listdir(top)) == number
+        (top / f"{number}").touch()
+        if number % 3 == 0:
+            (top / f"{number}").rename(top / f"a name that is longer, of {number}")
+    for number in range(299, -1, -1):
+        (top / (f"a name that is longer, of {number}" if number % 3 == 0 else f"{number}")).unlink()
+        assert len(os.listdir(fd)) == number
+    # Its flags and its entries are asked for by turns: both have it open.
+    for _ in range(2):
+        fcntl.ioctl(fd, 0x80086601, bytearray(4))  # FS_IOC_GETFLAGS
+        assert os.listdir(fd) == []
+        (top / "one").mkdir(exist_ok=True)
+        assert os.listdir(fd) == ["one"]
+        (top / "one").rmdir()
+    os.close(fd)
+
+
+def test_files_that_are_read_and_written(mounted: Path) -> None:
+    """What was open for reading is written to, and read again as it is then."""
+    large, small = mounted / "large", mounted / "small"
+    large.write_bytes(b"a" * (3 << 20))
+    small.write_bytes(b"a" * 5000)
+    rumpel("umount", mounted)
+    rumpel("mount", mounted.parent / "disk.img", mounted)
+    with large.open("r+b", buffering=0) as one, small.open("r+b", buffering=0) as two:
+        for number, (file, size) in enumerate([(one, 3 << 20), (two, 5000)] * 3):
+            assert os.pread(file.fileno(), 10, 0) == (b"b" * 10 if number > 1 else b"a" * 10)
+            os.pwrite(file.fileno(), b"b" * 10, 0)
+            os.pwrite(file.fileno(), b"c" * 10, size - 10)
+            os.fsync(file.fileno())
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+            told = os.pread(file.fileno(), size + 10, 0)
+            assert (told[:10], told[-10:], len(told)) == (b"b" * 10, b"c" * 10, size)
+            assert set(told[10:-10]) == {ord("a")}
+        os.ftruncate(two.fileno(), 100)
+        os.posix_fadvise(two.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        assert two.read() == b"b" * 10 + b"a" * 90
+
+
+def test_what_is_read_ahead(mounted: Path) -> None:
+    """Who walks a tree gets what is there when he comes, not what was there before."""
+    for number in range(8):
+        (mounted / "files" / f"{number}").parent.mkdir(exist_ok=True)
+        (mounted / "files" / f"{number}").write_bytes(b"old" * 1000)
+        (mounted / "dirs" / f"{number}").mkdir(parents=True)
+        for name in ("stays", "goes"):
+            (mounted / "dirs" / f"{number}" / name).touch(0o600)
+    rumpel("umount", mounted)
+    rumpel("mount", mounted.parent / "disk.img", mounted)
+    files, directories = (
+        [Path(each.path) for each in os.scandir(mounted / name)] for name in ("files", "dirs")
+    )
+    for number, file in enumerate(files):
+        if number in (4, 6):
+            time.sleep(0.05)  # by now the next one was read
+            with file.open("r+b", buffering=0) as it:
+                it.write(b"new") if number == 4 else it.truncate(10)
+        told = file.read_bytes()
+        assert told == {4: b"new" + b"old" * 999, 6: b"oldoldoldo"}.get(number, b"old" * 1000)
+    for number, directory in enumerate(directories):
+        changed = number in (4, 6)
+        if changed:
+            time.sleep(0.05)
+            (directory / "goes").unlink()
+            (directory / "stays").chmod(0o640)
+            (directory / "comes").touch(0o600)
+        found = {each.name: each.stat().st_mode & 0o777 for each in os.scandir(directory)}
+        assert found == {
+            "stays": 0o640 if changed else 0o600,
+            "comes" if changed else "goes": 0o600,
+        }
+
+
 def test_full_and_read_only(disk: Path, here: Path) -> None:
     """Errors are those of the file system."""
     before = disk.read_bytes()

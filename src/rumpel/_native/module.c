@@ -72,6 +72,8 @@ static int native_exec(PyObject *module)
 		{ &state->server_type, &server_spec },
 		{ &state->io_type, &io_spec },
 		{ &state->mapping_type, &mapping_spec },
+		{ &state->fuse_server_type, &fuse_server_spec },
+		{ &state->fuse_node_type, &fuse_node_spec },
 		{ &state->packet_type, &packet_spec },
 		{ &state->packet_reader_type, &packet_reader_spec },
 	};
@@ -122,6 +124,8 @@ static int native_traverse(PyObject *module, visitproc visit, void *arg)
 	Py_VISIT(state->server_type);
 	Py_VISIT(state->io_type);
 	Py_VISIT(state->mapping_type);
+	Py_VISIT(state->fuse_server_type);
+	Py_VISIT(state->fuse_node_type);
 	Py_VISIT(state->packet_type);
 	Py_VISIT(state->packet_reader_type);
 	for (int i = 0; i < NATIVE_HEADERS; i++)
@@ -148,6 +152,8 @@ static int native_clear(PyObject *module)
 	Py_CLEAR(state->server_type);
 	Py_CLEAR(state->io_type);
 	Py_CLEAR(state->mapping_type);
+	Py_CLEAR(state->fuse_server_type);
+	Py_CLEAR(state->fuse_node_type);
 	Py_CLEAR(state->packet_type);
 	Py_CLEAR(state->packet_reader_type);
 	for (int i = 0; i < NATIVE_HEADERS; i++)

@@ -21,6 +21,7 @@
  * overlay.c  copy-on-write overlays
  * directory.c  directories of the host
  * files.h    small files, many at a time
+ * fuse.h     a server of FUSE
  * served.c   disks that Python serves
  * usernet.c  user-mode networks
  * slirp.c    what drives them, and needs libslirp
@@ -58,6 +59,8 @@ struct native_state {
 	PyTypeObject *server_type;
 	PyTypeObject *io_type;
 	PyTypeObject *mapping_type;
+	PyTypeObject *fuse_server_type;
+	PyTypeObject *fuse_node_type;
 	PyTypeObject *packet_type;
 	PyTypeObject *packet_reader_type;
 	PyTypeObject *header_types[NATIVE_HEADERS]; /* by enum layer: see packet.h */
@@ -228,7 +231,8 @@ PyObject *device_wrap(PyObject *module, struct rumpel_device *handle, PyObject *
 
 extern PyType_Spec kernel_spec, task_spec, call_spec, pending_spec, slot_spec, clock_spec,
 	device_spec, vector_spec, usernet_spec, overlay_spec, server_spec, io_spec, mapping_spec,
-	packet_spec, packet_reader_spec, header_specs[NATIVE_HEADERS];
+	fuse_server_spec, fuse_node_spec, packet_spec, packet_reader_spec,
+	header_specs[NATIVE_HEADERS];
 extern PyMethodDef device_functions[], block_functions[], net_functions[], pipe_functions[],
 	fork_functions[], packets_functions[], confine_functions[], files_functions[];
 

@@ -5,83 +5,27 @@ from __future__ import annotations
 
 import errno
 import os as host
-from collections import OrderedDict
-from typing import TYPE_CHECKING
 
 from rumpel.images.fuse import protocol as fuse
-from rumpel.images.fuse.directories import Directories
-from rumpel.images.fuse.nodes import Node
-
-if TYPE_CHECKING:
-    from rumpel.kernel import Kernel
+from rumpel.images.fuse.names import Names
 
 __all__ = ["Files"]
 
-_KEEP = 64
 _FLAGS = (0x80086601, 0x40086602, 0x801C581F, 0x401C5820)
 """FS_IOC_GETFLAGS, FS_IOC_SETFLAGS, FS_IOC_FSGETXATTR, FS_IOC_FSSETXATTR."""
 
 
-class Files(Directories):
-    """Reading and writing. The host opens no file: it says which it reads or writes.
+class Files(Names):
+    """Writing. The host opens no file: it says which it writes."""
 
-    Args:
-        kernel: whose root directory is served.
-        read_only: is nothing to be written?
-    """
-
-    def __init__(self, kernel: Kernel, read_only: bool) -> None:
-        super().__init__(kernel, read_only)
-        self._opened: OrderedDict[Node, int] = OrderedDict()
-        self._room = memoryview(bytearray(fuse.MAX_WRITE))
-
-    def _release(self, node: Node) -> None:
-        self._end_file(node)
-        super()._release(node)
-
-    def _end_file(self, node: Node) -> None:
-        fd = self._opened.pop(node, -1)
-        if fd >= 0:
-            self._os.close(fd)
-
-    def _fd(self, id: int) -> int:
+    def _fd(self, id: int, writable: bool = True) -> int:
         """A descriptor of a file; those that were used last stay open."""
-        node = self.nodes[id]
-        if node.fd >= 0:
-            return node.fd
-        fd = self._opened.get(node, -1)
-        if fd >= 0:
-            self._opened.move_to_end(node)
-            return fd
-        flags = host.O_NOFOLLOW | host.O_CLOEXEC | host.O_NONBLOCK
-        path = node.path
-        try:
-            fd = self._os.open(path, flags | (host.O_RDONLY if self._read_only else host.O_RDWR))
-        except OSError as error:
-            if self._read_only or error.errno not in (errno.EROFS, errno.EPERM, errno.EISDIR):
-                raise
-            fd = self._os.open(path, flags | host.O_RDONLY)  # it is immutable, or a directory
-        self._opened[node] = fd
-        if len(self._opened) > _KEEP:
-            self._end_file(next(iter(self._opened)))
-        return fd
-
-    def read(self, id: int, body: memoryview) -> memoryview:
-        """Read a part of a file."""
-        _, offset, size, _ = fuse.READ_IN.unpack_from(body)
-        room = self._room[: min(size, fuse.MAX_WRITE)]
-        fd, done = self._fd(id), 0
-        while done < len(room):
-            count = self._call("pread64", fd, room[done:], len(room) - done, offset + done)
-            if not count:
-                break
-            done += count
-        return room[:done]
+        return self.nodes.file(self.nodes.node(id), writable)
 
     def write(self, id: int, body: memoryview) -> bytes:
         """Write a part of a file."""
-        _, offset, size, flags = fuse.READ_IN.unpack_from(body)
-        data = body[fuse.READ_IN.size :][:size]
+        _, offset, size, flags = fuse.WRITE_IN.unpack_from(body)
+        data = body[fuse.WRITE_IN.size :][:size]
         fd, done = self._fd(id), 0
         try:
             while done < size:
@@ -90,13 +34,18 @@ class Files(Directories):
             if not done:
                 raise
         if flags & fuse.WRITE_KILL_SUIDGID:
-            self._drop_suid(self.nodes[id])
+            self._drop_suid(self.nodes.node(id))
         return fuse.WRITE_OUT.pack(done)
 
     def fsync(self, id: int, body: memoryview) -> bytes:
         """Let a file survive a crash."""
         _, flags = fuse.FSYNC_IN.unpack_from(body)
         self._call("fdatasync" if flags & 1 else "fsync", self._fd(id))
+        return b""
+
+    def fsyncdir(self, id: int, body: memoryview) -> bytes:
+        """Let a directory survive a crash."""
+        self._os.fsync(self.nodes.directory(self.nodes.node(id)))
         return b""
 
     def fallocate(self, id: int, body: memoryview) -> bytes:
@@ -108,7 +57,7 @@ class Files(Directories):
     def lseek(self, id: int, body: memoryview) -> bytes:
         """Find data and holes."""
         _, offset, whence = fuse.LSEEK_IN.unpack_from(body)
-        return fuse.LSEEK_OUT.pack(self._call("lseek", self._fd(id), offset, whence))
+        return fuse.LSEEK_OUT.pack(self._call("lseek", self._fd(id, False), offset, whence))
 
     def copy_file_range(self, id: int, body: memoryview) -> bytes:
         """Copy within the image, sharing blocks where the file system can."""

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from rumpel.images.fuse import protocol as fuse
 from rumpel.images.fuse.attributes import AT_FDCWD, Attributes
-from rumpel.images.fuse.nodes import Node
 
 if TYPE_CHECKING:
+    from rumpel._native import FuseNode
     from rumpel.kernel import Kernel
 
 __all__ = ["Names"]
@@ -32,16 +32,15 @@ class Names(Attributes):
 
     Args:
         kernel: whose root directory is served.
+        device: an open /dev/fuse that is mounted, not blocking.
         read_only: is nothing to be written?
 
     Attributes:
         caller: the user and the group that ask.
-        nameless: nodes whose files have no name any more, and take room all the same.
     """
 
-    def __init__(self, kernel: Kernel, read_only: bool) -> None:
-        self.nameless: set[Node] = set()
-        super().__init__(kernel, read_only)
+    def __init__(self, kernel: Kernel, device: int, read_only: bool) -> None:
+        super().__init__(kernel, device, read_only)
         self.caller = (0, 0)
         self._acting = (0, 0)
         self._umask = -1
@@ -57,51 +56,47 @@ class Names(Attributes):
             self._call("umask", umask)
             self._umask = umask
 
-    def lookup(self, id: int, body: memoryview) -> bytes:
-        """Find a name."""
-        return self._entry(self.nodes[id], _name(body))
-
     def readlink(self, id: int, body: memoryview) -> bytes:
         """Where a symbolic link leads."""
-        node = self.nodes[id]
+        node = self.nodes.node(id)
         buffer = bytearray(_PATH_MAX)
-        at = (node.fd, b"") if node.fd >= 0 else (AT_FDCWD, node.path)
+        at = (node.fd, b"") if node.fd >= 0 else (AT_FDCWD, self.nodes.path(node))
         return bytes(buffer[: self._call("readlinkat", *at, buffer, _PATH_MAX)])
 
     def symlink(self, id: int, body: memoryview) -> bytes:
         """Make a symbolic link."""
         name, target, _ = bytes(body).split(b"\0", 2)
-        parent = self.nodes[id]
+        parent = self.nodes.node(id)
         self._act()
-        self._call("symlinkat", target, AT_FDCWD, self._within(parent, name))
-        return self._entry(parent, name)
+        self._call("symlinkat", target, AT_FDCWD, self.nodes.path(parent, name))
+        return self.nodes.entry(parent, name)
 
     def mknod(self, id: int, body: memoryview) -> bytes:
         """Make a file that is no directory."""
         mode, rdev, umask = fuse.MKNOD_IN.unpack_from(body)
-        parent, name = self.nodes[id], _name(body[fuse.MKNOD_IN.size :])
+        parent, name = self.nodes.node(id), _name(body[fuse.MKNOD_IN.size :])
         self._act(umask)
-        self._call("mknodat", AT_FDCWD, self._within(parent, name), mode, rdev)
-        return self._entry(parent, name)
+        self._call("mknodat", AT_FDCWD, self.nodes.path(parent, name), mode, rdev)
+        return self.nodes.entry(parent, name)
 
     def mkdir(self, id: int, body: memoryview) -> bytes:
         """Make a directory."""
         mode, umask = fuse.MKDIR_IN.unpack_from(body)
-        parent, name = self.nodes[id], _name(body[fuse.MKDIR_IN.size :])
+        parent, name = self.nodes.node(id), _name(body[fuse.MKDIR_IN.size :])
         self._act(umask)
-        self._call("mkdirat", AT_FDCWD, self._within(parent, name), mode)
-        return self._entry(parent, name)
+        self._call("mkdirat", AT_FDCWD, self.nodes.path(parent, name), mode)
+        return self.nodes.entry(parent, name)
 
     def link(self, id: int, body: memoryview) -> bytes:
         """Make a hard link."""
         (old,) = fuse.LINK_IN.unpack_from(body)
-        parent, name = self.nodes[id], _name(body[fuse.LINK_IN.size :])
-        node, target = self.nodes[old], self._within(parent, name)
+        parent, name = self.nodes.node(id), _name(body[fuse.LINK_IN.size :])
+        node, target = self.nodes.node(old), self.nodes.path(parent, name)
         if node.fd >= 0:
             self._call("linkat", node.fd, b"", AT_FDCWD, target, _EMPTY_PATH)
         else:
-            self._call("linkat", AT_FDCWD, node.path, AT_FDCWD, target, 0)
-        return self._entry(parent, name)
+            self._call("linkat", AT_FDCWD, self.nodes.path(node), AT_FDCWD, target, 0)
+        return self.nodes.entry(parent, name)
 
     def unlink(self, id: int, body: memoryview) -> bytes:
         """Remove a name."""
@@ -114,32 +109,25 @@ class Names(Attributes):
         return b""
 
     def _remove(self, id: int, name: bytes, flags: int) -> None:
-        parent = self.nodes[id]
+        parent = self.nodes.node(id)
         node = self._keep(parent, name)
         try:
-            self._call("unlinkat", AT_FDCWD, self._within(parent, name), flags)
+            self._call("unlinkat", AT_FDCWD, self.nodes.path(parent, name), flags)
         except BaseException:
             if node:
-                self._release(node)
+                self.nodes.release(node)
             raise
 
-    def _keep(self, parent: Node, name: bytes) -> Node | None:
+    def _keep(self, parent: FuseNode, name: bytes) -> FuseNode | None:
         """Have a descriptor of what is about to lose its name; None if nobody needs one."""
-        path = self._within(parent, name)
         try:
-            found = self._look_at(path)
+            node, mode = self.nodes.look(parent, name)
         except FileNotFoundError:
             return None
-        node = self.nodes.find(self._of(found))
         if node is None or node.fd >= 0 or node.parent is not parent or node.name != name:
             return None
-        node.fd = self._descriptor(path, found[4])
-        self.nameless.add(node)
+        self.nodes.hold(node, self._descriptor(self.nodes.path(parent, name), mode))
         return node
-
-    def _release(self, node: Node) -> None:
-        self.nameless.discard(node)
-        super()._release(node)
 
     def _descriptor(self, path: bytes, mode: int) -> int:
         """One that can do all that somebody may do who has the file open."""
@@ -166,31 +154,28 @@ class Names(Attributes):
 
     def _rename(self, id: int, to: int, flags: int, names: memoryview) -> None:
         old_name, new_name, _ = bytes(names).split(b"\0", 2)
-        old_parent, new_parent = self.nodes[id], self.nodes[to]
-        old, new = self._within(old_parent, old_name), self._within(new_parent, new_name)
+        old_parent, new_parent = self.nodes.node(id), self.nodes.node(to)
+        old, new = self.nodes.path(old_parent, old_name), self.nodes.path(new_parent, new_name)
         exchange = flags & _EXCHANGE
         kept = None if exchange else self._keep(new_parent, new_name)
         try:
             self._call("renameat2", AT_FDCWD, old, AT_FDCWD, new, flags)
         except BaseException:
             if kept:
-                self._release(kept)
+                self.nodes.release(kept)
             raise
-        self._moved(new_parent, new_name, new)
+        self._moved(new_parent, new_name)
         if exchange:
-            self._moved(old_parent, old_name, old)
-        elif kept and self._same(kept, new):
+            self._moved(old_parent, old_name)
+        elif kept and self.nodes.look(new_parent, new_name)[0] is kept:
             # Two links to one file: rename(2) does nothing then.
-            self._release(kept)
+            self.nodes.release(kept)
 
-    def _moved(self, parent: Node, name: bytes, path: bytes) -> None:
+    def _moved(self, parent: FuseNode, name: bytes) -> None:
         """Something has this name now."""
-        node = self.nodes.find(self._key(path))
+        node, _ = self.nodes.look(parent, name)
         if node and node.fd < 0:
             self.nodes.move(node, parent, name)
-
-    def _same(self, node: Node, path: bytes) -> bool:
-        return node.key == self._key(path)
 
 
 def _name(body: memoryview) -> bytes:

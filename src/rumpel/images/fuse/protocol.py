@@ -9,18 +9,17 @@ from __future__ import annotations
 from struct import Struct
 
 MAJOR, MINOR = 7, 31
-ROOT_ID = 1
 MAX_WRITE = 1 << 20
 BUFFER = MAX_WRITE + 4096
 """Room for the longest request."""
 
 # Opcodes
-LOOKUP, FORGET, GETATTR, SETATTR, READLINK, SYMLINK = 1, 2, 3, 4, 5, 6
+SETATTR, READLINK, SYMLINK = 4, 5, 6
 MKNOD, MKDIR, UNLINK, RMDIR, RENAME, LINK = 8, 9, 10, 11, 12, 13
-READ, WRITE, STATFS, FSYNC = 15, 16, 17, 20
+WRITE, STATFS, FSYNC = 16, 17, 20
 SETXATTR, GETXATTR, LISTXATTR, REMOVEXATTR = 21, 22, 23, 24
-INIT, READDIR, FSYNCDIR, INTERRUPT, DESTROY, IOCTL = 26, 28, 30, 36, 38, 39
-BATCH_FORGET, FALLOCATE, READDIRPLUS, RENAME2, LSEEK, COPY_FILE_RANGE = 42, 43, 44, 45, 46, 47
+INIT, FSYNCDIR, INTERRUPT, DESTROY, IOCTL = 26, 30, 36, 38, 39
+FALLOCATE, RENAME2, LSEEK, COPY_FILE_RANGE = 43, 45, 46, 47
 
 # What INIT agrees on
 ASYNC_READ, BIG_WRITES, DONT_MASK, DO_READDIRPLUS = 1 << 0, 1 << 5, 1 << 6, 1 << 13
@@ -32,21 +31,8 @@ ATTR_MODE, ATTR_UID, ATTR_GID, ATTR_SIZE, ATTR_ATIME, ATTR_MTIME = 1, 2, 4, 8, 1
 ATTR_ATIME_NOW, ATTR_MTIME_NOW, ATTR_KILL_SUIDGID = 1 << 7, 1 << 8, 1 << 11
 WRITE_KILL_SUIDGID = 1 << 2
 
-FOREVER = 1 << 30
-"""Seconds for which the host may keep what it is told: nobody else changes the image."""
-
 IN_HEADER = Struct("<IIQQIII4x")
 """Length, opcode, unique, node, uid, gid, pid."""
-OUT_HEADER = Struct("<IiQ")
-"""Length, error, unique."""
-ATTR = Struct("<QQQqqqIIIIIIIIII")
-"""Inode, size, blocks, three times, their ns, mode, links, uid, gid, rdev, blksize, flags."""
-ATTR_OUT = Struct("<QII")
-ENTRY_OUT = Struct("<QQQQII")
-"""Node, generation, how long the name and the attributes are valid, in s and ns."""
-ENTRY_ATTR = Struct(ENTRY_OUT.format + ATTR.format[1:])
-DIRENT = Struct("<QQII")
-"""Inode, offset of what follows, length of the name, type."""
 INIT_IN = Struct("<IIII")
 INIT_OUT = Struct("<IIIIHHIIHHI28x")
 SETATTR_IN = Struct("<I4xQQ8xqqqIIIIIII4x")
@@ -56,17 +42,14 @@ MKDIR_IN = Struct("<II")
 RENAME_IN = Struct("<Q")
 RENAME2_IN = Struct("<QI4x")
 LINK_IN = Struct("<Q")
-READ_IN = Struct("<QQII16x")
-"""Handle, offset, size, flags; for WRITE and READDIR as well."""
+WRITE_IN = Struct("<QQII16x")
+"""Handle, offset, size, flags."""
 WRITE_OUT = Struct("<I4x")
 STATFS_OUT = Struct("<QQQQQIII28x")
 FSYNC_IN = Struct("<QI4x")
 SETXATTR_IN = Struct("<II")
 GETXATTR_IN = Struct("<I4x")
 GETXATTR_OUT = Struct("<I4x")
-FORGET_IN = Struct("<Q")
-FORGET_ONE = Struct("<QQ")
-BATCH_FORGET_IN = Struct("<I4x")
 FALLOCATE_IN = Struct("<QQQI4x")
 LSEEK_IN = Struct("<QQI4x")
 LSEEK_OUT = Struct("<Q")

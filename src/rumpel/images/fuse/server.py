@@ -5,6 +5,8 @@ Nothing but this changes the file system, so the host may keep what it was told:
 attributes, contents. It opens and closes files without asking, and lists a directory with all
 about its files at once.
 
+What is asked most is answered in C (:class:`rumpel._native.FuseServer`), all else here.
+
 Source: Documentation/filesystems/fuse.rst, include/uapi/linux/fuse.h, and fs/fuse/dev.c for
 what reading and writing the device may say.
 """
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 
 __all__ = ["serve"]
 
+_Operation = Callable[[int, memoryview], bytes]
+
 _FLAGS = (
     fuse.ASYNC_READ
     | fuse.BIG_WRITES
@@ -40,10 +44,12 @@ _FLAGS = (
     | fuse.HANDLE_KILLPRIV_V2
 )
 _BACKGROUND = 16
-_SPIN = 60_000
+_SPIN, _MOST_SPIN = 60_000, 480_000
 """Nanoseconds for which more requests are looked for before they are waited for."""
 _OFTEN = 256
 """Requests after which it is seen whether this shall end."""
+_LOOKS = (fuse.READLINK, fuse.STATFS, fuse.GETXATTR, fuse.LISTXATTR, fuse.LSEEK)
+"""What changes nothing."""
 _GONE = (errno.ENODEV, errno.ECONNABORTED)
 
 
@@ -78,13 +84,11 @@ class _Unmounted(Exception):
 
 class _Server(Files):
     def __init__(self, kernel: Kernel, read_only: bool, device: int) -> None:
-        super().__init__(kernel, read_only)
+        super().__init__(kernel, device, read_only)
         self._device = device
         self._is_hearing = False
-        self._operations: dict[int, Callable[[int, memoryview], bytes | memoryview]] = {
+        self._operations: dict[int, _Operation] = {
             fuse.INIT: self.init,
-            fuse.LOOKUP: self.lookup,
-            fuse.GETATTR: self.getattr,
             fuse.SETATTR: self.setattr,
             fuse.READLINK: self.readlink,
             fuse.SYMLINK: self.symlink,
@@ -95,7 +99,6 @@ class _Server(Files):
             fuse.RENAME: self.rename,
             fuse.RENAME2: self.rename2,
             fuse.LINK: self.link,
-            fuse.READ: self.read,
             fuse.WRITE: self.write,
             fuse.STATFS: self.statfs,
             fuse.FSYNC: self.fsync,
@@ -104,8 +107,6 @@ class _Server(Files):
             fuse.GETXATTR: self.getxattr,
             fuse.LISTXATTR: self.listxattr,
             fuse.REMOVEXATTR: self.removexattr,
-            fuse.READDIR: self.readdir,
-            fuse.READDIRPLUS: self.readdirplus,
             fuse.IOCTL: self.ioctl,
             fuse.FALLOCATE: self.fallocate,
             fuse.LSEEK: self.lseek,
@@ -119,99 +120,82 @@ class _Server(Files):
         poll = select.poll()
         poll.register(self._device, select.POLLIN)
         poll.register(stop, 0)
-        # Whoever asks waits for the answer, and asks again: to sleep meanwhile, and be woken on
-        # another CPU, takes longer than to answer.
-        patience = _SPIN if len(host.sched_getaffinity(0)) > 1 else 0
-        count, until = 0, 0
+        several = len(host.sched_getaffinity(0)) > 1
+        patience, count = _SPIN, 0
         try:
             while True:
-                if self._take(buffer):
-                    count, until = count + 1, 0
-                    if count % _OFTEN:
-                        continue
-                elif not until:
-                    until = time.monotonic_ns() + patience
+                served = self._take(buffer, patience if several else 0)
+                count += served
+                if served and count < _OFTEN:
                     continue
-                elif time.monotonic_ns() < until:
-                    continue
-                timeout = None if until else 0
-                if any(fd == stop for fd, _ in poll.poll(timeout)):
+                began = time.monotonic_ns()
+                if any(fd == stop for fd, _ in poll.poll(0 if served else None)):
                     break
-                until = 0
+                if not served:
+                    patience = _adapted(patience, time.monotonic_ns() - began)
+                count = 0
         except _Unmounted:
             pass
-        return count
+        return self.nodes.served
 
-    def _take(self, buffer: bytearray) -> bool:
-        """Read a request into a buffer and serve it, if there is one."""
+    def _take(self, buffer: bytearray, patience: int) -> int:
+        """Serve requests, if there are any, until one was Python's; about how many."""
         try:
-            host.readv(self._device, [buffer])
+            found = self.nodes.take(buffer, patience, _OFTEN)
         except OSError as error:
-            if error.errno in (errno.EAGAIN, errno.ENOENT):  # ENOENT: somebody was interrupted
-                return False
             if error.errno in _GONE:
                 raise _Unmounted from None
             raise
-        length, code, unique, node, *caller, _ = fuse.IN_HEADER.unpack_from(buffer)
+        if isinstance(found, bool):
+            return found * _OFTEN
+        code, unique, node, *caller, length = found
         self.caller = caller[0], caller[1]
         self._serve(code, unique, node, memoryview(buffer)[fuse.IN_HEADER.size : length])
-        return True
+        return 1
 
     def _serve(self, code: int, unique: int, node: int, body: memoryview) -> None:
         operation = self._operations.get(code)
         if operation is None:
-            if code == fuse.FORGET:
-                self.nodes.forget(node, *fuse.FORGET_IN.unpack_from(body))
-            elif code == fuse.BATCH_FORGET:
-                self._forget_many(body)
-            elif code != fuse.INTERRUPT:
+            if code != fuse.INTERRUPT:
                 # Not to be asked again: opening, closing, access(2), locks, ...
-                self._answer(unique, errno.ENOSYS)
+                self.nodes.answer(unique, errno.ENOSYS, b"")
             return
+        number, said = self._tried(operation, code, node, body)
+        if code not in _LOOKS:
+            self.nodes.changed()
+        self.nodes.answer(unique, number, said)
+
+    def _tried(
+        self, operation: _Operation, code: int, node: int, body: memoryview
+    ) -> tuple[int, bytes]:
+        """The errno of an operation, or 0 and what it has to say."""
         try:
             if code == fuse.STATFS:
                 self._hear_what_is_gone()
             try:
-                said = operation(node, body)
+                return 0, operation(node, body)
             except OSError as error:
-                if error.errno not in (errno.ENOSPC, errno.EDQUOT) or not self.nameless:
+                if error.errno not in (errno.ENOSPC, errno.EDQUOT) or not self.nodes.nameless:
                     raise
                 self._hear_what_is_gone()
-                said = operation(node, body)
-            self._answer(unique, 0, said)
+                return 0, operation(node, body)
         except OSError as error:
-            self._answer(unique, error.errno or errno.EIO)
+            return error.errno or errno.EIO, b""
 
     def _hear_what_is_gone(self) -> None:
         """Serve what else there is, if files without a name take room.
 
         That the host has forgotten them may be behind requests that came later.
         """
-        if not self.nameless or self._is_hearing:
+        if not self.nodes.nameless or self._is_hearing:
             return
         self._is_hearing, caller = True, self.caller
         try:
             buffer = bytearray(fuse.BUFFER)
-            while self.nameless and self._take(buffer):
+            while self.nodes.nameless and self._take(buffer, 0):
                 pass
         finally:
             self._is_hearing, self.caller = False, caller
-
-    def _forget_many(self, body: memoryview) -> None:
-        (count,) = fuse.BATCH_FORGET_IN.unpack_from(body)
-        each = fuse.FORGET_ONE
-        start = fuse.BATCH_FORGET_IN.size
-        for node, lookups in each.iter_unpack(body[start : start + count * each.size]):
-            self.nodes.forget(node, lookups)
-
-    def _answer(self, unique: int, error: int, data: bytes | memoryview = b"") -> None:
-        head = fuse.OUT_HEADER.pack(fuse.OUT_HEADER.size + len(data), -error, unique)
-        try:
-            host.writev(self._device, [head, data])
-        except OSError as failed:
-            # ENOENT: who has asked is gone, as by a signal. The next read says so if all is.
-            if failed.errno not in (errno.ENOENT, *_GONE):
-                raise
 
     def init(self, id: int, body: memoryview) -> bytes:
         """Agree on what each side can."""
@@ -227,3 +211,14 @@ class _Server(Files):
     def destroy(self, id: int, body: memoryview) -> bytes:
         """The host unmounts; nothing is left to do."""
         return b""
+
+
+def _adapted(patience: int, waited: int) -> int:
+    """How long to look for requests, after one came that was waited for so long, all in ns.
+
+    Where CPUs that are idle sleep deeply, who asks is as slow to wake up as this here is: to look
+    for a little longer saves both of them.
+    """
+    if waited < _MOST_SPIN:
+        return min(patience * 2, _MOST_SPIN)
+    return max(patience // 2, _SPIN)
