@@ -956,18 +956,21 @@ class FuseServer:
     def served(self) -> int:
         """Requests so far."""
     def take(
-        self, buffer: _Buffer, patience_ns: int, most: int, /
+        self, buffer: _Buffer, stop: int, patient: bool, most: int, /
     ) -> bool | tuple[int, int, int, int, int, int]:
         """Take requests, and answer them, up to one that is somebody else's to answer.
 
         Args:
             buffer: where requests are read to.
-            patience_ns: for how long more are looked for before it is said that there are none.
+            stop: a pipe; when its other end is closed, there will be no more. -1: none is waited
+                for.
+            patient: look for more for a while, before they are waited for.
             most: requests, after which it comes back.
 
         Returns:
-            False if there are no more, True after so many, or the request that is not answered:
-            opcode, unique, node, user, group, and how much of the buffer it takes.
+            False if there are no more; True after so many, and for signals to be handled; or the
+            request that is not answered: opcode, unique, node, user, group, and how much of the
+            buffer it takes.
 
         Raises:
             OSError: as reading or writing the device: ENODEV, if it is not mounted any more.

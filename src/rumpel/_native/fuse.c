@@ -7,6 +7,7 @@
 #include "fuse.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sched.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -19,6 +20,10 @@
 #define OTHERS_NS 20000
 /* For so many requests nobody looks for the next then. */
 #define CROWDED 64
+
+/* For how long the next one is looked for at least, and at most. */
+#define LEAST_PATIENT_NS 60000
+#define MOST_PATIENT_NS 480000
 
 typedef bool answer_function(FuseServer *server, FuseNode *node, const char *body, size_t size,
 			     long *result);
@@ -67,6 +72,7 @@ static PyObject *server_new(PyTypeObject *type, PyObject *args, PyObject *keywor
 	server->node_type = state->fuse_node_type;
 	server->device = device;
 	server->read_only = read_only;
+	server->patience = LEAST_PATIENT_NS;
 	server->data = PyMem_Malloc(FUSE_ROOM);
 	if (!server->data) {
 		PyErr_NoMemory();
@@ -127,15 +133,17 @@ static ssize_t receive(const FuseServer *server, const Py_buffer *to)
  * meanwhile, and be woken on another CPU, takes longer than to answer. But not where others want
  * this CPU, among them who asks, maybe: then to sleep is to be woken first.
  */
-static ssize_t look_for(FuseServer *server, const Py_buffer *to, int64_t patience)
+static ssize_t look_for(FuseServer *server, const Py_buffer *to)
 {
-	int64_t time = now(), until = time + patience, before;
+	int64_t time, until, before;
 	ssize_t size = 0;
 
 	if (server->crowded) {
 		server->crowded--;
 		return 0;
 	}
+	time = now();
+	until = time + server->patience;
 	while (!size && time < until) {
 		before = time;
 		sched_yield();
@@ -149,21 +157,60 @@ static ssize_t look_for(FuseServer *server, const Py_buffer *to, int64_t patienc
 	return size;
 }
 
-static ssize_t receive_soon(FuseServer *server, const Py_buffer *to, int64_t patience)
+/*
+ * Sleeps until there is a request; false if there will be none: the other end of `stop` is closed.
+ * Where CPUs that are idle sleep deeply, who asks is as slow to wake up as this here is: to look
+ * for a little longer saves both of them.
+ */
+static bool wait_for(FuseServer *server, int stop)
 {
-	ssize_t size;
-	int more = 1;
+	struct pollfd fds[2] = { { .fd = server->device, .events = POLLIN }, { .fd = stop } };
+	int64_t before = now();
 
+	/* Interrupted by a signal there is no request, which is seen then. */
+	if (poll(fds, 2, -1) > 0 && fds[1].revents)
+		return false;
+	if (now() - before < MOST_PATIENT_NS)
+		server->patience *= 2;
+	else
+		server->patience /= 2;
+	if (server->patience > MOST_PATIENT_NS)
+		server->patience = MOST_PATIENT_NS;
+	if (server->patience < LEAST_PATIENT_NS)
+		server->patience = LEAST_PATIENT_NS;
+	return true;
+}
+
+static bool is_stopped(int stop)
+{
+	struct pollfd fd = { .fd = stop };
+
+	return poll(&fd, 1, 0) > 0 && fd.revents;
+}
+
+/* As read(2): 0 if there is no request, and none is waited for, or somebody should look around. */
+static ssize_t take(FuseServer *server, const Py_buffer *to, int stop, bool patient, bool *stopped)
+{
+	ssize_t size = receive(server, to);
+	int more = patient;
+
+	if (size || stop < 0)
+		return size;
 	while (more) {
-		size = receive(server, to);
-		if (size || !patience)
-			return size;
 		more = fuse_ahead(server);
 		if (more < 0)
 			return -1;
+		size = receive(server, to);
+		if (size)
+			return size;
 	}
 	Py_BEGIN_ALLOW_THREADS
-	size = look_for(server, to, patience);
+	if (patient)
+		size = look_for(server, to);
+	if (!size) {
+		*stopped = !wait_for(server, stop);
+		size = *stopped ? 0 : receive(server, to);
+	}
 	Py_END_ALLOW_THREADS
 	return size;
 }
@@ -254,32 +301,38 @@ static int serve(FuseServer *server, const struct fuse_in_header *in)
 }
 
 /*
- * take(buffer, patience, most): False if no request came for so long, True if many were answered, or
- * one that was not: opcode, unique, node, user, group, and how much of the buffer it takes.
+ * take(buffer, stop, patient, most): True if many were answered, or it is time to look around; one
+ * that was not answered: opcode, unique, node, user, group, and how much of the buffer it takes;
+ * False if there are no more.
  */
 static PyObject *server_take(PyObject *self, PyObject *args)
 {
 	FuseServer *server = (FuseServer *)self;
 	const struct fuse_in_header *in;
-	long long patience;
-	int status = 1, most;
+	int status = 1, most, patient, stop;
+	bool stopped = false;
 	ssize_t size = 1;
 	Py_buffer to;
 
-	if (!PyArg_ParseTuple(args, "w*Li:take", &to, &patience, &most))
+	if (!PyArg_ParseTuple(args, "w*ipi:take", &to, &stop, &patient, &most))
 		return NULL;
 	if (begin(server) < 0) {
 		PyBuffer_Release(&to);
 		return NULL;
 	}
 	in = to.buf;
-	for (int i = 0; i < most && status > 0; i++) {
-		size = receive_soon(server, &to, patience);
+	if (stop >= 0 && server->unlooked >= most) {
+		server->unlooked = 0;
+		stopped = is_stopped(stop);
+	}
+	for (int i = 0; i < most && status > 0 && !stopped; i++) {
+		size = take(server, &to, stop, patient, &stopped);
 		if (size < 0 && !PyErr_Occurred())
 			PyErr_SetFromErrno(PyExc_OSError);
 		if (size <= 0)
 			break;
 		server->served++;
+		server->unlooked++;
 		if ((size_t)size < sizeof(*in) || in->len != size) {
 			PyErr_SetString(PyExc_OSError, "the host's request is none");
 			status = -1;
@@ -292,9 +345,9 @@ static PyObject *server_take(PyObject *self, PyObject *args)
 	if (size < 0 || status < 0)
 		return NULL;
 	if (status > 0)
-		return PyBool_FromLong(size != 0);
+		return PyBool_FromLong(!stopped && (size || stop >= 0));
 	return Py_BuildValue("IKKIIn", in->opcode, (unsigned long long)in->unique,
-			     (unsigned long long)in->nodeid, in->uid, in->gid, (Py_ssize_t)size);
+			     (unsigned long long)in->nodeid, in->uid, in->gid, size);
 }
 
 static PyObject *fail(long error)

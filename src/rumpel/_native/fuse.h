@@ -110,7 +110,9 @@ typedef struct {
 	struct fuse_ahead ahead;
 	uint64_t clock; /* counts uses */
 	uint64_t changes; /* requests so far that have changed something */
-	uint64_t served;
+	uint64_t served; /* requests */
+	int unlooked; /* since it was seen whether this shall stop */
+	int64_t patience; /* ns, for which requests are looked for */
 	int crowded; /* others want the CPU: requests that are waited for, not looked for */
 
 	char path[PATH_MAX];

@@ -13,10 +13,9 @@ what reading and writing the device may say.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os as host
-import select
-import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -44,8 +43,6 @@ _FLAGS = (
     | fuse.HANDLE_KILLPRIV_V2
 )
 _BACKGROUND = 16
-_SPIN, _MOST_SPIN = 60_000, 480_000
-"""Nanoseconds for which more requests are looked for before they are waited for."""
 _OFTEN = 256
 """Requests after which it is seen whether this shall end."""
 _LOOKS = (fuse.READLINK, fuse.STATFS, fuse.GETXATTR, fuse.LISTXATTR, fuse.LSEEK)
@@ -117,41 +114,26 @@ class _Server(Files):
     def run(self, stop: int) -> int:
         """Answer requests until there are no more; how many."""
         buffer = bytearray(fuse.BUFFER)
-        poll = select.poll()
-        poll.register(self._device, select.POLLIN)
-        poll.register(stop, 0)
-        several = len(host.sched_getaffinity(0)) > 1
-        patience, count = _SPIN, 0
-        try:
-            while True:
-                served = self._take(buffer, patience if several else 0)
-                count += served
-                if served and count < _OFTEN:
-                    continue
-                began = time.monotonic_ns()
-                if any(fd == stop for fd, _ in poll.poll(0 if served else None)):
-                    break
-                if not served:
-                    patience = _adapted(patience, time.monotonic_ns() - began)
-                count = 0
-        except _Unmounted:
-            pass
+        patient = len(host.sched_getaffinity(0)) > 1
+        with contextlib.suppress(_Unmounted):
+            while self._take(buffer, stop, patient):
+                pass
         return self.nodes.served
 
-    def _take(self, buffer: bytearray, patience: int) -> int:
-        """Serve requests, if there are any, until one was Python's; about how many."""
+    def _take(self, buffer: bytearray, stop: int, patient: bool) -> bool:
+        """Serve some requests; False if there are no more."""
         try:
-            found = self.nodes.take(buffer, patience, _OFTEN)
+            found = self.nodes.take(buffer, stop, patient, _OFTEN)
         except OSError as error:
             if error.errno in _GONE:
                 raise _Unmounted from None
             raise
         if isinstance(found, bool):
-            return found * _OFTEN
+            return found
         code, unique, node, *caller, length = found
         self.caller = caller[0], caller[1]
         self._serve(code, unique, node, memoryview(buffer)[fuse.IN_HEADER.size : length])
-        return 1
+        return True
 
     def _serve(self, code: int, unique: int, node: int, body: memoryview) -> None:
         operation = self._operations.get(code)
@@ -192,7 +174,7 @@ class _Server(Files):
         self._is_hearing, caller = True, self.caller
         try:
             buffer = bytearray(fuse.BUFFER)
-            while self.nodes.nameless and self._take(buffer, 0):
+            while self.nodes.nameless and self._take(buffer, -1, False):
                 pass
         finally:
             self._is_hearing, self.caller = False, caller
@@ -211,14 +193,3 @@ class _Server(Files):
     def destroy(self, id: int, body: memoryview) -> bytes:
         """The host unmounts; nothing is left to do."""
         return b""
-
-
-def _adapted(patience: int, waited: int) -> int:
-    """How long to look for requests, after one came that was waited for so long, all in ns.
-
-    Where CPUs that are idle sleep deeply, who asks is as slow to wake up as this here is: to look
-    for a little longer saves both of them.
-    """
-    if waited < _MOST_SPIN:
-        return min(patience * 2, _MOST_SPIN)
-    return max(patience // 2, _SPIN)
