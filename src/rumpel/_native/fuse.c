@@ -17,9 +17,9 @@
 #include <unistd.h>
 
 /* Who gives up the CPU and has it again after that long, has seen others run. */
-#define OTHERS_NS 20000
-/* For so many requests nobody looks for the next then. */
-#define CROWDED 64
+#define OTHERS_NS 50000
+/* So many requests are not looked for then, at most: more if it is so again and again. */
+#define MOST_CROWDED 64
 
 /* For how long the next one is looked for at least, and at most. */
 #define LEAST_PATIENT_NS 60000
@@ -73,6 +73,7 @@ static PyObject *server_new(PyTypeObject *type, PyObject *args, PyObject *keywor
 	server->device = device;
 	server->read_only = read_only;
 	server->patience = LEAST_PATIENT_NS;
+	server->crowd = 1;
 	server->data = PyMem_Malloc(FUSE_ROOM);
 	if (!server->data) {
 		PyErr_NoMemory();
@@ -150,10 +151,14 @@ static ssize_t look_for(FuseServer *server, const Py_buffer *to)
 		size = receive(server, to);
 		time = now();
 		if (time - before > OTHERS_NS) {
-			server->crowded = CROWDED;
-			break;
+			server->crowd =
+				server->crowd < MOST_CROWDED ? server->crowd * 2 : MOST_CROWDED;
+			server->crowded = server->crowd;
+			return size;
 		}
 	}
+	if (size)
+		server->crowd = 1;
 	return size;
 }
 

@@ -113,7 +113,8 @@ typedef struct {
 	uint64_t served; /* requests */
 	int unlooked; /* since it was seen whether this shall stop */
 	int64_t patience; /* ns, for which requests are looked for */
-	int crowded; /* others want the CPU: requests that are waited for, not looked for */
+	int crowded; /* others want the CPU: so many requests are waited for, not looked for, */
+	int crowd; /* and so many were when that was seen last */
 
 	char path[PATH_MAX];
 	char *data; /* an answer */
