@@ -339,6 +339,24 @@ def test_what_is_read_ahead(mounted: Path) -> None:
         }
 
 
+def test_times_of_what_is_read_ahead(mounted: Path) -> None:
+    """Where times of access are kept, only what was read has new ones."""
+    top = mounted / "files"
+    top.mkdir()
+    for number in range(8):
+        (top / f"{number}").write_bytes(b"old" * 1000)
+        os.utime(top / f"{number}", (1000, 1000))
+    rumpel("umount", mounted)
+    rumpel("mount", "-o", "strictatime", mounted.parent / "disk.img", mounted)
+    names = [each.name for each in os.scandir(top)]
+    for name in names[:4]:
+        (top / name).read_bytes()
+    time.sleep(0.05)
+    rumpel("umount", mounted)
+    rumpel("mount", mounted.parent / "disk.img", mounted)
+    assert [(top / name).stat().st_atime > 1000 for name in names] == [True] * 4 + [False] * 4
+
+
 def test_full_and_read_only(disk: Path, here: Path) -> None:
     """Errors are those of the file system."""
     before = disk.read_bytes()

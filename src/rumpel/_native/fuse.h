@@ -3,7 +3,8 @@
  * A server of FUSE for the root directory of a kernel: what the host knows of, and answers to
  * what it asks most. All else it asks is Python's to answer, with the same nodes.
  *
- * fuse.c          the server as Python has it: taking requests
+ * fuse.c          the server as Python has it
+ * fuse_take.c     taking requests
  * fuse_answer.c   answers
  * fuse_list.c     those about directories
  * fuse_ahead.c    reading what may be asked next
@@ -25,6 +26,7 @@
 #define FUSE_FILES 64 /* open at a time */
 #define FUSE_DIRECTORIES 32
 #define FUSE_FOREVER (1 << 30) /* seconds; nobody else changes the image */
+#define FUSE_PATIENT_NS 60000 /* for which the next request is looked for at least */
 #define FUSE_EARLY 8 /* files and directories that are read ahead */
 #define FUSE_SMALL (64 << 10) /* bytes; larger files are not */
 
@@ -84,6 +86,7 @@ struct fuse_early {
 };
 
 struct fuse_ahead {
+	bool allowed;
 	uint64_t wanted[FUSE_EARLY]; /* who may be asked about next, in this order */
 	int count;
 	struct fuse_early early[FUSE_EARLY];
@@ -124,6 +127,14 @@ typedef struct {
  * All that follow return false with an exception, if the kernel is gone or there is no memory.
  * Values are what a system call returns: a number or a negative errno.
  */
+
+/* fuse.c: around all that follows */
+int fuse_begin(FuseServer *server);
+void fuse_end(FuseServer *server);
+
+/* fuse_take.c: methods */
+PyObject *fuse_take(PyObject *self, PyObject *args);
+PyObject *fuse_answer(PyObject *self, PyObject *args);
 
 /* fuse_nodes.c */
 int fuse_nodes_begin(FuseServer *server, const struct statx *root);

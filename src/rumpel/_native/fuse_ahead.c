@@ -178,7 +178,7 @@ int fuse_ahead(FuseServer *server)
 	FuseNode *node;
 	bool alive;
 
-	if (ahead->sure < SURE || !ahead->count)
+	if (!ahead->allowed || ahead->sure < SURE || !ahead->count)
 		return 0;
 	for (int i = 0; i < FUSE_EARLY; i++) {
 		if (!ahead->early[i].id || ahead->early[i].changes == server->changes)

@@ -76,7 +76,7 @@ BENCHMARKS = (
     Benchmark("image-list", tuple(trees.FIGURES.values()), trees.trees),
     Benchmark("image-read", (images.READ, images.WRITE), images.files),
     Benchmark("image-fs", tuple(trees.FS_FIGURES.values()), trees.kinds),
-    Benchmark("image-mount", (mounts.FIND, mounts.CAT, mounts.TAR), mounts.mounts),
+    Benchmark("image-mount", mounts.FIGURES, mounts.mounts),
     Benchmark("aio-1000", (aio.AIO,), aio.thousand),
     Benchmark("clone", (clone.CLONE, clone.PYTHON), clone.clone),
     Benchmark("nf-start", (nf.START,), nf.start),
