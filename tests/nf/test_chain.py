@@ -108,6 +108,18 @@ def test_a_forwarded_port(default_image: str, tmp_path: Path) -> None:
     assert (tmp_path / "out").read_text() == "through the nat"
 
 
+def test_a_forwarded_port_of_another_address(default_image: str, tmp_path: Path) -> None:
+    """Is not ours: who is meant is who gets it."""
+    (tmp_path / "in").write_text("to somebody else")
+    text = (
+        "host 10.0.0.1 10.0.0.3 --echo 7 | nat --forward tcp:7:10.0.0.1:9 |"
+        f" tcp 10.0.0.3 7 --address 10.0.0.7 --input {tmp_path}/in --output {tmp_path}/out"
+    )
+    done = chain(default_image, text, "--fuse")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out").read_text() == "to somebody else"
+
+
 def test_ipv6(default_image: str) -> None:
     """The same with IPv6, through a filter."""
     done = chain(default_image, "ping -c 2 -i 0.05 -W 20 fd00::2 | filter | host fd00::2")

@@ -94,6 +94,32 @@ def test_mptcp_falls_back(
     assert (server or "not asked for") in other, said
 
 
+@pytest.mark.parametrize("mode", ["", "--fuse", "--virtual"])
+def test_who_does_not_know_mptcp_drops_it(default_image: str, tmp_path: Path, mode: str) -> None:
+    """The client asks again without the option, as plain TCP."""
+    (tmp_path / "in").write_bytes(bytes(range(256)) * 400)
+    box = 'mangle "not (p.tcp and p.tcp.flags & SYN and p.tcp.option(30) is not None)"'
+    text = f"tcp 10.0.0.2 7 --mptcp --input {tmp_path}/in --output {tmp_path}/out"
+    done = chain(default_image, f"{text} | {box} | host 10.0.0.2 --echo 7 --mptcp", *mode.split())
+    assert done.returncode == 0, done.stderr
+    assert "MPTCP: fell back to TCP (MPCapableSYNTXDrop 1)" in done.stderr
+    assert (tmp_path / "out").read_bytes() == (tmp_path / "in").read_bytes()
+
+
+@pytest.mark.parametrize("options", ["", "--checksums"])
+def test_who_changes_data(default_image: str, tmp_path: Path, options: str) -> None:
+    """Only MPTCP's own checksums notice it, if they are there (3.3): both fall back (3.7)."""
+    (tmp_path / "in").write_bytes(bytes(range(256)) * 400)
+    box = "mangle --direction right \"p.payload = p.payload.replace(b'ABC', b'XYZ')\""
+    text = f"tcp 10.0.0.2 7 --mptcp {options} --input {tmp_path}/in --output {tmp_path}/out"
+    done = chain(default_image, f"{text} | {box} | host 10.0.0.2 --echo 7 --mptcp", "--virtual")
+    assert done.returncode == 0, done.stderr
+    assert ("DataCsumErr 1" in done.stderr) == bool(options)
+    assert ("fell back to TCP" in done.stderr) == bool(options)
+    assert ("MPTCP: 1 subflow" in done.stderr) != bool(options)
+    assert b"XYZ" in (tmp_path / "out").read_bytes()
+
+
 def test_mptcp_through_what_coalesces(default_image: str, tmp_path: Path) -> None:
     """Where two mappings were put together, one is lost, and both ends fall back.
 

@@ -41,6 +41,10 @@ pytestmark = [pytest.mark.kernel, pytest.mark.once]
         ("filter --file {noise}", "has no rules: it is no text"),
         ("ping 10.0.0.2 > /dev/full", "rumpel nf ping: output: No space left on device"),
         ("mux", "Missing argument 'FILE...'"),
+        ("bridge --port in", "not a port: 'in' (write in:out)"),
+        ("bridge --prot in:out", "No such option '--prot'. Did you mean '--port'?"),
+        ("shape --seed -1", "-1 is not in the range"),
+        ("shape --limit 0", "0 is not in the range"),
     ],
 )
 def test_one_line(default_image: str, words: str, message: str, tmp_path: Path) -> None:

@@ -270,6 +270,25 @@ def test_a_router_with_three_ports(default_image: str, tmp_path: Path) -> None:
         assert process.wait(timeout=240) == 0
 
 
+@pytest.mark.parametrize("mode", ["", "--fuse"])
+@pytest.mark.parametrize(("address", "count"), [("10.0.0.3", 2), ("10.0.0.2", 0)])
+def test_a_switch_with_three_ports(
+    default_image: str, tmp_path: Path, mode: str, address: str, count: int
+) -> None:
+    """It learns who is where: pings between two of them are nothing for the third."""
+    for name in ("in", "out"):
+        os.mkfifo(tmp_path / name)
+    host = nf(default_image, f"host 10.0.0.3 --return {tmp_path}/in")
+    third = f"cat {tmp_path}/out | tee {tmp_path}/seen | {host}"
+    with subprocess.Popen(["bash", "-c", third]) as process:
+        text = f"ping -c 2 -i 0.05 -W 20 {address} |"
+        text += f" bridge --port {tmp_path}/in:{tmp_path}/out | host 10.0.0.2"
+        done = chain(default_image, text, *mode.split())
+        assert "2 sent, 2 answered" in done.stderr, done.stderr
+        assert process.wait(timeout=240) == 0
+    assert sum(isinstance(x.data, dpkt.ip.IP) for x in frames(tmp_path / "seen")) == count
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

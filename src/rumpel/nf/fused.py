@@ -231,7 +231,7 @@ def _joint(left: Stage, right: Stage, held: Sequence[tuple[str, PacketStage]]) -
 def _bridge() -> Member:
     from rumpel.nf.stages.bridge import Bridge
 
-    return Member("bridge", Bridge())
+    return Member("bridge", Bridge(port=()))
 
 
 def _is_cut(members: Sequence[Member], number: int, side: Side) -> bool:

@@ -131,10 +131,17 @@ def up(k: Kernel, port: str) -> None:
         netlink.link(port, netlink.index(port), None)
 
 
-def bridge(k: Kernel, ports: Sequence[str], isolated: Collection[str] = ()) -> None:
+def bridge(
+    k: Kernel, ports: Sequence[str], isolated: Collection[str] = (), *, learns: bool = False
+) -> None:
     """Make the bridge ``br0`` of these ports. It has no address and sends nothing itself.
 
-    isolated: ports that hear nothing of each other.
+    Args:
+        k: the kernel.
+        ports: interfaces.
+        isolated: ports that hear nothing of each other.
+        learns: it finds out who is where. Of two ports there is nothing to be learned: what
+            comes from one goes to the other.
     """
     # Its own address would be looked for on the link.
     Calls(k).set("net/ipv6/conf/default/disable_ipv6", 1)
@@ -151,9 +158,8 @@ def bridge(k: Kernel, ports: Sequence[str], isolated: Collection[str] = ()) -> N
             payload = IFINFO.pack(0, 0, index, 0, 0)
             payload += attribute(_IFLA_MASTER, struct.pack("=I", own)) + _longest(netlink, index)
             netlink.request(NEWLINK, 0, payload, port)
-            # What comes from one side goes to the other: there is nothing to be learned.
             payload = IFINFO.pack(socket.AF_BRIDGE, 0, index, 0, 0)
-            data = attribute(_IFLA_BRPORT_LEARNING, b"\0")
+            data = attribute(_IFLA_BRPORT_LEARNING, bytes([learns]))
             data += attribute(_IFLA_BRPORT_ISOLATED, bytes([port in isolated]))
             payload += attribute(_IFLA_PROTINFO, data)
             netlink.request(_SETLINK, 0, payload, port)

@@ -9,7 +9,10 @@ from rumpel.netlink import parse_address
 from rumpel.nf import routing
 from rumpel.nf.routing import Way
 from rumpel.nf.stage import LEFT, RIGHT, Stage, StageError
+from rumpel.nf.wire import MTU
 from rumpel.options import Option
+
+__all__ = ["Route", "pipes"]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -50,7 +53,7 @@ class Route(Stage):
             if not come or not go:
                 raise StageError(f"not a port: {text!r} (write 10.2.0.0/16=in:out)")
             self._networks[f"port{number}"] = _network(network)
-            made[f"port{number}"] = _pipes(come, go)
+            made[f"port{number}"] = pipes(come, go)
         return made
 
     def configure(self, k: Kernel) -> None:
@@ -79,7 +82,8 @@ def _network(text: str) -> str:
     return text
 
 
-def _pipes(come: str, go: str) -> Nic:
+def pipes(come: str, go: str, mtu: int = MTU) -> Nic:
+    """A further port: two named pipes, whose other ends are opened first."""
     from rumpel.devices import PipeNic
     from rumpel.nf.stages.tee import open_end
 
@@ -87,7 +91,9 @@ def _pipes(come: str, go: str) -> Nic:
     fds = [open_end(go, os.O_WRONLY)]
     try:
         fds.append(open_end(come, os.O_RDONLY))
-        return PipeNic(fds[1], fds[0], write="pcap", paused=True, report=2, name="rumpel nf route")
+        return PipeNic(
+            fds[1], fds[0], write="pcap", paused=True, report=2, name="rumpel nf", mtu=mtu
+        )
     finally:
         for fd in fds:
             os.close(fd)
