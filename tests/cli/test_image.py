@@ -82,6 +82,8 @@ def test_changing(run: Run, disk: Path, tree: Path, monkeypatch: pytest.MonkeyPa
     run("mkdir", "-p", "-m", "750", "disk.img:/a/b", "disk.img:/etc")
     run("mv", "disk.img:/etc/hosts", "disk.img:/su", "disk.img:/a")
     run("mv", "disk.img:/a/hosts", "disk.img:/a/names")
+    failed = run("mv", "disk.img:/a/names", "disk.img:/none/x", status=1).error
+    assert failed == "rumpel: disk.img:/a/names: to /none/x: No such file or directory\n"
     run("ln", "-s", "../a/names", "disk.img:/etc/hosts")
     run("ln", "/a/names", "disk.img:/a/again")
     run("chmod", "u=rw,go-r", "disk.img:/a/names")

@@ -38,5 +38,8 @@ def command(how: How, sources: tuple[str, ...], target: str) -> None:
                     continue
                 for place in images.places([source]):
                     name = posixpath.basename(place.path.rstrip("/"))
-                    with images.attempt(place.name):
-                        os.rename(place.path, posixpath.join(to.path, name) if into else to.path)
+                    final = posixpath.join(to.path, name) if into else to.path
+                    try:
+                        os.rename(place.path, final)
+                    except OSError as error:
+                        images.complain(f"{place.name}: to {final}: {error.strerror}")
