@@ -182,6 +182,7 @@ struct rumpel_kernel {
 	unsigned int device_count;
 	uint64_t mmio; /* guest physical address of slot 0 */
 	struct rumpel_watch *watches;
+	unsigned int looks; /* in a row that found something, without a look at descriptors */
 	struct rumpel_timer *timers;
 
 	struct rumpel_clock *clock; /* NULL: the host's */
@@ -341,8 +342,10 @@ void rumpel_device_finish(struct rumpel_device *device);
 
 void rumpel_devices_serve(struct rumpel_kernel *kernel);
 bool rumpel_is_watched(const struct rumpel_kernel *kernel, const struct rumpel_watch *watch);
-/* Calls ready() for descriptors that are ready now. */
+/* Calls ready() for descriptors that are ready now, and look(). */
 void rumpel_watches_poll(struct rumpel_kernel *kernel);
+/* Calls look() only. True: there was something. */
+bool rumpel_watches_look(struct rumpel_kernel *kernel);
 void rumpel_device_ops(struct host_ops *ops);
 void rumpel_devices_detach(struct rumpel_kernel *kernel);
 

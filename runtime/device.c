@@ -136,12 +136,24 @@ bool rumpel_is_watched(const struct rumpel_kernel *kernel, const struct rumpel_w
 	return at;
 }
 
+bool rumpel_watches_look(struct rumpel_kernel *kernel)
+{
+	struct rumpel_watch *watch;
+	bool found = false;
+
+	for (watch = kernel->watches; watch; watch = watch->next)
+		if (watch->look)
+			found |= watch->look(watch);
+	return found;
+}
+
 void rumpel_watches_poll(struct rumpel_kernel *kernel)
 {
 	struct rumpel_watch *watches[MOST_WATCHES], *watch;
 	struct pollfd polled[MOST_WATCHES];
 	nfds_t count = 0;
 
+	rumpel_watches_look(kernel);
 	for (watch = kernel->watches; watch && count < MOST_WATCHES; watch = watch->next) {
 		if (!watch->events)
 			continue;

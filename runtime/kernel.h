@@ -49,6 +49,9 @@ bool rumpel_kernel_has_cpus(void);
  * ready() is called on a host stack by the holder of the token. It should
  * take all there is and raise its interrupt. events may be changed by the
  * holder of the token (0: do not watch now).
+ *
+ * look() (may be NULL) is called in the same way before anybody sleeps, for what
+ * the descriptor tells only those who sleep. It takes that; false: there was nothing.
  */
 struct rumpel_watch {
 	struct rumpel_watch *next;
@@ -56,6 +59,7 @@ struct rumpel_watch {
 	short events;
 	short polled; /* the runtime's: what the sleeping leader waits for */
 	void (*ready)(struct rumpel_watch *watch, short revents);
+	bool (*look)(struct rumpel_watch *watch);
 };
 void rumpel_kernel_watch(struct rumpel_kernel *kernel, struct rumpel_watch *watch);
 void rumpel_kernel_unwatch(struct rumpel_kernel *kernel, struct rumpel_watch *watch);

@@ -18,6 +18,8 @@
 /* A wait that spinning might have ended, had it begun while the other was awake. */
 #define NEAR (200 * 1000)
 #define MOST_MISSES 8
+/* Looks that found something before descriptors are asked. */
+#define MOST_LOOKS 8
 /* What one message takes between two waits, at most. */
 #define SHORT (25 * 1000)
 /* How long a thread that has its result runs its neighbours: as long as it takes to wake them. */
@@ -375,6 +377,22 @@ static bool also_ready(const struct rumpel_waiter *waiter)
 	return false;
 }
 
+/*
+ * Is there something that no descriptor tells of? It was taken then. True as well if the
+ * descriptors' turn has come, or somebody else's: there may be more, so do not sleep.
+ */
+static bool look_before_sleep(struct rumpel_kernel *kernel, bool *turn)
+{
+	bool found = rumpel_watches_look(kernel);
+
+	kernel->looks = found ? kernel->looks + 1 : 0;
+	*turn = found && (kernel->looks >= MOST_LOOKS ||
+			  atomic_get(&kernel->token) & (TOKEN_WAITED | TOKEN_WANTED));
+	if (*turn)
+		kernel->looks = 0;
+	return found;
+}
+
 /* Instead of sleeping; as rumpel_lead_sleep. */
 static int lead_visit(struct rumpel_kernel *kernel, struct rumpel_waiter *waiter)
 {
@@ -398,9 +416,12 @@ int rumpel_lead_sleep(struct rumpel_kernel *kernel, struct rumpel_waiter *waiter
 	uint32_t word = atomic_get(&kernel->kick);
 	nfds_t count = 1, most;
 	int result, own = -1;
+	bool turn;
 
 	if (unlikely(kernel->neighbours.count))
 		return lead_visit(kernel, waiter);
+	if (look_before_sleep(kernel, &turn) && !turn)
+		return 0;
 	for (watch = kernel->watches; watch && count < MOST_WATCHES; watch = watch->next) {
 		watch->polled = watch->events;
 		polled[count] = (struct pollfd){ watch->events ? watch->fd : -1, watch->events, 0 };
@@ -414,6 +435,8 @@ int rumpel_lead_sleep(struct rumpel_kernel *kernel, struct rumpel_waiter *waiter
 		until = NEVER;
 	if (limit < until)
 		until = limit;
+	if (turn)
+		until = rumpel_host_now();
 	if (most > 1) {
 		own = rumpel_wake_fd_take(kernel);
 		kernel->leader_fd = own < 0 ? -1 : own;

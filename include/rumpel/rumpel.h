@@ -555,14 +555,17 @@ struct rumpel_pipe {
 	int report; /* a line for each packet that cannot be read goes here; or -1 */
 	const char *name; /* of the reader, in these lines */
 	enum rumpel_packets read, write;
-	int shared; /* a memfd for large frames, which the other end has, too; or 0 */
+	int shared; /* a memfd for frames, which the other end has, too; or 0 */
 	bool backward; /* what is written goes "<", not ">" */
 	bool paused; /* nothing is read before rumpel_net_pipe_resume() */
 };
 
 /*
  * Frames come from one descriptor and go to another, so that a kernel is a
- * filter between pipes. When a side is slow, the other one waits.
+ * filter between pipes. When a side is slow, the other one waits. With `shared`
+ * both are the same end of a pair of sockets, whose other end has the memory, too,
+ * and the other value of `backward`, and both formats are RUMPEL_PACKETS_VIRTIO;
+ * else it is -EINVAL.
  */
 RUMPEL_API int rumpel_net_pipe(const struct rumpel_pipe *config, const uint8_t mac[6],
 			       unsigned int mtu, struct rumpel_device **device);

@@ -4,6 +4,7 @@
 #define RUMPEL_FUZZ_H
 
 #include "../tests/fake.h"
+#include "../virtio/net_shared.h"
 
 #define QUEUES 3
 #define RING 16
@@ -31,6 +32,7 @@ struct scene {
 	bool stream; /* to which each frame goes behind its length */
 	int listener; /* for connections of a vsock, or of a switch; or -1 */
 	struct rumpel_block_server *server; /* of a disk that we serve, or NULL */
+	struct net_shared shared; /* with an interface at the other end, or nothing */
 };
 
 /* input.c: what comes next of an input; zeroes behind its end. */

@@ -27,11 +27,40 @@ static size_t make_message(struct input *in, const struct scene *scene, char *me
 	return len;
 }
 
+/* Words of what both ends have: the heads of both halves, and where rings begin. */
+static void poke_shared(struct input *in, struct scene *scene)
+{
+	static const size_t begins[] = { 0, 0, 0, 4096 };
+	uint8_t what = u8(in);
+	char *half = (char *)(what & 1 ? scene->shared.in : scene->shared.out);
+	uint32_t *words = (uint32_t *)(half + begins[what >> 1 & 3]);
+
+	words[u8(in)] = pick_value(in);
+}
+
+/* Frames and their takers as they should be, some of them of odd lengths. */
+static void share_frames(struct input *in, struct scene *scene, char *message, size_t size)
+{
+	struct iovec iov = { message, make_message(in, scene, message, size) };
+	const char *bytes;
+	uint32_t len;
+
+	net_shared_put(&scene->shared, &iov, 1, iov.iov_len);
+	net_shared_publish(&scene->shared);
+	while (u8(in) & 1 && net_shared_find(&scene->shared, &bytes, &len) == NET_SHARED_FRAME)
+		net_shared_take(&scene->shared);
+	net_shared_wait_for_frames(&scene->shared);
+}
+
 static void peer_acts(struct input *in, struct scene *scene)
 {
 	static char message[70000];
 	uint8_t what = u8(in);
 
+	if (scene->shared.halves && what & 1)
+		poke_shared(in, scene);
+	else if (scene->shared.halves)
+		share_frames(in, scene, message, sizeof(message));
 	if (scene->peer < 0)
 		return;
 	if (what < 120) {
@@ -147,6 +176,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (scene.listener >= 0)
 		close(scene.listener);
 	rumpel_block_server_free(scene.server);
+	net_shared_close(&scene.shared);
 	return 0;
 }
 

@@ -56,6 +56,27 @@ static struct rumpel_device *stream_device(struct scene *scene)
 	return device;
 }
 
+/* Frames in memory that both ends have. */
+static struct rumpel_device *shared_device(struct scene *scene)
+{
+	struct rumpel_pipe config = { .read = RUMPEL_PACKETS_VIRTIO,
+				      .write = RUMPEL_PACKETS_VIRTIO,
+				      .events = -1,
+				      .report = -1 };
+	struct rumpel_device *device;
+	int fds[2];
+
+	config.shared = memfd_create("shared", MFD_CLOEXEC);
+	EQUAL(net_shared_open(&scene->shared, config.shared, true), 0);
+	EQUAL(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+	config.in = config.out = fds[0];
+	EQUAL(rumpel_net_pipe(&config, NULL, 1500, &device), 0);
+	close(fds[0]);
+	close(config.shared);
+	scene->peer = fds[1];
+	return device;
+}
+
 static ssize_t vnet_read(struct net_vnet *vnet, struct iovec *iov, unsigned int count)
 {
 	ssize_t len = readv(vnet->watch.fd, iov, count);
@@ -224,7 +245,7 @@ static struct rumpel_device *vsock_device(struct scene *scene)
 	return device;
 }
 
-#define KINDS 18
+#define KINDS 19
 
 void set_scene(struct input *in, struct scene *scene, const char *only)
 {
@@ -273,6 +294,9 @@ void set_scene(struct input *in, struct scene *scene, const char *only)
 		break;
 	case 17:
 		add_victim(in, scene, vde_device(scene), NULL, 2);
+		break;
+	case 18:
+		add_victim(in, scene, shared_device(scene), NULL, 2);
 		break;
 	default:
 		EQUAL(rumpel_net_link(kind & 1 ? 10000000 : 0, 0, NULL, NULL, device), 0);

@@ -224,6 +224,9 @@ bool fake_step(struct rumpel_kernel *kernel)
 		timer->fire(timer);
 		any = true;
 	}
+	/* It would sleep now. */
+	for (watch = kernel->watches; watch && !any; watch = watch->next)
+		any = watch->look && watch->look(watch);
 	return any;
 }
 

@@ -419,93 +419,285 @@ static void test_socket(void)
 	down();
 }
 
-/* The other end of a stream whose large frames are in memory. */
-static void up_shared(struct net_shared *peer)
-{
-	int memory = memfd_create("test", MFD_CLOEXEC);
+/* ---- memory that both ends have ---- */
 
-	CHECK(memory > 0);
-	*peer = (struct net_shared){ 0 };
-	EQUAL(net_shared_open(peer, memory, true), 0);
-	start(make_of((struct rumpel_pipe){ .read = RUMPEL_PACKETS_VIRTIO,
-					    .write = RUMPEL_PACKETS_VIRTIO,
-					    .shared = memory }),
-	      8);
-	close(memory);
+static struct net_shared peer; /* of the other end, with `kicks` */
+static int kicks = -1;
+
+static void up_shared(void)
+{
+	struct rumpel_pipe config = { .read = RUMPEL_PACKETS_VIRTIO,
+				      .write = RUMPEL_PACKETS_VIRTIO };
+	struct rumpel_device *device;
+	int ends[2];
+
+	config.shared = memfd_create("test", MFD_CLOEXEC);
+	CHECK(config.shared > 0);
+	EQUAL(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, ends), 0);
+	config.in = config.out = ends[0];
+	kicks = ends[1];
+	make_pipe(&events, &config.events);
+	make_pipe(&report, &config.report);
+	config.name = "test";
+	peer = (struct net_shared){ 0 };
+	EQUAL(net_shared_open(&peer, config.shared, true), 0);
+	EQUAL(rumpel_net_pipe(&config, NULL, 65535, &device), 0);
+	close(config.shared);
+	close(config.in);
+	close(config.events);
+	close(config.report);
+	start(device, NIC_RING);
 }
 
-/* Reads a place, or the size of a frame in the stream. */
-static uint32_t read_place(struct net_shared_place *place)
+static void down_shared(void)
 {
-	EQUAL(read(from_nic, place, sizeof(place->size)), sizeof(place->size));
-	if (place->size & NET_SHARED)
-		EQUAL(read(from_nic, (char *)place + sizeof(place->size),
-			   sizeof(*place) - sizeof(place->size)),
-		      sizeof(*place) - sizeof(place->size));
-	return place->size;
+	down();
+	net_shared_close(&peer);
+	close_end(&kicks);
+}
+
+/* How often we were told to look, since last asked. */
+static int kicked(void)
+{
+	char bytes[64];
+	ssize_t got = read(kicks, bytes, sizeof(bytes));
+
+	return got < 0 ? 0 : (int)got;
+}
+
+static void kick(void)
+{
+	EQUAL(send(kicks, "", 1, MSG_NOSIGNAL), 1);
+	fake_run(nic.kernel);
+}
+
+static bool peer_puts(size_t len, unsigned int seed)
+{
+	static const char header[RUMPEL_NET_HEADER];
+	struct iovec iov[2] = { { (void *)header, sizeof(header) }, { frame, len } };
+
+	nic_pattern(frame, len, seed);
+	return net_shared_put(&peer, iov, 2, sizeof(header) + len);
+}
+
+static void peer_finds(size_t len, unsigned int seed)
+{
+	const char *bytes = NULL;
+	uint32_t size = 0;
+
+	EQUAL(net_shared_find(&peer, &bytes, &size), NET_SHARED_FRAME);
+	EQUAL(size, RUMPEL_NET_HEADER + len);
+	nic_pattern(frame, len, seed);
+	EQUAL(memcmp(bytes + RUMPEL_NET_HEADER, frame, len), 0);
+	net_shared_take(&peer);
+}
+
+static void peer_finds_none(void)
+{
+	const char *bytes;
+	uint32_t size;
+
+	EQUAL(net_shared_find(&peer, &bytes, &size), NET_SHARED_EMPTY);
+}
+
+/* That a frame takes. */
+static unsigned int buffers(size_t len)
+{
+	return (RUMPEL_NET_HEADER + len + nic.rx_size - 1) / nic.rx_size;
+}
+
+/* Small and large. */
+static size_t some_len(unsigned int i)
+{
+	static const size_t lens[] = { 14, 66, 1514, 16384 - RUMPEL_NET_HEADER - 1, 20000, 65549 };
+
+	return lens[i % 6];
 }
 
 static void test_shared(void)
 {
-	const size_t len = 20000, size = RUMPEL_NET_HEADER + len;
-	struct net_shared_place place;
-	struct net_shared peer;
-	unsigned int count = 0;
+	const size_t lens[] = { 1514, 20000 };
 
-	up_shared(&peer);
-	/* As long as nobody takes them there is room for some, and the rest is in the stream. */
-	do {
-		const char *at;
+	for (int kind = 0; kind < 2; kind++) {
+		unsigned int count = 0, more;
 
-		send_pattern(len, count);
-		if (!(read_place(&place) & NET_SHARED))
-			break;
-		EQUAL(place.size & ~NET_SHARED, size);
-		at = net_shared_get(&peer, &place);
-		CHECK(at);
-		nic_pattern(frame, len, count);
-		EQUAL(memcmp(at + RUMPEL_NET_HEADER, frame, len), 0);
-	} while (count++ < 1000);
-	CHECK(count > 4 && count < 1000);
-	EQUAL(place.size, size);
-	EQUAL(read(from_nic, got, size), size);
-	nic_pattern(frame, len, count);
-	EQUAL(memcmp(got + RUMPEL_NET_HEADER, frame, len), 0);
-	/* Then there is room again, and small ones never go there. */
-	net_shared_done(&peer, peer.put);
-	send_pattern(100, 1);
-	EQUAL(read_place(&place), RUMPEL_NET_HEADER + 100);
-	EQUAL(read(from_nic, got, place.size), place.size);
-	down();
-	net_shared_close(&peer);
+		up_shared();
+		/* Who does not wait is not kicked. */
+		do {
+			send_pattern(lens[kind], count++);
+		} while (nic_sent(&nic) && count < 1000);
+		EQUAL(kicked(), 0);
+		/* One is not there yet, and it is not told of room for a few. */
+		CHECK(count > 8 && count < 1000);
+		CHECK(rumpel_net_is_stalled(nic.device));
+		for (more = 0; more < count - 1 && !net_shared_made_room(&peer); more++)
+			peer_finds(lens[kind], more);
+		CHECK(more > (count - 1) / 3 && more < count - 1);
+		EQUAL(nic_sent(&nic), 0);
+		kick();
+		EQUAL(nic_sent(&nic), 1);
+		CHECK(!rumpel_net_is_stalled(nic.device));
+		for (; more < count; more++)
+			peer_finds(lens[kind], more);
+		peer_finds_none();
+		CHECK(!net_shared_made_room(&peer));
+		down_shared();
+	}
+}
+
+/* All lengths, so that the ring ends anywhere; who waits is kicked once. */
+static void test_shared_kicks(void)
+{
+	up_shared();
+	for (unsigned int i = 0; i < 600; i++) {
+		CHECK(!net_shared_wait_for_frames(&peer));
+		send_pattern(some_len(i), i);
+		send_pattern(some_len(i + 1), i + 1);
+		EQUAL(nic_sent(&nic), 2);
+		EQUAL(kicked(), 1);
+		CHECK(net_shared_wait_for_frames(&peer));
+		peer_finds(some_len(i), i);
+		peer_finds(some_len(i + 1), i + 1);
+	}
+	/* Kicks that nobody reads do no harm. */
+	for (unsigned int i = 0; i < 2000; i++) {
+		CHECK(!net_shared_wait_for_frames(&peer));
+		send_pattern(60, i);
+		peer_finds(60, i);
+	}
+	EQUAL(fake_stats(nic.device).out, 3200);
+	expect_event(0);
+	down_shared();
 }
 
 static void test_shared_input(void)
 {
-	static const char header[RUMPEL_NET_HEADER];
-	struct net_shared_place place;
-	struct net_shared peer;
+	up_shared();
+	for (unsigned int i = 0; i < 600; i++) {
+		CHECK(peer_puts(some_len(i), i));
+		/* It sleeps. */
+		CHECK(net_shared_publish(&peer));
+		CHECK(peer_puts(14, i));
+		CHECK(!net_shared_publish(&peer));
+		kick();
+		driver_expects(some_len(i), i);
+		driver_expects(14, i);
+		nic_post(&nic, buffers(some_len(i)) + 1);
+	}
+	EQUAL(fake_stats(nic.device).errors, 0);
+	down_shared();
+}
 
-	up_shared(&peer);
-	for (unsigned int i = 0; i < 200; i++) {
-		struct iovec iov[2] = { { (void *)header, sizeof(header) }, { frame, 3000 + i } };
+/* Without buffers it takes nothing, and of what it takes then it tells who waits for room. */
+static void test_shared_without_buffers(void)
+{
+	unsigned int put = 0, got_of = 0;
 
-		nic_pattern(frame, 3000 + i, i);
-		/* Who has taken all has given back all. */
-		CHECK(net_shared_put(&peer, iov, 2, sizeof(header) + 3000 + i, &place));
-		/* Wherever the stream was cut. */
-		write_bytes(&place, i % sizeof(place));
-		write_bytes((char *)&place + i % sizeof(place), sizeof(place) - i % sizeof(place));
-		driver_expects(3000 + i, i);
-		nic_post(&nic, 1);
+	up_shared();
+	while (peer_puts(65549, put))
+		put++;
+	CHECK(!net_shared_wait_for_room(&peer));
+	net_shared_publish(&peer);
+	kick();
+	EQUAL(kicked(), 0);
+	while (got_of < put) {
+		driver_expects(65549, got_of++);
+		nic_post(&nic, buffers(65549));
 		fake_run(nic.kernel);
 	}
-	/* Nothing is read that is elsewhere. */
-	place.at = 1 << 30;
-	write_bytes(&place, sizeof(place));
-	expect_event(RUMPEL_PIPE_DAMAGED);
-	down();
-	net_shared_close(&peer);
+	EQUAL(kicked(), 1);
+	CHECK(peer_puts(65549, 1));
+	down_shared();
+}
+
+static void test_shared_end(void)
+{
+	up_shared();
+	/* The writer ends: what it has put is still there. */
+	CHECK(peer_puts(100, 1));
+	net_shared_publish(&peer);
+	net_shared_end(&peer);
+	kick();
+	driver_expects(100, 1);
+	expect_event(RUMPEL_PIPE_END);
+	/* It reads on, and hears of our end. */
+	CHECK(!net_shared_wait_for_frames(&peer));
+	send_pattern(200, 1);
+	EQUAL(kicked(), 1);
+	EQUAL(rumpel_net_pipe_end(nic.device), 0);
+	fake_run(nic.kernel);
+	expect_event(RUMPEL_PIPE_DONE);
+	EQUAL(kicked(), 1);
+	CHECK(net_shared_has_ended(&peer));
+	peer_finds(200, 1);
+	/* Both have: ours is closed. */
+	EQUAL(read(kicks, text, 1), 0);
+	down_shared();
+}
+
+static void test_shared_gone(void)
+{
+	up_shared();
+	/* It dies: of what it has put nothing is lost. */
+	CHECK(peer_puts(100, 1));
+	net_shared_publish(&peer);
+	close_end(&kicks);
+	fake_run(nic.kernel);
+	driver_expects(100, 1);
+	expect_event(RUMPEL_PIPE_END);
+	/* That nobody reads is told when there is something to be read. */
+	expect_event(0);
+	send_pattern(100, 1);
+	EQUAL(nic_sent(&nic), 1);
+	expect_event(RUMPEL_PIPE_BROKEN);
+	EQUAL(fake_stats(nic.device).dropped, 1);
+	down_shared();
+	/* Also while something waits for it. */
+	up_shared();
+	for (unsigned int i = 0; !rumpel_net_is_stalled(nic.device); i++)
+		send_pattern(20000, i);
+	close_end(&kicks);
+	fake_run(nic.kernel);
+	expect_event(RUMPEL_PIPE_BROKEN);
+	expect_event(RUMPEL_PIPE_END);
+	CHECK(!rumpel_net_is_stalled(nic.device));
+	down_shared();
+}
+
+/* Whatever the other end writes there, nothing is read that is elsewhere, and it comes to an end. */
+static void test_shared_hostile(void)
+{
+	unsigned int seed = 1, damaged = 0;
+
+	for (int i = 0; i < 300; i++) {
+		uint32_t *words;
+		long got_len;
+		char byte;
+
+		up_shared();
+		/* Its own half: the head of it, and the records. */
+		words = (uint32_t *)peer.out;
+		for (int j = 0; j < 20; j++) {
+			uint32_t value = rand_r(&seed) % 3 ? 16u * (rand_r(&seed) % 4096u)
+							   : (uint32_t)rand_r(&seed) << 4;
+
+			if (!(rand_r(&seed) % 8))
+				memset((char *)words + 4096, rand_r(&seed), 4096);
+			words[rand_r(&seed) % 2 ? 0 : rand_r(&seed) % 64] = value;
+			words[1024 + rand_r(&seed) % 64] = rand_r(&seed) % 3 ? 0x1000 : value;
+			/* And what it may change of ours. */
+			((uint32_t *)peer.in)[16 + rand_r(&seed) % 64] = value;
+			send_pattern(some_len(j), j);
+			while ((got_len = nic_receive(&nic, NULL, got)) >= 0)
+				nic_post(&nic, buffers(got_len));
+			if (send(kicks, "", 1, MSG_NOSIGNAL) == 1)
+				fake_run(nic.kernel);
+		}
+		while (read(events, &byte, 1) == 1)
+			damaged += byte == RUMPEL_PIPE_DAMAGED;
+		down_shared();
+	}
+	CHECK(damaged > 30);
 }
 
 /* Whatever the bytes are, nothing outside of them is touched, and it comes to an end. */
@@ -553,8 +745,13 @@ static const struct test tests[] = {
 	{ test_rests, "on a virtual clock others live before all of a long input has come" },
 	{ test_paused, "nothing is read before it is asked for" },
 	{ test_socket, "a socket carries both directions" },
-	{ test_shared, "large frames are put into memory that both ends have, if there is room" },
-	{ test_shared_input, "and read from there, wherever the stream was cut" },
+	{ test_shared, "frames are put into memory that both ends have, until it is full" },
+	{ test_shared_kicks, "whoever sleeps is told of them, once" },
+	{ test_shared_input, "they are read from there" },
+	{ test_shared_without_buffers, "which may take its time, and makes room" },
+	{ test_shared_end, "each direction ends by itself" },
+	{ test_shared_gone, "the other end may go at any time" },
+	{ test_shared_hostile, "and write anything there" },
 	{ test_any_bytes, "any bytes are read to an end" },
 };
 

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 static struct net_pipe *to_pipe(struct rumpel_virtio *virtio)
@@ -48,13 +49,45 @@ void net_pipe_say(const struct net_pipe *pipe, const char *where, const char *wh
 	rumpel_stream_write(pipe->report, message, len);
 }
 
+bool net_pipe_kick(const struct rumpel_watch *by)
+{
+	/* If it does not take any more, there are some that were not seen yet. */
+	return send(by->fd, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL) > 0 || errno == EAGAIN;
+}
+
+void net_pipe_listen(struct net_pipe *pipe)
+{
+	struct rumpel_watch *watch = pipe->in.watch.fd >= 0 ? &pipe->in.watch : &pipe->out.watch;
+
+	if (pipe->shared.halves)
+		watch->events = pipe->gone ? 0 : POLLIN;
+}
+
 static void pipe_service(struct rumpel_virtio *virtio)
 {
 	struct net_pipe *pipe = to_pipe(virtio);
 
+	net_pipe_listen(pipe);
 	net_pipe_transmit(pipe);
 	/* While the input is watched, there is nothing to see here. */
-	if (!pipe->in.watch.events)
+	if (pipe->held)
+		net_pipe_receive(pipe);
+}
+
+/* The other end looks for frames or for room, or is no longer there. */
+static void pipe_kicked(struct net_pipe *pipe, struct rumpel_watch *watch)
+{
+	char kicks[64];
+	ssize_t got = recv(watch->fd, kicks, sizeof(kicks), MSG_DONTWAIT);
+
+	if (!got || (got < 0 && errno != EAGAIN && errno != EINTR)) {
+		pipe->gone = true;
+		watch->events = 0;
+	}
+	if (!rumpel_virtio_is_live(&pipe->net.virtio))
+		return;
+	net_pipe_unstall(pipe);
+	if (!pipe->held)
 		net_pipe_receive(pipe);
 }
 
@@ -63,7 +96,9 @@ static void pipe_readable(struct rumpel_watch *watch, short revents)
 	struct net_pipe *pipe = (void *)((char *)watch - offsetof(struct net_pipe, in.watch));
 
 	(void)revents;
-	if (rumpel_virtio_is_live(&pipe->net.virtio))
+	if (pipe->shared.halves)
+		pipe_kicked(pipe, watch);
+	else if (rumpel_virtio_is_live(&pipe->net.virtio))
 		net_pipe_receive(pipe);
 	else
 		watch->events = 0;
@@ -74,13 +109,31 @@ static void pipe_writable(struct rumpel_watch *watch, short revents)
 	struct net_pipe *pipe = (void *)((char *)watch - offsetof(struct net_pipe, out.watch));
 
 	(void)revents;
-	if (!rumpel_virtio_is_live(&pipe->net.virtio)) {
+	if (pipe->shared.halves)
+		pipe_kicked(pipe, watch);
+	else if (rumpel_virtio_is_live(&pipe->net.virtio))
+		net_pipe_unstall(pipe);
+	else
 		watch->events = 0;
-		return;
+}
+
+/* Before the kernel's thread sleeps: it is to be kicked from now on, if there is nothing yet. */
+static bool pipe_look(struct rumpel_watch *watch)
+{
+	struct net_pipe *pipe = (void *)((char *)watch - offsetof(struct net_pipe, in.watch));
+	bool found = false;
+
+	if (!pipe->shared.halves || !rumpel_virtio_is_live(&pipe->net.virtio))
+		return false;
+	if (pipe->net.stalled && net_shared_wait_for_room(&pipe->shared)) {
+		net_pipe_unstall(pipe);
+		found = true;
 	}
-	/* The joined one goes on when this is done, if that has not stalled again. */
-	rumpel_net_set_stalled(&pipe->net, false);
-	net_pipe_transmit(pipe);
+	if (watch->fd >= 0 && !pipe->held && net_shared_wait_for_frames(&pipe->shared)) {
+		net_pipe_receive(pipe);
+		found = true;
+	}
+	return found;
 }
 
 static void pipe_send(struct rumpel_net *net)
@@ -99,6 +152,7 @@ static void pipe_quiesce(struct rumpel_virtio *virtio)
 	struct net_pipe *pipe = to_pipe(virtio);
 
 	pipe->in.watch.events = 0;
+	pipe->held = true;
 	rumpel_timer_arm(virtio->device.kernel, &pipe->timer, RUMPEL_NO_DEADLINE);
 	pipe->burst = 0;
 	if (pipe->out.watch.fd >= 0)
@@ -133,6 +187,7 @@ static void pipe_fork(struct rumpel_virtio *virtio, enum rumpel_fork stage)
 	rumpel_net_lose(&pipe->net);
 	rumpel_stream_close(&pipe->in);
 	rumpel_stream_close(&pipe->out);
+	net_shared_close(&pipe->shared);
 }
 
 static void pipe_free(struct rumpel_virtio *virtio)
@@ -180,11 +235,14 @@ static int pipe_open(struct net_pipe *pipe, const struct rumpel_pipe *config)
 	if (!error)
 		error = duplicate(config->report, &pipe->report);
 	if (!error && config->shared > 0)
-		error = net_shared_open(&pipe->shared, config->shared, config->backward);
+		error = pipe->in.socket && pipe->out.socket
+				? net_shared_open(&pipe->shared, config->shared, config->backward)
+				: -EINVAL;
 	pipe->net.resume = pipe_resume;
 	pipe->net.transmit = pipe_send;
 	pipe->in.watch.ready = pipe_readable;
 	pipe->out.watch.ready = pipe_writable;
+	pipe->in.watch.look = pipe_look;
 	pipe->timer = (struct rumpel_timer){
 		.deadline = RUMPEL_NO_DEADLINE,
 		.fire = net_pipe_rested,
@@ -192,6 +250,7 @@ static int pipe_open(struct net_pipe *pipe, const struct rumpel_pipe *config)
 	pipe->reader.format = config->read;
 	pipe->format = config->write ? config->write : RUMPEL_PACKETS_TEXT;
 	pipe->paused = config->paused;
+	pipe->held = true;
 	pipe->direction = config->backward ? '<' : '>';
 	if (config->name)
 		strncpy(pipe->name, config->name, sizeof(pipe->name) - 1);
@@ -204,9 +263,13 @@ int rumpel_net_pipe(const struct rumpel_pipe *config, const uint8_t mac[6], unsi
 	/* What is written to the next kernel, it writes to us: it understands all of it. */
 	bool whole = config->read == RUMPEL_PACKETS_VIRTIO && config->write == config->read;
 	uint64_t features = whole ? rumpel_net_offloads(true) : 0;
-	struct net_pipe *pipe = calloc(1, sizeof(*pipe));
-	int error = pipe ? rumpel_net_init(&pipe->net, &pipe_ops, features, mac, mtu) : -ENOMEM;
+	struct net_pipe *pipe;
+	int error;
 
+	if (config->shared > 0 && !whole)
+		return -EINVAL;
+	pipe = calloc(1, sizeof(*pipe));
+	error = pipe ? rumpel_net_init(&pipe->net, &pipe_ops, features, mac, mtu) : -ENOMEM;
 	if (error) {
 		free(pipe);
 		return error;

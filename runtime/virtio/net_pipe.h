@@ -8,6 +8,9 @@
  * do, and with a whole file it would not hear of answers before the end.
  *
  * Of two that are joined, lines that are no packets go straight through.
+ *
+ * Or frames go through memory that the other end has, too (net_shared.h). Then both
+ * descriptors are one socket, a byte from which means: look there again.
  */
 #ifndef RUMPEL_VIRTIO_NET_PIPE_H
 #define RUMPEL_VIRTIO_NET_PIPE_H
@@ -24,7 +27,8 @@ struct net_pipe {
 	enum rumpel_packet_kind kind; /* what is at the start of the input, MORE: not yet known */
 	struct rumpel_packet found;
 	struct net_shared shared;
-	uint64_t shared_end; /* of what was found, if it is there */
+	bool gone; /* so is the other end, which has memory with us */
+	bool held; /* nothing is read before buffers, the other's reader or the timer say so */
 	enum rumpel_packets format;
 	char direction;
 	bool crowded; /* so much was sent at once that the kernel may have more */
@@ -42,6 +46,10 @@ struct net_pipe {
 
 /* Where lines go that are no packets, until rumpel_net_give_back(); or NULL. */
 struct net_pipe *net_pipe_borrow(struct net_pipe *pipe);
+/* Of memory: lets the other end look. False: there is nobody. */
+bool net_pipe_kick(const struct rumpel_watch *by);
+/* Of memory: watches what kicks come through. */
+void net_pipe_listen(struct net_pipe *pipe);
 void net_pipe_tell(const struct net_pipe *pipe, enum rumpel_pipe_event event);
 /* Writes a message where messages are written, if somebody reads them. */
 void net_pipe_say(const struct net_pipe *pipe, const char *where, const char *why);
@@ -54,6 +62,8 @@ void net_pipe_transmit(struct net_pipe *pipe);
 bool net_pipe_flush(struct net_pipe *pipe);
 /* A frame, or a line of the joined one, waits for room: it is told when there is some. */
 void net_pipe_stall(struct net_pipe *pipe);
+/* There may be room: goes on. */
+void net_pipe_unstall(struct net_pipe *pipe);
 
 /* ---- net_pipe_in.c ---- */
 

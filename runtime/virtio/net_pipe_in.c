@@ -120,44 +120,62 @@ static bool pipe_rests(struct net_pipe *pipe)
 	return true;
 }
 
-/* What is at the start of the input? */
-static enum rumpel_packet_kind pipe_read(struct net_pipe *pipe, bool end)
-{
-	const size_t len = pipe->in.end - pipe->in.start;
-	char *bytes = pipe->in.bytes + pipe->in.start;
-	struct net_shared_place place = { 0 };
-
-	pipe->shared_end = 0;
-	if (pipe->shared.halves)
-		memcpy(&place, bytes, len < sizeof(place) ? len : sizeof(place));
-	if (!(place.size & NET_SHARED))
-		return rumpel_packet_read(&pipe->reader, bytes, len, end, &pipe->found);
-	if (len < sizeof(place))
-		return RUMPEL_PACKET_MORE;
-	pipe->reader.count++;
-	pipe->found.used = sizeof(place);
-	if (packets_at(&pipe->found, net_shared_get(&pipe->shared, &place),
-		       place.size & ~NET_SHARED) == RUMPEL_PACKET_LOST)
-		return RUMPEL_PACKET_LOST;
-	pipe->shared_end = place.end;
-	return RUMPEL_PACKET_FRAME;
-}
-
 /* The writer has ended, or what it writes cannot be read. */
 static void pipe_end(struct net_pipe *pipe, enum rumpel_pipe_event event)
 {
 	rumpel_stream_close(&pipe->in);
 	net_pipe_tell(pipe, event);
+	net_pipe_listen(pipe);
+}
+
+/* What is next in the memory of both ends? */
+static enum rumpel_packet_kind pipe_find(struct net_pipe *pipe)
+{
+	const char *bytes = NULL;
+	uint32_t size = 0;
+
+	switch (net_shared_find(&pipe->shared, &bytes, &size)) {
+	case NET_SHARED_EMPTY:
+		return RUMPEL_PACKET_MORE;
+	case NET_SHARED_DAMAGED:
+		bytes = NULL;
+		break;
+	default:
+		break;
+	}
+	pipe->reader.count++;
+	return packets_at(&pipe->found, bytes, size);
+}
+
+/* What is at the start of the input? */
+static enum rumpel_packet_kind pipe_read(struct net_pipe *pipe, bool end)
+{
+	const size_t len = pipe->in.end - pipe->in.start;
+
+	if (pipe->shared.halves)
+		return pipe_find(pipe);
+	return rumpel_packet_read(&pipe->reader, pipe->in.bytes + pipe->in.start, len, end,
+				  &pipe->found);
+}
+
+/* What was found there has been dealt with. */
+static void pipe_take(struct net_pipe *pipe)
+{
+	if (pipe->kind == RUMPEL_PACKET_LOST)
+		pipe_end(pipe, RUMPEL_PIPE_DAMAGED);
+	else if (pipe->shared.halves)
+		net_shared_take(&pipe->shared);
+	else
+		pipe->in.start += pipe->found.used;
 }
 
 /* Hands over what was read. 0; -EAGAIN: no receive buffers, no room at the output, or a rest;
  * -EIO: broken. */
 static int pipe_deliver_all(struct net_pipe *pipe, bool end)
 {
-	struct rumpel_stream *in = &pipe->in;
 	int result;
 
-	while (in->watch.fd >= 0) {
+	while (pipe->in.watch.fd >= 0) {
 		if (pipe->kind == RUMPEL_PACKET_MORE)
 			pipe->kind = pipe_read(pipe, end);
 		if (pipe->kind == RUMPEL_PACKET_MORE)
@@ -169,21 +187,34 @@ static int pipe_deliver_all(struct net_pipe *pipe, bool end)
 		if (result)
 			return result;
 		pipe->burst += pipe->kind == RUMPEL_PACKET_FRAME;
-		in->start += pipe->found.used;
-		if (pipe->shared_end)
-			net_shared_done(&pipe->shared, pipe->shared_end);
-		if (pipe->kind == RUMPEL_PACKET_LOST)
-			pipe_end(pipe, RUMPEL_PIPE_DAMAGED);
+		pipe_take(pipe);
 		pipe->kind = RUMPEL_PACKET_MORE;
 	}
 	return 0;
 }
 
+/* As pipe_receive_some(), of memory. */
+static int pipe_receive_shared(struct net_pipe *pipe)
+{
+	/* In this order: what there is after the end is all. */
+	bool end = pipe->gone || net_shared_has_ended(&pipe->shared);
+	int result = pipe_deliver_all(pipe, end);
+
+	if (pipe->in.watch.fd >= 0 && net_shared_made_room(&pipe->shared))
+		net_pipe_kick(&pipe->in.watch);
+	if (!result && end && pipe->in.watch.fd >= 0)
+		pipe_end(pipe, RUMPEL_PIPE_END);
+	return result;
+}
+
 /* 1: others get their turn; 0: nothing there, or the end; else as pipe_deliver_all(). */
 static int pipe_receive_some(struct net_pipe *pipe)
 {
-	int result = pipe_deliver_all(pipe, false);
+	int result;
 
+	if (pipe->shared.halves)
+		return pipe_receive_shared(pipe);
+	result = pipe_deliver_all(pipe, false);
 	for (int i = 0; i < PIPE_READS && !result && pipe->in.watch.fd >= 0; i++) {
 		ssize_t len = rumpel_stream_fill(&pipe->in);
 
@@ -213,6 +244,16 @@ static bool joined_has_more(struct net_pipe *pipe)
 	return has;
 }
 
+/* Is there a reason to read nothing for now, or are there more frames to come? */
+static void pipe_hold(struct net_pipe *pipe, bool held)
+{
+	pipe->held = held;
+	if (pipe->shared.halves)
+		net_pipe_listen(pipe);
+	else if (pipe->in.watch.fd >= 0)
+		pipe->in.watch.events = held ? 0 : POLLIN;
+}
+
 void net_pipe_receive(struct net_pipe *pipe)
 {
 	struct rumpel_queue *queue = rumpel_net_rx_queue(&pipe->net);
@@ -220,16 +261,18 @@ void net_pipe_receive(struct net_pipe *pipe)
 	uint16_t before = queue->next_used;
 	int result;
 
-	/* Before its first buffers the interface has never been opened. */
-	if (!rumpel_queue_used_once(queue) || pipe->in.watch.fd < 0 ||
-	    __atomic_load_n(&pipe->paused, __ATOMIC_SEQ_CST))
+	if (pipe->in.watch.fd < 0)
 		return;
+	/* Before its first buffers the interface has never been opened. */
+	if (!rumpel_queue_used_once(queue) || __atomic_load_n(&pipe->paused, __ATOMIC_SEQ_CST)) {
+		pipe_hold(pipe, true);
+		return;
+	}
 	rumpel_net_send_joined(&pipe->net);
 	result = joined_has_more(pipe) ? 1 : pipe_receive_some(pipe);
 	/* With no buffers it is the driver that tells when to go on, or the other's reader; at rest,
 	 * the timer. */
-	if (pipe->in.watch.fd >= 0)
-		pipe->in.watch.events = result < 0 ? 0 : POLLIN;
+	pipe_hold(pipe, result < 0);
 	rumpel_net_received(&pipe->net, before, result);
 	/* Lines went straight through. */
 	joined = net_pipe_borrow(pipe);

@@ -15,7 +15,16 @@
 void net_pipe_stall(struct net_pipe *pipe)
 {
 	rumpel_net_set_stalled(&pipe->net, true);
-	pipe->out.watch.events = POLLOUT;
+	/* Of memory, it is asked for by whoever goes to sleep. */
+	if (!pipe->shared.halves)
+		pipe->out.watch.events = POLLOUT;
+}
+
+void net_pipe_unstall(struct net_pipe *pipe)
+{
+	/* The joined one goes on when this is done, if that has not stalled again. */
+	rumpel_net_set_stalled(&pipe->net, false);
+	net_pipe_transmit(pipe);
 }
 
 static void pipe_broken(struct net_pipe *pipe, int error)
@@ -50,7 +59,13 @@ bool net_pipe_flush(struct net_pipe *pipe)
 
 static void pipe_end_output(struct net_pipe *pipe)
 {
-	rumpel_stream_end(&pipe->out);
+	if (pipe->shared.halves) {
+		net_shared_end(&pipe->shared);
+		net_pipe_kick(&pipe->out.watch);
+		rumpel_stream_close(&pipe->out);
+	} else {
+		rumpel_stream_end(&pipe->out);
+	}
 	net_pipe_tell(pipe, RUMPEL_PIPE_DONE);
 }
 
@@ -67,20 +82,14 @@ static size_t pipe_encode(struct net_pipe *pipe, char *at, const struct rumpel_c
 				   pipe->direction, pipe->frame, len);
 }
 
-/* Puts it where the reader has it, too; else writes it without a copy of ours. False: it is too
- * small for that, or may not go now. There is room for what is written instead. */
+/* Writes it without a copy of ours. False: it is too small for that, or may not go now. There is
+ * room for what is written instead. */
 static bool pipe_pass_on(struct net_pipe *pipe, const struct rumpel_chain *chain)
 {
 	const uint32_t size = chain->out_len;
-	struct net_shared_place place;
 
 	if (pipe->format != RUMPEL_PACKETS_VIRTIO || size < PIPE_LARGE)
 		return false;
-	if (net_shared_put(&pipe->shared, pipe->iov, chain->out, size, &place)) {
-		memcpy(pipe->out.bytes + pipe->out.end, &place, sizeof(place));
-		pipe->out.end += sizeof(place);
-		return true;
-	}
 	if (pipe->out.start < pipe->out.end && !net_pipe_flush(pipe))
 		return false;
 	/* It broke just now: lost, as what was written before. */
@@ -91,24 +100,46 @@ static bool pipe_pass_on(struct net_pipe *pipe, const struct rumpel_chain *chain
 	return rumpel_stream_pass(&pipe->out, pipe->sent, 1 + chain->out, sizeof(size) + size);
 }
 
+/* Is there somebody to write to? That nobody is, is found when there is something to be written. */
+static bool pipe_is_whole(struct net_pipe *pipe)
+{
+	if (pipe->gone && pipe->out.watch.fd >= 0)
+		pipe_broken(pipe, -EPIPE);
+	return pipe->out.watch.fd >= 0;
+}
+
+/* False: there is no room in the stream for any frame. Then, or before, it may be broken. */
+static bool pipe_make_room(struct net_pipe *pipe)
+{
+	if (pipe->out.watch.fd < 0 || rumpel_stream_room(&pipe->out, RUMPEL_PACKET_LONGEST))
+		return true;
+	return net_pipe_flush(pipe) &&
+	       (pipe->out.watch.fd < 0 || rumpel_stream_room(&pipe->out, RUMPEL_PACKET_LONGEST));
+}
+
+/* Writes the frame that is in pipe->iov. False: there is no room. */
+static bool pipe_write(struct net_pipe *pipe, const struct rumpel_chain *chain)
+{
+	if (pipe->shared.halves)
+		return net_shared_put(&pipe->shared, pipe->iov, chain->out, chain->out_len);
+	/* What is written meanwhile makes more room, and maybe all of it. */
+	if (!pipe_pass_on(pipe, chain))
+		pipe->out.end += pipe_encode(pipe, pipe->out.bytes + pipe->out.end, chain);
+	return true;
+}
+
 /* 1: a frame less in the queue; 0: none there; -EAGAIN: no room; -EIO: broken. */
 static int pipe_transmit_one(struct net_pipe *pipe)
 {
 	struct rumpel_queue *queue = rumpel_net_tx_queue(&pipe->net);
 	struct rumpel_device_stats *stats = &pipe->net.virtio.stats;
 	struct rumpel_chain chain;
-	char *at = NULL;
 	size_t len;
 	int result;
 
-	if (pipe->out.watch.fd >= 0) {
-		at = rumpel_stream_room(&pipe->out, RUMPEL_PACKET_LONGEST);
-		if (!at && net_pipe_flush(pipe))
-			at = rumpel_stream_room(&pipe->out, RUMPEL_PACKET_LONGEST);
-		if (!at && pipe->out.watch.fd >= 0) {
-			net_pipe_stall(pipe);
-			return -EAGAIN;
-		}
+	if (!pipe->shared.halves && !pipe_make_room(pipe)) {
+		net_pipe_stall(pipe);
+		return -EAGAIN;
 	}
 	result = rumpel_queue_peek(queue, 0, pipe->iov, RUMPEL_QUEUE_MAX, &chain);
 	if (result <= 0)
@@ -117,21 +148,29 @@ static int pipe_transmit_one(struct net_pipe *pipe)
 	if (chain.in || chain.out_len < RUMPEL_NET_HEADER + RUMPEL_NET_FRAME_MIN ||
 	    len > (pipe->format == RUMPEL_PACKETS_VIRTIO ? RUMPEL_NET_GSO_MAX : RUMPEL_FRAME_MAX)) {
 		rumpel_virtio_count(&stats->errors, 1);
-	} else if (!at) {
+	} else if (!pipe_is_whole(pipe)) {
 		rumpel_virtio_count(&stats->dropped, 1);
+	} else if (!pipe_write(pipe, &chain)) {
+		net_pipe_stall(pipe);
+		return -EAGAIN;
 	} else {
 		rumpel_net_record(&pipe->net, pipe->iov, chain.out, RUMPEL_NET_HEADER, len);
-		if (!pipe_pass_on(pipe, &chain)) {
-			/* What was written meanwhile has made more room, and maybe all of it. */
-			at = pipe->out.bytes + pipe->out.end;
-			pipe->out.end += pipe_encode(pipe, at, &chain);
-		}
 		rumpel_virtio_count(&stats->out, 1);
 		rumpel_virtio_count(&stats->out_bytes, len);
 	}
 	rumpel_queue_take(queue, 1);
 	rumpel_queue_put(queue, chain.head, 0);
 	return 1;
+}
+
+/* Has the reader see what was written. False: it does not take more now. */
+static bool pipe_push(struct net_pipe *pipe)
+{
+	if (!pipe->shared.halves)
+		return net_pipe_flush(pipe);
+	if (net_shared_publish(&pipe->shared) && !net_pipe_kick(&pipe->out.watch))
+		pipe_broken(pipe, -EPIPE);
+	return true;
 }
 
 void net_pipe_transmit(struct net_pipe *pipe)
@@ -148,7 +187,7 @@ void net_pipe_transmit(struct net_pipe *pipe)
 		pipe->crowded = true;
 	if (queue->next_used != before)
 		rumpel_virtio_publish(virtio, queue);
-	if (pipe->out.watch.fd >= 0 && net_pipe_flush(pipe) && result == 0 && pipe->ending)
+	if (pipe->out.watch.fd >= 0 && pipe_push(pipe) && result == 0 && pipe->ending)
 		pipe_end_output(pipe);
 	if (result == -EIO)
 		rumpel_virtio_break(virtio);

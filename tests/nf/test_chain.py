@@ -242,7 +242,7 @@ def test_segments_stay_whole_between_kernels(boot: Boot, offload: bool, sharing:
     """Only if both ends say so: frames are larger than a wire's then, and the bytes the same.
 
     A socket that takes a part of a frame gets the rest of it later; memory that both have
-    holds some of them, and the socket the rest.
+    is full now and then.
     """
     shared = os.memfd_create("test") if sharing else 0
     ends = socket.socketpair()
@@ -277,6 +277,24 @@ def test_segments_stay_whole_between_kernels(boot: Boot, offload: bool, sharing:
     stats = nics[1].stats
     assert (stats.received_bytes / stats.received > 1514) == offload
     assert not stats.errors
+
+
+def test_memory_is_for_a_socket_between_kernels() -> None:
+    """Who sleeps is told through it."""
+    shared = os.memfd_create("test")
+    left, right = socket.socketpair()
+    reader, writer = os.pipe()
+    for input, output, offload in [(left, right, True), (left, left, False), (left, None, True)]:
+        with pytest.raises(ValueError, match="one socket"):
+            rumpel.PipeNic(input, output, offload=offload, shared=shared)
+    with pytest.raises(ValueError, match="stream of packets"):
+        rumpel.PipeNic(reader, reader, offload=True, shared=shared)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        rumpel.PipeNic(left, left, offload=True, shared=12345)
+    for fd in (shared, reader, writer):
+        os.close(fd)
+    left.close()
+    right.close()
 
 
 @pytest.mark.parametrize("mode", [[], ["--fuse"], ["--virtual"]], ids=["pipes", "fused", "virtual"])

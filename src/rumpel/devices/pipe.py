@@ -51,13 +51,16 @@ class PipeNic(Nic):
             would be lost.
         offload: at the other end there is another one of these, which says so, too. Frames
             have their virtio-net headers then, instead of ``write``'s format.
-        shared: with ``offload``, a memfd that the other end has as well, which is ``backward`` if
-            this one is not: large frames go through that memory, and the stream says where they
-            are. 0: there is none.
+        shared: with ``offload``, and one socket for both directions, a memfd that the other end
+            has as well, which is ``backward`` if this one is not: frames go through that memory,
+            and through the socket only words to who sleeps. 0: there is none.
         report: where a line is written for each packet that cannot be read.
         name: which these lines begin with.
         mac: of the kernel's interface; None makes one up.
         mtu: in bytes.
+
+    Raises:
+        ValueError: for ``shared`` without ``offload`` or with two descriptors.
 
     Attributes:
         reads: is there an input?
@@ -84,6 +87,8 @@ class PipeNic(Nic):
     ) -> None:
         # Checked first: nothing is to be closed then.
         numbers = [_number(end) for end in (input, output, report)]
+        if shared and not (offload and numbers[0] == numbers[1] >= 0):
+            raise ValueError("shared memory is for offload, and one socket for both directions")
         self.reads, self.writes = input is not None, output is not None
         formats = _native.PACKETS_ANY, FORMATS[packet_format(write)]
         if offload:

@@ -43,7 +43,7 @@ class _Wires:
 
     def memory(self) -> int:
         """A file in memory."""
-        fd = os.memfd_create("rumpel nf", os.MFD_CLOEXEC)
+        fd = os.memfd_create("rumpel nf", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         self.fds.append(fd)
         return fd
 
