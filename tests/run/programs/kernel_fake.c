@@ -56,37 +56,38 @@ static long new_file(bool cloexec)
 	return -EMFILE;
 }
 
-long kernel_call(struct thread *t)
+long kernel_call_with(struct thread *t, long nr, const unsigned long args[6])
 {
 	static const char text[] = "fake";
 	char name[65 * 6] = "Fake";
 
-	switch (t->regs.nr) {
+	(void)t;
+	switch (nr) {
 	case __NR_getpid:
 		return 4711;
 	case __NR_uname:
-		return copy_out(t->regs.rdi, name, sizeof(name));
+		return copy_out(args[0], name, sizeof(name));
 	case __NR_socket:
-		return new_file(t->regs.rsi & O_CLOEXEC);
+		return new_file(args[1] & O_CLOEXEC);
 	case __NR_open:
-		return new_file(t->regs.rsi & O_CLOEXEC);
+		return new_file(args[1] & O_CLOEXEC);
 	case __NR_openat:
-		return new_file(t->regs.rdx & O_CLOEXEC);
+		return new_file(args[2] & O_CLOEXEC);
 	case __NR_read:
 		/* An execve forgets a fake kernel, but not who has its descriptors. */
-		return copy_out(t->regs.rsi, text, sizeof(text)) ? -EFAULT : (long)sizeof(text);
+		return copy_out(args[1], text, sizeof(text)) ? -EFAULT : (long)sizeof(text);
 	case __NR_fcntl:
-		return fcntl_file(t->regs.rdi, t->regs.rsi, t->regs.rdx);
+		return fcntl_file(args[0], args[1], args[2]);
 	}
 	return -ENOSYS;
 }
 
-long kernel_call_with(struct thread *t, long nr, const unsigned long args[6])
+long kernel_call(struct thread *t)
 {
-	(void)t;
-	(void)nr;
-	(void)args;
-	return -ENOSYS;
+	const struct regs *r = &t->regs;
+
+	return kernel_call_with(t, r->nr,
+				(unsigned long[6]){ r->rdi, r->rsi, r->rdx, r->r10, r->r8, r->r9 });
 }
 
 long kernel_poll(struct thread *t, long nr, const unsigned long args[6], struct pollfd *also,
