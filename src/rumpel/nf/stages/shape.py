@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 from rumpel.nf.stage import Stage, StageError
-from rumpel.options import Choice, FloatRange, IntRange, Option
+from rumpel.nf.units import to_bits, to_fraction, to_seconds
+from rumpel.options import Choice, IntRange, Option
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,23 +17,23 @@ _SIDES = {"right": ("right",), "left": ("left",), "both": ("left", "right")}
 class Shape(Stage):
     """Delay, lose, reorder, duplicate and damage packets, or slow them down (netem).
 
-    What goes to the right is treated, or to the left, or both. Probabilities are fractions
-    of one.
+    What goes to the right is treated, or to the left, or both. Units are those of tc: 10ms, 1%,
+    8mbit; a number alone is in seconds, a fraction of one, or bits a second.
 
     \b
     Example:
-      rumpel nf chain 'ping 10.0.0.2 | shape --delay 0.02 --loss 0.1 | host 10.0.0.2'
+      rumpel nf chain 'ping 10.0.0.2 | shape --delay 20ms --loss 10% | host 10.0.0.2'
     """
 
     offloads = False
     params = (
-        Option("--delay", type=FloatRange(0), metavar="SECONDS", help="Each packet's."),
-        Option("--jitter", type=FloatRange(0), metavar="SECONDS", help="By which it varies."),
-        Option("--loss", type=FloatRange(0), metavar="FRACTION", help="Packets that are lost."),
-        Option("--reorder", type=FloatRange(0), metavar="FRACTION", help="That are not delayed."),
-        Option("--duplicate", type=FloatRange(0), metavar="FRACTION", help="That come twice."),
-        Option("--corrupt", type=FloatRange(0), metavar="FRACTION", help="With one bit wrong."),
-        Option("--rate", type=FloatRange(0), metavar="BITS", help="Bits a second."),
+        Option("--delay", type=to_seconds, metavar="TIME", help="Each packet's."),
+        Option("--jitter", type=to_seconds, metavar="TIME", help="By which it varies."),
+        Option("--loss", type=to_fraction, metavar="PART", help="Packets that are lost."),
+        Option("--reorder", type=to_fraction, metavar="PART", help="That are not delayed."),
+        Option("--duplicate", type=to_fraction, metavar="PART", help="That come twice."),
+        Option("--corrupt", type=to_fraction, metavar="PART", help="With one bit wrong."),
+        Option("--rate", type=to_bits, metavar="RATE", help="Bits a second."),
         Option(
             "--limit",
             type=IntRange(1, 0xFFFFFFFF),
