@@ -76,6 +76,7 @@ def test_all_options(on_kernel: OnKernel, tmp_path: Path) -> None:
         ("net = {kind = 'tap', speed = 9}", "'speed=9' is none of"),
         ("mptcp = 1", "mptcp is true or false, not 1"),
         ("memory = 1", "1 is less than 32M"),
+        ("memory = '1000T'", "1000T is more than this host has"),
         ("dns = [[1]]", "dns is not [1]"),
         ("explain = 'all'", "'all' is not one of"),
     ],

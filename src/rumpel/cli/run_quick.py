@@ -55,6 +55,10 @@ def _memory(text: str) -> int:
     size = to_bytes(f"{text}M" if text.isdecimal() else text)
     if size < _LEAST_MEMORY:
         raise ValueError(f"{text} is less than 32M")
+    # One part in 64 is written to at once, as the kernel keeps account of all of it.
+    host = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if size > host:
+        raise ValueError(f"{text} is more than this host has ({host >> 20}M)")
     return size
 
 
