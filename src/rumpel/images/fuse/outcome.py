@@ -9,7 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Event
 from typing import IO
@@ -27,6 +27,24 @@ def _path(device: str) -> Path:
 
 
 @contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Nobody else makes or removes such a file meanwhile."""
+    fd = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
+
+
+def _remove(file: IO[bytes], path: Path) -> None:
+    """Unless it is another one's: a number is free, and given again, once that is unmounted."""
+    with suppress(OSError), _alone(path):
+        if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+            path.unlink()
+
+
+@contextmanager
 def kept(device: str, is_up: Event) -> Iterator[None]:
     """Keep how it ends; nothing if all went well, and nobody waits.
 
@@ -36,8 +54,9 @@ def kept(device: str, is_up: Event) -> Iterator[None]:
     """
     try:
         path = _path(device)
-        path.unlink(missing_ok=True)
-        file = path.open("xb", buffering=0)
+        with _alone(path):
+            path.unlink(missing_ok=True)
+            file = path.open("xb", buffering=0)
     except (OSError, RumpelError):
         # There is no such directory, as after su(1). Who unmounts only sees if it is over.
         yield
@@ -50,10 +69,10 @@ def kept(device: str, is_up: Event) -> Iterator[None]:
             why = error.strerror if isinstance(error, OSError) else str(error)
             file.write(_BADLY + os.fsencode(why or type(error).__name__))
             if not is_up.is_set():
-                path.unlink(missing_ok=True)
+                _remove(file, path)
             raise
         file.write(_WELL)
-        path.unlink(missing_ok=True)
+        _remove(file, path)
 
 
 def opened(device: str) -> IO[bytes] | None:
@@ -70,7 +89,7 @@ def outcome(file: IO[bytes], device: str) -> str:
     said = file.read()
     if said[:1] == _WELL:
         return ""
-    _path(device).unlink(missing_ok=True)
+    _remove(file, _path(device))
     if said[:1] == _BADLY:
         return os.fsdecode(said[1:])
     return "who served it was killed: see rumpel image check"
