@@ -18,6 +18,9 @@
 /* So many requests are not looked for then, at most: more if it is so again and again. */
 #define MOST_CROWDED 64
 
+/* A signal may come before poll() and after Python has looked for one. */
+#define SIGNAL_PERIOD_MS 100
+
 /* For how long the next one is looked for at most. */
 #define MOST_PATIENT_NS (8 * FUSE_PATIENT_NS)
 
@@ -85,7 +88,7 @@ static ssize_t look_for(FuseServer *server, const Py_buffer *to)
 }
 
 /*
- * Sleeps until there is a request; false if there will be none: the other end of `stop` is closed.
+ * Sleeps until there may be a request; false if there will be none: the other end of `stop` is closed.
  * Where CPUs that are idle sleep deeply, who asks is as slow to wake up as this here is: to look
  * for a little longer saves both of them.
  */
@@ -94,8 +97,7 @@ static bool wait_for(FuseServer *server, int stop)
 	struct pollfd fds[2] = { { .fd = server->device, .events = POLLIN }, { .fd = stop } };
 	int64_t before = now();
 
-	/* Interrupted by a signal there is no request, which is seen then. */
-	if (poll(fds, 2, -1) > 0 && fds[1].revents)
+	if (poll(fds, 2, SIGNAL_PERIOD_MS) > 0 && fds[1].revents)
 		return false;
 	if (now() - before < MOST_PATIENT_NS)
 		server->patience *= 2;
@@ -115,7 +117,7 @@ static bool is_stopped(int stop)
 	return poll(&fd, 1, 0) > 0 && fd.revents;
 }
 
-/* As read(2): 0 if there is no request, and none is waited for, or somebody should look around. */
+/* As read(2): 0 if there is no request, and none is waited for, or there will be none. */
 static ssize_t take(FuseServer *server, const Py_buffer *to, int stop, bool patient, bool *stopped)
 {
 	ssize_t size = receive(server, to);
@@ -134,11 +136,15 @@ static ssize_t take(FuseServer *server, const Py_buffer *to, int stop, bool pati
 	Py_BEGIN_ALLOW_THREADS
 	if (patient)
 		size = look_for(server, to);
-	if (!size) {
-		*stopped = !wait_for(server, stop);
-		size = *stopped ? 0 : receive(server, to);
-	}
 	Py_END_ALLOW_THREADS
+	while (!size && !*stopped) {
+		Py_BEGIN_ALLOW_THREADS
+		*stopped = !wait_for(server, stop);
+		size = receive(server, to);
+		Py_END_ALLOW_THREADS
+		if (!size && PyErr_CheckSignals() < 0)
+			return -1;
+	}
 	return size;
 }
 
