@@ -47,9 +47,10 @@ _RT_TABLE_MAIN = 254
 _RULE = struct.Struct("=BBBBBxxBI")
 _FRA_IIFNAME, _FRA_PRIORITY, _FRA_FWMARK = 3, 6, 10
 _FR_ACT_TO_TBL, _FR_ACT_BLACKHOLE = 1, 6
-_UNRESOLVED = 32 << 20
-"""Bytes that wait for a neighbour's address. By default few packets do, and the rest of a flood
-is lost before the first one is answered."""
+_UNRESOLVED = 24 << 20
+"""Bytes that wait for a neighbour's address: of the smallest packets as many as a port's queue has
+room for (wire._QUEUE). By default few do, and the rest of a flood is lost before the first one is
+answered."""
 
 
 class Way:

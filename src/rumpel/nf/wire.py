@@ -52,8 +52,9 @@ _IFLA_PROTINFO, _IFLA_BRPORT_LEARNING, _IFLA_BRPORT_ISOLATED = 0x800C, 8, 33
 _IFLA_INFO_KIND, _IFLA_INFO_DATA, _IFLA_BR_MCAST_SNOOPING = 1, 2, 23
 _NETKIT = b"netkit\0"
 """What is between two stages of a fused chain, as good as a device."""
-_QUEUE = 16384
-"""Frames that wait for a port: what comes from a pipe is held up before there are so many."""
+_QUEUE = (1 << 15) - 1
+"""Frames that wait for a port, as many as Linux allows. What comes from a pipe is held up before
+there are so many, but what has waited for a neighbour's address comes at once."""
 MTU_MOST = 65535
 """What a port may be set to."""
 MTU = 1500
@@ -73,6 +74,8 @@ def name_ports(k: Kernel, ports: Sequence[str], into: Sequence[int] = ()) -> Non
     into: descriptors of the namespaces to which they go, if they do.
     """
     calls = Calls(k)
+    # A list. The usual one is an array with room for all that may ever wait.
+    calls.set("net/core/default_qdisc", "pfifo")
     with Rtnetlink(calls) as netlink:
         for number, port in enumerate(ports):
             index = netlink.index(f"eth{number}")
