@@ -69,10 +69,13 @@ class Outcomes(unittest.TestResult):
 
 
 def be_patient() -> None:
-    """Let what is waited for come late, as on a busy machine: libregrtest's --timeout does so."""
+    """Let what is waited for come late, as on a busy machine: libregrtest's --timeout does so.
+
+    The first one is also how long some servers wait for a client that never speaks.
+    """
     support = importlib.import_module("test.support")
-    for kind in ("LOOPBACK", "SHORT", "LONG"):
-        setattr(support, f"{kind}_TIMEOUT", 300.0)
+    for kind, seconds in (("LOOPBACK", 10.0), ("SHORT", 120.0), ("LONG", 300.0)):
+        setattr(support, f"{kind}_TIMEOUT", seconds)
 
 
 def every(suite: unittest.TestSuite) -> Iterator[unittest.TestCase]:

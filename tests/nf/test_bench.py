@@ -17,7 +17,7 @@ from rumpel.bench.result import Result
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """One run of each, with few packets."""
     monkeypatch.setattr(nf, "RUNS", 1)
-    monkeypatch.setattr(nf, "FRAMES", 20000)
+    monkeypatch.setattr(nf, "FRAMES", 100_000)  # enough to tell them from the start
     monkeypatch.setattr(nf, "SCAPY", 50)
     monkeypatch.setattr(nf_goodput, "RUNS", 1)
     monkeypatch.setattr(nf_goodput, "LENGTHS", (4,))

@@ -14,7 +14,7 @@ from pathlib import Path
 import dpkt
 import pytest
 
-from tests.nf.tools import chain, echo_request, install, line, nf, shell
+from tests.nf.tools import WRONG_SUM, behind, chain, echo_request, install, line, nf, shell
 
 pytestmark = [pytest.mark.kernel, pytest.mark.once]
 
@@ -260,7 +260,7 @@ def test_a_router_with_three_ports(default_image: str, tmp_path: Path) -> None:
     for name in ("in", "out"):
         os.mkfifo(tmp_path / name)
     third = f"{nf(default_image, f'host 10.2.0.2 --return {tmp_path}/in')} < {tmp_path}/out"
-    with subprocess.Popen(["bash", "-c", third]) as process:
+    with behind(third) as process:
         text = (
             f"ping -c 2 -i 0.05 -W 20 10.2.0.2 --address 10.1.0.1 |"
             f" route --port 10.2.0.0/16={tmp_path}/in:{tmp_path}/out | host 10.0.0.2"
@@ -280,7 +280,7 @@ def test_a_switch_with_three_ports(
         os.mkfifo(tmp_path / name)
     host = nf(default_image, f"host 10.0.0.3 --return {tmp_path}/in")
     third = f"cat {tmp_path}/out | tee {tmp_path}/seen | {host}"
-    with subprocess.Popen(["bash", "-c", third]) as process:
+    with behind(third) as process:
         text = f"ping -c 2 -i 0.05 -W 20 {address} |"
         text += f" bridge --port {tmp_path}/in:{tmp_path}/out | host 10.0.0.2"
         done = chain(default_image, text, *mode.split())
@@ -344,7 +344,7 @@ def test_offloads_are_switched(default_image: str, tmp_path: Path) -> None:
         data = [x for x in frames(tmp_path / "trace") if isinstance(x.data, dpkt.ip.IP)]
         data = [x for x in data if x.ip.src == bytes([10, 0, 0, 1]) and len(x.ip.tcp.data) > 1000]
         assert (max(len(bytes(x)) for x in data) > 1514) == whole
-        bad = 'tcp.checksum.status == "Bad" && ip.src == 10.0.0.1'
+        bad = f"{WRONG_SUM} && ip.src == 10.0.0.1"
         command = ["tshark", "-nr", str(tmp_path / "trace"), "-Y", bad]
         out = subprocess.run(
             [*command, "-o", "tcp.check_checksum:TRUE"], capture_output=True, text=True, check=True

@@ -3,15 +3,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from rumpel.packets import Packet, PacketWriter
 
+WRONG_SUM = "(tcp.checksum.status == Bad && tcp.checksum != 0xffff)"
+"""For tshark. Linux writes a sum of 0 as 0xffff, of TCP as of UDP (skb_checksum_help() in
+net/core/dev.c), which is as good to any receiver, and which tshark points out."""
 RUMPEL = f"{shlex.quote(sys.executable)} -c 'from rumpel.cli import main; main()'"
 
 
@@ -31,6 +37,17 @@ def shell(script: str, **options: Any) -> subprocess.CompletedProcess[str]:
         timeout=240,
         **options,
     )
+
+
+@contextlib.contextmanager
+def behind(script: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a shell beside others. What has not ended by then is killed."""
+    with subprocess.Popen(["bash", "-c", script], start_new_session=True) as process:
+        try:
+            yield process
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
 
 
 def chain(image: str, text: str, *options: str, **more: Any) -> subprocess.CompletedProcess[str]:

@@ -48,8 +48,8 @@ class Route(Stage):
         self._networks: dict[str, str] = {}
         made: dict[str, Nic] = {}
         for number, text in enumerate(self.options.port):
-            network, _, pipes = text.partition("=")
-            come, _, go = pipes.partition(":")
+            network, _, ends = text.partition("=")
+            come, _, go = ends.partition(":")
             if not come or not go:
                 raise StageError(f"not a port: {text!r} (write 10.2.0.0/16=in:out)")
             self._networks[f"port{number}"] = _network(network)
