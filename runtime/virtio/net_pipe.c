@@ -12,6 +12,12 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+/*
+ * Fewer receive buffers, whose pages stay in a CPU's cache. Linux fills the queue up when 33 are
+ * gone, and a segment takes 43 of the smallest.
+ */
+#define SHARED_BUFFERS 128
+
 static struct net_pipe *to_pipe(struct rumpel_virtio *virtio)
 {
 	return (struct net_pipe *)virtio;
@@ -238,6 +244,8 @@ static int pipe_open(struct net_pipe *pipe, const struct rumpel_pipe *config)
 		error = pipe->in.socket && pipe->out.socket
 				? net_shared_open(&pipe->shared, config->shared, config->backward)
 				: -EINVAL;
+	if (config->shared > 0)
+		rumpel_net_rx_queue(&pipe->net)->max = SHARED_BUFFERS;
 	pipe->net.resume = pipe_resume;
 	pipe->net.transmit = pipe_send;
 	pipe->in.watch.ready = pipe_readable;
