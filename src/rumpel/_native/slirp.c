@@ -5,6 +5,7 @@
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +22,8 @@
 #define FRAMES_AT_ONCE 64
 /* How long to wait for a kernel that does not take its frames. */
 #define FULL_MS 100
+/* How long to look for what comes next before the thread sleeps: as long as to be woken takes. */
+#define LOOK_NS 50000
 
 struct timer {
 	SlirpTimerCb callback;
@@ -223,12 +226,33 @@ static void take_frames(struct slirp *net)
 	}
 }
 
+/* Others may want the CPU of a process that has one. */
+static bool has_cpus(void)
+{
+	cpu_set_t set;
+
+	return sched_getaffinity(0, sizeof(set), &set) == 0 && CPU_COUNT(&set) > 1;
+}
+
+/* Looks for a while; 0: nothing has come. */
+static int look(const struct slirp *net)
+{
+	int64_t until = now_ns() + LOOK_NS;
+	int ready;
+
+	do {
+		ready = poll(net->polled, net->count, 0);
+	} while (!ready && now_ns() < until);
+	return ready;
+}
+
 static void *drive(void *argument)
 {
 	struct slirp *net = argument;
+	const bool patient = has_cpus();
 	eventfd_t ignored;
 	uint32_t timeout;
-	int ready;
+	int ready = 0;
 
 	pthread_mutex_lock(&net->lock);
 	while (!net->stop) {
@@ -238,7 +262,10 @@ static void *drive(void *argument)
 		timeout = UINT32_MAX;
 		net->fill(net->slirp, &timeout, on_add_poll, net);
 		pthread_mutex_unlock(&net->lock);
-		ready = poll(net->polled, net->count, timeout_of(net, timeout));
+		/* slirp has 64 KiB on the way at most: who got them answers at once, and so on. */
+		ready = patient && ready > 0 ? look(net) : 0;
+		if (!ready)
+			ready = poll(net->polled, net->count, timeout_of(net, timeout));
 		pthread_mutex_lock(&net->lock);
 		net->sleeps++;
 		pthread_cond_broadcast(&net->awake);
