@@ -189,7 +189,7 @@ def test_chrony(across: Across) -> None:
         k bash -c "$(declare -f ask); dir=$dir; ask $host"
         over $server
         k $serve >log 2>&1 & server=$!
-        also bash -c "$listens"
+        until also bash -c "$listens" 2>/dev/null; do sleep 0.05; done  # there may be no kernel yet
         ask $kernel
         over $server
     """
